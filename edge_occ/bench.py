@@ -1,0 +1,151 @@
+"""Speed of a bundle on this machine, from its own golden frames: ratios first, as absolute times belong to the
+machine.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_occ.bundle import WINDOW_GRAPH, Bundle, read_bundle
+from edge_occ.decision import EventTracker
+from edge_occ.inspection import Inspection
+from edge_occ.inspector import Inspector
+from edge_occ.mqtt.messages import score_message
+from edge_occ.sources.uri import open_source
+from engines.base import Engine
+from engines.cpu import OnnxRuntimeEngine, WindowRunner
+from engines.select import open_engine
+
+_WARM_UP = 5
+_WINDOW_ROUNDS = 3
+
+
+def run_bench(path: Path, frames: int, engine_name: str) -> dict[str, Any]:
+    """Measure the engine alone, the whole inspector on files, and the dense graph against its windows one by one.
+
+    Args:
+        path: the bundle.
+        frames: frames to time.
+        engine_name: see :func:`engines.select.open_engine`.
+
+    Returns:
+        The content of ``bench --json``.
+    """
+    begun = time.perf_counter()
+    bundle = read_bundle(path)
+    golden = bundle.golden()
+    engine, _ = open_engine(engine_name, bundle.graph(), golden, bundle.tolerance())
+    cold_start = time.perf_counter() - begun
+    pictures = [golden.frames[i % len(golden.frames)] for i in range(frames)]
+    for picture in pictures[:_WARM_UP]:
+        engine.infer(picture)
+    alone = _times(engine, pictures)
+    end_to_end, latency = _end_to_end(engine, bundle, pictures)
+    # The engine is timed on both sides of the whole, as the machine may be busier in one than in the other.
+    alone += _times(engine, pictures)
+    geometry = bundle.manifest.geometry
+    content = {
+        "engine": {"name": engine.name, "precision": engine.precision, "ms": _milliseconds(alone)},
+        "end_to_end": {
+            "fps": round(end_to_end, 2),
+            "ms": latency,
+            "of_engine": round(end_to_end * float(np.mean(alone)), 4),
+        },
+        "dense": _dense(bundle, golden.frames[0]),
+        "rss_mb": round(_peak_rss_mb(), 1),
+        "cold_start_s": round(cold_start, 3),
+        "input": list(golden.frames[0].shape[:2]),
+        "grid": list(geometry.grid),
+    }
+    engine.close()
+    return content
+
+
+class _Serialise:
+    """A sink that does what is on the frame's path of every other one: the message, but no network."""
+
+    def publish(self, inspection: Inspection) -> None:
+        score_message(inspection, 0.0).to_json()
+
+    def finish(self, inspection: Inspection) -> None:
+        pass
+
+
+def _end_to_end(
+    engine: Engine, bundle: Bundle, pictures: Sequence[NDArray[np.uint8]]
+) -> tuple[float, dict[str, float]]:
+    """Frames a second from picture files to messages, and the latencies of each frame."""
+    with tempfile.TemporaryDirectory() as folder:
+        for index, picture in enumerate(pictures):
+            cv2.imwrite(f"{folder}/{index:06d}.bmp", picture)
+        inspector = Inspector(engine, bundle.judge(), EventTracker(), [_Serialise()])
+        begun = time.perf_counter()
+        with open_source(folder) as source:
+            summary = inspector.run(source)
+        seconds = time.perf_counter() - begun
+    return summary.frames / seconds, summary.latency_ms
+
+
+def _dense(bundle: Bundle, frame: NDArray[np.uint8]) -> dict[str, float]:
+    """One pass over a frame against the same encoder on each of its windows, in the same runtime."""
+    geometry = bundle.manifest.geometry
+    resized = cv2.resize(frame, (geometry.size, geometry.size), interpolation=cv2.INTER_AREA)
+    square = np.asarray(resized, dtype=np.uint8)
+    dense = OnnxRuntimeEngine(bundle.graph())
+    single = WindowRunner(bundle.members[WINDOW_GRAPH])
+    rows, columns = geometry.grid
+    windows = [
+        square[y : y + geometry.window, x : x + geometry.window]
+        for y in range(0, rows * geometry.stride, geometry.stride)
+        for x in range(0, columns * geometry.stride, geometry.stride)
+    ]
+    one_by_one = [np.ascontiguousarray(window)[None] for window in windows]
+    batch = np.stack(windows)
+    features = single.features(batch).reshape(rows, columns, -1)
+    difference = float(np.abs(dense.features(square) - features).max())
+    dense_s, windows_s, batch_s = [], [], []
+    for _ in range(_WINDOW_ROUNDS):
+        dense_s += [_seconds(lambda: dense.features(square)) for _ in range(20)]
+        windows_s.append(_seconds(lambda: [single.features(window) for window in one_by_one]))
+        batch_s.append(_seconds(lambda: single.features(batch)))
+    dense_ms, windows_ms, batch_ms = (float(np.median(values)) * 1e3 for values in (dense_s, windows_s, batch_s))
+    return {
+        "ms_p50": round(dense_ms, 3),
+        "per_window_ms_p50": round(windows_ms, 2),
+        "ratio": round(windows_ms / dense_ms, 2),
+        "one_batch_ms_p50": round(batch_ms, 2),
+        "one_batch_ratio": round(batch_ms / dense_ms, 2),
+        "max_abs_difference": difference,
+    }
+
+
+def _times(engine: Engine, pictures: Sequence[NDArray[np.uint8]]) -> list[float]:
+    return [_seconds(partial(engine.infer, picture)) for picture in pictures]
+
+
+def _seconds(call: Callable[[], object]) -> float:
+    begun = time.perf_counter()
+    call()
+    return time.perf_counter() - begun
+
+
+def _milliseconds(seconds: Sequence[float]) -> dict[str, float]:
+    values = np.percentile(seconds, [50, 95, 99]) * 1e3
+    return {name: round(float(value), 3) for name, value in zip(("p50", "p95", "p99"), values, strict=True)}
+
+
+def _peak_rss_mb() -> float:
+    """Peak resident memory of this program; ``getrusage`` would also count the one that started it."""
+    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) / 1e3
+    raise RuntimeError("no VmHWM in /proc/self/status")

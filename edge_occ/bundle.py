@@ -1,0 +1,267 @@
+"""The bundle, ``NAME.occ``: one open file with all that a device needs, and nothing that it could execute unawares.
+
+A zip without compression: ``manifest.json`` lists every other member with its size and sha256; graphs are ONNX,
+tensors are safetensors.  A reader checks names, sizes and hashes before it looks into anything.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from edge_occ.decision import Judge
+from edge_occ.errors import BundleRefused, InputError
+from edge_occ.files import atomic_write
+from engines.base import MEAN, WHITENING, Graph
+from engines.parity import Golden
+
+FORMAT = 1
+"""Version of the format; a reader refuses newer ones."""
+
+MANIFEST, HEAD, GOLDEN, WINDOW_GRAPH = "manifest.json", "head.safetensors", "golden.safetensors", "window.fp32.onnx"
+PREVIEW, MODEL_CARD = "preview.jpg", "MODEL_CARD.md"
+HELD_OUT = "held_out_scores"
+_GRAPH = "graph.{}.onnx"
+_REQUIRED = frozenset({_GRAPH.format("fp32"), WINDOW_GRAPH, HEAD, GOLDEN, PREVIEW, MODEL_CARD})
+_OPTIONAL = frozenset({_GRAPH.format("fp16"), _GRAPH.format("int8")})
+_MANIFEST_LIMIT = 4 << 20
+_MEMBER_LIMIT = 2 << 30
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Member(_Record):
+    """One file of the bundle."""
+
+    size: int = Field(ge=0, le=_MEMBER_LIMIT)
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+
+
+class Geometry(_Record):
+    """What happens to a frame inside the graph, for information; the graph itself is what counts."""
+
+    size: int = Field(description="side in pixels that frames are resized to")
+    window: int = Field(description="side of a window in resized pixels")
+    stride: int = Field(description="grid stride in resized pixels")
+    grid: tuple[int, int] = Field(description="rows and columns of windows")
+    frame: tuple[int, int] | None = Field(description="height and width of the training images; null if they differed")
+
+
+class Calibration(_Record):
+    """The threshold and the promise that comes with it."""
+
+    false_alarm_rate: float = Field(description="declared share of good parts above the threshold")
+    threshold: float = Field(description="scores above it are anomalous")
+    n: int = Field(description="held-out normal images behind the threshold")
+    expected: float = Field(description="expected share of good parts above the threshold, given n")
+    upper_95: float = Field(description="95 % upper confidence bound of that share")
+    certified: bool = Field(description="false if n is too small for the declared rate (n < 1/rate - 1)")
+    median: float = Field(description="median held-out score; heatmaps begin here")
+
+
+class Training(_Record):
+    """How the bundle came to be."""
+
+    command: str
+    preset: str
+    seed: int
+    steps: int
+    seconds: float
+    images: int
+    skipped: tuple[str, ...]
+    conversions: tuple[str, ...]
+    data_sha256: str
+    software: dict[str, str]
+    config: dict[str, Any]
+
+
+class Manifest(_Record):
+    """``manifest.json``."""
+
+    format: Literal[1] = 1
+    created_at: str
+    edge_occ: str
+    geometry: Geometry
+    head: dict[str, Any]
+    calibration: Calibration
+    training: Training
+    parity_tolerance: dict[str, float]
+    metrics: dict[str, float]
+    licences: str
+    members: dict[str, Member]
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A verified bundle: every member has the size and hash that the manifest gives."""
+
+    manifest: Manifest
+    members: Mapping[str, bytes]
+
+    @property
+    def precisions(self) -> tuple[str, ...]:
+        """Precisions that there is a graph for."""
+        return tuple(p for p in ("fp32", "fp16", "int8") if _GRAPH.format(p) in self.members)
+
+    def graph(self, precision: str = "fp32") -> Graph:
+        """Model and head, ready for an engine."""
+        tensors = self._tensors(HEAD)
+        head = {key: tensors[key] for key in (MEAN, WHITENING)}
+        return Graph(self.members[_GRAPH.format(precision)], precision, head)
+
+    @property
+    def held_out(self) -> NDArray[np.float64]:
+        """Calibration scores ``[n]``: of normal images, each by a head that had not seen it."""
+        scores: NDArray[np.float64] = self._tensors(HEAD)[HELD_OUT]
+        return scores
+
+    def judge(self) -> Judge:
+        """What turns scores into verdicts."""
+        return Judge(self.held_out.tolist(), self.manifest.calibration.threshold)
+
+    def golden(self) -> Golden:
+        """Frames and reference scores of the parity gate."""
+        tensors = self._tensors(GOLDEN)
+        frames = [tensors[f"frame.{i}"] for i in range(len(tensors["scores"]))]
+        return Golden(frames, tensors["scores"], tensors["maps"], self.manifest.calibration.threshold)
+
+    def tolerance(self, precision: str = "fp32") -> float:
+        """Largest relative error that the parity gate lets through."""
+        return self.manifest.parity_tolerance[precision]
+
+    def _tensors(self, member: str) -> dict[str, NDArray[Any]]:
+        try:
+            return safetensors.numpy.load(self.members[member])
+        except safetensors.SafetensorError as error:
+            raise _refused(f"tensors in {member}", str(error)) from error
+
+
+def head_member(mean: NDArray[np.float32], whitening: NDArray[np.float32], held_out: NDArray[np.float64]) -> bytes:
+    """Serialise a head and the calibration scores behind its threshold."""
+    return _save({MEAN: mean, WHITENING: whitening, HELD_OUT: held_out})
+
+
+def golden_member(golden: Golden) -> bytes:
+    """Serialise golden frames, which may differ in size, and their reference scores and maps."""
+    frames = {f"frame.{i}": frame for i, frame in enumerate(golden.frames)}
+    return _save({**frames, "scores": golden.scores, "maps": golden.maps})
+
+
+def write_bundle(path: Path, manifest: Mapping[str, Any], members: Mapping[str, bytes]) -> Manifest:
+    """Write a bundle atomically.
+
+    Args:
+        path: where to; replaced in one step, or left as it was if anything fails.
+        manifest: all fields of :class:`Manifest` but ``members``.
+        members: content of every other member.
+
+    Raises:
+        InputError: it cannot be written (disk full, no permission).
+    """
+    listed = {name: Member(size=len(data), sha256=_sha256(data)) for name, data in members.items()}
+    checked = Manifest.model_validate({**manifest, "members": listed})
+    try:
+        with atomic_write(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+            archive.writestr(MANIFEST, checked.model_dump_json(indent=2))
+            for name, data in members.items():
+                archive.writestr(name, data)
+    except OSError as error:
+        needed = sum(map(len, members.values())) / 1e6
+        raise InputError(
+            f"to write a bundle of {needed:.0f} MB to {path}",
+            f"{error.strerror or error}",
+            "make room or choose another place with --out, then type the same command; training will not be repeated",
+        ) from error
+    return checked
+
+
+def read_bundle(path: Path) -> Bundle:
+    """Read and verify a bundle.
+
+    Raises:
+        InputError: no such file.
+        BundleRefused: truncated, edited, of a newer format, or not a bundle.
+    """
+    if not path.is_file():
+        raise InputError(
+            f"a bundle at {path}", "no such file", "make one with 'edge-occ train --data FOLDER --out NAME.occ'"
+        )
+    try:
+        with zipfile.ZipFile(path) as archive:
+            infos = _infos(archive)
+            manifest = _manifest(_read(archive, infos[MANIFEST], _MANIFEST_LIMIT))
+            _check_names(set(infos), set(manifest.members))
+            members = {}
+            for name, member in manifest.members.items():
+                data = _read(archive, infos[name], member.size)
+                if _sha256(data) != member.sha256:
+                    raise _refused(f"{name} with sha256 {member.sha256[:12]}...", f"sha256 {_sha256(data)[:12]}...")
+                members[name] = data
+    except (zipfile.BadZipFile, EOFError, OSError, NotImplementedError, RuntimeError) as error:
+        raise _refused("a complete zip archive", str(error)) from error
+    return Bundle(manifest, members)
+
+
+def _infos(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
+    infos: dict[str, zipfile.ZipInfo] = {}
+    for info in archive.infolist():
+        if info.filename in infos or info.compress_type != zipfile.ZIP_STORED:
+            raise _refused("each member once and uncompressed", f"another kind of entry: {info.filename!r}")
+        infos[info.filename] = info
+    if MANIFEST not in infos:
+        raise _refused(MANIFEST, "no such member")
+    return infos
+
+
+def _read(archive: zipfile.ZipFile, info: zipfile.ZipInfo, limit: int) -> bytes:
+    if info.file_size > limit:
+        raise _refused(f"{info.filename} of at most {limit} bytes", f"{info.file_size} bytes")
+    return archive.read(info)
+
+
+def _manifest(data: bytes) -> Manifest:
+    try:
+        content = json.loads(data)
+        version = content.get("format") if isinstance(content, dict) else None
+        if isinstance(version, int) and version > FORMAT:
+            raise BundleRefused(
+                f"a bundle of format {FORMAT} or older",
+                f"format {version}, made by a newer edge-occ",
+                "upgrade this one: pip install -U edge-occ",
+            )
+        return Manifest.model_validate(content)
+    except (ValueError, ValidationError) as error:
+        raise _refused(f"a manifest of format {FORMAT}", str(error).splitlines()[0]) from error
+
+
+def _check_names(present: set[str], listed: set[str]) -> None:
+    missing = (_REQUIRED | listed) - present
+    unknown = (present - listed - {MANIFEST}) | (listed - _REQUIRED - _OPTIONAL)
+    if missing or unknown or not listed >= _REQUIRED:
+        raise _refused("the members of a bundle", f"missing {sorted(missing)}, unknown {sorted(unknown)}")
+
+
+def _refused(expected: str, found: str) -> BundleRefused:
+    return BundleRefused(expected, found, "copy the bundle again from where it was made, or train it anew")
+
+
+def _save(tensors: Mapping[str, NDArray[Any]]) -> bytes:
+    # safetensors writes the memory of an array as it lies and forgets its strides.
+    return safetensors.numpy.save({name: np.ascontiguousarray(value) for name, value in tensors.items()})
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()

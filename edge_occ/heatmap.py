@@ -1,0 +1,88 @@
+"""Score maps for people: where the score is too high, as boxes and as colour over the frame."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_occ.inspection import Box
+
+_FULL_OPACITY = 0.5
+"""Of the highest scores; the defect itself must stay visible under its colour."""
+
+
+def overlay(
+    frame_bgr: NDArray[np.uint8], score_map: NDArray[np.float32], low: float, threshold: float
+) -> NDArray[np.uint8]:
+    """Colour the frame by its scores and outline what is above the threshold.
+
+    Args:
+        frame_bgr: uint8 ``[height, width, 3]``; left as it is.
+        score_map: float32 ``[rows, columns]``, stretched over the whole frame.
+        low: usual score of a normal part; no colour there and below.
+        threshold: the middle of the colour scale, which is full at ``2 * threshold - low``.
+
+    Returns:
+        uint8 ``[height, width, 3]``, BGR, a new picture.
+    """
+    height, width = frame_bgr.shape[:2]
+    scores = cv2.resize(score_map, (width, height), interpolation=cv2.INTER_LINEAR)
+    span = max(2 * (threshold - low), 1e-6)
+    value = np.clip((scores - low) / span, 0, 1).astype(np.float32)
+    colour = cv2.applyColorMap((value * 255).astype(np.uint8), cv2.COLORMAP_TURBO)
+    opacity = _FULL_OPACITY * value
+    picture = cv2.blendLinear(colour, frame_bgr, opacity, 1 - opacity)
+    outlines, _ = cv2.findContours((scores > threshold).astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_SIMPLE)
+    line = max(1, round(max(height, width) / 500))
+    cv2.drawContours(picture, outlines, -1, (0, 0, 0), 3 * line)  # white on black is seen on any background
+    cv2.drawContours(picture, outlines, -1, (255, 255, 255), line)
+    return np.asarray(picture, dtype=np.uint8)
+
+
+def encode_jpeg(image: NDArray[np.uint8], quality: int = 85, longest_side: int = 1024) -> bytes:
+    """JPEG bytes of a BGR picture, shrunk to ``longest_side`` pixels if it is larger.
+
+    Args:
+        image: uint8 ``[height, width, 3]``.
+        quality: 0 to 100.
+        longest_side: limit of height and width in pixels.
+    """
+    height, width = image.shape[:2]
+    scale = longest_side / max(height, width)
+    picture = np.asarray(image)
+    if scale < 1:
+        size = (max(1, round(width * scale)), max(1, round(height * scale)))
+        picture = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+    return bytes(cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])[1])
+
+
+def find_boxes(
+    score_map: NDArray[np.float32], threshold: float, frame_shape: tuple[int, ...], limit: int = 8
+) -> tuple[Box, ...]:
+    """Boxes around the regions of the map above the threshold; pixels that touch at a corner belong together.
+
+    Args:
+        score_map: float32 ``[rows, columns]``, stretched over the whole frame.
+        threshold: scores above it count, as in the verdict.
+        frame_shape: ``(height, width, ...)`` of the frame.
+        limit: at most so many boxes.
+
+    Returns:
+        Boxes in frame pixels, the one with the highest peak first.  They lie inside the frame and hold every map pixel
+        of their region.
+    """
+    above = score_map > threshold
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(above.astype(np.uint8), connectivity=8)
+    peaks = np.full(count, -np.inf, dtype=np.float32)
+    np.maximum.at(peaks, labels[above].astype(np.intp), score_map[above])
+    worst = 1 + np.argsort(-peaks[1:], kind="stable")[:limit]  # label 0 is the background
+    rows, columns = score_map.shape
+    height, width = frame_shape[:2]
+    boxes = []
+    for label in worst:
+        left, top, box_columns, box_rows = (int(n) for n in stats[label, :4])
+        x, y = left * width // columns, top * height // rows
+        right, bottom = -(-(left + box_columns) * width // columns), -(-(top + box_rows) * height // rows)
+        boxes.append(Box(x, y, right - x, bottom - y, float(peaks[label])))
+    return tuple(boxes)

@@ -1,0 +1,108 @@
+"""Where the broker is and what it is shown: address, credentials, TLS; no connection is made here."""
+
+from __future__ import annotations
+
+import os
+import re
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from edge_occ.errors import InputError
+
+USERNAME, PASSWORD = "EDGE_OCC_MQTT_USERNAME", "EDGE_OCC_MQTT_PASSWORD"
+"""Environment variables of the credentials."""
+
+_DEFAULT_PORTS = {"mqtt": 1883, "mqtts": 8883}
+_LABEL = "[A-Za-z0-9_-]{1,63}"
+_HOST = re.compile(rf"{_LABEL}(\.{_LABEL})*\.?|(?=.*:)[0-9A-Fa-f:.]+(%[A-Za-z0-9]+)?")
+_EXPECTED = "a broker like mqtt://host:1883 or mqtts://host:8883"
+
+
+@dataclass(frozen=True)
+class Broker:
+    """Address of a broker.
+
+    Attributes:
+        host: name or IP address.
+        port: TCP port.
+        tls: whether the connection is encrypted.
+    """
+
+    host: str
+    port: int
+    tls: bool = False
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{'mqtts' if self.tls else 'mqtt'}://{host}:{self.port}"
+
+
+def parse_broker(url: str) -> Broker:
+    """Read ``mqtt://host[:port]``, ``mqtts://host[:port]`` or ``host[:port]``.
+
+    Raises:
+        InputError: anything else; credentials in the address are refused and not repeated.
+    """
+    if "@" in url:
+        raise InputError(
+            _EXPECTED,
+            "credentials in the address, where logs and process lists show them",
+            f"set the environment variables {USERNAME} and {PASSWORD} instead",
+        )
+    advice = "use --broker mqtt://host[:port]"
+    try:
+        parts = urlsplit(url if "://" in url else f"mqtt://{url}")
+        host, port = parts.hostname, parts.port
+    except ValueError as error:
+        raise InputError(_EXPECTED, f"{url!r} ({error})", advice) from None
+    if parts.scheme not in _DEFAULT_PORTS:
+        raise InputError(_EXPECTED, f"{url!r}, a kind of address that is not known here", advice)
+    if not host or not _HOST.fullmatch(host) or port == 0:
+        raise InputError(_EXPECTED, f"{url!r}, without a usable host or port", advice)
+    if parts.path.strip("/") or parts.query or parts.fragment:
+        raise InputError(_EXPECTED, f"{url!r}, with more after the port", f"{advice}; topics begin with mqtt.prefix")
+    return Broker(host, port or _DEFAULT_PORTS[parts.scheme], parts.scheme == "mqtts")
+
+
+def credentials(environment: Mapping[str, str] = os.environ) -> tuple[str | None, str | None]:
+    """User name and password from the environment; ``None`` where there is none.
+
+    Raises:
+        InputError: a password without a user name, which MQTT 3.1.1 cannot carry.
+    """
+    username, password = environment.get(USERNAME) or None, environment.get(PASSWORD) or None
+    if password is not None and username is None:
+        raise InputError("a user name beside the password", f"{PASSWORD} alone", f"set {USERNAME} too")
+    return username, password
+
+
+def tls_context(broker: Broker, ca: Path | None, cert: Path | None, key: Path | None) -> ssl.SSLContext | None:
+    """TLS 1.2 or newer with verification, by the system's authorities or by ``ca``; ``None`` for a plain address.
+
+    Raises:
+        InputError: certificates with a plain address, a certificate without its key, or unreadable files.
+    """
+    files = {"mqtt.ca": ca, "mqtt.cert": cert, "mqtt.key": key}
+    given = [name for name, file in files.items() if file is not None]
+    if not broker.tls:
+        if given:
+            found = f"{broker} together with {given[0]}"
+            raise InputError("certificates with an encrypted broker only", found, "use --broker mqtts://host[:port]")
+        return None
+    if (cert is None) != (key is None):
+        raise InputError("mqtt.cert and mqtt.key together", f"only {given[-1]}", "set both, or neither")
+    for name, file in files.items():
+        if file is not None and not file.is_file():
+            raise InputError(f"a PEM file as {name}", f"no file {file}", f"correct {name}")
+    try:
+        context = ssl.create_default_context(cafile=ca)
+        if cert is not None:
+            context.load_cert_chain(
+                cert, key, password=""
+            )  # an encrypted key is refused, not asked for at the terminal
+    except OSError as error:  # ssl.SSLError is one
+        raise InputError(f"PEM files as {', '.join(given)}", str(error), "check the files with openssl x509") from None
+    return context

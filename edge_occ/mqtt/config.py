@@ -1,0 +1,70 @@
+"""The ``mqtt`` section of the configuration."""
+
+from __future__ import annotations
+
+import re
+import socket
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from edge_occ.mqtt.broker import parse_broker
+from edge_occ.mqtt.topics import Topics, check_device, check_prefix
+
+
+def default_device() -> str:
+    """The host's name as one level of a topic."""
+    return re.sub(r"[^A-Za-z0-9_.-]+", "-", socket.gethostname()).strip("-") or "device"
+
+
+class MqttConfig(BaseModel):
+    """How to reach the broker and what to publish.
+
+    The user name and the password are no fields: they come from the environment variables ``EDGE_OCC_MQTT_USERNAME``
+    and ``EDGE_OCC_MQTT_PASSWORD``, so that neither files, nor arguments, nor logs hold them.
+
+    Raises:
+        InputError: a broker, prefix or device that cannot be used.
+        pydantic.ValidationError: any other field.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    broker: str = Field("mqtt://127.0.0.1:1883", description="mqtt://host[:port], or mqtts://host[:port] for TLS.")
+    prefix: str = Field("edge-occ", description="First levels of every topic; may hold site, area and line.")
+    device: str = Field(default_factory=default_device, description="Name of this device, one level of every topic.")
+    protocol: Literal["auto", "v5", "v3.1.1"] = Field(
+        "auto", description="MQTT version; auto tries 5 first and falls back to 3.1.1."
+    )
+    ca: Path | None = Field(None, description="PEM file of the authority that signed the broker's certificate.")
+    cert: Path | None = Field(None, description="PEM file of this device's certificate, where the broker asks for one.")
+    key: Path | None = Field(None, description="PEM file of the private key of cert.")
+    keepalive: int = Field(15, ge=5, le=3600, description="Seconds of silence after which either side asks for life.")
+    connect_timeout: float = Field(10, gt=0, le=600, description="Seconds the first connection may take.")
+    score_hz: float = Field(0, ge=0, description="Most scores of normal frames a second; 0 publishes every frame.")
+    heatmap_hz: float = Field(2, ge=0, description="Most heatmaps of normal frames a second; 0 publishes none at all.")
+    stats_seconds: float = Field(5, gt=0, description="Seconds between statistics.")
+
+    @field_validator("broker")
+    @classmethod
+    def _check_broker(cls, broker: str) -> str:
+        parse_broker(broker)
+        return broker
+
+    @field_validator("prefix")
+    @classmethod
+    def _check_prefix(cls, prefix: str) -> str:
+        check_prefix(prefix)
+        return prefix
+
+    @field_validator("device")
+    @classmethod
+    def _check_device(cls, device: str) -> str:
+        check_device(device)
+        return device
+
+    @property
+    def topics(self) -> Topics:
+        """The topics of this device."""
+        return Topics(self.prefix, self.device)

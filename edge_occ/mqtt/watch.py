@@ -1,0 +1,147 @@
+"""A subscriber: typed messages of one device or of all, as they come."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import ExitStack
+from datetime import datetime, timezone
+from pathlib import Path
+from types import TracebackType
+from uuid import uuid4
+
+from paho.mqtt.client import MQTTMessage
+
+from edge_occ.mqtt.client import Subscription
+from edge_occ.mqtt.config import MqttConfig
+from edge_occ.mqtt.connection import Connection
+from edge_occ.mqtt.messages import PAYLOADS, State, Status
+from edge_occ.mqtt.received import MOST_BYTES, Received, read_payload
+from edge_occ.mqtt.recorder import Recorder
+from edge_occ.mqtt.topics import HEATMAP, check_device
+
+_log = logging.getLogger(__name__)
+
+_MOST_WAITING = 10_000
+_MOST_WAITING_BYTES = 64 * 1024 * 1024
+_LOOK_SECONDS = 0.2
+"""How often a silent iteration looks whether it should stop."""
+
+
+class Watcher:
+    """Iterates over what devices publish; a context manager that owns its connection.
+
+    Payloads that break their schema are logged, counted and left out.  What arrives faster than it is taken waits
+    within bounds; beyond them the oldest is dropped and counted.
+
+    Args:
+        config: broker and prefix.
+        device: the one device to watch, ``None`` for all.
+        save: folder for a record of everything heard, see :class:`~edge_occ.mqtt.recorder.Recorder`.
+        until_offline: end when the devices that were seen online are offline again.
+        stop: ends the iteration when set.
+
+    Attributes:
+        invalid: messages left out.
+        dropped: messages lost because the iteration was too slow.
+
+    Raises:
+        InputError: on entering, where the broker cannot be reached or the folder cannot be written to.
+    """
+
+    def __init__(
+        self,
+        config: MqttConfig,
+        *,
+        device: str | None = None,
+        save: Path | None = None,
+        until_offline: bool = False,
+        stop: threading.Event | None = None,
+    ) -> None:
+        if device is not None:
+            check_device(device)
+        self.invalid = self.dropped = 0
+        self._config, self._until_offline = config, until_offline
+        self._stop = stop if stop is not None else threading.Event()
+        self._recorder = None if save is None else Recorder(save)
+        self._stack = ExitStack()
+        self._news = threading.Condition()
+        self._waiting: deque[Received] = deque()
+        self._waiting_bytes = 0
+        self._online: set[str] = set()
+        filters = tuple(f"{config.prefix}/{device or '+'}/{kind}" for kind in PAYLOADS)
+        # The limit that the broker keeps is on packets; topic and properties come on top of the payload.
+        subscription = Subscription(filters, self._hear, MOST_BYTES + 65_536)
+        self._connection = Connection(config, f"edge-occ-watch-{uuid4().hex}", subscription=subscription)
+
+    def __enter__(self) -> Watcher:
+        with ExitStack() as stack:
+            if self._recorder is not None:
+                stack.enter_context(self._recorder)
+            self._connection.connect(self._config.connect_timeout)
+            stack.callback(self._connection.close, 1.0)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    def __iter__(self) -> Iterator[Received]:
+        """Messages in the order of arrival, until stopped or, if asked for, until the devices are offline."""
+        while (received := self._next()) is not None:
+            if self._recorder is not None:
+                self._recorder.write(received)
+            yield received
+            if self._until_offline and self._went_offline(received):
+                return
+
+    def _next(self) -> Received | None:
+        with self._news:
+            while not self._stop.is_set():
+                if self._waiting:
+                    return self._take()
+                self._news.wait(_LOOK_SECONDS)
+        return None
+
+    def _take(self) -> Received:
+        received = self._waiting.popleft()
+        self._waiting_bytes -= len(received.jpeg or b"")
+        return received
+
+    def _hear(self, message: MQTTMessage) -> None:
+        """Take one message in the network thread."""
+        now, moment = time.monotonic(), datetime.now(timezone.utc)
+        payload = bytes(message.payload)
+        try:
+            topic = message.topic  # raises a ValueError where it is not UTF-8
+            device, kind, content = read_payload(topic, payload, self._config.prefix)
+        except ValueError as error:
+            self.invalid += 1
+            _log.warning("a message was left out: %.200r", str(error))  # quoted: it may hold text off the network
+            return
+        jpeg = payload if kind == HEATMAP else None
+        received = Received(topic, device, kind, content, jpeg, moment, now, message.retain)
+        with self._news:
+            self._waiting.append(received)
+            self._waiting_bytes += len(jpeg or b"")
+            while len(self._waiting) > _MOST_WAITING or self._waiting_bytes > _MOST_WAITING_BYTES:
+                self._take()
+                self.dropped += 1
+            self._news.notify()
+
+    def _went_offline(self, received: Received) -> bool:
+        """Whether this was the goodbye of the last device that was seen online."""
+        if not isinstance(received.message, Status):
+            return False
+        if received.message.state is not State.OFFLINE:
+            self._online.add(received.device)
+            return False
+        if received.device not in self._online:
+            return False
+        self._online.discard(received.device)
+        return not self._online

@@ -1,0 +1,58 @@
+"""Progress of long work: a bar on a terminal, a line every ten seconds where the output goes to a file."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+_LINE_SECONDS = 10.0
+
+
+class ProgressReport:
+    """A context manager around one task; everything goes to standard error.
+
+    Args:
+        title: what is being done.
+        total: how many steps it takes.
+        done: steps that an earlier run did already.
+    """
+
+    def __init__(self, title: str, total: int, done: int = 0) -> None:
+        self._title, self._total, self._done, self._first = title, total, done, done
+        console = Console(stderr=True)
+        self._bar: Progress | None = None
+        if console.is_terminal:
+            columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+            note = TextColumn("{task.fields[note]}")
+            self._bar = Progress(TextColumn("{task.description}"), *columns, note, console=console)
+            self._task = self._bar.add_task(title, total=total, completed=done, note="")
+
+    def __enter__(self) -> ProgressReport:
+        self._start = self._last_line = time.monotonic()
+        if self._bar:
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar:
+            self._bar.stop()
+
+    def advance(self, note: str = "", steps: int = 1) -> None:
+        """Count ``steps`` as done; ``note`` says how it goes (loss, accuracy)."""
+        self._done += steps
+        now = time.monotonic()
+        rate = (self._done - self._first) / max(now - self._start, 1e-9)
+        if self._bar:
+            self._bar.update(self._task, completed=self._done, note=f"{rate:.1f}/s {note}")
+        elif now - self._last_line >= _LINE_SECONDS or self._done == self._total:
+            self._last_line = now
+            left = (self._total - self._done) / max(rate, 1e-9)
+            line = f"{self._title}: {self._done}/{self._total}, {rate:.1f}/s, {left:.0f} s left"
+            sys.stderr.write(f"{line}, {note}\n" if note else f"{line}\n")
+            sys.stderr.flush()

@@ -1,0 +1,176 @@
+"""One grammar for all sources.
+
+==========================================  ==========================================
+``0``, ``v4l2:///dev/video0``               a camera (also a link in ``/dev/v4l/by-id``)
+``file.mp4``                                a video file, known by its suffix
+``folder/``, ``folder/*.png``, ``one.png``  pictures, in natural order
+==========================================  ==========================================
+
+Options follow a question mark, ``?name=value&name=value``:
+
+- ``fps``: files are played at this rate, a camera is asked for it
+- ``loop=1``: files start again at their end, for ever
+- ``live=1``: files are played in real time as if a camera took them: latest frame only, drops counted
+- ``width``, ``height``: a camera is asked for this size
+
+A question mark may also stand in a name or a pattern: if a file or folder of exactly that name exists, it is meant; and
+``img?.png`` has no options, for there is no ``=`` behind its question mark.  ``0`` is always the camera; a file of that
+name is ``./0``.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+from edge_occ.errors import InputError
+from edge_occ.images import IMAGE_SUFFIXES
+from edge_occ.sources.base import Source
+from edge_occ.sources.files import FileSource, Pictures, Video
+from edge_occ.sources.live import CameraSource
+
+VIDEO_SUFFIXES = frozenset(
+    {".avi", ".h264", ".h265", ".m4v", ".mjpeg", ".mjpg", ".mkv", ".mov", ".mp4"}
+    | {".mpeg", ".mpg", ".mts", ".ts", ".webm", ".wmv"}
+)
+"""Names of video files, in lower case."""
+
+_KNOWN = "use 0 or v4l2:///dev/video0 (camera), file.mp4, folder/ or 'folder/*.png'"
+
+
+class SourceKind(str, Enum):
+    """What a URI names."""
+
+    CAMERA = "camera"
+    VIDEO = "video"
+    PICTURES = "pictures"
+
+
+@dataclass(frozen=True)
+class SourceUri:
+    """A source, named but not opened.
+
+    Attributes:
+        kind: what it is.
+        target: path of the device, the video file, the folder or the pattern.
+        fps: frames a second, in ``(0, 1000]``.
+        loop: start again at the end; files only.
+        live: played in real time, latest frame only; always true of a camera.
+        width, height: size asked for in pixels; cameras only.
+    """
+
+    kind: SourceKind
+    target: str
+    fps: float | None = None
+    loop: bool = False
+    live: bool = False
+    width: int | None = None
+    height: int | None = None
+
+
+def parse_uri(uri: str) -> SourceUri:
+    """Understand a source's name; looks at the file system only to tell names from patterns and options.
+
+    Raises:
+        InputError: unknown scheme, kind of file or option, or a malformed value.
+    """
+    target, options = _split(uri)
+    kind, target = _classify(target)
+    allowed = _CAMERA_OPTIONS if kind is SourceKind.CAMERA else _FILE_OPTIONS
+    for name in options:
+        if name not in allowed:
+            what = f"{name} in {uri}"
+            if name in ("width", "height"):
+                what += "; files keep their size, the model itself resizes"
+            raise InputError(f"options of a {kind.value} source: {', '.join(allowed)}", what, f"leave {name} out")
+    size = {name: _integer(name, options[name]) for name in ("width", "height") if name in options}
+    return SourceUri(
+        kind,
+        target,
+        fps=_rate(options["fps"]) if "fps" in options else None,
+        loop=_switch("loop", options.get("loop", "0")),
+        live=kind is SourceKind.CAMERA or _switch("live", options.get("live", "0")),
+        **size,
+    )
+
+
+def open_source(uri: str) -> Source:
+    """The source that a URI names, to be used in a ``with`` block.
+
+    Raises:
+        InputError: the URI is wrong, or its files are missing or cannot be read; a camera is tried on entering only.
+    """
+    source = parse_uri(uri)
+    if source.kind is SourceKind.CAMERA:
+        return CameraSource(source.target, width=source.width, height=source.height, fps=source.fps)
+    reel = Video(source.target) if source.kind is SourceKind.VIDEO else Pictures(source.target)
+    return FileSource(reel, fps=source.fps, loop=source.loop, live=source.live)
+
+
+_CAMERA_OPTIONS = ("fps", "width", "height")
+_FILE_OPTIONS = ("fps", "loop", "live")
+
+
+def _split(uri: str) -> tuple[str, dict[str, str]]:
+    query = re.fullmatch(r"(.+)\?([^/?]*=[^/?]*|fps|loop|live|width|height)", uri, re.DOTALL)
+    if query is None or _exists(uri):
+        return uri, {}
+    options: dict[str, str] = {}
+    for option in query[2].split("&"):
+        name, _, value = option.partition("=")
+        if name in options:
+            raise InputError("every option once", f"{name} twice in {uri}", f"leave one {name} out")
+        options[name] = value
+    return query[1], options
+
+
+def _classify(target: str) -> tuple[SourceKind, str]:
+    if re.fullmatch(r"[0-9]{1,3}", target):
+        return SourceKind.CAMERA, f"/dev/video{int(target)}"
+    scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://", target)
+    if scheme is not None:
+        device = target[scheme.end() :]
+        if scheme[1].lower() == "v4l2" and device.startswith("/dev/"):
+            return SourceKind.CAMERA, device
+        # The rest of the address may hold a password, so it is not repeated.
+        later = ", which is not supported yet" if scheme[1].lower() in ("csi", "rtsp") else ""
+        raise InputError("a known kind of source", f"a {scheme[0]} address{later}", _KNOWN)
+    path = Path(target)
+    is_pattern = not _exists(target) and any(sign in target for sign in "*?[")
+    if is_pattern or target.endswith("/") or os.path.isdir(target):  # noqa: PTH112 - as in _exists
+        return SourceKind.PICTURES, target
+    if path.suffix.lower() in VIDEO_SUFFIXES:
+        return SourceKind.VIDEO, target
+    if path.suffix.lower() in IMAGE_SUFFIXES:
+        return SourceKind.PICTURES, target
+    raise InputError("a known kind of source", target or "nothing", _KNOWN)
+
+
+def _exists(path: str) -> bool:
+    return os.path.exists(path)  # noqa: PTH110 - Path.exists raises where permission is missing or the name too long
+
+
+def _rate(text: str) -> float:
+    try:
+        rate = float(text)
+    except ValueError:
+        rate = math.nan
+    if not 0 < rate <= 1000:
+        raise InputError("fps as a number above 0, at most 1000", f"fps={text}", "write, say, ?fps=10")
+    return rate
+
+
+def _integer(name: str, text: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,5}", text) or int(text) == 0:
+        raise InputError(f"{name} as a number of pixels", f"{name}={text}", "write, say, ?width=1920&height=1080")
+    return int(text)
+
+
+def _switch(name: str, text: str) -> bool:
+    if text not in ("0", "1"):
+        raise InputError(f"{name}=0 or {name}=1", f"{name}={text}", f"write ?{name}=1")
+    return text == "1"

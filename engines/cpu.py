@@ -1,0 +1,87 @@
+"""The embedded default: ONNX Runtime on the CPU, on every machine that edge-occ installs on."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from engines.base import FEATURES, FRAME, MAP, SCORE, WINDOWS, Graph, Scores
+from engines.errors import EngineUnavailable
+
+_WARNING = 2
+"""ONNX Runtime's severity for warnings; below it, it reports every optimisation."""
+
+
+class OnnxRuntimeEngine:
+    """Scores frames with ONNX Runtime's CPU provider.
+
+    Args:
+        graph: model and head.
+        threads: threads inside one operator; ``None`` takes the processors this process may use.
+
+    Raises:
+        EngineUnavailable: this ONNX Runtime cannot load the graph.
+    """
+
+    name = "cpu"
+
+    def __init__(self, graph: Graph, threads: int | None = None) -> None:
+        self.precision = graph.precision
+        self._session = open_session(graph.onnx, threads)
+        self._head = {key: ort.OrtValue.ortvalue_from_numpy(value) for key, value in graph.head.items()}
+
+    def infer(self, frame: NDArray[np.uint8]) -> Scores:
+        """Score one frame, uint8 ``[h, w, 3]`` BGR of any size."""
+        score, score_map = self._run(frame, [SCORE, MAP])
+        return Scores(float(score[0]), score_map)
+
+    def features(self, frame: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Projected features of every window of one frame, float32 ``[rows, columns, d]``."""
+        return self._run(frame, [FEATURES])[0]
+
+    def close(self) -> None:
+        """Drop the session and the head."""
+        del self._session, self._head
+
+    def _run(self, frame: NDArray[np.uint8], outputs: list[str]) -> list[NDArray[np.float32]]:
+        frame_value = ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(frame))
+        values = self._session.run_with_ort_values(outputs, {FRAME: frame_value, **self._head})
+        return [value.numpy() for value in values]
+
+
+class WindowRunner:
+    """The encoder on single windows, for showing what the dense graph saves and that it computes the same."""
+
+    def __init__(self, onnx: bytes, threads: int | None = None) -> None:
+        self._session = open_session(onnx, threads)
+
+    def features(self, windows: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Map windows of a resized frame, uint8 ``[n, 64, 64, 3]`` BGR, to features ``[n, d]``."""
+        result: NDArray[np.float32] = self._session.run([FEATURES], {WINDOWS: windows})[0]
+        return result
+
+
+def open_session(onnx: bytes, threads: int | None = None) -> ort.InferenceSession:
+    """A CPU session that leaves the processor to others while it waits.
+
+    Spinning is off: on an edge device the capture, MQTT and the line's own programs share the same cores.
+
+    Raises:
+        EngineUnavailable: ONNX Runtime cannot load the model.
+    """
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads or len(os.sched_getaffinity(0))
+    options.inter_op_num_threads = 1
+    options.log_severity_level = _WARNING
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    try:
+        return ort.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        raise EngineUnavailable(
+            "a graph that ONNX Runtime can load",
+            f"onnxruntime {ort.__version__} says: {str(error).splitlines()[0]}",
+            "upgrade it: pip install -U onnxruntime",
+        ) from error

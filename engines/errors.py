@@ -1,0 +1,38 @@
+"""The root of every error that a user may see.
+
+UserError               2  wrong arguments, configuration or input
++-- EngineUnavailable   4  this machine cannot run the engine asked for
++-- ParityFailure       3  the engine does not compute what the bundle says it must
++-- (edge_occ.errors)      bundle refused 3, source lost 5
+"""
+
+from __future__ import annotations
+
+
+class UserError(Exception):
+    """An error told in three short parts.
+
+    Attributes:
+        expected: what should have been there.
+        found: what was there instead.
+        advice: what to type next.
+        exit_code: exit status of the command.
+    """
+
+    exit_code = 2
+
+    def __init__(self, expected: str, found: str, advice: str) -> None:
+        super().__init__(f"expected {expected}; found {found}; {advice}")
+        self.expected, self.found, self.advice = expected, found, advice
+
+
+class EngineUnavailable(UserError):
+    """The engine asked for cannot run here."""
+
+    exit_code = 4
+
+
+class ParityFailure(UserError):
+    """Golden frames scored by this engine differ from the bundle's reference beyond tolerance."""
+
+    exit_code = 3

@@ -1,0 +1,84 @@
+"""The parity gate: an engine must score the bundle's golden frames as the trainer did, or it does not run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.base import Engine
+from engines.errors import ParityFailure
+
+
+@dataclass(frozen=True)
+class Golden:
+    """Reference frames and what the trainer computed for them.
+
+    Attributes:
+        frames: uint8 ``[h, w, 3]`` BGR each.
+        scores: float32 ``[n]``.
+        maps: float32 ``[n, rows, columns]``.
+        threshold: the calibrated threshold, for the verdicts.
+    """
+
+    frames: Sequence[NDArray[np.uint8]]
+    scores: NDArray[np.float32]
+    maps: NDArray[np.float32]
+    threshold: float
+
+
+@dataclass(frozen=True)
+class Parity:
+    """How far an engine is from the reference.
+
+    Attributes:
+        score_error: largest relative error of an image score.
+        map_error: largest error of a map value, relative to the largest value of its map.
+        flipped: verdicts that differ although the reference score is not within tolerance of the threshold.
+        frames: golden frames compared.
+    """
+
+    score_error: float
+    map_error: float
+    flipped: int
+    frames: int
+
+
+def measure_parity(engine: Engine, golden: Golden, tolerance: float) -> Parity:
+    """Score the golden frames and compare."""
+    score_error = map_error = 0.0
+    flipped = 0
+    for frame, score, reference in zip(golden.frames, golden.scores, golden.maps, strict=True):
+        found = engine.infer(frame)
+        # A graph that yields NaN must fail, and NaN compares false with everything.
+        if not (np.isfinite(found.score) and np.isfinite(found.map).all()):
+            return Parity(float("inf"), float("inf"), len(golden.frames), len(golden.frames))
+        score_error = max(score_error, abs(found.score - float(score)) / abs(float(score)))
+        map_error = max(map_error, float(np.abs(found.map - reference).max() / np.abs(reference).max()))
+        close_call = abs(float(score) - golden.threshold) <= tolerance * golden.threshold
+        flipped += not close_call and (found.score > golden.threshold) != (float(score) > golden.threshold)
+    return Parity(score_error, map_error, flipped, len(golden.frames))
+
+
+def require_parity(engine: Engine, golden: Golden, tolerance: float) -> Parity:
+    """Compare, and refuse an engine that is out of tolerance.
+
+    Args:
+        engine: loaded with the bundle's graph.
+        golden: frames and reference.
+        tolerance: largest relative error allowed, of image scores and of map values.
+
+    Raises:
+        ParityFailure: with the numbers.
+    """
+    parity = measure_parity(engine, golden, tolerance)
+    if max(parity.score_error, parity.map_error) > tolerance or parity.flipped:
+        raise ParityFailure(
+            f"scores of {parity.frames} golden frames within {tolerance:.1e} of the reference",
+            f"score error {parity.score_error:.1e}, map error {parity.map_error:.1e}, "
+            f"{parity.flipped} verdicts flipped with engine {engine.name} {engine.precision}",
+            "do not use it here; 'edge-occ verify BUNDLE' on another machine tells which of the two is at fault",
+        )
+    return parity

@@ -1,0 +1,254 @@
+"""What users get wrong: three short lines, the right exit status, and nothing half-written."""
+
+import json
+import shutil
+
+import cv2
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from edge_occ.cli import app
+
+TINY = [
+    *("--set", "input.size=96", "--set", "encoder.width=4", "--set", "encoder.dim=16", "--set", "head.dim=8"),
+    *("--set", "optimiser.steps=1", "--set", "optimiser.batch=2", "--set", "calibration.folds=2", "--device", "cpu"),
+]
+
+
+def edge_occ(*arguments):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def told(result, code, *words):
+    """The error form of the contract, and no traceback."""
+    assert result.exit_code == code, result.output
+    lines = [line.split(maxsplit=1) for line in result.stderr.strip().splitlines()][-3:]
+    assert [line[0] for line in lines] == ["expected", "found", "next"], result.stderr
+    assert "Traceback" not in result.output
+    for word in words:
+        assert word in result.stderr, result.stderr
+
+
+def write_images(folder, n, size=(96, 96), dtype=np.uint8, channels=3):
+    folder.mkdir(parents=True, exist_ok=True)
+    generator = np.random.default_rng(0)
+    top = np.iinfo(dtype).max
+    for i in range(n):
+        shape = size if channels == 1 else (*size, channels)
+        cv2.imwrite(str(folder / f"{i:03d}.png"), generator.integers(0, top, shape).astype(dtype))
+    return folder
+
+
+def train(data, tmp_path, *options):
+    out = tmp_path / "out" / "part.occ"
+    result = edge_occ("train", "--data", data, "--out", out, *TINY, *options)
+    if result.exit_code:
+        left = [path for path in out.parent.rglob("*") if path.is_file()] if out.parent.exists() else []
+        assert not left, left
+    return result
+
+
+def test_a_wrong_folder(tmp_path):
+    told(train(tmp_path / "nowhere", tmp_path), 2, "no such folder", "--data")
+
+
+def test_an_empty_folder(tmp_path):
+    (tmp_path / "empty").mkdir()
+    told(train(tmp_path / "empty", tmp_path), 2, "0 pictures")
+
+
+def test_a_train_folder_without_good(tmp_path):
+    write_images(tmp_path / "set" / "train" / "bad", 9)
+    told(train(tmp_path / "set", tmp_path), 2, "train/good", "bad")
+
+
+def test_fewer_than_8_images(tmp_path):
+    told(train(write_images(tmp_path / "few", 7), tmp_path), 2, "at least 8", "7 in")
+
+
+def test_one_unreadable_image_in_a_hundred_is_named_skipped_and_counted(tmp_path):
+    folder = write_images(tmp_path / "set", 99)
+    (folder / "broken.png").write_bytes(b"\x89PNG broken")
+    result = train(folder, tmp_path, "--json")
+    assert result.exit_code == 0, result.output
+    assert "skipped" in result.stderr
+    assert "broken.png" in result.stderr
+    training = json.loads(result.stdout)["training"]
+    assert training["images"] == 99
+    assert len(training["skipped"]) == 1
+    assert "broken.png" in training["skipped"][0]
+
+
+def test_more_than_one_unreadable_image_in_a_hundred_is_refused(tmp_path):
+    folder = write_images(tmp_path / "set", 97)
+    for i in range(2):
+        (folder / f"broken{i}.png").write_bytes(b"\x89PNG broken")
+    told(train(folder, tmp_path), 2, "at most 1 %", "2 of 99", "broken0.png")
+
+
+def test_images_of_different_sizes_are_learned_from_and_told(tmp_path):
+    folder = write_images(tmp_path / "set", 5, (96, 96))
+    write_images(tmp_path / "other", 5, (120, 100))
+    for path in (tmp_path / "other").iterdir():
+        path.rename(folder / f"other_{path.name}")
+    result = train(folder, tmp_path, "--json")
+    assert result.exit_code == 0, result.output
+    assert "differ in size" in result.stderr
+    assert json.loads(result.stdout)["geometry"]["frame"] is None
+
+
+@pytest.mark.parametrize(
+    ("channels", "dtype", "kind"), [(1, np.uint8, "grey"), (4, np.uint8, "alpha"), (1, np.uint16, "16-bit, grey")]
+)
+def test_grey_alpha_and_16_bit_are_converted_and_told(tmp_path, channels, dtype, kind):
+    folder = write_images(tmp_path / "set", 8, dtype=dtype, channels=channels)
+    result = train(folder, tmp_path, "--json")
+    assert result.exit_code == 0, result.output
+    assert f"converted to 8-bit colour: pictures that were {kind}" in result.stderr
+    assert json.loads(result.stdout)["training"]["conversions"] == kind.split(", ")
+
+
+def test_12_bit_data_in_16_bit_files_is_refused_rather_than_turned_black(tmp_path):
+    folder = tmp_path / "set"
+    folder.mkdir()
+    for i in range(8):
+        image = np.random.default_rng(i).integers(0, 4096, (96, 96)).astype(np.uint16)
+        cv2.imwrite(str(folder / f"{i}.png"), image)
+    told(train(folder, tmp_path), 2, "12-bit")
+
+
+def test_images_without_any_variation_are_told(tmp_path):
+    folder = tmp_path / "set"
+    folder.mkdir()
+    for i in range(8):
+        cv2.imwrite(str(folder / f"{i}.png"), np.full((96, 96, 3), 90, np.uint8))
+    out = tmp_path / "part.occ"
+    result = edge_occ("train", "--data", folder, "--out", out, *TINY)
+    told(result, 2, "Gaussian")
+    assert not out.exists()
+
+
+def test_wrong_options(tmp_path):
+    data = write_images(tmp_path / "set", 8)
+    told(train(data, tmp_path, "--preset", "slow"), 2, "quick")
+    told(train(data, tmp_path, "--set", "optimiser.stepz=1"), 2, "optimiser.steps")
+    told(train(data, tmp_path, "--config", tmp_path / "absent.yaml"), 2, "absent.yaml")
+    told(train(data, tmp_path, "--device", "tpu"), 2, "auto, cpu, cuda")
+    told(edge_occ("train", "--data", data, "--out", tmp_path / "x.zip"), 2, ".occ")
+    assert edge_occ("train").exit_code == 2
+    assert edge_occ("nonsense").exit_code == 2
+
+
+def test_a_place_that_cannot_be_written_is_found_before_the_training(tmp_path):
+    data = write_images(tmp_path / "set", 8)
+    (tmp_path / "file").write_bytes(b"")
+    told(edge_occ("train", "--data", data, "--out", tmp_path / "file" / "x.occ", *TINY), 2, "--out")
+
+
+def test_a_changed_setting_does_not_go_on_from_another_runs_checkpoint(tiny_data, tmp_path, monkeypatch):
+    out = tmp_path / "part.occ"
+    import trainer.train
+
+    def interrupt(*arguments, **options):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer.train, "held_out_scores", interrupt)
+        assert edge_occ("train", "--data", tiny_data, "--out", out, *TINY).exit_code == 130
+    checkpoint = tmp_path / "part.train" / "checkpoint.safetensors"
+    before = checkpoint.read_bytes()
+    told(edge_occ("train", "--data", tiny_data, "--out", out, *TINY, "--seed", "1"), 2, "--restart")
+    assert checkpoint.read_bytes() == before
+    assert not out.exists()
+    done = edge_occ("train", "--data", tiny_data, "--out", out, *TINY, "--seed", "1", "--restart")
+    assert done.exit_code == 0, done.output
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["part.html", "part.occ"]
+
+
+@pytest.mark.parametrize("command", ["inspect", "verify", "score", "evaluate", "run", "bench"])
+def test_a_damaged_bundle_is_refused_by_every_command(command, tiny_bundle, tiny_data, tmp_path):
+    path = tmp_path / "short.occ"
+    path.write_bytes(tiny_bundle.read_bytes()[:-2000])
+    extra = {
+        "score": [tiny_data / "test" / "good"],
+        "evaluate": ["--data", tiny_data],
+        "run": ["--source", tiny_data / "test" / "good", "--no-mqtt"],
+    }
+    bundle = ["--bundle", path] if command == "run" else [path]
+    told(edge_occ(command, *bundle, *extra.get(command, [])), 3, "found")
+
+
+def test_a_missing_bundle(tmp_path, monkeypatch):
+    told(edge_occ("verify", tmp_path / "none.occ"), 2, "no such file")
+    monkeypatch.chdir(tmp_path)
+    told(edge_occ("run", "--camera", 0, "--no-mqtt"), 2, "--bundle")
+
+
+def test_an_engine_that_is_not_there(tiny_bundle):
+    told(edge_occ("verify", tiny_bundle, "--engine", "tensorrt"), 4, "TensorRT")
+
+
+def test_a_camera_that_does_not_exist(tiny_bundle):
+    told(edge_occ("run", "--camera", 97, "--bundle", tiny_bundle, "--no-mqtt"), 2, "/dev/video97")
+
+
+def test_an_unreachable_broker(tiny_bundle, tiny_data):
+    source = tiny_data / "test" / "good"
+    result = edge_occ(
+        "run",
+        "--source",
+        source,
+        "--bundle",
+        tiny_bundle,
+        "--broker",
+        "mqtt://127.0.0.1:9",
+        "--set",
+        "mqtt.connect_timeout=3",
+    )
+    told(result, 2, "broker", "127.0.0.1:9")
+
+
+def test_contradicting_or_missing_sources_and_brokers(tiny_bundle):
+    told(edge_occ("run", "--bundle", tiny_bundle), 2, "neither")
+    told(edge_occ("run", "--bundle", tiny_bundle, "--camera", 0, "--source", "1"), 2, "both")
+    told(edge_occ("run", "--camera", 0, "--bundle", tiny_bundle, "--no-mqtt", "--broker", "x"), 2, "both")
+    told(edge_occ("run", "--bundle", tiny_bundle, "--no-mqtt", "--source", "http://x/y"), 2, "known kind of source")
+    told(edge_occ("run", "--bundle", tiny_bundle, "--no-mqtt", "--source", "/nowhere/"), 2, "/nowhere")
+
+
+def test_labels_that_are_not_there(tiny_bundle, tiny_data, tmp_path):
+    told(edge_occ("evaluate", tiny_bundle, "--data", tmp_path), 2, "labelled images", "edge-occ score")
+    (tmp_path / "set" / "test").mkdir(parents=True)
+    told(edge_occ("evaluate", tiny_bundle, "--data", tmp_path / "set"), 2)
+
+
+def test_an_unreadable_picture_to_score(tiny_bundle, tmp_path):
+    (tmp_path / "x.png").write_bytes(b"no picture")
+    told(edge_occ("score", tiny_bundle, tmp_path / "x.png"), 2, "x.png")
+
+
+def test_a_full_disk_while_the_bundle_is_written_costs_no_training(tiny_data, tmp_path, monkeypatch):
+    """Simulated where the operating system would report it; tests/edge_occ/test_bundle.py has the real thing."""
+    out = tmp_path / "part.occ"
+    from edge_occ import files
+
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    from trainer import train as module
+
+    original = module.write_bundle
+
+    def write(*arguments):
+        with monkeypatch.context() as patch:
+            patch.setattr(files.os, "fsync", full)
+            return original(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "write_bundle", write)
+        told(edge_occ("train", "--data", tiny_data, "--out", out, *TINY), 2, "No space left", "make room")
+    assert [path.name for path in tmp_path.iterdir()] == ["part.train"]
+    monkeypatch.setattr("trainer.fit._update", lambda *arguments: pytest.fail("trained again"))
+    assert edge_occ("train", "--data", tiny_data, "--out", out, *TINY).exit_code == 0
+    shutil.rmtree(tmp_path)

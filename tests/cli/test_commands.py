@@ -1,0 +1,188 @@
+"""The commands as a user and as a script meet them."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from edge_occ.cli import app
+
+COMMANDS = ["train", "evaluate", "score", "inspect", "verify", "bench", "run", "watch", "demo"]
+
+
+def edge_occ(*arguments):
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    assert result.exit_code == 0, result.output
+    return result
+
+
+def start(*arguments, **options):
+    command = [sys.executable, "-m", "edge_occ", *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
+
+
+def test_help_names_every_command_and_every_option_is_explained():
+    text = edge_occ("--help").output
+    for command in COMMANDS:
+        assert command in text
+        page = edge_occ(command, "--help").output
+        assert "Usage" in page
+        # An option without help would end its line after its type.
+        bare = re.findall(r"│ (?:\*\s+)?--[a-z-]+[^│]*?\b(?:TEXT|PATH|INTEGER|FLOAT)\s*│", page)
+        assert not bare, bare
+
+
+def test_version():
+    from edge_occ import __version__
+
+    assert edge_occ("--version").stdout.strip() == f"edge-occ {__version__}"
+
+
+def test_evaluate_prints_the_contracts_fields_and_nothing_else(tiny_bundle, tiny_data, tmp_path):
+    result = edge_occ("evaluate", tiny_bundle, "--data", tiny_data, "--json", "--report", tmp_path / "report")
+    content = json.loads(result.stdout)
+    assert content["images"]["good"] == 6
+    assert content["images"]["defect"] == 7
+    assert set(content["per_defect"]) == {"scratch", "spot"}
+    for name in ("image_auroc", "pixel_auroc", "aupro", "f1_max"):
+        assert 0 <= content[name] <= 1
+    assert set(content["false_alarms"]) >= {"declared", "calibration_n", "upper_95", "observed", "observed_n"}
+    assert content["engine"]["name"] == "cpu"
+    assert (tmp_path / "report" / "index.html").stat().st_size > 10_000
+
+
+def test_score_prints_a_line_a_picture(tiny_bundle, tiny_data):
+    result = edge_occ(
+        "score", tiny_bundle, tiny_data / "test" / "good", tiny_data / "test" / "spot" / "000.png", "--json"
+    )
+    lines = [json.loads(line) for line in result.stdout.splitlines()]
+    assert len(lines) == 7
+    for line in lines:
+        assert (line["verdict"] == "anomalous") == (line["score"] > line["threshold"])
+        assert 0 < line["p_value"] <= 1
+    plain = edge_occ("score", tiny_bundle, tiny_data / "test" / "good").stdout
+    assert len(plain.splitlines()) == 6
+
+
+def test_inspect_and_verify(tiny_bundle):
+    assert "Model card" in edge_occ("inspect", tiny_bundle).stdout
+    manifest = json.loads(edge_occ("inspect", tiny_bundle, "--json").stdout)
+    assert manifest["format"] == 1
+    parity = json.loads(edge_occ("verify", tiny_bundle, "--json").stdout)
+    assert parity["score_error"] < 1e-3
+    assert "parity on 6 golden frames" in edge_occ("verify", tiny_bundle).stderr
+
+
+def test_bench_has_the_contracts_fields(tiny_bundle):
+    content = json.loads(edge_occ("bench", tiny_bundle, "--frames", 12, "--json").stdout)
+    assert set(content["engine"]["ms"]) == {"p50", "p95", "p99"}
+    assert set(content["end_to_end"]) == {"fps", "ms", "of_engine"}
+    assert content["dense"]["ratio"] > 0
+    assert content["dense"]["max_abs_difference"] < 1e-4
+    assert content["grid"] == [5, 5]
+    assert {"rss_mb", "cold_start_s", "input"} <= set(content)
+
+
+def test_run_without_mqtt_prints_a_line_a_frame(tiny_bundle, tiny_data):
+    result = edge_occ("run", "--source", tiny_data / "test" / "spot", "--bundle", tiny_bundle, "--no-mqtt", "--json")
+    lines = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [line["frame"] for line in lines] == [0, 1, 2, 3]
+    assert [line["name"] for line in lines] == ["000.png", "001.png", "002.png", "003.png"]
+    assert "4 frames" in result.stderr
+    limited = edge_occ(
+        "run",
+        "--source",
+        tiny_data / "test" / "spot",
+        "--bundle",
+        tiny_bundle,
+        "--no-mqtt",
+        "--json",
+        "--max-frames",
+        2,
+    )
+    assert len(limited.stdout.splitlines()) == 2
+
+
+def test_run_imports_no_torch_and_stays_small(tiny_bundle, tiny_data):
+    """Contract: under 350 MB resident."""
+    code = (
+        "import sys; from typer.testing import CliRunner; from edge_occ.cli import app;"
+        "result = CliRunner().invoke(app, sys.argv[1:]); assert result.exit_code == 0, result.output;"
+        "assert 'torch' not in sys.modules and 'trainer' not in sys.modules;"
+        "print(next(line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')))"
+    )
+    arguments = ["run", "--source", str(tiny_data / "test" / "spot"), "--bundle", str(tiny_bundle), "--no-mqtt"]
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) < 350_000
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_ends_a_run_cleanly(tiny_bundle, tiny_data, number):
+    source = f"{tiny_data / 'test' / 'good'}?fps=20&loop=1"
+    process = start("run", "--source", source, "--bundle", tiny_bundle, "--no-mqtt", "--json")
+    assert json.loads(process.stdout.readline())["frame"] == 0
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert "frames," in errors
+    assert "interrupted" in errors
+    assert "Traceback" not in errors
+
+
+def test_ctrl_c_during_training_leaves_a_checkpoint_that_the_same_command_goes_on_from(tiny_data, tmp_path):
+    out = tmp_path / "part.occ"
+    settings = [
+        "input.size=96",
+        "encoder.width=4",
+        "encoder.dim=16",
+        "head.dim=8",
+        "optimiser.batch=2",
+        "calibration.folds=2",
+    ]
+    options = [
+        part
+        for setting in [*settings, "optimiser.steps=400", "optimiser.checkpoint_seconds=0.2"]
+        for part in ("--set", setting)
+    ]
+    command = ["train", "--data", tiny_data, "--out", out, "--device", "cpu", *options]
+    process = start(*command)
+    checkpoint = tmp_path / "part.train" / "checkpoint.safetensors"
+    deadline = time.monotonic() + 90
+    while not checkpoint.exists() and time.monotonic() < deadline:
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert not out.exists()
+    result = edge_occ(*command)
+    assert out.exists()
+    assert not checkpoint.exists()
+    first = re.search(r"training: (\d+)/400", result.stderr)
+    assert first is None or int(first[1]) > 1
+
+
+def test_a_closed_pipe_is_no_error(tiny_bundle, tiny_data):
+    source = f"{tiny_data / 'test' / 'good'}?loop=1"
+    process = start("run", "--source", source, "--bundle", tiny_bundle, "--no-mqtt", "--json")
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.wait(timeout=20) in (0, 130)
+    assert "Traceback" not in process.stderr.read()
+    process.stderr.close()
+
+
+def test_the_checkout_and_an_installed_wheel_find_the_presets(tmp_path):
+    from edge_occ.settings import configs, preset
+
+    assert preset("quick").is_file()
+    assert (Path(configs()) / "run.yaml").is_file()
+    assert os.access(preset("quick"), os.R_OK)

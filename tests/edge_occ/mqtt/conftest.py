@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from edge_occ.mqtt.broker import PASSWORD, USERNAME
+from edge_occ.mqtt.config import MqttConfig
+
+sys.path.append(str(Path(__file__).parent))  # pytest's importlib mode leaves helpers beside the tests out of the path
+from mqtt_helpers import Ear, Mosquitto
+
+
+@pytest.fixture(scope="session")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mosquitto]:
+    """One broker for all tests that leave it alone."""
+    mosquitto = Mosquitto(tmp_path_factory.mktemp("broker")).start()
+    yield mosquitto
+    mosquitto.stop()
+
+
+@pytest.fixture
+def own_broker(tmp_path: Path) -> Iterator[Mosquitto]:
+    """A broker for a test that stops it."""
+    mosquitto = Mosquitto(tmp_path).start()
+    yield mosquitto
+    mosquitto.stop()
+
+
+@pytest.fixture
+def config(broker: Mosquitto) -> MqttConfig:
+    """A device of its own at the common broker."""
+    return MqttConfig(broker=broker.url, prefix="plant/line3/edge-occ", device=f"camera-{uuid4().hex[:8]}")
+
+
+@pytest.fixture
+def ear(broker: Mosquitto, config: MqttConfig) -> Iterator[Ear]:
+    """Hears all of that device."""
+    with Ear(broker.port, f"{config.prefix}/{config.device}/#") as listener:
+        yield listener
+
+
+@pytest.fixture(autouse=True)
+def _no_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(USERNAME, raising=False)
+    monkeypatch.delenv(PASSWORD, raising=False)

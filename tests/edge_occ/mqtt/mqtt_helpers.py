@@ -1,0 +1,171 @@
+"""A real broker under control, an ear at it, and inspections to publish."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterable
+from datetime import datetime, timezone
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from paho.mqtt.client import Client, MQTTMessage
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+
+from edge_occ.decision import EventChange, Phase, Verdict
+from edge_occ.inspection import Box, Inspection
+from edge_occ.mqtt.embedded import broker_answers
+from edge_occ.sources.base import Frame
+from engines.base import Scores
+
+PATIENCE = 10.0
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return sock.getsockname()[1]
+
+
+def tool(name: str, package: str) -> str:
+    found = shutil.which(name, path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"]))
+    if found is None:
+        pytest.fail(f"these tests need {name}, which is not on PATH nor in /usr/sbin: apt install {package}")
+    return found
+
+
+def wait_until(condition: Callable[[], bool], what: str) -> None:
+    """For conditions of another process or of a thread that offers no event."""
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, f"waited {PATIENCE:g} s in vain for {what}"
+        time.sleep(0.01)
+
+
+class Mosquitto:
+    """One broker process on a loopback port that it keeps over restarts."""
+
+    def __init__(self, folder: Path, extra: Iterable[str] = ("allow_anonymous true",)) -> None:
+        self.port = free_port()
+        self._config = folder / f"mosquitto-{self.port}.conf"
+        self._log = folder / f"mosquitto-{self.port}.log"
+        lines = [f"listener {self.port} 127.0.0.1", "persistence false", *extra]
+        if os.geteuid() == 0:
+            lines.append("user root")  # else it gives up its rights to the files of this test
+        self._config.write_text("\n".join(lines) + "\n")
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"mqtt://127.0.0.1:{self.port}"
+
+    def start(self) -> Mosquitto:
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [tool("mosquitto", "mosquitto"), "-c", str(self._config)], stdout=log, stderr=log
+            )
+        process = self._process
+        wait_until(lambda: process.poll() is not None or broker_answers("127.0.0.1", self.port), "mosquitto")
+        assert process.poll() is None, f"mosquitto did not start:\n{self._log.read_text()}"
+        return self
+
+    def pause(self) -> None:
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.send_signal(signal.SIGCONT)
+            self._process.terminate()
+            self._process.wait(PATIENCE)
+            self._process = None
+
+
+class Ear:
+    """A plain paho client that keeps all it hears under a filter."""
+
+    def __init__(self, port: int, topic_filter: str, protocol: int = MQTTProtocolVersion.MQTTv5) -> None:
+        self.heard: list[MQTTMessage] = []
+        self._news = threading.Condition()
+        subscribed = threading.Event()
+        self._client = Client(CallbackAPIVersion.VERSION2, protocol=protocol)
+        self._client.on_connect = lambda client, *_: client.subscribe(topic_filter, qos=1)
+        self._client.on_subscribe = lambda *_: subscribed.set()
+        self._client.on_message = self._hear
+        self._client.reconnect_delay_set(1, 1)
+        self._client.connect("127.0.0.1", port)
+        self._client.loop_start()
+        assert subscribed.wait(PATIENCE)
+
+    def __enter__(self) -> Ear:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._client.disconnect()
+        self._client.loop_stop()
+
+    def send(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
+        self._client.publish(topic, payload, qos=1, retain=retain).wait_for_publish(PATIENCE)
+
+    def wait_for(self, enough: Callable[[list[MQTTMessage]], bool], what: str) -> list[MQTTMessage]:
+        with self._news:
+            assert self._news.wait_for(lambda: enough(self.heard), PATIENCE), (
+                f"waited in vain for {what}; heard {[(m.topic, bytes(m.payload)[:60]) for m in self.heard[-10:]]}"
+            )
+            return list(self.heard)
+
+    def of(self, kind: str) -> list[MQTTMessage]:
+        return [message for message in self.heard if message.topic.endswith(f"/{kind}")]
+
+    def wait_for_kind(self, kind: str, count: int = 1) -> list[MQTTMessage]:
+        self.wait_for(lambda _: len(self.of(kind)) >= count, f"{count} of {kind}, got {len(self.of(kind))}")
+        return self.of(kind)
+
+    def wait_for_state(self, state: str, count: int = 1) -> None:
+        needle = f'"state":"{state}"'.encode()
+        self.wait_for(lambda _: sum(needle in bytes(m.payload) for m in self.of("status")) >= count, f"status {state}")
+
+    def _hear(self, _client: Client, _data: object, message: MQTTMessage) -> None:
+        with self._news:
+            self.heard.append(message)
+            self._news.notify_all()
+
+
+def inspection(
+    index: int = 0,
+    score: float = 0.5,
+    *,
+    event: Phase | None = None,
+    captured: float | None = None,
+    name: str | None = None,
+    size: int = 32,
+) -> Inspection:
+    """An inspection of a grey frame; above 1 it is anomalous."""
+    verdict = Verdict(score, 0.25, 1.0, score > 1)
+    frame = Frame(
+        index,
+        datetime.now(timezone.utc),
+        time.monotonic() if captured is None else captured,
+        np.full((size, size, 3), index % 256, np.uint8),
+        name,
+    )
+    boxes = (Box(1, 2, 3, 4, score),) if verdict.anomalous else ()
+    change = None if event is None else EventChange(f"event-{index}", event, score, 1)
+    return Inspection(frame, Scores(score, np.zeros((4, 4), np.float32)), verdict, boxes, change)
+
+
+def render(shown: Inspection) -> bytes:
+    done, jpeg = cv2.imencode(".jpg", shown.frame.image)
+    assert done
+    return jpeg.tobytes()

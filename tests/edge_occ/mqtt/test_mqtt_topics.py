@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from paho.mqtt.client import topic_matches_sub
+
+from edge_occ.errors import InputError
+from edge_occ.mqtt.topics import Topics, split_topic
+
+LEVEL = st.text(st.characters(codec="ascii", categories=["L", "N"], include_characters="-_. "), min_size=1, max_size=12)
+
+
+def test_names_are_those_of_the_contract():
+    topics = Topics("edge-occ", "camera-1")
+    assert topics.status == "edge-occ/camera-1/status"
+    assert topics.score == "edge-occ/camera-1/score"
+    assert topics.event == "edge-occ/camera-1/event"
+    assert topics.heatmap == "edge-occ/camera-1/heatmap"
+    assert topics.snapshot == "edge-occ/camera-1/snapshot"
+    assert topics.stats == "edge-occ/camera-1/stats"
+
+
+@pytest.mark.parametrize(
+    "prefix", ["", "/edge-occ", "edge-occ/", "a//b", "a/+/b", "a/#", "a\0b", "$SYS", "a\nb", "\ud800", "x" * 600, "￿"]
+)
+def test_prefixes_that_some_broker_would_refuse(prefix):
+    with pytest.raises(InputError, match="set mqtt"):
+        Topics(prefix, "camera-1")
+
+
+@pytest.mark.parametrize("device", ["", "a/b", "+", "#", "a+b", "$a", "a\x1b[31m"])
+def test_a_device_is_exactly_one_level(device):
+    with pytest.raises(InputError):
+        Topics("edge-occ", device)
+
+
+@given(st.lists(LEVEL, min_size=1, max_size=4).map("/".join), LEVEL)
+def test_topics_split_into_what_they_were_made_of(prefix, device):
+    topics = Topics(prefix, device)
+    assert split_topic(topics.score, prefix) == (device, "score")
+    assert topic_matches_sub(f"{prefix}/+/score", topics.score)
+    assert not topic_matches_sub(f"{prefix}/+/event", topics.score)
+
+
+@given(st.text(max_size=20), st.text(max_size=20))
+def test_any_text_is_refused_or_makes_one_plain_topic(prefix, device):
+    try:
+        topics = Topics(prefix, device)
+    except InputError:
+        return
+    levels = topics.event.split("/")
+    assert all(levels)
+    assert levels[-2:] == [device, "event"]
+    assert not set(topics.event) & set("+#\0")
+    topics.event.encode()
+
+
+@pytest.mark.parametrize("topic", ["edge-occ/status", "edge-occ/a/b/status", "other/a/status", "edge-occ-2/a/status"])
+def test_other_topics_are_not_ours(topic):
+    assert split_topic(topic, "edge-occ") is None

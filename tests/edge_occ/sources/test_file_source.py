@@ -1,0 +1,336 @@
+from __future__ import annotations
+
+import itertools
+import logging
+import threading
+import time
+from datetime import datetime, timedelta, timezone
+
+import cv2
+import numpy as np
+import pytest
+
+import edge_occ.sources.files as files_module
+from edge_occ.errors import InputError
+from edge_occ.sources.files import FileSource, Pictures, Video
+
+LONG = 10.0
+
+
+class FakeReel:
+    """Pictures made on request; remembers how many were asked for."""
+
+    def __init__(self, count, rate=None):
+        self.count, self.rate, self.unreadable, self.asked = count, rate, 0, 0
+
+    def __iter__(self):
+        for number in range(self.count):
+            self.asked += 1
+            yield f"{number}", np.full((2, 2, 3), number % 256, np.uint8)
+
+
+def number_of(frame):
+    return int(frame.image[0, 0, 0])
+
+
+def test_a_folder_is_played_in_order_and_without_loss(tmp_path, write_pictures):
+    with FileSource(Pictures(str(write_pictures(tmp_path / "parts", 12)))) as source:
+        frames = list(source)
+    assert [f.name for f in frames] == [f"img{n}.png" for n in range(12)]
+    assert [f.index for f in frames] == [number_of(f) for f in frames] == list(range(12))
+    assert (source.live, source.dropped, source.unreadable) == (False, 0, 0)
+
+
+def test_a_video_is_played_in_order_and_without_loss(tmp_path, write_video):
+    with FileSource(Video(str(write_video(tmp_path / "line.avi", 30)))) as source:
+        frames = list(source)
+    assert [f.index for f in frames] == [number_of(f) for f in frames] == list(range(30))
+    assert {f.name for f in frames} == {"line.avi"}
+    assert frames[0].image.shape == (24, 32, 3)
+    assert frames[0].image.dtype == np.uint8
+    assert source.dropped == 0
+
+
+def test_a_slow_consumer_loses_nothing_and_the_reader_stays_few_frames_ahead():
+    reel = FakeReel(200)
+    seen = []
+    with FileSource(reel) as source:
+        for frame in source:
+            seen.append(frame.index)
+            # Four in the queue, one in the reader's hand.
+            assert reel.asked - len(seen) <= 5
+    assert seen == list(range(200))
+
+
+def test_the_reader_works_while_a_frame_is_scored():
+    fourth = threading.Event()
+
+    class Watched(FakeReel):
+        def __iter__(self):
+            for item in super().__iter__():
+                if self.asked == 4:
+                    fourth.set()
+                yield item
+
+    with FileSource(Watched(10)) as source:
+        next(iter(source))
+        assert fourth.wait(LONG), "three more are read while nobody asks"
+
+
+def test_times_are_those_of_reading():
+    before, before_monotonic = datetime.now(timezone.utc), time.monotonic()
+    with FileSource(FakeReel(5)) as source:
+        frames = list(source)
+    after, after_monotonic = datetime.now(timezone.utc), time.monotonic()
+    assert all(f.captured_at.utcoffset() == timedelta(0) for f in frames)
+    moments = [before, *(f.captured_at for f in frames), after]
+    assert moments == sorted(moments)
+    seconds = [before_monotonic, *(f.captured_monotonic for f in frames), after_monotonic]
+    assert seconds == sorted(seconds)
+
+
+def test_the_moment_of_capture_lies_before_decoding():
+    started = []
+
+    class Watched(FakeReel):
+        def __iter__(self):
+            for item in super().__iter__():
+                started.append(time.monotonic())
+                yield item
+
+    with FileSource(Watched(3)) as source:
+        frames = list(source)
+    assert all(f.captured_monotonic <= moment for f, moment in zip(frames, started, strict=True))
+
+
+def test_a_rate_spaces_the_frames():
+    before = time.monotonic()
+    with FileSource(FakeReel(6), fps=100) as source:
+        moments = [f.captured_monotonic for f in source]
+    assert all(moment >= before + n / 100 for n, moment in enumerate(moments))
+
+
+def test_a_loop_starts_again(tmp_path, write_video):
+    with FileSource(Video(str(write_video(tmp_path / "line.avi", 3))), loop=True) as source:
+        frames = list(itertools.islice(source, 8))
+    assert [number_of(f) for f in frames] == [0, 1, 2, 0, 1, 2, 0, 1]
+    assert [f.index for f in frames] == list(range(8))
+
+
+@pytest.mark.parametrize("fps", [None, 0.01])
+def test_leaving_early_ends_the_thread_at_once(fps):
+    """A reader that waits for its moment, or for room, must wake; the watch for threads left behind finds it if not."""
+    with FileSource(FakeReel(10**9), fps=fps, loop=True) as source:
+        for _ in source:
+            break
+
+
+def test_an_exception_in_the_loop_ends_the_thread():
+    def fail_at_the_first_frame():
+        with FileSource(FakeReel(10**9)) as source:
+            for _ in source:
+                raise KeyError
+
+    with pytest.raises(KeyError):
+        fail_at_the_first_frame()
+
+
+def test_closing_from_another_thread_ends_the_iteration():
+    with FileSource(FakeReel(10**9), fps=0.01) as source:
+        iterator = iter(source)
+        next(iterator)
+        closer = threading.Timer(0.05, source.close)
+        closer.start()
+        assert list(iterator) == []
+        closer.join(LONG)
+        source.close()
+    source.close()
+
+
+def test_entering_and_leaving_without_reading():
+    with FileSource(FakeReel(10**9)):
+        pass
+
+
+def test_iterating_outside_with_is_a_mistake():
+    with pytest.raises(RuntimeError, match="with"):
+        iter(FileSource(FakeReel(1)))
+
+
+def test_damaged_pictures_are_skipped_logged_and_counted(tmp_path, write_pictures, caplog):
+    folder = write_pictures(tmp_path / "parts", 5)
+    (folder / "img1.png").write_bytes(b"no picture")
+    (folder / "img3.png").write_bytes(b"")
+    with caplog.at_level(logging.WARNING), FileSource(Pictures(str(folder))) as source:
+        frames = list(source)
+    assert [f.name for f in frames] == ["img0.png", "img2.png", "img4.png"]
+    assert [f.index for f in frames] == [0, 1, 2]
+    assert source.unreadable == 2
+    assert [r.levelname for r in caplog.records] == ["WARNING"] * 2
+    assert "img1.png" in caplog.text
+    assert "img3.png" in caplog.text
+
+
+def test_a_picture_that_goes_away_is_skipped(tmp_path, write_pictures):
+    folder = write_pictures(tmp_path / "parts", 3)
+    reel = Pictures(str(folder))
+    (folder / "img1.png").unlink()
+    with FileSource(reel) as source:
+        assert [f.name for f in source] == ["img0.png", "img2.png"]
+    assert source.unreadable == 1
+
+
+@pytest.mark.parametrize("loop", [False, True])
+def test_a_folder_without_one_usable_picture_is_an_error(tmp_path, loop):
+    for number in range(3):
+        cv2.imwrite(str(tmp_path / f"{number}.png"), np.full((4, 4), 2000, np.uint16))
+    with (
+        FileSource(Pictures(str(tmp_path)), loop=loop) as source,
+        pytest.raises(InputError, match=r"3 pictures, none of them usable; the first: .*12-bit"),
+    ):
+        list(source)
+
+
+def test_a_folder_without_pictures_is_refused_when_named(tmp_path):
+    with pytest.raises(InputError, match="0 pictures among 0 files"):
+        Pictures(str(tmp_path))
+
+
+def test_a_missing_video_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"no file .*no\.mp4"):
+        Video(str(tmp_path / "no.mp4"))
+
+
+def test_a_file_that_is_no_video_is_refused_quietly(tmp_path, capfd):
+    (tmp_path / "bad.mp4").write_bytes(b"x" * 1000)
+    with pytest.raises(InputError, match="cannot open; convert it"):
+        Video(str(tmp_path / "bad.mp4"))
+    has_log_level = [int(part) for part in cv2.__version__.split(".")[:3]] >= [4, 5, 5]
+    assert capfd.readouterr().err == "" or not has_log_level, "older OpenCV cannot silence FFmpeg"
+
+
+def test_a_video_that_ends_early_gives_what_it_has(tmp_path, write_video):
+    path = write_video(tmp_path / "line.avi", 40, size=(320, 240))
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with FileSource(Video(str(path))) as source:
+        numbers = [number_of(f) for f in source]
+    assert 0 < len(numbers) < 40
+    assert numbers == list(range(len(numbers)))
+
+
+def test_a_colon_in_a_relative_name_is_no_protocol(tmp_path, write_video, monkeypatch):
+    write_video(tmp_path / "line.avi", 2).rename(tmp_path / "10:30.avi")
+    monkeypatch.chdir(tmp_path)
+    with FileSource(Video("10:30.avi")) as source:
+        assert len(list(source)) == 2
+
+
+@pytest.mark.parametrize("loop", [False, True])
+def test_a_video_without_frames_is_an_error(tmp_path, write_video, monkeypatch, loop):
+    class Empty:
+        def isOpened(self):
+            return True
+
+        def get(self, prop):
+            return 25.0
+
+        def read(self):
+            return False, None
+
+        def release(self):
+            pass
+
+    monkeypatch.setattr(files_module, "open_video", lambda path: Empty())
+    path = write_video(tmp_path / "line.avi", 1)
+    with FileSource(Video(str(path)), loop=loop) as source, pytest.raises(InputError, match="none that can be read"):
+        list(source)
+
+
+def test_a_video_is_given_back_when_left_early(tmp_path, write_video, monkeypatch):
+    opened, released = [], []
+    original = files_module.open_video
+
+    class Counting:
+        def __init__(self, path):
+            opened.append(path)
+            self.capture = original(path)
+
+        def release(self):
+            released.append(1)
+            self.capture.release()
+
+        def __getattr__(self, name):
+            return getattr(self.capture, name)
+
+    monkeypatch.setattr(files_module, "open_video", Counting)
+    with FileSource(Video(str(write_video(tmp_path / "line.avi", 50)))) as source:
+        next(iter(source))
+    assert len(opened) == len(released) == 2
+
+
+def test_an_unexpected_error_of_the_reader_reaches_the_line():
+    class Broken(FakeReel):
+        def __iter__(self):
+            yield from itertools.islice(super().__iter__(), 2)
+            raise ZeroDivisionError
+
+    seen = []
+    with FileSource(Broken(5)) as source, pytest.raises(ZeroDivisionError):
+        seen.extend(frame.index for frame in source)
+    assert seen == [0, 1]
+
+
+def test_live_files_drop_what_nobody_waited_for():
+    """The consumer takes one frame, waits until many more were played, and gets the latest one."""
+    taken, twentieth = threading.Event(), threading.Event()
+
+    class Watched(FakeReel):
+        def __iter__(self):
+            for item in super().__iter__():
+                if self.asked == 2:
+                    taken.wait(LONG)
+                if self.asked == 20:
+                    twentieth.set()
+                yield item
+
+    with FileSource(Watched(30), fps=1000, live=True) as source:
+        assert source.live
+        iterator = iter(source)
+        first = next(iterator)
+        taken.set()
+        assert twentieth.wait(LONG)
+        rest = list(iterator)
+    indices = [first.index, *(f.index for f in rest)]
+    assert first.index == 0
+    assert rest[0].index >= 18
+    assert rest[-1].index == 29, "the last frame is not lost, and the source ends at the end of its file"
+    assert indices == sorted(set(indices))
+    assert len(indices) + source.dropped == 30
+
+
+def test_live_videos_play_at_their_own_rate(tmp_path, write_video):
+    reel = Video(str(write_video(tmp_path / "line.avi", 5, fps=50.0)))
+    assert reel.rate == 50
+    before = time.monotonic()
+    with FileSource(reel, live=True) as source:
+        frames = list(source)
+    assert frames[-1].index == 4
+    assert all(f.captured_monotonic >= before + f.index / 50 for f in frames)
+
+
+def test_live_pictures_need_a_rate(tmp_path, write_pictures):
+    reel = Pictures(str(write_pictures(tmp_path / "parts", 1)))
+    with pytest.raises(InputError, match="live=1 without fps; add &fps=10"):
+        FileSource(reel, live=True)
+    FileSource(reel, live=True, fps=5)
+
+
+@pytest.mark.data
+def test_real_video(shared_data):
+    video = Video(str(shared_data / "videos" / "bottle-detection.mp4"))
+    assert video.rate == pytest.approx(29.83, abs=0.01)
+    with FileSource(video) as source:
+        frames = list(itertools.islice(source, 50))
+    assert [f.index for f in frames] == list(range(50))
+    assert frames[0].image.shape[2] == 3
+    assert frames[0].image.std() > 5

@@ -1,0 +1,100 @@
+"""Presets, files and overrides."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from edge_occ.config import RunConfig
+from edge_occ.errors import InputError
+from edge_occ.settings import configs, field_names, load_settings, preset
+from trainer.config import TrainConfig
+
+
+def test_later_files_and_overrides_win(tmp_path):
+    first, second = tmp_path / "a.yaml", tmp_path / "b.yaml"
+    first.write_text("optimiser: {steps: 5, batch: 4}\nhead: {dim: 20}\n")
+    second.write_text("optimiser: {steps: 6}\n")
+    settings = load_settings(TrainConfig, [first, second], ["head.dim=30", "pretext.pastes=[2, 2]"])
+    assert settings.optimiser.steps == 6
+    assert settings.optimiser.batch == 4
+    assert settings.head.dim == 30
+    assert settings.pretext.pastes == (2, 2)
+
+
+def test_every_preset_is_valid_and_sets_nothing_twice():
+    names = [path.stem for path in (configs() / "presets").glob("*.yaml")]
+    assert "quick" in names
+    for name in names:
+        load_settings(TrainConfig, [preset(name)], [])
+
+
+def test_the_example_configuration_shows_every_setting_with_its_default():
+    """configs/run.yaml is the reference that users copy."""
+    path = configs() / "run.yaml"
+    settings = load_settings(RunConfig, [path], [])
+    assert settings.model_dump(exclude={"mqtt": {"device"}}) == RunConfig().model_dump(exclude={"mqtt": {"device"}})
+    shown = {f"{section}.{name}" for section, fields in yaml.safe_load(path.read_text()).items() for name in fields}
+    assert shown | {"mqtt.device"} == set(field_names(RunConfig))
+    assert "# device:" in path.read_text()
+
+
+def test_every_setting_is_described():
+    def check(model):
+        for name, field in model.model_fields.items():
+            if isinstance(field.annotation, type) and hasattr(field.annotation, "model_fields"):
+                check(field.annotation)
+            else:
+                assert field.description, f"{model.__name__}.{name}"
+
+    check(TrainConfig)
+    check(RunConfig)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("optimiser.stepz=3", "did you mean optimiser.steps"),
+        ("optimiser.steps=0", "optimiser.steps"),
+        ("optimiser.steps=many", "optimiser.steps"),
+        ("optimiser", "section.field=value"),
+        ("=3", "section.field=value"),
+        ("head.dim=[1", "valid YAML"),
+        ("head=3", "head"),
+        ("head.neighbourhood=2", "odd"),
+        ("head.dim=400", "encoder.dim of at least"),
+        ("nonsense=1", "known setting"),
+    ],
+)
+def test_wrong_settings_are_told(override, message):
+    with pytest.raises(InputError, match=message):
+        load_settings(TrainConfig, [], [override])
+
+
+def test_wrong_files_are_told(tmp_path):
+    with pytest.raises(InputError, match="configuration file at"):
+        load_settings(TrainConfig, [tmp_path / "absent.yaml"], [])
+    path = tmp_path / "x.yaml"
+    for content, message in (
+        (b"- 1\n", "sections and fields"),
+        (b"a: [", "valid YAML"),
+        (b"\xff\xfe", "configuration file"),
+    ):
+        path.write_bytes(content)
+        with pytest.raises(InputError, match=message):
+            load_settings(TrainConfig, [path], [])
+    path.write_bytes(b"#" * (2 << 20))
+    with pytest.raises(InputError, match="at most 1 MB"):
+        load_settings(TrainConfig, [path], [])
+
+
+def test_yaml_builds_no_objects(tmp_path):
+    path = Path(tmp_path / "x.yaml")
+    path.write_text("optimiser: !!python/object/apply:os.system ['true']\n")
+    with pytest.raises(InputError, match="valid YAML"):
+        load_settings(TrainConfig, [path], [])
+
+
+def test_an_unknown_preset_lists_the_known_ones():
+    with pytest.raises(InputError, match="quick"):
+        preset("slow")

@@ -1,0 +1,118 @@
+"""The Gaussian head against scikit-learn and float64 loops."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.covariance import LedoitWolf
+
+from trainer.config import HeadConfig
+from trainer.heads.gaussian import fit_gaussian, ledoit_wolf
+
+
+def features(n=30, rows=3, columns=4, dim=6, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    mixing = torch.randn(dim, dim, generator=generator)
+    offsets = torch.randn(rows, columns, dim, generator=generator)
+    return torch.randn(n, rows, columns, dim, generator=generator) @ mixing + 3 * offsets
+
+
+def regularised(samples, config):
+    centred = samples - samples.mean(0)
+    if config.regulariser == "ridge":
+        return centred.T @ centred / len(samples) + config.ridge * np.eye(samples.shape[1])
+    return LedoitWolf(assume_centered=True).fit(centred).covariance_
+
+
+def naive_scores(train, test, config, mean_of, samples_of):
+    """Squared Mahalanobis distances by a float64 inverse, position by position."""
+    n, rows, columns, _ = test.shape
+    scores = np.empty((n, rows, columns))
+    for i in range(rows):
+        for j in range(columns):
+            mean = mean_of(i, j)
+            precision = np.linalg.inv(regularised(samples_of(i, j), config))
+            for k in range(n):
+                difference = test[k, i, j].numpy().astype(np.float64) - mean
+                scores[k, i, j] = difference @ precision @ difference
+    return scores
+
+
+@pytest.mark.parametrize("regulariser", ["ledoit-wolf", "ridge"])
+def test_shared(regulariser):
+    train, test = features(), features(5, seed=1)
+    config = HeadConfig(scope="shared", dim=6, regulariser=regulariser)
+    head = fit_gaussian(train, config)
+    assert head.mean.shape == (1, 1, 6)
+    assert head.whitening.shape == (1, 1, 6, 6)
+    samples = train.reshape(-1, 6).double().numpy()
+    expected = naive_scores(train, test, config, lambda i, j: samples.mean(0), lambda i, j: samples)
+    np.testing.assert_allclose(head.score(test), expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize("regulariser", ["ledoit-wolf", "ridge"])
+def test_position_mean(regulariser):
+    train, test = features(), features(5, seed=1)
+    config = HeadConfig(scope="position-mean", dim=6, regulariser=regulariser)
+    head = fit_gaussian(train, config)
+    assert head.mean.shape == (3, 4, 6)
+    assert head.whitening.shape == (1, 1, 6, 6)
+    double = train.double().numpy()
+    means = double.mean(0)
+    pooled = (double - means).reshape(-1, 6)
+    expected = naive_scores(train, test, config, lambda i, j: means[i, j], lambda i, j: pooled)
+    np.testing.assert_allclose(head.score(test), expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize("regulariser", ["ledoit-wolf", "ridge"])
+@pytest.mark.parametrize("side", [1, 3])
+def test_per_position(regulariser, side):
+    train, test = features(), features(5, seed=1)
+    config = HeadConfig(scope="per-position", dim=6, regulariser=regulariser, neighbourhood=side)
+    head = fit_gaussian(train, config)
+    assert head.mean.shape == (3, 4, 6)
+    assert head.whitening.shape == (3, 4, 6, 6)
+    reach = side // 2
+
+    def samples(i, j):
+        found = []
+        for image in train.double().numpy():
+            for di in range(-reach, reach + 1):
+                for dj in range(-reach, reach + 1):
+                    found.append(image[min(max(i + di, 0), 2), min(max(j + dj, 0), 3)])
+        return np.array(found)
+
+    expected = naive_scores(train, test, config, lambda i, j: samples(i, j).mean(0), samples)
+    np.testing.assert_allclose(head.score(test), expected, rtol=1e-4)
+
+
+def test_ledoit_wolf_equals_scikit_learn_where_samples_are_few():
+    """The case that matters: fewer images than dimensions."""
+    generator = torch.Generator().manual_seed(0)
+    samples = torch.randn(4, 12, 40, generator=generator, dtype=torch.float64)
+    centred = samples - samples.mean(1, keepdim=True)
+    shrinkage, scale = ledoit_wolf(centred, centred.transpose(1, 2) @ centred / 12)
+    for k in range(4):
+        reference = LedoitWolf(assume_centered=True).fit(centred[k].numpy())
+        assert float(shrinkage[k]) == pytest.approx(reference.shrinkage_, rel=1e-9)
+        covariance = centred[k].T @ centred[k] / 12
+        mixed = (1 - shrinkage[k]) * covariance + shrinkage[k] * scale[k] * torch.eye(40, dtype=torch.float64)
+        np.testing.assert_allclose(mixed, reference.covariance_, rtol=1e-9, atol=1e-12)
+
+
+def test_a_rank_deficient_set_is_legal():
+    head = fit_gaussian(features(n=4, dim=20), HeadConfig(scope="per-position", dim=20, neighbourhood=1))
+    assert torch.isfinite(head.whitening).all()
+
+
+def test_a_singular_covariance_is_told():
+    flat = torch.ones(10, 2, 2, 3)
+    with pytest.raises(ValueError, match="singular at 4 of 4 positions"):
+        fit_gaussian(flat, HeadConfig(scope="per-position", dim=3, neighbourhood=1))
+
+
+def test_the_neighbourhood_grows_as_images_get_few():
+    config = HeadConfig(dim=100)
+    assert [config.samples_side(n) for n in (500, 200, 199, 23, 22)] == [1, 1, 3, 3, 5]
+    assert HeadConfig(neighbourhood=3).samples_side(5000) == 3
+    with pytest.raises(ValueError, match="odd"):
+        HeadConfig(neighbourhood=2)

@@ -1,0 +1,97 @@
+"""The dense encoder equals itself on every window."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from trainer.encoders import STRIDES, WINDOW, DensePatchEncoder, grid_size, window_centres
+
+
+def make(stride, seed, width=4, dim=8):
+    torch.manual_seed(seed)
+    encoder = DensePatchEncoder(stride, width, dim)
+    for module in encoder.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):  # statistics that are not the identity
+            module.running_mean.uniform_(-0.5, 0.5)
+            module.running_var.uniform_(0.5, 2)
+            torch.nn.init.uniform_(module.weight, 0.5, 1.5)
+            torch.nn.init.uniform_(module.bias, -0.5, 0.5)
+    return encoder.eval()
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    stride=st.sampled_from(STRIDES),
+    height=st.integers(WINDOW, 150),
+    width=st.integers(WINDOW, 150),
+    seed=st.integers(0, 2**31),
+)
+def test_a_dense_feature_is_the_feature_of_its_window(stride, height, width, seed):
+    encoder = make(stride, seed)
+    frame = torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(seed))
+    with torch.inference_mode():
+        dense = encoder(frame)
+        rows, columns = grid_size(height, width, stride)
+        assert dense.shape == (1, 8 + 2 * 4, rows, columns)
+        for row in range(rows):
+            for column in range(columns):
+                y, x = row * stride, column * stride
+                window = encoder(frame[:, :, y : y + WINDOW, x : x + WINDOW])
+                assert window.shape[2:] == (1, 1)
+                torch.testing.assert_close(window[0, :, 0, 0], dense[0, :, row, column], rtol=1e-5, atol=1e-6)
+
+
+@given(seed=st.integers(0, 2**31))
+@settings(max_examples=5, deadline=None)
+def test_the_three_strides_are_one_function(seed):
+    """A finer grid holds the coarser one: position i of stride 8 is position 2 i of stride 4."""
+    frame = torch.rand(1, 3, 160, 131, generator=torch.Generator().manual_seed(seed))
+    with torch.inference_mode():
+        four, eight, sixteen = (make(stride, seed)(frame) for stride in STRIDES)
+    torch.testing.assert_close(four[:, :, ::2, ::2][:, :, : eight.shape[2], : eight.shape[3]], eight)
+    torch.testing.assert_close(eight[:, :, ::2, ::2][:, :, : sixteen.shape[2], : sixteen.shape[3]], sixteen)
+
+
+def test_every_pixel_of_a_window_counts_and_no_other():
+    encoder = make(8, 0)
+    frame = torch.rand(1, 3, 96, 96, requires_grad=True)
+    encoder(frame)[0, :, 2, 1].sum().backward()
+    touched = frame.grad.abs().sum((0, 1)) > 0
+    rows, columns = touched.any(1).nonzero(), touched.any(0).nonzero()
+    assert (rows.min(), rows.max()) == (16, 16 + WINDOW - 1)
+    assert (columns.min(), columns.max()) == (8, 8 + WINDOW - 1)
+
+
+def test_the_centre_features_see_the_central_32_pixels():
+    encoder = make(8, 0)
+    frame = torch.rand(1, 3, 96, 96, requires_grad=True)
+    encoder(frame)[0, 8:, 2, 1].sum().backward()
+    touched = frame.grad.abs().sum((0, 1)) > 0
+    rows, columns = touched.any(1).nonzero(), touched.any(0).nonzero()
+    assert (rows.min(), rows.max()) == (16 + 16, 16 + 47)
+    assert (columns.min(), columns.max()) == (8 + 16, 8 + 47)
+
+
+def test_fusing_the_normalisation_changes_nothing():
+    encoder = make(8, 3)
+    frame = torch.rand(2, 3, 80, 100)
+    with torch.inference_mode():
+        before = encoder(frame)
+        after = encoder.fuse()(frame)
+    torch.testing.assert_close(before, after, rtol=1e-4, atol=1e-5)
+    assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in encoder.modules())
+
+
+def test_centres_are_the_middle_of_the_windows():
+    assert window_centres(3, 8).tolist() == [32, 40, 48]
+
+
+def test_a_frame_smaller_than_a_window_is_refused():
+    with pytest.raises(ValueError, match="63x200 is smaller"):
+        grid_size(63, 200, 8)
+
+
+def test_other_strides_are_refused():
+    with pytest.raises(ValueError, match="stride must be one of"):
+        DensePatchEncoder(12)

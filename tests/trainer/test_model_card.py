@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from edge_occ.bundle import MODEL_CARD, PREVIEW, Bundle, read_bundle
+from edge_occ.promise import promise
+from engines.cpu import OnnxRuntimeEngine
+from engines.parity import Golden, Parity
+from trainer.model_card import model_card, preview
+
+
+@pytest.fixture(scope="module")
+def bundle(tiny_bundle: Path) -> Bundle:
+    return read_bundle(tiny_bundle)
+
+
+def test_the_bundle_s_card_tells_what_it_is(bundle):
+    card = bundle.members[MODEL_CARD].decode()
+    manifest = bundle.manifest
+    assert card.startswith("# Model card\n")
+    assert promise(manifest.calibration) in card
+    for text in (
+        "16 images of good parts",
+        manifest.training.data_sha256,
+        "resized to 96 x 96",
+        "(5 x 5)",
+        "8 features",
+        "per-position",
+        f"above {manifest.calibration.threshold:.4g}",
+        "\n    edge-occ train --data discs\n",
+        manifest.licences,
+    ):
+        assert text in card
+    assert "{" not in card
+
+
+def test_braces_and_lines_of_a_command_stay_in_its_block(bundle):
+    manifest = dict(bundle.manifest)
+    manifest["training"] = manifest["training"].model_copy(
+        update={"command": "edge-occ train {threshold}\n# Not a title"}
+    )
+    card = model_card(manifest, Parity(1e-6, 2e-5, 0, 6))
+    assert "\n    edge-occ train {threshold}\n    # Not a title\n" in card
+    assert "6 golden frames within 1.0e-06 and the heatmaps within" in card
+
+
+def decoded(jpeg: bytes) -> np.ndarray:
+    picture = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
+    assert picture is not None
+    return picture.astype(int)
+
+
+def test_the_preview_shows_a_normal_and_a_pasted_frame_beside_their_heatmaps(bundle):
+    golden = bundle.golden()
+    picture = decoded(bundle.members[PREVIEW])
+    assert picture.shape == (320, 4 * 320 + 3 * 4, 3)
+    panels = [picture[:, 324 * k : 324 * k + 320] for k in range(4)]
+    for panel, frame in ((panels[0], golden.frames[0]), (panels[2], golden.frames[3])):
+        assert np.abs(panel - cv2.resize(frame, (320, 320), interpolation=cv2.INTER_CUBIC)).mean() < 4
+    # The paste is far above the threshold, so its heatmap is coloured; a normal frame has next to no colour.
+    change = [np.abs(panels[k + 1] - panels[k]).mean() for k in (0, 2)]
+    assert change[1] > 4 * change[0]
+
+
+def test_frames_of_different_sizes_share_a_row(bundle):
+    frames = [np.full((40, 400, 3), 90, np.uint8), np.full((700, 350, 3), 90, np.uint8)]
+    engine = OnnxRuntimeEngine(bundle.graph())
+    golden = Golden(frames, np.zeros(2, np.float32), np.zeros((2, 96, 96), np.float32), 1.0)
+    assert decoded(preview(engine, golden, bundle.manifest.calibration)).shape == (320, 2 * 644 + 2 * 160 + 4, 3)

@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import pytest
+
+from edge_occ.errors import InputError
+from trainer.page import Picture, Report, Section, Table, write_report
+
+
+def test_everything_is_on_the_page_and_nothing_else_is_fetched(tmp_path, open_page):
+    path = write_report(
+        tmp_path / "new" / "index.html",
+        Report(
+            "A title",
+            "The lead.",
+            [("Speed", "40 a second")],
+            [
+                Section("First", "One paragraph.\n\nAnother one.", svg='<svg><path d="M0 0"/></svg>', code="make demo"),
+                Section("Second", pictures=[Picture(b"abc", "left"), Picture(b"def", "right")]),
+                Section("Third", table=Table(("kind", "n"), [("spot", "3"), ("scratch", "4")]), folded=True),
+            ],
+        ),
+    )
+    page = open_page(path)
+    for text in ("A title", "The lead.", "Speed", "40 a second", "Another one.", "make demo", "left", "scratch"):
+        assert text in page.text
+    assert page.pictures == [b"abc", b"def"]
+    assert len(page.named("svg")) == 1
+    assert [tag for tag, _ in page.tags].count("td") == 4
+    assert len(page.named("details")) == 1
+    assert page.references() == []
+    policy = next(m["content"] for m in page.named("meta") if m.get("http-equiv") == "Content-Security-Policy")
+    assert policy
+    assert policy.startswith("default-src 'none'")
+
+
+def test_hostile_text_stays_text_wherever_it_stands(tmp_path, open_page, hostile):
+    section = Section(
+        hostile, hostile, code=hostile, pictures=[Picture(b"", hostile)], table=Table((hostile,), [(hostile,)])
+    )
+    page = open_page(write_report(tmp_path / "r.html", Report(hostile, hostile, [(hostile, hostile)], [section])))
+    assert page.named("script") == []
+    assert len(page.named("img")) == 1
+    assert page.references() == []
+    assert page.text.count("alert(1)") == 11
+
+
+def test_a_name_that_is_no_text_is_written_with_question_marks(tmp_path, open_page):
+    page = open_page(write_report(tmp_path / "r.html", Report("caf\udce9", "", [], [])))
+    assert "caf?" in page.text
+
+
+def test_a_place_that_cannot_be_written_is_told_and_an_older_page_stays(tmp_path, open_page):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(InputError, match="to write a report"):
+        write_report(tmp_path / "file" / "index.html", Report("t", "l", [], []))
+    path = write_report(tmp_path / "r.html", Report("older", "l", [], []))
+    with pytest.raises(TypeError):
+        write_report(path, Report("newer", "l", [], [Section("s", pictures=[Picture(None, "no bytes")])]))  # type: ignore[arg-type]
+    assert "older" in path.read_text()
+    assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []

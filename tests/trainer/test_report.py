@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from edge_occ.bundle import PREVIEW, Manifest, read_bundle
+from edge_occ.decision import Verdict
+from trainer.cases import Cases, ScoredImage
+from trainer.data import LabelledImage
+from trainer.evaluate import Evaluation, evaluate
+from trainer.report import evaluation_report, training_report
+
+HISTORY = [[10, 1.1, 0.5, 0.2, 0.1], [20, 0.6, 0.9, 0.6, 0.5]]
+HELD_OUT = np.linspace(5, 60, 16)
+
+
+@pytest.fixture(scope="module")
+def manifest(tiny_bundle: Path) -> Manifest:
+    return read_bundle(tiny_bundle).manifest
+
+
+@pytest.fixture(scope="module")
+def evaluation(tiny_bundle: Path, tiny_data: Path) -> Evaluation:
+    return evaluate(tiny_bundle, tiny_data)
+
+
+def test_training_writes_a_report_beside_the_bundle(tiny_bundle, open_page):
+    page = open_page(tiny_bundle.with_suffix(".html"))
+    assert "discs: trained on 16 images of good parts" in page.text
+    assert "edge-occ train --data discs" in page.text
+    assert page.references() == []
+    assert page.pictures == [read_bundle(tiny_bundle).members[PREVIEW]]
+    assert len(page.named("svg")) == 2
+    for setting in ("input.size", "pretext.name", "calibration.false_alarm_rate"):
+        assert setting in page.text
+
+
+def test_a_certified_promise_is_the_lead(tmp_path, manifest, open_page):
+    certified = manifest.calibration.model_copy(
+        update={"n": 209, "expected": 2 / 210, "upper_95": 0.0225, "certified": True}
+    )
+    changed = manifest.model_copy(update={"calibration": certified})
+    page = open_page(training_report(tmp_path / "r.html", changed, HISTORY, HELD_OUT, b""))
+    assert "Expect about 1 false alarm in 105 good parts (at most 1 in 44 with 95 % confidence)" in page.text
+    assert "cannot certify" not in page.text
+
+
+def test_an_uncertified_rate_is_said_plainly(tmp_path, manifest, open_page):
+    page = open_page(training_report(tmp_path / "r.html", manifest, HISTORY, HELD_OUT, b""))
+    assert "16 images cannot certify the declared rate of 1 in 100: that takes at least 99" in page.text
+
+
+def test_skipped_images_are_listed_and_hostile_names_are_only_text(tmp_path, manifest, open_page, hostile):
+    training = manifest.training.model_copy(update={"skipped": (f"{hostile}.png: damaged",), "command": hostile})
+    changed = manifest.model_copy(update={"training": training})
+    page = open_page(training_report(tmp_path / "r.html", changed, HISTORY, HELD_OUT, b""))
+    assert "1 skipped" in page.text
+    assert f"{hostile}.png: damaged" in page.text
+    assert page.named("script") == []
+    assert page.references() == []
+
+
+def test_an_evaluation_shows_what_was_found_and_what_was_missed(tmp_path, manifest, evaluation, open_page):
+    path = evaluation_report(tmp_path / "report", manifest, evaluation, HELD_OUT)
+    assert path == tmp_path / "report" / "index.html"
+    page = open_page(path)
+    assert f"{evaluation.detected} of 7 defects found, {evaluation.false_alarms} of 6 good parts refused" in page.text
+    assert "Evaluation of discs.occ on discs" in page.text
+    assert f"{evaluation.image_auroc:.4f}" in page.text
+    assert page.references() == []
+    cases = evaluation.cases
+    assert page.pictures == [case.jpeg for case in (*cases.defects, *cases.good, *cases.typical)]
+    assert all(cv2.imdecode(np.frombuffer(jpeg, np.uint8), 1) is not None for jpeg in page.pictures)
+    for record in evaluation.records:
+        assert record.name in page.text
+    missed = cases.defects[0].scored
+    assert not missed.verdict.anomalous
+    assert f"{missed.name}: missed" in page.text
+
+
+def test_a_hostile_file_name_comes_through_scoring_and_report_as_text(
+    tmp_path, tiny_bundle, tiny_data, manifest, open_page
+):
+    data = shutil.copytree(tiny_data, tmp_path / "data")
+    name = '"><script>alert(1)<script>&amp;.png'
+    shutil.move(data / "test" / "good" / "000.png", data / "test" / "good" / name)
+    result = evaluate(tiny_bundle, data)
+    page = open_page(evaluation_report(tmp_path / "report", manifest, result, HELD_OUT))
+    assert f"good/{name}" in page.text
+    assert page.named("script") == []
+
+
+def with_alarms(evaluation: Evaluation, good: int, alarms: int) -> Evaluation:
+    image = LabelledImage(Path("x.png"), "good", None)
+    records = [ScoredImage(image, Verdict(9.0, 0.1, 5.0, anomalous=i < alarms)) for i in range(good)]
+    return replace(evaluation, records=tuple(records), per_defect={}, cases=Cases((), (), ()))
+
+
+@pytest.mark.parametrize(
+    ("good", "alarms", "words"),
+    [
+        (20, 0, "there were 0 in 20, which agrees"),
+        (20, 4, "there were 4 in 20, which agrees"),
+        (20, 12, "there were 12 in 20, which is more than chance explains"),
+        (0, 0, "no good test images"),
+    ],
+)
+def test_the_promise_is_checked_against_what_was_observed(
+    tmp_path, manifest, evaluation, good, alarms, words, open_page
+):
+    page = open_page(evaluation_report(tmp_path, manifest, with_alarms(evaluation, good, alarms), HELD_OUT))
+    assert words in page.text
+
+
+def test_undefined_metrics_are_called_so(tmp_path, manifest, evaluation, open_page):
+    bare = replace(evaluation, pixel_auroc=None, aupro=None)
+    assert open_page(evaluation_report(tmp_path, manifest, bare, HELD_OUT)).text.count("not defined") == 2

@@ -1,0 +1,1 @@
+"""Training, offline, on a workstation: normal images in, a bundle out."""

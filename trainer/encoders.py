@@ -1,0 +1,139 @@
+"""The dense patch encoder: a ResNet of *valid* convolutions that is exact window by window.
+
+Patch-wise one-class scoring (CutPaste, section 2.4) runs a network on every 64x64 window of an image.  Windows overlap
+almost entirely, so nearly all of that work is repeated.  Here no layer pads and every skip connection is cropped, so
+the activation at a grid position depends on its own window alone: one pass over the frame *is* the encoder run on each
+window.
+
+Each position has features of two scales: of its 64-pixel window, and of the central 32 pixels of that window, taken
+from an inner layer at no extra cost.  The wide ones see what is out of place, the narrow ones see where.
+
+The three grid strides share one set of weights.  Stride 8 is the plain network.  Stride 4 leaves out the last
+subsampling and dilates what follows (the "a trous" construction of Giusti et al., 2013), so that every second feature
+is a feature of stride 8.  Stride 16 subsamples the last layer.  All of them see windows of 64 pixels.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+WINDOW = 64
+"""Side of a window in pixels: the receptive field of one feature, in all three strides."""
+
+STRIDES = (4, 8, 16)
+
+_INNER_STRIDE = 4
+"""Grid stride of the first block's output."""
+
+_CENTRE = 4
+"""Index of the first block's output (field 28) that begins 16 pixels into a window: with its neighbour, pixels 16 to
+48."""
+
+
+class _Unit(nn.Module):
+    """Convolution without padding or bias, batch normalisation, optional ReLU."""
+
+    def __init__(
+        self, inputs: int, outputs: int, kernel: int, stride: int = 1, dilation: int = 1, relu: bool = True
+    ) -> None:
+        super().__init__()
+        self.conv: nn.Conv2d = nn.Conv2d(inputs, outputs, kernel, stride, dilation=dilation, bias=False)
+        nn.init.kaiming_normal_(self.conv.weight, mode="fan_out", nonlinearity="relu")
+        self.norm: nn.Module = nn.BatchNorm2d(outputs)
+        self.relu = relu
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.norm(self.conv(x))
+        return y.relu() if self.relu else y
+
+    def fuse(self) -> None:
+        """Fold the batch normalisation's running statistics into the convolution (evaluation mode only)."""
+        if isinstance(self.norm, nn.BatchNorm2d):
+            self.conv = fuse_conv_bn_eval(self.conv, self.norm)
+            self.norm = nn.Identity()
+
+
+class _ValidBlock(nn.Module):
+    """Residual block of two valid convolutions; the skip is cropped to the pixels at the centre of the main path."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, dilation: int) -> None:
+        super().__init__()
+        self.first = _Unit(inputs, outputs, kernel, stride)
+        self.second = _Unit(outputs, outputs, 3, dilation=dilation, relu=False)
+        self.project = None if inputs == outputs and stride == 1 else _Unit(inputs, outputs, 1, relu=False)
+        self.stride = stride
+        field = kernel + 2 * dilation * stride
+        self.crop = (field - 1) // 2
+
+    def forward(self, x: Tensor) -> Tensor:
+        main = self.second(self.first(x))
+        rows, columns = main.shape[2] * self.stride, main.shape[3] * self.stride
+        skip = x[:, :, self.crop : self.crop + rows : self.stride, self.crop : self.crop + columns : self.stride]
+        if self.project is not None:
+            skip = self.project(skip)
+        total: Tensor = main + skip
+        return total.relu()
+
+
+class DensePatchEncoder(nn.Module):
+    """Features of every 64x64 window of an image at a grid stride, in one pass.
+
+    Layers (kernel/stride -> receptive field at stride 8): 6/2 -> 6, 4/2 -> 12, block 3+3 -> 28, block 4/2+3 -> 56,
+    2 -> 64.  The first block's output has a field of 28 pixels every 4; averaging the 2x2 of them at a window's centre
+    gives the features of its central 32 pixels.
+
+    Args:
+        stride: grid stride in pixels, one of 4, 8 or 16.
+        width: channels of the first layer; the next ones have 2, 2 and 4 times as many.
+        dim: number of features of the window; ``2 * width`` features of its centre come on top.
+    """
+
+    def __init__(self, stride: int = 8, width: int = 32, dim: int = 256) -> None:
+        super().__init__()
+        if stride not in STRIDES:
+            raise ValueError(f"stride must be one of {STRIDES}, not {stride}")
+        self.stride, self.width, self.dim = stride, width, dim
+        self.scales = (dim, 2 * width)
+        inner = 1 if stride == 4 else 2
+        dilation = 2 // inner
+        self.stem = nn.Sequential(_Unit(3, width, 6, 2), _Unit(width, 2 * width, 4, 2))
+        self.block1 = _ValidBlock(2 * width, 2 * width, 3, 1, 1)
+        self.block2 = _ValidBlock(2 * width, 4 * width, 4, inner, dilation)
+        self.head = _Unit(4 * width, dim, 2, 2 if stride == 16 else 1, dilation)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Map float images ``[n, 3, h, w]`` to features ``[n, dim + 2 * width, rows, columns]`` (see
+        :func:`grid_size`).
+
+        The first ``dim`` channels are the window's, the rest its centre's.
+        """
+        inner = self.block1(self.stem(image))
+        window = self.head(self.block2(inner))
+        rows, columns = window.shape[2:]
+        centre = functional.avg_pool2d(inner[:, :, _CENTRE:, _CENTRE:], 2, self.stride // _INNER_STRIDE)
+        return torch.cat((window, centre[:, :, :rows, :columns]), 1)
+
+    def fuse(self) -> DensePatchEncoder:
+        """Fold every batch normalisation into its convolution, for export; call in evaluation mode."""
+        for unit in [module for module in self.modules() if isinstance(module, _Unit)]:
+            unit.fuse()
+        return self
+
+
+def grid_size(height: int, width: int, stride: int) -> tuple[int, int]:
+    """Number of window positions (rows, columns) in an image.
+
+    Raises:
+        ValueError: the image is smaller than one window.
+    """
+    if min(height, width) < WINDOW:
+        raise ValueError(f"image of {height}x{width} is smaller than one {WINDOW}x{WINDOW} window")
+    return (height - WINDOW) // stride + 1, (width - WINDOW) // stride + 1
+
+
+def window_centres(count: int, stride: int) -> Tensor:
+    """Centre coordinate of each window along one axis, in pixel units (pixel ``i`` spans ``i`` to ``i + 1``)."""
+    return torch.arange(count, dtype=torch.float64) * stride + WINDOW / 2

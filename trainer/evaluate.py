@@ -1,0 +1,249 @@
+"""The whole of ``edge-occ evaluate``: a labelled set through the exported graph, in the engine of a device."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_occ.bundle import Bundle, Calibration, read_bundle
+from edge_occ.errors import InputError
+from edge_occ.images import read_image
+from edge_occ.progress import ProgressReport
+from engines.base import Engine
+from engines.parity import Parity
+from engines.select import open_engine
+from trainer.cases import Cases, ScoredImage, picture_cases
+from trainer.data import MAX_UNREADABLE, LabelledImage, find_labelled_images
+from trainer.metrics import Mask, ScoreMap, aupro, f1_max, image_auroc, pixel_auroc
+
+
+@dataclass(frozen=True)
+class DefectResult:
+    """How one kind of defect is told from all good images.
+
+    Attributes:
+        images: images of this kind.
+        detected: those with a score above the threshold.
+        image_auroc, pixel_auroc: of these and the good images; ``None`` where undefined.
+    """
+
+    images: int
+    detected: int
+    image_auroc: float | None
+    pixel_auroc: float | None
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a bundle achieves on a labelled set.
+
+    Attributes:
+        bundle, data: what was evaluated on what.
+        records: every readable image with its verdict, in the order of the folders.
+        skipped: one line for each unreadable image: its path and what is wrong with it.
+        image_auroc, pixel_auroc, aupro, f1_max: see :mod:`trainer.metrics`; ``None`` where undefined.
+        per_defect: by kind of defect.
+        calibration: the promise that is being checked.
+        engine, precision, parity: what computed the scores, and how far it is from the trainer's.
+        seconds: time taken.
+        cases: pictures of the images that tell most.
+    """
+
+    bundle: Path
+    data: Path
+    records: tuple[ScoredImage, ...]
+    skipped: tuple[str, ...]
+    image_auroc: float | None
+    pixel_auroc: float | None
+    aupro: float | None
+    f1_max: float | None
+    per_defect: Mapping[str, DefectResult]
+    calibration: Calibration
+    engine: str
+    precision: str
+    parity: Parity
+    seconds: float
+    cases: Cases
+
+    @property
+    def good(self) -> list[ScoredImage]:
+        """Records of good images."""
+        return [record for record in self.records if not record.image.defective]
+
+    @property
+    def defects(self) -> list[ScoredImage]:
+        """Records of defective images."""
+        return [record for record in self.records if record.image.defective]
+
+    @property
+    def false_alarms(self) -> int:
+        """Good images with a score above the threshold."""
+        return sum(record.verdict.anomalous for record in self.good)
+
+    @property
+    def detected(self) -> int:
+        """Defective images with a score above the threshold."""
+        return sum(record.verdict.anomalous for record in self.defects)
+
+    def as_json(self) -> dict[str, Any]:
+        """What ``edge-occ evaluate --json`` prints; metrics are fractions of 1 with six digits, or ``None``."""
+        good = len(self.good)
+        return {
+            "images": {"good": good, "defect": len(self.defects), "skipped": list(self.skipped)},
+            "image_auroc": _six(self.image_auroc),
+            "pixel_auroc": _six(self.pixel_auroc),
+            "aupro": _six(self.aupro),
+            "f1_max": _six(self.f1_max),
+            "per_defect": {
+                kind: {name: _six(value) for name, value in vars(result).items()}
+                for kind, result in self.per_defect.items()
+            },
+            "false_alarms": {
+                "declared": self.calibration.false_alarm_rate,
+                "calibration_n": self.calibration.n,
+                "upper_95": _six(self.calibration.upper_95),
+                "observed": _six(self.false_alarms / good) if good else None,
+                "observed_n": good,
+            },
+            "seconds": round(self.seconds, 3),
+            "engine": {"name": self.engine, "precision": self.precision, "parity_score_error": self.parity.score_error},
+        }
+
+
+def evaluate(bundle_path: Path, data: Path, engine_name: str = "auto", threads: int | None = None) -> Evaluation:
+    """Score every labelled image and compare with the labels.
+
+    Args:
+        bundle_path: the bundle.
+        data: MVTec layout with ``test`` and, for the pixel metrics, ``ground_truth``.
+        engine_name: see :func:`engines.select.open_engine`.
+        threads: CPU threads, ``None`` for all that this process may use.
+
+    Raises:
+        BundleRefused: the bundle is damaged or unknown.
+        EngineUnavailable: the engine cannot run here.
+        ParityFailure: it does not compute what the bundle says.
+        InputError: no labelled images, over 1 % of them unreadable, or masks that are missing for some defects,
+            unreadable or of another size than their images.
+    """
+    begun = time.monotonic()
+    bundle = read_bundle(bundle_path)
+    images = find_labelled_images(data)
+    with_masks = _has_masks(images, data)
+    engine, parity = open_engine(engine_name, bundle.graph(), bundle.golden(), bundle.tolerance(), threads)
+    with closing(engine):
+        scored = _score(images, engine, bundle, with_masks)
+        if len(scored.skipped) > MAX_UNREADABLE * len(images):
+            raise InputError(
+                f"at most 1 % unusable images in {data / 'test'}",
+                f"{len(scored.skipped)} of {len(images)}, the first being {scored.skipped[0]}",
+                "repair or remove them",
+            )
+        calibration = bundle.manifest.calibration
+        cases = picture_cases(scored.records, engine, calibration, _read_mask)
+    scores = np.array([record.verdict.score for record in scored.records])
+    defective = np.array([record.image.defective for record in scored.records])
+    return Evaluation(
+        bundle=bundle_path,
+        data=data,
+        records=tuple(scored.records),
+        skipped=tuple(scored.skipped),
+        image_auroc=image_auroc(defective, scores),
+        pixel_auroc=pixel_auroc(scored.masks, scored.maps),
+        aupro=aupro(scored.masks, scored.maps),
+        f1_max=f1_max(defective, scores),
+        per_defect=_per_defect(scored),
+        calibration=calibration,
+        engine=engine.name,
+        precision=engine.precision,
+        parity=parity,
+        seconds=time.monotonic() - begun,
+        cases=cases,
+    )
+
+
+@dataclass
+class _Scored:
+    """What remains of the images; masks and maps stay empty where there is no ground truth."""
+
+    records: list[ScoredImage] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+    masks: list[Mask] = field(default_factory=list)
+    maps: list[ScoreMap] = field(default_factory=list)
+
+
+def _score(images: Sequence[LabelledImage], engine: Engine, bundle: Bundle, with_masks: bool) -> _Scored:
+    scored, judge = _Scored(), bundle.judge()
+    with ProgressReport("scoring", len(images)) as progress:
+        for image in images:
+            progress.advance()
+            try:
+                frame = read_image(image.path)
+            except InputError as error:
+                scored.skipped.append(f"{image.path}: {error.found}")
+                continue
+            scores = engine.infer(frame)
+            scored.records.append(ScoredImage(image, judge.judge(scores.score)))
+            if with_masks:
+                scored.masks.append(_read_mask(image, frame.shape))
+                size = (frame.shape[1], frame.shape[0])
+                resized = cv2.resize(scores.map, size, interpolation=cv2.INTER_LINEAR)
+                scored.maps.append(np.asarray(resized, dtype=np.float32))
+    return scored
+
+
+def _has_masks(images: Sequence[LabelledImage], data: Path) -> bool:
+    """Whether there is ground truth: a mask for every defect, or none at all."""
+    defects = [image for image in images if image.defective]
+    missing = [image for image in defects if image.mask is None]
+    if missing and len(missing) < len(defects):
+        first = missing[0]
+        raise InputError(
+            f"a mask for every defective image, or no folder {data / 'ground_truth'}",
+            f"none for {len(missing)} of {len(defects)} images, the first being {first.path}",
+            f"add {data / 'ground_truth' / first.kind / f'{first.path.stem}_mask.png'}",
+        )
+    return len(missing) < len(defects)
+
+
+def _read_mask(image: LabelledImage, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Ground truth at the size of the image: any pixel that is not black is defective."""
+    if image.mask is None or not image.defective:
+        return np.zeros(shape[:2], dtype=np.bool_)
+    mask = read_image(image.mask).any(axis=2)
+    if mask.shape != shape[:2]:
+        raise InputError(
+            f"a mask of {shape[1]}x{shape[0]} pixels, the size of {image.path}",
+            f"{mask.shape[1]}x{mask.shape[0]} in {image.mask}",
+            "save the mask at the size of its image",
+        )
+    return np.asarray(mask, dtype=np.bool_)
+
+
+def _per_defect(scored: _Scored) -> dict[str, DefectResult]:
+    results = {}
+    for kind in sorted({record.image.kind for record in scored.records if record.image.defective}):
+        chosen = [i for i, r in enumerate(scored.records) if r.image.kind == kind or not r.image.defective]
+        records = [scored.records[i] for i in chosen]
+        defective = np.array([record.image.defective for record in records])
+        results[kind] = DefectResult(
+            images=int(defective.sum()),
+            detected=sum(record.image.defective and record.verdict.anomalous for record in records),
+            image_auroc=image_auroc(defective, np.array([record.verdict.score for record in records])),
+            pixel_auroc=pixel_auroc([scored.masks[i] for i in chosen], [scored.maps[i] for i in chosen])
+            if scored.maps
+            else None,
+        )
+    return results
+
+
+def _six(value: float | None) -> float | None:
+    return None if value is None else round(value, 6)

@@ -1,0 +1,105 @@
+"""Torch modules to ONNX, and the reference scores that every engine must reproduce."""
+
+from __future__ import annotations
+
+import io
+import logging
+import warnings
+from collections.abc import Sequence
+
+import numpy as np
+import onnx
+import torch
+from torch import Tensor, nn
+
+from engines.base import FEATURES, FRAME, MAP, MEAN, SCORE, WHITENING, WINDOWS
+from engines.parity import Golden
+from trainer.encoders import WINDOW
+from trainer.graph import InspectionGraph, WindowGraph
+from trainer.heads.gaussian import GaussianHead
+from trainer.paste import paste, sample_cutpaste
+
+OPSET = 18
+GOLDEN_NORMAL, GOLDEN_PASTED = 3, 3
+_GOLDEN_SIDE = 1024
+"""Golden frames are cropped to this, which bounds the bundle; the graph takes frames of any size."""
+
+
+def export_inspection_graph(graph: InspectionGraph, head: GaussianHead) -> bytes:
+    """The whole graph as ONNX; frame height and width stay free, the head's tensors are inputs."""
+    example = torch.zeros(96, 80, 3, dtype=torch.uint8)
+    height, width = torch.export.Dim("height", min=2), torch.export.Dim("width", min=2)
+    return _export(
+        graph,
+        (example, head.mean, head.whitening),
+        [FRAME, MEAN, WHITENING],
+        [SCORE, MAP, FEATURES],
+        {"frame": {0: height, 1: width}, "mean": None, "whitening": None},
+    )
+
+
+def export_window_graph(graph: WindowGraph) -> bytes:
+    """The encoder on single windows as ONNX; the number of windows stays free."""
+    example = torch.zeros(2, WINDOW, WINDOW, 3, dtype=torch.uint8)
+    return _export(graph, (example,), [WINDOWS], [FEATURES], {"windows": {0: torch.export.Dim("n", min=1)}})
+
+
+def golden_frames(frames: Sequence[Tensor]) -> list[Tensor]:
+    """Frames of the parity gate: some normal ones as they are, some with a conspicuous CutPaste defect.
+
+    Args:
+        frames: at least one normal frame, uint8 BGR ``[h, w, 3]``.
+    """
+    chosen = [frames[i % len(frames)][:_GOLDEN_SIDE, :_GOLDEN_SIDE] for i in range(GOLDEN_NORMAL + GOLDEN_PASTED)]
+    generator = torch.Generator().manual_seed(0)
+    golden = chosen[:GOLDEN_NORMAL]
+    for frame in chosen[GOLDEN_NORMAL:]:
+        image = frame.permute(2, 0, 1).unsqueeze(0)
+        rectangle = sample_cutpaste(1, (frame.shape[0], frame.shape[1]), (0.02, 0.04), 2.0, generator)
+        pasted, _ = paste(image, 255 - image, rectangle)
+        golden.append(pasted[0].permute(1, 2, 0))
+    return golden
+
+
+def reference(graph: InspectionGraph, head: GaussianHead, frames: Sequence[Tensor], threshold: float) -> Golden:
+    """What torch computes for the golden frames."""
+    with torch.inference_mode():
+        results = [graph(frame, head.mean, head.whitening) for frame in frames]
+    return Golden(
+        [frame.numpy() for frame in frames],
+        np.array([float(score) for score, _, _ in results], dtype=np.float32),
+        np.stack([score_map.numpy() for _, score_map, _ in results]),
+        threshold,
+    )
+
+
+def _export(
+    module: nn.Module,
+    example: tuple[Tensor, ...],
+    inputs: list[str],
+    outputs: list[str],
+    shapes: dict[str, dict[int, object] | None],
+) -> bytes:
+    # The exporter tells of its own deprecations and progress; neither is the user's business.
+    with warnings.catch_warnings(), torch.inference_mode():
+        warnings.simplefilter("ignore")
+        logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+        logging.getLogger("onnxscript").setLevel(logging.ERROR)
+        program = torch.onnx.export(
+            module.eval(),
+            example,
+            input_names=inputs,
+            output_names=outputs,
+            dynamic_shapes=shapes,
+            opset_version=OPSET,
+            dynamo=True,
+            verbose=False,
+            external_data=False,
+        )
+    if program is None:
+        raise RuntimeError("torch.onnx.export returned no program")
+    model = program.model_proto
+    onnx.checker.check_model(model, full_check=True)
+    buffer = io.BytesIO()
+    onnx.save(model, buffer)
+    return buffer.getvalue()

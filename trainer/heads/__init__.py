@@ -1,0 +1,1 @@
+"""One-class classifiers of stage 2, one file each."""

@@ -1,0 +1,125 @@
+"""Metrics of detection and localisation, exact: every distinct score is a threshold, equal scores are one threshold.
+
+All areas here come from one observation.  Along the ROC curve, one defective sample rises from "not found" to "found"
+in a straight line between the false-positive rates above its score and above-or-equal to it.  Its area up to any rate
+has a closed form, and a curve that averages such samples has the average area.  So the normal samples are sorted once,
+the defective ones are looked up among them, and no curve is ever built.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Mask = NDArray[np.bool_]
+"""Where the defect is, ``[height, width]``; all false for a good image."""
+
+ScoreMap = NDArray[np.float32]
+"""Scores at the mask's resolution, ``[height, width]``; higher is more anomalous, no NaN."""
+
+
+def image_auroc(defective: NDArray[np.bool_], scores: NDArray[np.floating]) -> float | None:
+    """Area under the ROC curve of one score an image; ``None`` unless there are good and defective images.
+
+    Args:
+        defective: labels ``[n]``.
+        scores: image scores ``[n]``, higher is more anomalous.
+    """
+    if defective.all() or not defective.any():
+        return None
+    return float(_areas(np.sort(scores[defective]), np.sort(scores[~defective]), 1.0).mean())
+
+
+def f1_max(defective: NDArray[np.bool_], scores: NDArray[np.floating]) -> float | None:
+    """Highest F1 over all thresholds, which is an oracle's: it is chosen by the labels.  ``None`` without defects.
+
+    Args:
+        defective: labels ``[n]``.
+        scores: image scores ``[n]``, higher is more anomalous.
+    """
+    if not defective.any():
+        return None
+    order = np.argsort(-scores, kind="stable")
+    last_of_ties = np.append(np.diff(scores[order]) != 0, True)
+    found = np.cumsum(defective[order])[last_of_ties]
+    alarms = np.arange(1, len(scores) + 1)[last_of_ties]
+    return float((2 * found / (alarms + defective.sum())).max())
+
+
+def pixel_auroc(masks: Sequence[Mask], maps: Sequence[ScoreMap]) -> float | None:
+    """Area under the ROC curve of all pixels of all images, good ones included.
+
+    ``None`` unless there are normal and defective pixels.
+    """
+    normal, defective = _sorted_normal(masks, maps), sum(int(mask.sum()) for mask in masks)
+    if not len(normal) or not defective:
+        return None
+    pairs = zip(masks, maps, strict=True)
+    return sum(float(_areas(np.sort(scores[mask]), normal, 1.0).sum()) for mask, scores in pairs) / defective
+
+
+def aupro(masks: Sequence[Mask], maps: Sequence[ScoreMap], limit: float = 0.3) -> float | None:
+    """Area under the per-region-overlap curve up to a false-positive rate, divided by that rate (MVTec AD).
+
+    A region is an 8-connected component of a mask.  Along the curve the false-positive rate counts all normal pixels,
+    of good and defective images; the overlap is the covered fraction of a region, averaged over the regions of all
+    images.  The trapezoids end at ``limit``, where the curve is interpolated.
+
+    Args:
+        masks: ground truth of all images, at its own resolution.
+        maps: scores of all images at the same resolution.
+        limit: highest false-positive rate, in ``(0, 1]``.
+
+    Returns:
+        0 to 1; ``None`` unless there are normal and defective pixels.
+    """
+    normal = _sorted_normal(masks, maps)
+    if not len(normal):
+        return None
+    overlaps = [
+        float(_areas(region, normal, limit).mean())
+        for mask, scores in zip(masks, maps, strict=True)
+        for region in _regions(mask, scores)
+    ]
+    return float(np.mean(overlaps)) / limit if overlaps else None
+
+
+def _areas(found: NDArray[np.floating], normal: NDArray[np.floating], limit: float) -> NDArray[np.float64]:
+    """Area that each defective sample contributes between the false-positive rates 0 and ``limit``.
+
+    Args:
+        found: scores of defective samples, sorted, as neighbouring look-ups are far quicker.
+        normal: scores of normal samples, sorted, at least one.
+        limit: highest false-positive rate.
+    """
+    n = len(normal)
+    start = (n - np.searchsorted(normal, found, "right")) / n
+    end = (n - np.searchsorted(normal, found, "left")) / n
+    rise = end - start
+    risen = np.clip(limit - start, 0, rise)
+    triangle = np.divide(risen * risen, 2 * rise, out=np.zeros_like(rise), where=rise > 0)
+    return np.asarray(triangle + np.maximum(limit - end, 0), dtype=np.float64)
+
+
+def _sorted_normal(masks: Sequence[Mask], maps: Sequence[ScoreMap]) -> ScoreMap:
+    normal = np.empty(sum(mask.size - int(mask.sum()) for mask in masks), dtype=np.float32)
+    start = 0
+    for mask, scores in zip(masks, maps, strict=True):
+        pixels = scores[~mask]
+        normal[start : start + len(pixels)] = pixels
+        start += len(pixels)
+    normal.sort()
+    return normal
+
+
+def _regions(mask: Mask, scores: ScoreMap) -> Iterator[ScoreMap]:
+    """Sorted scores of each connected component."""
+    if not mask.any():
+        return
+    _, labels = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
+    label, inside = labels[mask], scores[mask]
+    order = np.lexsort((inside, label))
+    yield from np.split(inside[order], np.cumsum(np.bincount(label)[1:-1]))

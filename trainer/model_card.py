@@ -1,0 +1,116 @@
+"""What travels in a bundle for people: a model card and a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from textwrap import indent
+from typing import Any
+
+from edge_occ.bundle import Calibration, Geometry, Training
+from edge_occ.promise import promise, share_in_words
+from engines.base import Engine
+from engines.parity import Golden, Parity
+from trainer.pictures import picture_row, scored_pair
+
+_CARD = """\
+# Model card
+
+An inspector for one kind of part, made by edge-occ {edge_occ} on {created_at}. It learned from images of good parts
+alone and scores every camera frame by how unlike them it is. It does not know kinds of defects.
+
+## The promise
+
+{promise}
+
+The declared false-alarm rate is {declared}. Each held-out image was scored by a head fitted without it; the encoder had
+seen them all.
+
+## Trained on
+
+- {images} images of good parts, {skipped} skipped; converted: {conversions}; size: {frame}
+- SHA-256 of their content: `{data_sha256}`
+- preset `{preset}`, seed {seed}, {steps} steps, {minutes:.1f} minutes, with {software}
+
+The command was:
+
+{command}
+
+## What happens to a frame
+
+1. It is resized to {size} x {size} pixels, whatever its size and shape.
+2. Every window of {window} x {window} pixels, one each {stride} pixels ({rows} x {columns}), becomes {dim} features.
+3. A Gaussian ({scope}, {regulariser}) says how far the features of each window are from those of good parts.
+4. The smoothed scores are the heatmap; the image score is {image_score}.
+
+All of this is inside the ONNX graph, which takes the frame as the camera gives it: 8-bit, height x width x 3, BGR.
+
+## How to read a score
+
+A score is a squared Mahalanobis distance: 0 at the least, without an upper limit, comparable only within this bundle.
+A usual good part scores {median:.4g}; above {threshold:.4g} a part is called anomalous. The p-value beside it is the
+share of good parts expected to score at least as high; with {n} held-out images it is never below {least_p:.2g}.
+
+## Limits
+
+- It holds for the camera, light, distance and parts of the training images. After a change, recalibrate or train anew.
+- What the training images show is normal to it: a defect in many of them is never reported.
+- A defect of a few pixels of the resized frame may go unseen.
+- The promise is about false alarms. How many defects are found only `edge-occ evaluate` tells, with labelled images.
+- It inspects parts. It is not made to judge people, nor to be the only guard of anyone's safety.
+
+## Checked
+
+ONNX Runtime gives the scores of training on {frames} golden frames within {score_error:.1e} and the heatmaps within
+{map_error:.1e} (relative). Every engine that loads this bundle is measured in the same way and refused if it is out of
+tolerance.
+
+## Licences
+
+{licences}
+"""
+
+
+def model_card(manifest: Mapping[str, Any], parity: Parity) -> str:
+    """Markdown about a bundle, for whoever receives it.
+
+    Args:
+        manifest: all fields of :class:`edge_occ.bundle.Manifest` but ``members``.
+        parity: of the exported graph.
+    """
+    geometry: Geometry = manifest["geometry"]
+    calibration: Calibration = manifest["calibration"]
+    training: Training = manifest["training"]
+    maximum = training.config["map"]["image_score"] == "max"
+    return _CARD.format(
+        **{name: manifest[name] for name in ("edge_occ", "created_at", "licences")},
+        **{name: manifest["head"][name] for name in ("scope", "regulariser", "dim")},
+        **{name: getattr(training, name) for name in ("images", "preset", "seed", "steps", "data_sha256")},
+        **{name: getattr(geometry, name) for name in ("size", "window", "stride")},
+        **{name: getattr(calibration, name) for name in ("median", "threshold", "n")},
+        **vars(parity),
+        promise=promise(calibration),
+        declared=share_in_words(calibration.false_alarm_rate),
+        skipped=len(training.skipped),
+        conversions=", ".join(training.conversions) or "nothing",
+        frame=f"{geometry.frame[1]} x {geometry.frame[0]} pixels" if geometry.frame else "different",
+        minutes=training.seconds / 60,
+        software=", ".join(f"{name} {version}" for name, version in training.software.items()),
+        command=indent(training.command, "    ", lambda _: True),
+        rows=geometry.grid[0],
+        columns=geometry.grid[1],
+        image_score="its highest value" if maximum else "the mean of its highest values",
+        least_p=1 / (calibration.n + 1),
+    )
+
+
+def preview(engine: Engine, golden: Golden, calibration: Calibration) -> bytes:
+    """JPEG: a good golden frame, its heatmap, a pasted golden frame, its heatmap; one row, at most 320 pixels high.
+
+    Args:
+        engine: scores the frames.
+        golden: normal frames in its first half, pasted ones in its second.
+        calibration: where the heatmaps begin, and the threshold.
+    """
+    normal, pasted = golden.frames[0], golden.frames[len(golden.frames) // 2]
+    pairs = [scored_pair(frame, engine.infer(frame).map, calibration) for frame in (normal, pasted)]
+    return picture_row([picture for pair in pairs for picture in pair])

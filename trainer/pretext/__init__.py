@@ -1,0 +1,1 @@
+"""Self-supervised tasks of stage 1, one file each."""

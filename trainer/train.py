@@ -1,0 +1,250 @@
+"""The whole of ``edge-occ train``: images in, bundle out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import time
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+from torch import Tensor
+
+from edge_occ import __version__
+from edge_occ.bundle import (
+    GOLDEN,
+    HEAD,
+    MODEL_CARD,
+    PREVIEW,
+    WINDOW_GRAPH,
+    Calibration,
+    Geometry,
+    Manifest,
+    Training,
+    golden_member,
+    head_member,
+    write_bundle,
+)
+from edge_occ.errors import InputError
+from engines.base import Graph
+from engines.select import open_engine
+from trainer.calibrate import calibrate, held_out_scores
+from trainer.config import TrainConfig
+from trainer.data import NormalImages, find_normal_images, read_frames
+from trainer.encoders import WINDOW, grid_size
+from trainer.export import export_inspection_graph, export_window_graph, golden_frames, reference
+from trainer.fit import Fit, fit_encoder
+from trainer.graph import FeatureExtractor, InspectionGraph, Preprocess, WindowGraph
+from trainer.heads.gaussian import GaussianHead, fit_gaussian
+from trainer.model_card import model_card, preview
+from trainer.report import training_report
+
+PARITY_TOLERANCE = {"fp32": 1e-3}
+"""Largest relative error of scores and map values.  The head multiplies rounding by the square of the whitening's
+condition; ONNX Runtime on x86-64 was seen within 1e-6 of torch, TensorRT's TF32 needs more room."""
+
+_LICENCES = "Code and graph: Apache-2.0 (edge-occ). Golden frames and preview: whoever owns the training images."
+_LEVEL_IMAGES = 64
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to train, from what, to where.
+
+    Attributes:
+        data: MVTec layout or a folder of normal images.
+        out: the bundle.
+        preset: name of the preset, for the record.
+        command: as typed, for the record.
+        restart: discard an earlier run's checkpoint.
+    """
+
+    data: Path
+    out: Path
+    config: TrainConfig
+    preset: str
+    seed: int
+    device: str
+    command: str
+    restart: bool = False
+
+    @property
+    def checkpoint(self) -> Path:
+        """Where stage 1 keeps its state until the bundle is written."""
+        return self.out.with_suffix(".train") / "checkpoint.safetensors"
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What came of it."""
+
+    manifest: Manifest
+    report: Path
+
+
+def train(job: Job) -> Trained:
+    """Run stage 1 and 2, calibrate, export, pass the parity gate, write bundle and report.
+
+    Raises:
+        InputError: data, settings, checkpoint or output place are wrong.
+        ParityFailure: the exported graph does not compute what torch computes.
+        KeyboardInterrupt: interrupted; the same command goes on from the checkpoint.
+    """
+    begun = time.monotonic()
+    device = choose_device(job.device)
+    _check_writable(job.out)
+    if job.restart:
+        job.checkpoint.unlink(missing_ok=True)
+    data = find_normal_images(job.data)
+    _check_size(data, job.config)
+    images = _stage1_images(data, job.config)
+    fit = fit_encoder(images, job.config, job.seed, device, job.checkpoint, fingerprint(job, data))
+    extractor = FeatureExtractor(fit.encoder.fuse(), job.config).to(device)
+    extractor.level(images[:: max(1, len(images) // _LEVEL_IMAGES)].to(device))
+    graph = InspectionGraph(extractor, job.config).to(device).eval()
+    features = _features(extractor, data, device)
+    head, held_out = _stage2(graph, features, job, device)
+    graph, extractor = graph.cpu(), extractor.cpu()
+    calibration = calibrate(held_out, job.config.calibration.false_alarm_rate)
+    golden = reference(graph, head, golden_frames(_some_frames(data)), calibration.threshold)
+    exported = Graph(
+        export_inspection_graph(graph, head), "fp32", {"mean": head.mean.numpy(), "whitening": head.whitening.numpy()}
+    )
+    engine, parity = open_engine("cpu", exported, golden, PARITY_TOLERANCE["fp32"])
+    picture = preview(engine, golden, calibration)
+    engine.close()
+    manifest = _manifest(job, data, fit, calibration, time.monotonic() - begun)
+    members = {
+        "graph.fp32.onnx": exported.onnx,
+        WINDOW_GRAPH: export_window_graph(WindowGraph(extractor)),
+        HEAD: head_member(head.mean.numpy(), head.whitening.numpy(), held_out),
+        GOLDEN: golden_member(golden),
+        PREVIEW: picture,
+        MODEL_CARD: model_card(manifest, parity).encode(),
+    }
+    written = write_bundle(job.out, manifest, members)
+    report = training_report(job.out.with_suffix(".html"), written, fit.history, held_out, picture)
+    job.checkpoint.unlink(missing_ok=True)
+    if job.checkpoint.parent.exists() and not any(job.checkpoint.parent.iterdir()):
+        job.checkpoint.parent.rmdir()
+    return Trained(written, report)
+
+
+def choose_device(name: str) -> torch.device:
+    """``auto`` takes a GPU if there is one.
+
+    Raises:
+        InputError: unknown name, or ``cuda`` without a usable GPU.
+    """
+    if name not in ("auto", "cpu", "cuda"):
+        raise InputError("a device of auto, cpu, cuda", repr(name), "choose one with --device")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise InputError("a CUDA GPU that torch can use", f"none (torch {torch.__version__})", "use --device cpu")
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def fingerprint(job: Job, data: NormalImages) -> str:
+    """What must be equal for a run to be resumed: the settings of stage 1, the seed, and the images."""
+    stage1 = job.config.model_dump(include={"input", "encoder", "pretext", "optimiser"})
+    stage1["optimiser"].pop("checkpoint_seconds")
+    return hashlib.sha256(json.dumps([stage1, job.seed, data.sha256], sort_keys=True).encode()).hexdigest()
+
+
+def _check_writable(out: Path) -> None:
+    """Find out before the training, not after."""
+    if out.suffix != ".occ":
+        raise InputError("a bundle's name that ends in .occ", str(out), f"use --out {out.with_suffix('.occ')}")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        probe = out.parent / f".{out.name}.probe"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise InputError(
+            f"a folder to write {out} into", str(error.strerror), "choose another place with --out"
+        ) from error
+
+
+def _check_size(data: NormalImages, config: TrainConfig) -> None:
+    rows, columns = grid_size(config.input.size, config.input.size, config.encoder.stride)
+    values = len(data) * rows * columns * config.head.dim
+    if values * 4 > 16 << 30:
+        raise InputError(
+            "features of all images to fit into 16 GB",
+            f"{values * 4 / 1e9:.0f} GB from {len(data)} images",
+            "use fewer images or --set encoder.stride=16",
+        )
+
+
+def _stage1_images(data: NormalImages, config: TrainConfig) -> Tensor:
+    """All images as the graph resizes them, rounded: uint8 RGB ``[n, 3, size, size]``."""
+    preprocess = Preprocess(config.input.size)
+    with torch.inference_mode():
+        resized = [preprocess.resize(f).round().clamp(0, 255).byte() for f in read_frames(data.paths, "reading")]
+    return torch.cat(resized).clone()
+
+
+def _features(extractor: FeatureExtractor, data: NormalImages, device: torch.device) -> Tensor:
+    with torch.inference_mode():
+        batches = [extractor(frames.to(device)).cpu() for frames in read_frames(data.paths, "extracting features")]
+    return torch.cat(batches)
+
+
+def _stage2(
+    graph: InspectionGraph, features: Tensor, job: Job, device: torch.device
+) -> tuple[GaussianHead, np.ndarray]:
+    def fit_and_score(normal: Tensor, others: Tensor) -> Tensor:
+        fitted = fit_gaussian(normal, job.config.head)
+        scores: Tensor = graph.score_map(fitted.score(others).to(device))[0]
+        return scores.cpu()
+
+    try:
+        held_out = held_out_scores(features, job.config.calibration.folds, job.seed, fit_and_score)
+        return fit_gaussian(features, job.config.head), held_out
+    except ValueError as error:
+        raise InputError(
+            "features that vary enough for a Gaussian",
+            str(error),
+            "use --set head.regulariser=ledoit-wolf or a larger ridge",
+        ) from error
+
+
+def _some_frames(data: NormalImages) -> list[Tensor]:
+    step = max(1, len(data) // 6)
+    return [frame for frames in read_frames(data.paths[::step][:6], "golden frames") for frame in frames]
+
+
+def _manifest(job: Job, data: NormalImages, fit: Fit, calibration: Calibration, seconds: float) -> dict[str, object]:
+    config = job.config
+    size, stride = config.input.size, config.encoder.stride
+    software = {"python": platform.python_version(), "torch": torch.__version__, "onnx": onnx.__version__}
+    return {
+        "created_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "edge_occ": __version__,
+        "geometry": Geometry(
+            size=size, window=WINDOW, stride=stride, grid=grid_size(size, size, stride), frame=data.frame
+        ),
+        "head": {**config.head.model_dump(), "samples_side": config.head.samples_side(len(data))},
+        "calibration": calibration,
+        "training": Training(
+            command=job.command,
+            preset=job.preset,
+            seed=job.seed,
+            steps=config.optimiser.steps,
+            seconds=round(seconds, 1),
+            images=len(data),
+            skipped=data.skipped,
+            conversions=data.conversions,
+            data_sha256=data.sha256,
+            software=software,
+            config=config.model_dump(mode="json"),
+        ),
+        "parity_tolerance": PARITY_TOLERANCE,
+        "metrics": {"stage1_seconds": round(fit.seconds, 1), "stage1_loss": fit.history[-1][1]},
+        "licences": _LICENCES,
+    }
