@@ -118,14 +118,12 @@ class Bundle:
 
     def graph(self, precision: str = "fp32") -> Graph:
         """Model and head, ready for an engine."""
-        tensors = self._tensors(HEAD)
-        head = {key: tensors[key] for key in (MEAN, WHITENING)}
-        return Graph(self.members[_GRAPH.format(precision)], precision, head)
+        return graph_from(self.members[_GRAPH.format(precision)], precision, self.members[HEAD])
 
     @property
     def held_out(self) -> NDArray[np.float64]:
         """Calibration scores ``[n]``: of normal images, each by a head that had not seen it."""
-        scores: NDArray[np.float64] = self._tensors(HEAD)[HELD_OUT]
+        scores: NDArray[np.float64] = _tensors(self.members[HEAD])[HELD_OUT]
         return scores
 
     def judge(self) -> Judge:
@@ -134,19 +132,11 @@ class Bundle:
 
     def golden(self) -> Golden:
         """Frames and reference scores of the parity gate."""
-        tensors = self._tensors(GOLDEN)
-        frames = [tensors[f"frame.{i}"] for i in range(len(tensors["scores"]))]
-        return Golden(frames, tensors["scores"], tensors["maps"], self.manifest.calibration.threshold)
+        return golden_from(self.members[GOLDEN], self.manifest.calibration.threshold)
 
     def tolerance(self, precision: str = "fp32") -> float:
         """Largest relative error that the parity gate lets through."""
         return self.manifest.parity_tolerance[precision]
-
-    def _tensors(self, member: str) -> dict[str, NDArray[Any]]:
-        try:
-            return safetensors.numpy.load(self.members[member])
-        except safetensors.SafetensorError as error:
-            raise _refused(f"tensors in {member}", str(error)) from error
 
 
 def head_member(mean: NDArray[np.float32], whitening: NDArray[np.float32], held_out: NDArray[np.float64]) -> bytes:
@@ -158,6 +148,19 @@ def golden_member(golden: Golden) -> bytes:
     """Serialise golden frames, which may differ in size, and their reference scores and maps."""
     frames = {f"frame.{i}": frame for i, frame in enumerate(golden.frames)}
     return _save({**frames, "scores": golden.scores, "maps": golden.maps})
+
+
+def graph_from(onnx: bytes, precision: str, head: bytes) -> Graph:
+    """A model and the head of a :func:`head_member`."""
+    tensors = _tensors(head)
+    return Graph(onnx, precision, {key: tensors[key] for key in (MEAN, WHITENING)})
+
+
+def golden_from(data: bytes, threshold: float) -> Golden:
+    """The golden frames of a :func:`golden_member`."""
+    tensors = _tensors(data)
+    frames = [tensors[f"frame.{i}"] for i in range(len(tensors["scores"]))]
+    return Golden(frames, tensors["scores"], tensors["maps"], threshold)
 
 
 def write_bundle(path: Path, manifest: Mapping[str, Any], members: Mapping[str, bytes]) -> Manifest:
@@ -256,6 +259,13 @@ def _check_names(present: set[str], listed: set[str]) -> None:
 
 def _refused(expected: str, found: str) -> BundleRefused:
     return BundleRefused(expected, found, "copy the bundle again from where it was made, or train it anew")
+
+
+def _tensors(data: bytes) -> dict[str, NDArray[Any]]:
+    try:
+        return safetensors.numpy.load(data)
+    except safetensors.SafetensorError as error:
+        raise _refused("tensors in safetensors format", str(error)) from error
 
 
 def _save(tensors: Mapping[str, NDArray[Any]]) -> bytes:

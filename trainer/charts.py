@@ -118,7 +118,9 @@ def _bin_edges(values: NDArray[np.floating], threshold: float, bins: int) -> lis
     wide = _is_wide(values)
     low, middle, high = (float(np.log(v) if wide else v) for v in (values.min(), threshold, values.max()))
     width = max((high - low) / bins, 0.002 * abs(high)) or 1.0
-    steps = np.arange(-math.floor((middle - low) / width) - 1, math.floor((high - middle) / width) + 2)
+    # A hundredth of a bar to spare, so that rounding leaves no score outside.
+    left, right = (math.floor(span / width + 0.01) + 1 for span in (middle - low, high - middle))
+    steps = np.arange(-left, right + 1)
     edges = middle + steps * width
     edges = np.exp(edges) if wide else edges
     # A bar includes its left edge; a score that equals the threshold raises no alarm.

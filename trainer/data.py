@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import groupby
@@ -19,8 +19,8 @@ from edge_occ.images import find_images, read_image, read_image_with_facts
 from edge_occ.progress import ProgressReport
 
 MIN_IMAGES = 8
-MAX_UNREADABLE = 0.01
-"""Share of unreadable images beyond which a folder is refused rather than trained on with holes."""
+MAX_UNUSABLE = 0.01
+"""Share of unusable images beyond which a folder is refused rather than trained on with holes."""
 
 _GOOD = "good"
 
@@ -106,18 +106,27 @@ def find_normal_images(data: Path) -> NormalImages:
             conversions |= outcome.facts
             sizes.add(outcome.size)
             content.update(outcome.digest)
-    if len(skipped) > MAX_UNREADABLE * len(paths):
-        raise InputError(
-            f"at most 1 % unusable images in {data}",
-            f"{len(skipped)} of {len(paths)}, the first being {skipped[0]}",
-            "repair or remove them",
-        )
+    check_unusable(skipped, len(paths), data)
     if len(good) < MIN_IMAGES:
         raise InputError(
             f"at least {MIN_IMAGES} images of good parts", f"{len(good)} in {data}", "add more; hundreds are better"
         )
     frame = sizes.pop() if len(sizes) == 1 else None
     return NormalImages(tuple(good), tuple(skipped), tuple(sorted(conversions)), frame, content.hexdigest())
+
+
+def check_unusable(skipped: Sequence[str], total: int, folder: Path) -> None:
+    """A few images may be left out; a set with more holes is refused.
+
+    Raises:
+        InputError: over 1 % of them, the first is named.
+    """
+    if len(skipped) > MAX_UNUSABLE * total:
+        raise InputError(
+            f"at most {MAX_UNUSABLE:.0%} unusable images in {folder}",
+            f"{len(skipped)} of {total}, the first being {skipped[0]}",
+            "repair or remove them",
+        )
 
 
 def read_frames(paths: tuple[Path, ...], title: str, batch: int = 16) -> Iterator[Tensor]:

@@ -21,7 +21,7 @@ from engines.base import Engine
 from engines.parity import Parity
 from engines.select import open_engine
 from trainer.cases import Cases, ScoredImage, picture_cases
-from trainer.data import MAX_UNREADABLE, LabelledImage, find_labelled_images
+from trainer.data import LabelledImage, check_unusable, find_labelled_images
 from trainer.metrics import Mask, ScoreMap, aupro, f1_max, image_auroc, pixel_auroc
 
 
@@ -141,12 +141,7 @@ def evaluate(bundle_path: Path, data: Path, engine_name: str = "auto", threads: 
     engine, parity = open_engine(engine_name, bundle.graph(), bundle.golden(), bundle.tolerance(), threads)
     with closing(engine):
         scored = _score(images, engine, bundle, with_masks)
-        if len(scored.skipped) > MAX_UNREADABLE * len(images):
-            raise InputError(
-                f"at most 1 % unusable images in {data / 'test'}",
-                f"{len(scored.skipped)} of {len(images)}, the first being {scored.skipped[0]}",
-                "repair or remove them",
-            )
+        check_unusable(scored.skipped, len(images), data / "test")
         calibration = bundle.manifest.calibration
         cases = picture_cases(scored.records, engine, calibration, _read_mask)
     scores = np.array([record.verdict.score for record in scored.records])

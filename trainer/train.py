@@ -26,12 +26,13 @@ from edge_occ.bundle import (
     Geometry,
     Manifest,
     Training,
+    golden_from,
     golden_member,
+    graph_from,
     head_member,
     write_bundle,
 )
 from edge_occ.errors import InputError
-from engines.base import Graph
 from engines.select import open_engine
 from trainer.calibrate import calibrate, held_out_scores
 from trainer.config import TrainConfig
@@ -112,23 +113,22 @@ def train(job: Job) -> Trained:
     graph, extractor = graph.cpu(), extractor.cpu()
     calibration = calibrate(held_out, job.config.calibration.false_alarm_rate)
     golden = reference(graph, head, golden_frames(_some_frames(data)), calibration.threshold)
-    exported = Graph(
-        export_inspection_graph(graph, head), "fp32", {"mean": head.mean.numpy(), "whitening": head.whitening.numpy()}
-    )
-    engine, parity = open_engine("cpu", exported, golden, PARITY_TOLERANCE["fp32"])
-    picture = preview(engine, golden, calibration)
-    engine.close()
-    manifest = _manifest(job, data, fit, calibration, time.monotonic() - begun)
     members = {
-        "graph.fp32.onnx": exported.onnx,
+        "graph.fp32.onnx": export_inspection_graph(graph, head),
         WINDOW_GRAPH: export_window_graph(WindowGraph(extractor)),
         HEAD: head_member(head.mean.numpy(), head.whitening.numpy(), held_out),
         GOLDEN: golden_member(golden),
-        PREVIEW: picture,
-        MODEL_CARD: model_card(manifest, parity).encode(),
     }
+    # The gate takes the bytes that go into the bundle, so that a fault of serialising cannot slip through either.
+    exported = graph_from(members["graph.fp32.onnx"], "fp32", members[HEAD])
+    golden = golden_from(members[GOLDEN], calibration.threshold)
+    engine, parity = open_engine("cpu", exported, golden, PARITY_TOLERANCE["fp32"])
+    members[PREVIEW] = preview(engine, golden, calibration)
+    engine.close()
+    manifest = _manifest(job, data, fit, calibration, time.monotonic() - begun)
+    members[MODEL_CARD] = model_card(manifest, parity).encode()
     written = write_bundle(job.out, manifest, members)
-    report = training_report(job.out.with_suffix(".html"), written, fit.history, held_out, picture)
+    report = training_report(job.out.with_suffix(".html"), written, fit.history, held_out, members[PREVIEW])
     job.checkpoint.unlink(missing_ok=True)
     if job.checkpoint.parent.exists() and not any(job.checkpoint.parent.iterdir()):
         job.checkpoint.parent.rmdir()

@@ -171,7 +171,6 @@ class Connection:
         client = make_client(self._client_id, protocol, self._credentials, self._tls, will)
         client.on_pre_connect = self._on_pre_connect
         client.on_connect = self._on_connect
-        client.on_connect_fail = self._end_if_closed
         client.on_disconnect = self._on_disconnect
         client.on_publish = self._on_publish
         client.on_subscribe = self._on_subscribe
@@ -193,7 +192,7 @@ class Connection:
                 _log.warning("%s does not take this device back: %s", self._broker, reason)
             return
         with self._handover:
-            if client is not self._client:
+            if client is not self._client:  # closed meanwhile
                 client.disconnect()
                 return
             self.most_payload = getattr(properties, "MaximumPacketSize", _LARGEST) - 1024  # for topic and properties
@@ -209,7 +208,12 @@ class Connection:
         self._on_activity()
 
     def _on_disconnect(
-        self, client: Client, data: object, _flags: DisconnectFlags, reason: ReasonCode, _properties: Properties | None
+        self,
+        _client: Client,
+        _data: object,
+        _flags: DisconnectFlags,
+        reason: ReasonCode,
+        _properties: Properties | None,
     ) -> None:
         if self.session:
             _log.warning("connection to %s lost: %s; reconnecting", self._broker, reason)
@@ -217,7 +221,6 @@ class Connection:
             self._refused = HUNG_UP
         self.session = 0
         self._ended.set()
-        self._end_if_closed(client, data)
         self._on_activity()
 
     def _on_publish(
@@ -235,7 +238,3 @@ class Connection:
             _log.warning("%s does not let this client subscribe: %s", self._broker, refused[0])
             self._refused = refused[0]
         self._subscribed.set()
-
-    def _end_if_closed(self, client: Client, _data: object) -> None:
-        if client is not self._client:
-            client.loop_stop()  # in paho's own thread this only asks the thread to end

@@ -165,7 +165,7 @@ class Sender:
         jpeg = self._make(HEATMAP, lambda: insert_comment(self._render(inspection), info.to_json()))
         if jpeg is None:
             return True
-        if False:
+        if len(jpeg) > self._connection.most_payload:
             _log.warning("a heatmap of %d bytes is more than the broker takes", len(jpeg))
             self._ledger.dropped(HEATMAP)
             return True

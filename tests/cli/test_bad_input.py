@@ -84,7 +84,7 @@ def test_more_than_one_unreadable_image_in_a_hundred_is_refused(tmp_path):
     folder = write_images(tmp_path / "set", 97)
     for i in range(2):
         (folder / f"broken{i}.png").write_bytes(b"\x89PNG broken")
-    told(train(folder, tmp_path), 2, "at most 1 %", "2 of 99", "broken0.png")
+    told(train(folder, tmp_path), 2, "at most 1%", "2 of 99", "broken0.png")
 
 
 def test_images_of_different_sizes_are_learned_from_and_told(tmp_path):

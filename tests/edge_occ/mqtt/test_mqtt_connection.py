@@ -44,13 +44,15 @@ def tcp_server(answer) -> Iterator[str]:
                         return
                     answer(peer)
 
-        thread = threading.Thread(target=serve)
+        thread = threading.Thread(target=serve, daemon=True)
         thread.start()
         port = server.getsockname()[1]
-        yield f"127.0.0.1:{port}"
-        done.set()
-        socket.create_connection(("127.0.0.1", port)).close()
-        thread.join(PATIENCE)
+        try:
+            yield f"127.0.0.1:{port}"
+        finally:
+            done.set()
+            socket.create_connection(("127.0.0.1", port)).close()
+            thread.join(PATIENCE)
 
 
 def states(ear: Ear) -> list[bytes]:
@@ -85,7 +87,7 @@ def test_an_announced_state_replaces_the_birth(config, ear):
         assert b'"detail":"engine, 3 of 9"' in states(ear)[-1]
 
 
-def test_the_will_speaks_for_a_process_that_is_killed(config, ear):
+def test_the_will_speaks_for_a_process_that_is_killed(broker, config, ear):
     script = (
         "import sys; from edge_occ.mqtt.config import MqttConfig; from edge_occ.mqtt.connection import Connection\n"
         "config = MqttConfig(broker=sys.argv[1], prefix=sys.argv[2], device=sys.argv[3])\n"
@@ -97,6 +99,9 @@ def test_the_will_speaks_for_a_process_that_is_killed(config, ear):
         ear.wait_for_state("online")
         process.kill()
         ear.wait_for_state("offline")
+    with Ear(broker.port, config.topics.status) as late:
+        late.wait_for_state("offline")
+        assert late.heard[0].retain
 
 
 def test_the_birth_is_told_again_after_the_broker_was_away(own_broker, config, caplog):
@@ -135,6 +140,21 @@ def test_a_stalled_broker_does_not_hold_up_the_end_and_hears_of_it_by_the_will(o
     assert not [thread for thread in threading.enumerate() if "stalled" in thread.name]
 
 
+def test_a_connection_that_is_stuck_in_a_message_does_not_hold_up_the_end_either(own_broker, config):
+    config = config.model_copy(update={"broker": own_broker.url, "keepalive": 3600})
+    connection = Connection(config, "stuck", status_topic=config.topics.status)
+    connection.connect(PATIENCE)
+    own_broker.pause()
+    connection.publish(1, config.topics.heatmap, bytes(10_000_000))  # more than the buffers of a TCP connection hold
+    end = threading.Thread(target=connection.close, args=(0.2,), daemon=True)
+    end.start()
+    end.join(PATIENCE)
+    assert not end.is_alive()
+    own_broker.resume()
+    with Ear(own_broker.port, config.topics.status) as late:
+        late.wait_for_state("offline")
+
+
 def test_closing_while_the_broker_is_away_ends_the_reconnecting(own_broker, config):
     connection = Connection(config.model_copy(update={"broker": own_broker.url}), "lonely")
     connection.connect(PATIENCE)
@@ -171,6 +191,18 @@ def test_who_refuses_mqtt_5_is_asked_for_3_1_1(config, reply):
         Connection(config.model_copy(update={"broker": address}), "client").connect(5)
     assert levels == [5, 4]
     assert caught.value.found == "not authorized"
+
+
+def test_a_client_without_rights_is_not_tried_again_with_3_1_1(config):
+    levels = []
+
+    def answer(peer: socket.socket) -> None:
+        levels.append(peer.recv(1000)[8])
+        peer.sendall(b"\x20\x03\x00\x87\x00")
+
+    with tcp_server(answer) as address, pytest.raises(InputError, match="not authorized"):
+        Connection(config.model_copy(update={"broker": address}), "client").connect(5)
+    assert levels == [5]
 
 
 def test_who_closes_without_an_answer_is_told_so(config):

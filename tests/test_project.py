@@ -1,0 +1,139 @@
+"""What the repository says of itself is true."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from edge_occ import __version__
+from edge_occ.cli import app
+from edge_occ.settings import preset
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def text(name):
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+def toml_list(section, key):
+    """A list of strings from pyproject.toml; Python 3.10 has no reader of TOML."""
+    body = re.search(rf"^\[{re.escape(section)}\]$(.*?)(?=^\[|\Z)", text("pyproject.toml"), re.DOTALL | re.MULTILINE)[1]
+    return re.findall(r'"([^"]+)"', re.search(rf"^{key} = \[(.*?)\]$", body, re.DOTALL | re.MULTILINE)[1])
+
+
+def name_of(requirement):
+    return re.match(r"[A-Za-z0-9_.-]+", requirement)[0]
+
+
+def test_top_level():
+    assert {
+        *("edge_occ", "trainer", "engines", "configs", "tests", "benchmarks", "docs", ".ci", "pyproject.toml"),
+        *("Dockerfile.jetson", "Makefile", "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE"),
+    } <= {path.name for path in ROOT.iterdir()}
+
+
+def test_every_dependency_is_justified_and_none_is_left_over():
+    extras = ["train", "jetson", "tensorrt", "demo", "test", "dev"]
+    required = {("", name_of(r)) for r in toml_list("project", "dependencies")}
+    for extra in extras:
+        required |= {(extra, name_of(r)) for r in toml_list("project.optional-dependencies", extra)}
+    required = {(extra, name) for extra, name in required if name != "edge-occ"}
+    documented = set()
+    for line in text("docs/dependencies.md").splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if len(cells) == 2 and cells[0].startswith("`"):
+            documented.add(("", cells[0].strip("`")))
+        elif len(cells) == 3 and cells[1].startswith("`"):
+            documented.add((cells[0], cells[1].strip("`")))
+    assert documented == required
+
+
+def test_the_base_install_holds_no_torch():
+    base = {name_of(r) for r in toml_list("project", "dependencies")}
+    assert not base & {"torch", "tensorrt", "pycuda", "scikit-learn", "onnx"}
+
+
+def test_versions_agree():
+    assert f'version = "{__version__}"' in text("pyproject.toml")
+    assert "## [Unreleased]" in text("CHANGELOG.md") or f"## [{__version__}]" in text("CHANGELOG.md")
+
+
+def test_the_readme_names_only_commands_presets_options_and_files_that_exist():
+    readme = text("README.md")
+    for target in re.findall(r"^make ([a-z]+)", readme, re.MULTILINE):
+        assert re.search(rf"^{target}:", text("Makefile"), re.MULTILINE), target
+    runner = CliRunner()
+    for line in re.findall(r"^(?:\.venv/bin/)?edge-occ ([^\n#]+)", readme, re.MULTILINE):
+        command, *words = line.split()
+        page = runner.invoke(app, [command, "--help"], env={"COLUMNS": "200", "NO_COLOR": "1"})
+        assert page.exit_code == 0, command
+        for option in (word for word in words if word.startswith("--")):
+            assert option in page.output, (command, option)
+        if "--preset" in words:
+            preset(words[words.index("--preset") + 1])
+    for target in re.findall(r"\]\(([^)#]+)\)", readme):
+        if not target.startswith("http"):
+            assert (ROOT / target).exists(), target
+
+
+def test_documents_link_to_files_that_exist():
+    for document in (ROOT / "docs").rglob("*.md"):
+        for target in re.findall(r"\]\(([^)#]+)\)", document.read_text(encoding="utf-8")):
+            if not target.startswith("http"):
+                assert (document.parent / target).exists(), (document.name, target)
+        for path in re.findall(r"`((?:edge_occ|trainer|engines|configs|docs)/[\w/.-]+\.\w+)`", document.read_text()):
+            assert (ROOT / path).exists(), (document.name, path)
+
+
+def test_the_dockerfile_is_well_formed_and_copies_what_exists():
+    lines = re.sub(r"\\\n", " ", text("Dockerfile.jetson")).splitlines()
+    instructions = [line.split(maxsplit=1) for line in lines if line.strip() and not line.startswith("#")]
+    known = {"ARG", "FROM", "RUN", "COPY", "USER", "VOLUME", "ENV", "ENTRYPOINT", "CMD", "WORKDIR", "HEALTHCHECK"}
+    assert {name for name, _ in instructions} <= known
+    assert [name for name, _ in instructions[:2]] == ["ARG", "FROM"]
+    assert any(name == "USER" and rest != "root" for name, rest in instructions)
+    runs = " ".join(rest for name, rest in instructions if name == "RUN")
+    assert "--no-install-recommends" in runs
+    assert "rm -rf /var/lib/apt/lists/*" in runs
+    # What pip gets there by name, as the project goes in without its dependencies, is the base less what apt has.
+    base = {name_of(r) for r in toml_list("project", "dependencies")} - {"numpy", "opencv-python"}
+    assert {name_of(r) for r in re.findall(r'"([a-z-]+>=[^"]+)"', runs)} == base
+
+
+def test_ci_and_makefile_parse():
+    subprocess.run(["bash", "-n", str(ROOT / ".ci" / "run")], check=True)
+    for target in ("demo", "test", "install"):
+        subprocess.run(["make", "-n", target], cwd=ROOT, check=True, capture_output=True)
+
+
+def test_configs_are_yaml():
+    for path in (ROOT / "configs").rglob("*.yaml"):
+        assert isinstance(yaml.safe_load(path.read_text()), dict), path
+
+
+@pytest.mark.parametrize("package", ["edge_occ", "engines", "trainer"])
+def test_packages_are_typed_and_hold_no_pickle(package):
+    assert (ROOT / package / "py.typed").exists()
+    for path in (ROOT / package).rglob("*.py"):
+        source = path.read_text(encoding="utf-8")
+        assert not re.search(r"import pickle|torch\.load\(|(?<!\.)\beval\(|shell=True|allow_pickle", source), path
+
+
+def test_the_command_line_starts_without_training_packages():
+    """On a device only the base install is there."""
+    code = (
+        "import sys; blocked = ('torch', 'sklearn', 'scipy', 'matplotlib', 'jinja2', 'onnx', 'amqtt', 'elpv_dataset')\n"
+        "class Absent:\n"
+        "    def find_spec(self, name, *rest):\n"
+        "        if name.split('.')[0] in blocked: raise ModuleNotFoundError(name)\n"
+        "sys.meta_path.insert(0, Absent())\n"
+        "sys.argv = ['edge-occ', 'run', '--help']\n"
+        "from edge_occ.cli import main; main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,79 @@
+"""The whole of stage 1 and 2 on tiny images."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from edge_occ.bundle import read_bundle
+from engines.cpu import OnnxRuntimeEngine
+from trainer.config import TrainConfig
+from trainer.train import Job, fingerprint, train
+
+CONFIG = {
+    "input": {"size": 96},
+    "encoder": {"width": 4, "dim": 16},
+    "optimiser": {"steps": 3, "batch": 2},
+    "head": {"dim": 8},
+    "calibration": {"folds": 3},
+}
+
+
+def job(data, out, seed=0, **changes):
+    config = {**CONFIG, **changes}
+    return Job(data, out, TrainConfig.model_validate(config), "tiny", seed, "cpu", "edge-occ train")
+
+
+def test_a_seed_gives_one_bundle(tiny_data, tmp_path):
+    first = train(job(tiny_data, tmp_path / "a.occ")).manifest
+    second = train(job(tiny_data, tmp_path / "b.occ")).manifest
+    other = train(job(tiny_data, tmp_path / "c.occ", seed=1)).manifest
+    for member in ("head.safetensors", "golden.safetensors", "graph.fp32.onnx"):
+        assert first.members[member].sha256 == second.members[member].sha256, member
+    assert first.members["head.safetensors"].sha256 != other.members["head.safetensors"].sha256
+    assert first.calibration == second.calibration
+
+
+@pytest.mark.parametrize("scope", ["shared", "per-position", "position-mean"])
+@pytest.mark.parametrize("stride", [8, 16])
+def test_every_scope_and_stride_passes_its_own_gate(tiny_data, tmp_path, scope, stride):
+    settings = {"encoder": {"width": 4, "dim": 16, "stride": stride}, "head": {"dim": 8, "scope": scope}}
+    trained = train(job(tiny_data, tmp_path / "x.occ", **settings))
+    grid = 5 if stride == 8 else 3
+    assert trained.manifest.geometry.grid == (grid, grid)
+    head = read_bundle(tmp_path / "x.occ").graph().head
+    assert head["mean"].shape == ((1, 1, 8) if scope == "shared" else (grid, grid, 8))
+    assert head["whitening"].shape == ((grid, grid, 8, 8) if scope == "per-position" else (1, 1, 8, 8))
+
+
+@pytest.mark.parametrize("name", ["cutpaste", "cutpaste-scar", "cutpaste-union"])
+@pytest.mark.parametrize("mode", ["dense", "crops"])
+def test_every_form_of_the_task_trains(tiny_data, tmp_path, name, mode):
+    pretext = {"name": name, "mode": mode, "area": [0.02, 0.15]}
+    assert train(job(tiny_data, tmp_path / "x.occ", pretext=pretext)).report.stat().st_size > 1000
+
+
+def test_held_out_scores_are_those_of_the_exported_graph_but_for_the_fold(tiny_data, tmp_path):
+    """The final head has seen all images, so it scores them lower in the mean, by the same units."""
+    train(job(tiny_data, tmp_path / "x.occ"))
+    bundle = read_bundle(tmp_path / "x.occ")
+    engine = OnnxRuntimeEngine(bundle.graph())
+    from edge_occ.images import find_images, read_image
+
+    seen = [engine.infer(read_image(path)).score for path in find_images(tiny_data / "train" / "good")]
+    ratio = np.mean(seen) / np.mean(bundle.held_out)
+    assert 0.2 < ratio < 1
+
+
+def test_only_what_changes_stage_1_changes_the_fingerprint(tiny_data, tmp_path):
+    from trainer.data import find_normal_images
+
+    data = find_normal_images(tiny_data)
+    base = job(tiny_data, tmp_path / "x.occ")
+    assert fingerprint(base, data) == fingerprint(job(tiny_data, tmp_path / "y.occ", head={"dim": 6}), data)
+    assert fingerprint(base, data) != fingerprint(job(tiny_data, tmp_path / "x.occ", seed=1), data)
+    longer = {**CONFIG["optimiser"], "steps": 4}
+    assert fingerprint(base, data) != fingerprint(job(tiny_data, tmp_path / "x.occ", optimiser=longer), data)
+    slower = {**CONFIG["optimiser"], "checkpoint_seconds": 99}
+    assert fingerprint(base, data) == fingerprint(job(tiny_data, tmp_path / "x.occ", optimiser=slower), data)
+    assert fingerprint(base, data) != fingerprint(base, dataclasses.replace(data, sha256="0" * 64))
