@@ -29,11 +29,11 @@ from engines.parity import Golden
 FORMAT = 1
 """Version of the format; a reader refuses newer ones."""
 
-MANIFEST, HEAD, GOLDEN, WINDOW_GRAPH = "manifest.json", "head.safetensors", "golden.safetensors", "window.fp32.onnx"
+MANIFEST, HEAD, GOLDEN, ENCODER_GRAPH = "manifest.json", "head.safetensors", "golden.safetensors", "encoder.fp32.onnx"
 PREVIEW, MODEL_CARD = "preview.jpg", "MODEL_CARD.md"
 HELD_OUT = "held_out_scores"
 _GRAPH = "graph.{}.onnx"
-_REQUIRED = frozenset({_GRAPH.format("fp32"), WINDOW_GRAPH, HEAD, GOLDEN, PREVIEW, MODEL_CARD})
+_REQUIRED = frozenset({_GRAPH.format("fp32"), ENCODER_GRAPH, HEAD, GOLDEN, PREVIEW, MODEL_CARD})
 _OPTIONAL = frozenset({_GRAPH.format("fp16"), _GRAPH.format("int8")})
 _MANIFEST_LIMIT = 4 << 20
 _MEMBER_LIMIT = 2 << 30

@@ -22,8 +22,9 @@ shared."""
 SCORE, MAP, FEATURES = "score", "map", "features"
 """Graph outputs: float32 ``[1]``, ``[height, width]`` of the resized frame, and ``[rows, columns, d]``."""
 
-WINDOWS = "windows"
-"""Input of the window graph: uint8 ``[n, 64, 64, 3]`` BGR; its output is :data:`FEATURES`, float32 ``[n, d]``."""
+IMAGES = "images"
+"""Input of the encoder graph: uint8 ``[n, height, width, 3]`` BGR, not resized; its output is :data:`FEATURES`, float32
+``[n, rows, columns, d]``."""
 
 
 @dataclass(frozen=True)

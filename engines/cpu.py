@@ -8,7 +8,7 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from engines.base import FEATURES, FRAME, MAP, SCORE, WINDOWS, Graph, Scores
+from engines.base import FEATURES, FRAME, IMAGES, MAP, SCORE, Graph, Scores
 from engines.errors import EngineUnavailable
 
 _WARNING = 2
@@ -52,15 +52,15 @@ class OnnxRuntimeEngine:
         return [value.numpy() for value in values]
 
 
-class WindowRunner:
-    """The encoder on single windows, for showing what the dense graph saves and that it computes the same."""
+class EncoderRunner:
+    """The encoder alone, for showing what one dense pass saves over its windows, and that it computes the same."""
 
     def __init__(self, onnx: bytes, threads: int | None = None) -> None:
         self._session = open_session(onnx, threads)
 
-    def features(self, windows: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Map windows of a resized frame, uint8 ``[n, 64, 64, 3]`` BGR, to features ``[n, d]``."""
-        result: NDArray[np.float32] = self._session.run([FEATURES], {WINDOWS: windows})[0]
+    def features(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Map uint8 BGR ``[n, h, w, 3]``, at least 64x64, to features ``[n, rows, columns, d]``."""
+        result: NDArray[np.float32] = self._session.run([FEATURES], {IMAGES: images})[0]
         return result
 
 

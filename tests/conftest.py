@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -9,6 +11,9 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 from numpy.typing import NDArray
+
+sys.path.append(str(Path(__file__).parent))  # pytest's importlib mode leaves helpers beside the tests out of the path
+from mqtt_helpers import Mosquitto
 
 # A busy machine must not fail a test: no example has a time limit.
 settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -93,3 +98,11 @@ def tiny_bundle(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     config = TrainConfig.model_validate(TINY)
     train(Job(tiny_data, out, config, "tiny", seed=0, device="cpu", command="edge-occ train --data discs"))
     return out
+
+
+@pytest.fixture(scope="session")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mosquitto]:
+    """One real broker for all tests that leave it alone."""
+    mosquitto = Mosquitto(tmp_path_factory.mktemp("broker")).start()
+    yield mosquitto
+    mosquitto.stop()

@@ -110,6 +110,10 @@ class HeadConfig(_Section):
             raise ValueError(f"neighbourhood must be odd and positive, or auto, not {self.neighbourhood}")
         return self
 
+    def of_centre(self, available: int) -> int:
+        """Dimensions for the features of a window's centre: all there are, at most two thirds of the head's."""
+        return min(available, 2 * self.dim // 3)
+
     def samples_side(self, images: int) -> int:
         """Rows and columns of positions to pool, for a head fitted on ``images`` images."""
         if self.neighbourhood != "auto":
@@ -147,7 +151,7 @@ class TrainConfig(_Section):
 
     @model_validator(mode="after")
     def _head_fits(self) -> TrainConfig:
-        of_window = self.head.dim - min(2 * self.encoder.width, self.head.dim // 2)
+        of_window = self.head.dim - self.head.of_centre(2 * self.encoder.width)
         if of_window > self.encoder.dim:
             raise ValueError(
                 f"head.dim={self.head.dim} needs encoder.dim of at least {of_window}, not {self.encoder.dim}"

@@ -12,10 +12,10 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from engines.base import FEATURES, FRAME, MAP, MEAN, SCORE, WHITENING, WINDOWS
+from engines.base import FEATURES, FRAME, IMAGES, MAP, MEAN, SCORE, WHITENING
 from engines.parity import Golden
 from trainer.encoders import WINDOW
-from trainer.graph import InspectionGraph, WindowGraph
+from trainer.graph import EncoderGraph, InspectionGraph
 from trainer.heads.gaussian import GaussianHead
 from trainer.paste import paste, sample_cutpaste
 
@@ -38,10 +38,11 @@ def export_inspection_graph(graph: InspectionGraph, head: GaussianHead) -> bytes
     )
 
 
-def export_window_graph(graph: WindowGraph) -> bytes:
-    """The encoder on single windows as ONNX; the number of windows stays free."""
-    example = torch.zeros(2, WINDOW, WINDOW, 3, dtype=torch.uint8)
-    return _export(graph, (example,), [WINDOWS], [FEATURES], {"windows": {0: torch.export.Dim("n", min=1)}})
+def export_encoder_graph(graph: EncoderGraph) -> bytes:
+    """The encoder alone as ONNX; number and size of the images stay free."""
+    example = torch.zeros(2, WINDOW + 32, WINDOW + 24, 3, dtype=torch.uint8)
+    free = dict.fromkeys(range(3), torch.export.Dim.DYNAMIC)
+    return _export(graph, (example,), [IMAGES], [FEATURES], {"images": free})
 
 
 def golden_frames(frames: Sequence[Tensor]) -> list[Tensor]:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from trainer.config import MapConfig, TrainConfig
-from trainer.encoders import WINDOW, DensePatchEncoder, grid_size, window_centres
+from trainer.encoders import DensePatchEncoder, grid_size, window_centres
 from trainer.heads.gaussian import mahalanobis
 
 _CENTRE, _SCALE = 127.5, 63.75
@@ -79,8 +79,7 @@ def projection_matrix(inputs: int, outputs: int) -> Tensor:
 class FeatureExtractor(nn.Module):
     """Raw frames to the projected feature grid: what the head is fitted on.
 
-    Each scale of the encoder's features is projected by itself, so that neither drowns the other; both get half of the
-    head's dimensions, as far as they have so many.
+    Each scale of the encoder's features is projected by itself, so that neither drowns the other.
 
     Args:
         encoder: trained encoder.
@@ -92,7 +91,7 @@ class FeatureExtractor(nn.Module):
         self.preprocess = Preprocess(config.input.size)
         self.encoder = encoder
         window, centre = encoder.scales
-        of_centre = min(centre, config.head.dim // 2)
+        of_centre = config.head.of_centre(centre)
         blocks = projection_matrix(window, config.head.dim - of_centre), projection_matrix(centre, of_centre)
         self.projection: Tensor
         self.register_buffer("projection", torch.block_diag(*blocks))  # type: ignore[no-untyped-call]
@@ -114,10 +113,10 @@ class FeatureExtractor(nn.Module):
         features: Tensor = self.encoder(self.preprocess(frames)).permute(0, 2, 3, 1) @ self.projection
         return features
 
-    def window(self, windows: Tensor) -> Tensor:
-        """Map windows of the resized frame, uint8 BGR ``[n, 64, 64, 3]``, to their features ``[n, d]``."""
-        images = _to_rgb(windows.float().permute(0, 3, 1, 2))
-        features: Tensor = self.encoder(normalise(images)).flatten(1) @ self.projection
+    def unresized(self, images: Tensor) -> Tensor:
+        """The same, but nothing is resized; a single window gives a single feature."""
+        rgb = normalise(_to_rgb(images.float().permute(0, 3, 1, 2)))
+        features: Tensor = self.encoder(rgb).permute(0, 2, 3, 1) @ self.projection
         return features
 
 
@@ -181,15 +180,13 @@ class InspectionGraph(nn.Module):
         return score, maps[0], features[0]
 
 
-class WindowGraph(nn.Module):
-    """The encoder on single windows: what the dense graph must equal at every grid position."""
-
-    side = WINDOW
+class EncoderGraph(nn.Module):
+    """The encoder alone, on images of any size: run on single windows, it is what the dense graph must equal."""
 
     def __init__(self, extractor: FeatureExtractor) -> None:
         super().__init__()
         self.extractor = extractor
 
-    def forward(self, windows: Tensor) -> Tensor:
-        """Map uint8 BGR ``[n, 64, 64, 3]`` to features ``[n, d]``."""
-        return self.extractor.window(windows)
+    def forward(self, images: Tensor) -> Tensor:
+        """Map uint8 BGR ``[n, h, w, 3]``, at least 64x64, to features ``[n, rows, columns, d]``; nothing is resized."""
+        return self.extractor.unresized(images)

@@ -17,11 +17,11 @@ from torch import Tensor
 
 from edge_occ import __version__
 from edge_occ.bundle import (
+    ENCODER_GRAPH,
     GOLDEN,
     HEAD,
     MODEL_CARD,
     PREVIEW,
-    WINDOW_GRAPH,
     Calibration,
     Geometry,
     Manifest,
@@ -38,9 +38,9 @@ from trainer.calibrate import calibrate, held_out_scores
 from trainer.config import TrainConfig
 from trainer.data import NormalImages, find_normal_images, read_frames
 from trainer.encoders import WINDOW, grid_size
-from trainer.export import export_inspection_graph, export_window_graph, golden_frames, reference
+from trainer.export import export_encoder_graph, export_inspection_graph, golden_frames, reference
 from trainer.fit import Fit, fit_encoder
-from trainer.graph import FeatureExtractor, InspectionGraph, Preprocess, WindowGraph
+from trainer.graph import EncoderGraph, FeatureExtractor, InspectionGraph, Preprocess
 from trainer.heads.gaussian import GaussianHead, fit_gaussian
 from trainer.model_card import model_card, preview
 from trainer.report import training_report
@@ -115,7 +115,7 @@ def train(job: Job) -> Trained:
     golden = reference(graph, head, golden_frames(_some_frames(data)), calibration.threshold)
     members = {
         "graph.fp32.onnx": export_inspection_graph(graph, head),
-        WINDOW_GRAPH: export_window_graph(WindowGraph(extractor)),
+        ENCODER_GRAPH: export_encoder_graph(EncoderGraph(extractor)),
         HEAD: head_member(head.mean.numpy(), head.whitening.numpy(), held_out),
         GOLDEN: golden_member(golden),
     }

@@ -31,6 +31,8 @@ from edge_occ.mqtt.watch import Watcher
 from edge_occ.settings import load_settings
 from edge_occ.sources.uri import open_source
 
+_THIS_MACHINE = ("127.0.0.1", "localhost")
+
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object a line on standard output.")]
 Config = Annotated[Path | None, typer.Option(help="YAML file of settings; configs/run.yaml shows them all.")]
 Broker = Annotated[str | None, typer.Option(help="mqtt://host[:port] or mqtts://host[:port].")]
@@ -135,18 +137,21 @@ class Console:
 
 @contextmanager
 def _reachable(mqtt: MqttConfig, broker: str | None, *, fixed: bool) -> Iterator[MqttConfig]:
-    """The broker asked for, or one on this machine, or one of our own for as long as the block lasts."""
+    """The broker asked for, or one on this machine, or one of our own for as long as the block lasts.
+
+    A broker that was named, here or in a file, is never replaced: ours on its port would keep it from coming back.
+    """
     if broker is not None:
         parse_broker(broker)
         yield mqtt.model_copy(update={"broker": broker})
         return
     local = parse_broker(mqtt.broker)
-    if fixed or broker_answers(local.host, local.port, 1.0):
+    if fixed or local.host not in _THIS_MACHINE or broker_answers(local.host, local.port, 1.0):
         yield mqtt
         return
     with EmbeddedBroker(local.port):
         say(f"no broker on {local}; started one for this run (try: edge-occ watch)")
-        yield mqtt
+        yield mqtt.model_copy(update={"protocol": EmbeddedBroker.PROTOCOL})
 
 
 def _render(bundle: Bundle, inspection: Inspection) -> bytes:

@@ -46,7 +46,7 @@ def test_it_is_a_plain_zip_of_open_formats(tiny_bundle):
     assert names == {
         "manifest.json",
         "graph.fp32.onnx",
-        "window.fp32.onnx",
+        "encoder.fp32.onnx",
         "head.safetensors",
         "golden.safetensors",
         "preview.jpg",

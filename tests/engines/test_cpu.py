@@ -6,9 +6,9 @@ import sys
 import numpy as np
 import pytest
 
-from edge_occ.bundle import WINDOW_GRAPH, read_bundle
+from edge_occ.bundle import ENCODER_GRAPH, read_bundle
 from engines.base import Graph
-from engines.cpu import OnnxRuntimeEngine, WindowRunner
+from engines.cpu import EncoderRunner, OnnxRuntimeEngine
 from engines.errors import EngineUnavailable, ParityFailure, UserError
 from engines.parity import Golden
 from engines.select import open_engine
@@ -41,11 +41,12 @@ def test_frames_of_any_size_are_scored_the_same_twice(bundle):
 
 
 def test_dense_features_are_those_of_the_windows(bundle):
-    engine, single = OnnxRuntimeEngine(bundle.graph()), WindowRunner(bundle.members[WINDOW_GRAPH])
+    engine, encoder = OnnxRuntimeEngine(bundle.graph()), EncoderRunner(bundle.members[ENCODER_GRAPH])
     frame = np.random.default_rng(0).integers(0, 256, (96, 96, 3), dtype=np.uint8)
     dense = engine.features(frame)
     windows = np.stack([frame[y : y + 64, x : x + 64] for y in range(0, 33, 8) for x in range(0, 33, 8)])
-    np.testing.assert_allclose(single.features(windows).reshape(dense.shape), dense, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(encoder.features(windows).reshape(dense.shape), dense, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(encoder.features(frame[None])[0], dense, rtol=1e-5, atol=1e-5)
 
 
 def test_a_changed_head_is_refused(bundle):

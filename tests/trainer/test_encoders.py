@@ -42,6 +42,27 @@ def test_a_dense_feature_is_the_feature_of_its_window(stride, height, width, see
                 torch.testing.assert_close(window[0, :, 0, 0], dense[0, :, row, column], rtol=1e-5, atol=1e-6)
 
 
+@settings(max_examples=10, deadline=None)
+@given(stride=st.sampled_from(STRIDES), side=st.integers(WINDOW, 120), seed=st.integers(0, 2**31))
+def test_it_is_exact_where_sums_do_not_round(stride, side, seed):
+    """With whole numbers in float64 no addition rounds, so not one bit may differ, whatever the order."""
+    generator = torch.Generator().manual_seed(seed)
+    encoder = DensePatchEncoder(stride, 4, 8).double().eval()
+    for module in encoder.modules():
+        if isinstance(module, torch.nn.Conv2d):
+            module.weight.data = torch.randint(-1, 2, module.weight.shape, generator=generator).double()
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.eps = 0.0
+    frame = torch.randint(0, 9, (1, 3, side, side), generator=generator).double()
+    with torch.inference_mode():
+        dense = encoder(frame)
+        for row in range(dense.shape[2]):
+            for column in range(dense.shape[3]):
+                y, x = row * stride, column * stride
+                window = encoder(frame[:, :, y : y + WINDOW, x : x + WINDOW])
+                assert torch.equal(window[0, :, 0, 0], dense[0, :, row, column])
+
+
 @given(seed=st.integers(0, 2**31))
 @settings(max_examples=5, deadline=None)
 def test_the_three_strides_are_one_function(seed):

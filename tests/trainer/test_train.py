@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from edge_occ.bundle import read_bundle
+from edge_occ.images import find_images, read_image
 from engines.cpu import OnnxRuntimeEngine
 from trainer.config import TrainConfig
 from trainer.train import Job, fingerprint, train
@@ -53,13 +54,19 @@ def test_every_form_of_the_task_trains(tiny_data, tmp_path, name, mode):
     assert train(job(tiny_data, tmp_path / "x.occ", pretext=pretext)).report.stat().st_size > 1000
 
 
+def test_the_mean_of_the_top_is_exported_too(tiny_data, tmp_path):
+    train(job(tiny_data, tmp_path / "x.occ", map={"image_score": "top", "top_fraction": 0.02}))
+    engine = OnnxRuntimeEngine(read_bundle(tmp_path / "x.occ").graph())
+    scores = engine.infer(read_image(find_images(tiny_data / "test" / "spot")[0]))
+    highest = np.sort(scores.map.ravel())[-round(0.02 * 96 * 96) :]
+    assert scores.score == pytest.approx(float(highest.mean()), rel=1e-5)
+
+
 def test_held_out_scores_are_those_of_the_exported_graph_but_for_the_fold(tiny_data, tmp_path):
     """The final head has seen all images, so it scores them lower in the mean, by the same units."""
     train(job(tiny_data, tmp_path / "x.occ"))
     bundle = read_bundle(tmp_path / "x.occ")
     engine = OnnxRuntimeEngine(bundle.graph())
-    from edge_occ.images import find_images, read_image
-
     seen = [engine.infer(read_image(path)).score for path in find_images(tiny_data / "train" / "good")]
     ratio = np.mean(seen) / np.mean(bundle.held_out)
     assert 0.2 < ratio < 1

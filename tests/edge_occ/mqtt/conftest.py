@@ -1,25 +1,14 @@
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from mqtt_helpers import Ear, Mosquitto
 
 from edge_occ.mqtt.broker import PASSWORD, USERNAME
 from edge_occ.mqtt.config import MqttConfig
-
-sys.path.append(str(Path(__file__).parent))  # pytest's importlib mode leaves helpers beside the tests out of the path
-from mqtt_helpers import Ear, Mosquitto
-
-
-@pytest.fixture(scope="session")
-def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mosquitto]:
-    """One broker for all tests that leave it alone."""
-    mosquitto = Mosquitto(tmp_path_factory.mktemp("broker")).start()
-    yield mosquitto
-    mosquitto.stop()
 
 
 @pytest.fixture
