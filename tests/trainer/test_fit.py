@@ -12,7 +12,7 @@ import torch
 
 from edge_occ.errors import InputError
 from trainer import fit as fit_module
-from trainer.config import EncoderConfig, InputConfig, OptimiserConfig, TrainConfig
+from trainer.config import EncoderConfig, InputConfig, OptimiserConfig, PretextConfig, TrainConfig
 from trainer.fit import Tally, fit_encoder, learning_rate
 
 CPU = torch.device("cpu")
@@ -45,6 +45,16 @@ def test_a_seed_gives_one_encoder(tmp_path):
     assert torch.equal(weights(first), weights(second))
     assert first.history == second.history
     assert not torch.equal(weights(first), weights(other))
+
+
+@pytest.mark.parametrize("name", ["cutpaste", "cutpaste-scar", "cutpaste-union", "cutpaste-3way"])
+@pytest.mark.parametrize("mode", ["dense", "crops"])
+def test_every_form_of_the_task_trains(tmp_path, name, mode):
+    settings = config(2).model_copy(update={"pretext": PretextConfig(name=name, mode=mode, area=(0.02, 0.15))})
+    fit = fit_encoder(images(), settings, 0, CPU, tmp_path / "c", "x")
+    classes = 3 if name == "cutpaste-3way" else 2
+    assert [len(row) for row in fit.history] == [2 + classes]
+    assert torch.isfinite(weights(fit)).all()
 
 
 def test_it_learns(tmp_path):

@@ -35,9 +35,8 @@ def test_a_seed_gives_one_bundle(tiny_data, tmp_path):
     assert first.calibration == second.calibration
 
 
-@pytest.mark.parametrize("scope", ["shared", "per-position", "position-mean"])
-@pytest.mark.parametrize("stride", [8, 16])
-def test_every_scope_and_stride_passes_its_own_gate(tiny_data, tmp_path, scope, stride):
+@pytest.mark.parametrize(("scope", "stride"), [("shared", 16), ("per-position", 8), ("position-mean", 8)])
+def test_every_scope_passes_its_own_gate(tiny_data, tmp_path, scope, stride):
     settings = {"encoder": {"width": 4, "dim": 16, "stride": stride}, "head": {"dim": 8, "scope": scope}}
     trained = train(job(tiny_data, tmp_path / "x.occ", **settings))
     grid = 5 if stride == 8 else 3
@@ -45,13 +44,6 @@ def test_every_scope_and_stride_passes_its_own_gate(tiny_data, tmp_path, scope, 
     head = read_bundle(tmp_path / "x.occ").graph().head
     assert head["mean"].shape == ((1, 1, 8) if scope == "shared" else (grid, grid, 8))
     assert head["whitening"].shape == ((grid, grid, 8, 8) if scope == "per-position" else (1, 1, 8, 8))
-
-
-@pytest.mark.parametrize("name", ["cutpaste", "cutpaste-scar", "cutpaste-union"])
-@pytest.mark.parametrize("mode", ["dense", "crops"])
-def test_every_form_of_the_task_trains(tiny_data, tmp_path, name, mode):
-    pretext = {"name": name, "mode": mode, "area": [0.02, 0.15]}
-    assert train(job(tiny_data, tmp_path / "x.occ", pretext=pretext)).report.stat().st_size > 1000
 
 
 def test_the_mean_of_the_top_is_exported_too(tiny_data, tmp_path):
