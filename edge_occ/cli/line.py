@@ -68,7 +68,7 @@ def run(  # noqa: PLR0913 - one parameter an option
     sinks: list[Sink] = [JsonLines() if json else Console()]
     with ExitStack() as stack:
         stack.callback(engine.close)
-        frames = stack.enter_context(open_source(source if source is not None else str(camera)))
+        frames = open_source(source if source is not None else str(camera))
         if not no_mqtt:
             mqtt = stack.enter_context(_reachable(options.mqtt, broker, fixed=config is not None))
             publisher = Publisher(
@@ -79,6 +79,8 @@ def run(  # noqa: PLR0913 - one parameter an option
                 source_dropped=lambda: frames.dropped,
             )
             sinks.append(stack.enter_context(publisher))
+        # The source begins last, or its first frames would wait for the broker.
+        stack.enter_context(frames)
         tracker = EventTracker(options.event.k, options.event.n, options.event.release)
         inspector = Inspector(engine, opened.judge(), tracker, sinks)
         interrupted = stack.enter_context(interruptible(frames.close))

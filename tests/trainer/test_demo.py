@@ -1,0 +1,54 @@
+"""The demo: its images, and its whole second half with a bundle at hand."""
+
+import json
+import shutil
+
+import pytest
+
+from edge_occ.images import read_image
+from trainer.demo import run_demo
+from trainer.solar_cells import prepare_solar_cells
+
+
+@pytest.fixture(scope="module")
+def cells(tmp_path_factory):
+    return prepare_solar_cells(tmp_path_factory.mktemp("demo") / "cells")
+
+
+def test_cells_are_split_and_their_names_tell_nothing(cells):
+    train = {path.name for path in cells.train.iterdir()}
+    stream = {path.name for path in cells.stream.iterdir()}
+    assert stream == set(cells.defective)
+    assert (len(train), len(stream), sum(cells.defective.values())) == (411, 490, 313)
+    seen = {read_image(path).tobytes() for path in cells.train.iterdir()}
+    assert not seen & {read_image(path).tobytes() for path in cells.stream.iterdir()}
+    order = [cells.defective[name] for name in sorted(stream)]
+    assert 0.5 < sum(order[:100]) / 100 < 0.8  # shuffled: a hundred are like the whole (64 % defective)
+
+
+def test_a_second_preparation_reuses_the_files(cells):
+    before = {path: path.stat().st_mtime_ns for path in cells.stream.iterdir()}
+    again = prepare_solar_cells(cells.stream.parent)
+    assert again == cells
+    assert before == {path: path.stat().st_mtime_ns for path in cells.stream.iterdir()}
+
+
+def test_the_stream_is_inspected_and_every_figure_comes_from_messages(cells, tiny_bundle, capfd):
+    folder = cells.stream.parent.parent
+    shutil.copy(tiny_bundle, folder / "solar-cells.occ")
+    run_demo(folder, fps=100)
+    said = capfd.readouterr()
+    assert "reusing" in said.out
+    for name in (
+        "image AUROC",
+        "false alarms promised",
+        "false alarms observed",
+        "frames a second",
+        "capture to publish",
+    ):
+        assert name in said.out
+    assert "CC BY-NC-SA 4.0" in said.out
+    messages = [json.loads(line) for line in (folder / "messages" / "scores.jsonl").read_text().splitlines()]
+    assert {message["payload"]["name"] for message in messages} == set(cells.defective)
+    assert (folder / "report" / "index.html").stat().st_size > 50_000
+    assert list((folder / "messages" / "heatmaps").iterdir())
