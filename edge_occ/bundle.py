@@ -12,22 +12,20 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import safetensors
 import safetensors.numpy
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
 from edge_occ.decision import Judge
 from edge_occ.errors import BundleRefused, InputError
 from edge_occ.files import atomic_write
+from edge_occ.manifest import FORMAT, Manifest, Member
 from engines.base import MEAN, WHITENING, Graph
 from engines.parity import Golden
-
-FORMAT = 1
-"""Version of the format; a reader refuses newer ones."""
 
 MANIFEST, HEAD, GOLDEN, ENCODER_GRAPH = "manifest.json", "head.safetensors", "golden.safetensors", "encoder.fp32.onnx"
 PREVIEW, MODEL_CARD = "preview.jpg", "MODEL_CARD.md"
@@ -36,72 +34,6 @@ _GRAPH = "graph.{}.onnx"
 _REQUIRED = frozenset({_GRAPH.format("fp32"), ENCODER_GRAPH, HEAD, GOLDEN, PREVIEW, MODEL_CARD})
 _OPTIONAL = frozenset({_GRAPH.format("fp16"), _GRAPH.format("int8")})
 _MANIFEST_LIMIT = 4 << 20
-_MEMBER_LIMIT = 2 << 30
-
-
-class _Record(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Member(_Record):
-    """One file of the bundle."""
-
-    size: int = Field(ge=0, le=_MEMBER_LIMIT)
-    sha256: str = Field(pattern="^[0-9a-f]{64}$")
-
-
-class Geometry(_Record):
-    """What happens to a frame inside the graph, for information; the graph itself is what counts."""
-
-    size: int = Field(description="side in pixels that frames are resized to")
-    window: int = Field(description="side of a window in resized pixels")
-    stride: int = Field(description="grid stride in resized pixels")
-    grid: tuple[int, int] = Field(description="rows and columns of windows")
-    frame: tuple[int, int] | None = Field(description="height and width of the training images; null if they differed")
-
-
-class Calibration(_Record):
-    """The threshold and the promise that comes with it."""
-
-    false_alarm_rate: float = Field(description="declared share of good parts above the threshold")
-    threshold: float = Field(description="scores above it are anomalous")
-    n: int = Field(description="held-out normal images behind the threshold")
-    expected: float = Field(description="expected share of good parts above the threshold, given n")
-    upper_95: float = Field(description="95 % upper confidence bound of that share")
-    certified: bool = Field(description="false if n is too small for the declared rate (n < 1/rate - 1)")
-    median: float = Field(description="median held-out score; heatmaps begin here")
-
-
-class Training(_Record):
-    """How the bundle came to be."""
-
-    command: str
-    preset: str
-    seed: int
-    steps: int
-    seconds: float
-    images: int
-    skipped: tuple[str, ...]
-    conversions: tuple[str, ...]
-    data_sha256: str
-    software: dict[str, str]
-    config: dict[str, Any]
-
-
-class Manifest(_Record):
-    """``manifest.json``."""
-
-    format: Literal[1] = 1
-    created_at: str
-    edge_occ: str
-    geometry: Geometry
-    head: dict[str, Any]
-    calibration: Calibration
-    training: Training
-    parity_tolerance: dict[str, float]
-    metrics: dict[str, float]
-    licences: str
-    members: dict[str, Member]
 
 
 @dataclass(frozen=True)
@@ -123,7 +55,7 @@ class Bundle:
     @property
     def held_out(self) -> NDArray[np.float64]:
         """Calibration scores ``[n]``: of normal images, each by a head that had not seen it."""
-        scores: NDArray[np.float64] = _tensors(self.members[HEAD])[HELD_OUT]
+        scores: NDArray[np.float64] = _tensors(self.members[HEAD], {HELD_OUT})[HELD_OUT]
         return scores
 
     def judge(self) -> Judge:
@@ -152,14 +84,17 @@ def golden_member(golden: Golden) -> bytes:
 
 def graph_from(onnx: bytes, precision: str, head: bytes) -> Graph:
     """A model and the head of a :func:`head_member`."""
-    tensors = _tensors(head)
+    tensors = _tensors(head, {MEAN, WHITENING, HELD_OUT})
     return Graph(onnx, precision, {key: tensors[key] for key in (MEAN, WHITENING)})
 
 
 def golden_from(data: bytes, threshold: float) -> Golden:
     """The golden frames of a :func:`golden_member`."""
-    tensors = _tensors(data)
-    frames = [tensors[f"frame.{i}"] for i in range(len(tensors["scores"]))]
+    tensors = _tensors(data, {"scores", "maps"})
+    names = [f"frame.{i}" for i in range(len(tensors["scores"]))]
+    if not names or set(names) - set(tensors) or len(tensors["maps"]) != len(names):
+        raise _refused("a frame and a map for each golden score", f"{sorted(tensors)}")
+    frames = [tensors[name] for name in names]
     return Golden(frames, tensors["scores"], tensors["maps"], threshold)
 
 
@@ -261,11 +196,14 @@ def _refused(expected: str, found: str) -> BundleRefused:
     return BundleRefused(expected, found, "copy the bundle again from where it was made, or train it anew")
 
 
-def _tensors(data: bytes) -> dict[str, NDArray[Any]]:
+def _tensors(data: bytes, needed: set[str]) -> dict[str, NDArray[Any]]:
     try:
-        return safetensors.numpy.load(data)
+        tensors: dict[str, NDArray[Any]] = safetensors.numpy.load(data)
     except safetensors.SafetensorError as error:
         raise _refused("tensors in safetensors format", str(error)) from error
+    if needed - set(tensors):
+        raise _refused(f"the tensors {sorted(needed)}", f"{sorted(tensors)}")
+    return tensors
 
 
 def _save(tensors: Mapping[str, NDArray[Any]]) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from edge_occ.bundle import Calibration
+from edge_occ.manifest import Calibration
 
 
 def promise(calibration: Calibration) -> str:

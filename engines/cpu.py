@@ -31,6 +31,7 @@ class OnnxRuntimeEngine:
     def __init__(self, graph: Graph, threads: int | None = None) -> None:
         self.precision = graph.precision
         self._session = open_session(graph.onnx, threads)
+        _require_inputs(self._session, graph)
         self._head = {key: ort.OrtValue.ortvalue_from_numpy(value) for key, value in graph.head.items()}
 
     def infer(self, frame: NDArray[np.uint8]) -> Scores:
@@ -62,6 +63,20 @@ class EncoderRunner:
         """Map uint8 BGR ``[n, h, w, 3]``, at least 64x64, to features ``[n, rows, columns, d]``."""
         result: NDArray[np.float32] = self._session.run([FEATURES], {IMAGES: images})[0]
         return result
+
+
+def _require_inputs(session: ort.InferenceSession, graph: Graph) -> None:
+    declared = {tensor.name: tensor for tensor in session.get_inputs()}
+    given = {name: list(value.shape) for name, value in graph.head.items() if value.dtype == np.float32}
+    wanted = {name: list(tensor.shape) for name, tensor in declared.items() if name != FRAME}
+    frame = declared.get(FRAME)
+    outputs = {tensor.name for tensor in session.get_outputs()}
+    if frame is None or frame.type != "tensor(uint8)" or given != wanted or not outputs >= {SCORE, MAP}:
+        raise EngineUnavailable(
+            f"a graph from a uint8 {FRAME} to {SCORE} and {MAP}, with a head of {wanted}",
+            f"a head of {given}, inputs {sorted(declared)}, outputs {sorted(outputs)}",
+            "train the bundle anew: its parts do not belong together",
+        )
 
 
 def open_session(onnx: bytes, threads: int | None = None) -> ort.InferenceSession:

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from engines.base import Engine
 from engines.errors import ParityFailure
 
+_TINY = float(np.finfo(np.float32).tiny)
+
 
 @dataclass(frozen=True)
 class Golden:
@@ -52,11 +54,11 @@ def measure_parity(engine: Engine, golden: Golden, tolerance: float) -> Parity:
     flipped = 0
     for frame, score, reference in zip(golden.frames, golden.scores, golden.maps, strict=True):
         found = engine.infer(frame)
-        # A graph that yields NaN must fail, and NaN compares false with everything.
-        if not (np.isfinite(found.score) and np.isfinite(found.map).all()):
+        # A graph that yields NaN must fail, and NaN compares false with everything; so must a map of another size.
+        if found.map.shape != reference.shape or not (np.isfinite(found.score) and np.isfinite(found.map).all()):
             return Parity(float("inf"), float("inf"), len(golden.frames), len(golden.frames))
-        score_error = max(score_error, abs(found.score - float(score)) / abs(float(score)))
-        map_error = max(map_error, float(np.abs(found.map - reference).max() / np.abs(reference).max()))
+        score_error = max(score_error, abs(found.score - float(score)) / max(abs(float(score)), _TINY))
+        map_error = max(map_error, float(np.abs(found.map - reference).max() / max(np.abs(reference).max(), _TINY)))
         close_call = abs(float(score) - golden.threshold) <= tolerance * golden.threshold
         flipped += not close_call and (found.score > golden.threshold) != (float(score) > golden.threshold)
     return Parity(score_error, map_error, flipped, len(golden.frames))

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.stats import beta
 from torch import Tensor
 
-from edge_occ.bundle import Calibration
+from edge_occ.manifest import Calibration
 from edge_occ.progress import ProgressReport
 
 Scorer = Callable[[Tensor, Tensor], Tensor]

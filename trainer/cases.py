@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_occ.bundle import Calibration
 from edge_occ.decision import Verdict
 from edge_occ.images import read_image
+from edge_occ.manifest import Calibration
 from engines.base import Engine
 from trainer.data import LabelledImage
 from trainer.pictures import picture_row, scored_pair

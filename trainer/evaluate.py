@@ -13,9 +13,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_occ.bundle import Bundle, Calibration, read_bundle
+from edge_occ.bundle import Bundle, read_bundle
 from edge_occ.errors import InputError
 from edge_occ.images import read_image
+from edge_occ.manifest import Calibration
 from edge_occ.progress import ProgressReport
 from engines.base import Engine
 from engines.parity import Parity

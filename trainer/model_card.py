@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from textwrap import indent
 from typing import Any
 
-from edge_occ.bundle import Calibration, Geometry, Training
+from edge_occ.manifest import Calibration, Geometry, Training
 from edge_occ.promise import promise, share_in_words
 from engines.base import Engine
 from engines.parity import Golden, Parity

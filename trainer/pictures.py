@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_occ.bundle import Calibration
 from edge_occ.heatmap import encode_jpeg, overlay
+from edge_occ.manifest import Calibration
 
 HEIGHT, _WIDTH = 320, 640
 """A picture is scaled to fit into this many pixels, so that outlines are as fine on small frames as on large ones."""

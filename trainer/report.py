@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binom
 
-from edge_occ.bundle import Calibration, Manifest
+from edge_occ.manifest import Calibration, Manifest
 from edge_occ.promise import promise, share_in_words
 from trainer.cases import Case
 from trainer.charts import score_histogram, training_curve

@@ -22,10 +22,6 @@ from edge_occ.bundle import (
     HEAD,
     MODEL_CARD,
     PREVIEW,
-    Calibration,
-    Geometry,
-    Manifest,
-    Training,
     golden_from,
     golden_member,
     graph_from,
@@ -33,6 +29,7 @@ from edge_occ.bundle import (
     write_bundle,
 )
 from edge_occ.errors import InputError
+from edge_occ.manifest import Calibration, Geometry, Manifest, Training
 from engines.select import open_engine
 from trainer.calibrate import calibrate, held_out_scores
 from trainer.config import TrainConfig

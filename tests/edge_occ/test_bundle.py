@@ -11,11 +11,13 @@ import zipfile
 
 import numpy as np
 import pytest
+import safetensors.numpy
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from edge_occ.bundle import FORMAT, MANIFEST, read_bundle, write_bundle
+from edge_occ.bundle import MANIFEST, read_bundle, write_bundle
 from edge_occ.errors import BundleRefused, InputError
+from edge_occ.manifest import FORMAT
 from engines.errors import UserError
 
 
@@ -145,6 +147,20 @@ def test_a_compressed_member_is_refused_unread(tiny_bundle, tmp_path):
         archive.writestr("extra", b"0" * 1000)
     with pytest.raises(BundleRefused, match="uncompressed"):
         read_bundle(path)
+
+
+@pytest.mark.parametrize(
+    ("member", "kept"), [("head.safetensors", {"mean"}), ("golden.safetensors", {"scores", "maps"})]
+)
+def test_a_bundle_whose_hashes_agree_but_whose_tensors_are_missing_is_refused(tiny_bundle, tmp_path, member, kept):
+    bundle = read_bundle(tiny_bundle)
+    tensors = safetensors.numpy.load(bundle.members[member])
+    less = safetensors.numpy.save({name: value for name, value in tensors.items() if name in kept})
+    path = tmp_path / "x.occ"
+    write_bundle(path, bundle.manifest.model_dump(exclude={"members"}), {**bundle.members, member: less})
+    opened = read_bundle(path)
+    with pytest.raises(BundleRefused):
+        opened.graph() if member == "head.safetensors" else opened.golden()
 
 
 def test_other_files_are_refused(tmp_path):

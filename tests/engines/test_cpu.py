@@ -56,6 +56,19 @@ def test_a_changed_head_is_refused(bundle):
         open_engine("cpu", Graph(graph.onnx, "fp32", head), bundle.golden(), bundle.tolerance())
 
 
+@pytest.mark.parametrize("change", [lambda head: head[:, :, :4], lambda head: head.astype(np.float64)])
+def test_a_head_that_does_not_belong_to_the_graph_is_refused(bundle, change):
+    graph = bundle.graph()
+    head = {**graph.head, "mean": change(graph.head["mean"])}
+    with pytest.raises(EngineUnavailable, match="do not belong together"):
+        open_engine("cpu", Graph(graph.onnx, "fp32", head), bundle.golden(), bundle.tolerance())
+
+
+def test_the_encoder_is_no_inspection_graph(bundle):
+    with pytest.raises(EngineUnavailable, match="do not belong together"):
+        OnnxRuntimeEngine(Graph(bundle.members[ENCODER_GRAPH], "fp32", bundle.graph().head))
+
+
 def test_what_onnx_runtime_cannot_load_is_told():
     golden = Golden([], np.empty(0, np.float32), np.empty((0, 1, 1), np.float32), 1.0)
     with pytest.raises(EngineUnavailable, match=r"onnxruntime .* says"):

@@ -52,6 +52,15 @@ def test_a_flipped_verdict_is_refused_although_scores_are_within_tolerance():
         require_parity(Wrong(1.8), GOLDEN, 0.45)
 
 
+def test_a_map_of_another_size_is_refused():
+    class Small(Wrong):
+        def infer(self, frame):
+            return Scores(10.0, np.ones((1, 1), np.float32))
+
+    with pytest.raises(ParityFailure):
+        require_parity(Small(), GOLDEN, 1e-3)
+
+
 def test_a_close_call_may_fall_either_way():
     close = Golden(GOLDEN.frames[:1], np.array([14.999], np.float32), MAPS[:1] * np.float32(1.4999), 15.0)
 

@@ -8,8 +8,9 @@ import cv2
 import numpy as np
 import pytest
 
-from edge_occ.bundle import PREVIEW, Manifest, read_bundle
+from edge_occ.bundle import PREVIEW, read_bundle
 from edge_occ.decision import Verdict
+from edge_occ.manifest import Manifest
 from trainer.cases import Cases, ScoredImage
 from trainer.data import LabelledImage
 from trainer.evaluate import Evaluation, evaluate

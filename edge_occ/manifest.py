@@ -1,0 +1,77 @@
+"""``manifest.json``: what a bundle says of itself."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+FORMAT = 1
+"""Version of the format; a reader refuses newer ones."""
+
+_MEMBER_LIMIT = 2 << 30
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Member(_Record):
+    """One file of the bundle."""
+
+    size: int = Field(ge=0, le=_MEMBER_LIMIT)
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+
+
+class Geometry(_Record):
+    """What happens to a frame inside the graph, for information; the graph itself is what counts."""
+
+    size: int = Field(description="side in pixels that frames are resized to")
+    window: int = Field(description="side of a window in resized pixels")
+    stride: int = Field(description="grid stride in resized pixels")
+    grid: tuple[int, int] = Field(description="rows and columns of windows")
+    frame: tuple[int, int] | None = Field(description="height and width of the training images; null if they differed")
+
+
+class Calibration(_Record):
+    """The threshold and the promise that comes with it."""
+
+    false_alarm_rate: float = Field(description="declared share of good parts above the threshold")
+    threshold: float = Field(description="scores above it are anomalous")
+    n: int = Field(description="held-out normal images behind the threshold")
+    expected: float = Field(description="expected share of good parts above the threshold, given n")
+    upper_95: float = Field(description="95 % upper confidence bound of that share")
+    certified: bool = Field(description="false if n is too small for the declared rate (n < 1/rate - 1)")
+    median: float = Field(description="median held-out score; heatmaps begin here")
+
+
+class Training(_Record):
+    """How the bundle came to be."""
+
+    command: str
+    preset: str
+    seed: int
+    steps: int
+    seconds: float
+    images: int
+    skipped: tuple[str, ...]
+    conversions: tuple[str, ...]
+    data_sha256: str
+    software: dict[str, str]
+    config: dict[str, Any]
+
+
+class Manifest(_Record):
+    """``manifest.json``."""
+
+    format: Literal[1] = 1
+    created_at: str
+    edge_occ: str
+    geometry: Geometry
+    head: dict[str, Any]
+    calibration: Calibration
+    training: Training
+    parity_tolerance: dict[str, float]
+    metrics: dict[str, float]
+    licences: str
+    members: dict[str, Member]
