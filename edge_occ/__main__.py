@@ -1,5 +1,24 @@
-"""``python -m edge_occ`` is ``edge-occ``."""
+"""Entry point of ``edge-occ`` and of ``python -m edge_occ``."""
 
-from edge_occ.cli import main
+from __future__ import annotations
 
-main()
+import sys
+
+_SYSTEM_LIBRARIES = {"libGL": "apt install libgl1", "libgthread": "apt install libglib2.0-0"}
+
+
+def main() -> None:
+    """Run the command line, or say which library is missing."""
+    try:
+        from edge_occ.cli import app  # noqa: PLC0415 - so that a missing library can be told
+    except ImportError as error:
+        found = str(error)
+        advice = next((command for name, command in _SYSTEM_LIBRARIES.items() if name in found), "pip install edge-occ")
+        for label, text in (("expected", "the libraries that edge-occ needs"), ("found", found), ("next", advice)):
+            sys.stderr.write(f"{label:>9}  {text}\n")
+        sys.exit(2)
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -133,7 +133,7 @@ def test_the_command_line_starts_without_training_packages():
         "        if name.split('.')[0] in blocked: raise ModuleNotFoundError(name)\n"
         "sys.meta_path.insert(0, Absent())\n"
         "sys.argv = ['edge-occ', 'run', '--help']\n"
-        "from edge_occ.cli import main; main()"
+        "from edge_occ.__main__ import main; main()"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -49,8 +49,3 @@ def _options(
 ) -> None:
     level = logging.INFO if verbose else logging.WARNING
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-
-
-def main() -> None:
-    """Entry point of the console script."""
-    app()

@@ -170,6 +170,22 @@ def test_ctrl_c_during_training_leaves_a_checkpoint_that_the_same_command_goes_o
     assert first is None or int(first[1]) > 1
 
 
+def test_a_missing_system_library_is_told():
+    """OpenCV from PyPI needs libGL, which servers and containers often lack."""
+    code = (
+        "import sys\n"
+        "class Missing:\n"
+        "    def find_spec(self, name, *rest):\n"
+        "        if name == 'cv2': raise ImportError('libGL.so.1: cannot open shared object file')\n"
+        "sys.meta_path.insert(0, Missing())\n"
+        "from edge_occ.__main__ import main; main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert [line.split()[0] for line in done.stderr.splitlines()] == ["expected", "found", "next"]
+    assert "apt install libgl1" in done.stderr
+
+
 def test_a_closed_pipe_is_no_error(tiny_bundle, tiny_data):
     source = f"{tiny_data / 'test' / 'good'}?loop=1"
     process = start("run", "--source", source, "--bundle", tiny_bundle, "--no-mqtt", "--json")
