@@ -28,6 +28,7 @@ from edge_occ.mqtt.messages import score_message
 from edge_occ.mqtt.publisher import Publisher
 from edge_occ.mqtt.received import format_line
 from edge_occ.mqtt.watch import Watcher
+from edge_occ.promise import promise
 from edge_occ.settings import load_settings
 from edge_occ.sources.uri import open_source
 
@@ -65,6 +66,7 @@ def run(  # noqa: PLR0913 - one parameter an option
     opened = read_bundle(path)
     engine, parity = load_engine(opened, options.engine.name, options.engine.threads)
     say(f"engine {engine.name} {engine.precision}; parity within {max(parity.score_error, parity.map_error):.1e}")
+    say(promise(opened.manifest.calibration))
     sinks: list[Sink] = [JsonLines() if json else Console()]
     with ExitStack() as stack:
         stack.callback(engine.close)
@@ -97,7 +99,7 @@ def watch(
     until_offline: Annotated[bool, typer.Option("--until-offline", help="End when the device goes offline.")] = False,
 ) -> None:
     """Show what inspectors publish, as it arrives; a subscriber like any dashboard."""
-    options = load_settings(MqttConfig, [], [f"prefix={prefix}", *([f"broker={broker}"] if broker else [])])
+    options = MqttConfig(prefix=prefix, **({"broker": broker} if broker else {}))
     with interruptible() as stop, Watcher(options, save=save, until_offline=until_offline, stop=stop) as watcher:
         say(f"watching {options.broker}, topics {prefix}/+/...")
         for received in watcher:

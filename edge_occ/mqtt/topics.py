@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from edge_occ.errors import InputError
 
-STATUS, SCORE, EVENT, HEATMAP, SNAPSHOT, STATS = "status", "score", "event", "heatmap", "snapshot", "stats"
+STATUS, SCORE, EVENT, HEATMAP, STATS = "status", "score", "event", "heatmap", "stats"
 """Kinds of topics, the last level of each."""
 
 _LONGEST = 512
@@ -55,11 +55,6 @@ class Topics:
     def heatmap(self) -> str:
         """The latest overlay as JPEG: QoS 0, retained."""
         return self.of(HEATMAP)
-
-    @property
-    def snapshot(self) -> str:
-        """The latest clean frame as JPEG: QoS 0, retained."""
-        return self.of(SNAPSHOT)
 
     @property
     def stats(self) -> str:

@@ -17,7 +17,6 @@ def test_names_are_those_of_the_contract():
     assert topics.score == "edge-occ/camera-1/score"
     assert topics.event == "edge-occ/camera-1/event"
     assert topics.heatmap == "edge-occ/camera-1/heatmap"
-    assert topics.snapshot == "edge-occ/camera-1/snapshot"
     assert topics.stats == "edge-occ/camera-1/stats"
 
 
