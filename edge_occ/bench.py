@@ -83,10 +83,10 @@ class _Serialise:
 def _end_to_end(
     engine: Engine, bundle: Bundle, pictures: Sequence[NDArray[np.uint8]]
 ) -> tuple[float, dict[str, float]]:
-    """Frames a second from picture files to messages, and the latencies of each frame."""
+    """Frames a second from PNG files to serialised messages, without a broker, and the latencies of each frame."""
     with tempfile.TemporaryDirectory() as folder:
         for index, picture in enumerate(pictures):
-            cv2.imwrite(f"{folder}/{index:06d}.bmp", picture)
+            cv2.imwrite(f"{folder}/{index:06d}.png", picture)
         inspector = Inspector(engine, bundle.judge(), EventTracker(), [_Serialise()])
         begun = time.perf_counter()
         with open_source(folder) as source:

@@ -148,7 +148,8 @@ def read_bundle(path: Path) -> Bundle:
                 if _sha256(data) != member.sha256:
                     raise _refused(f"{name} with sha256 {member.sha256[:12]}...", f"sha256 {_sha256(data)[:12]}...")
                 members[name] = data
-    except (zipfile.BadZipFile, EOFError, OSError, NotImplementedError, RuntimeError) as error:
+    except (zipfile.BadZipFile, EOFError, OSError, RuntimeError) as error:
+        # RuntimeError is what zipfile raises for encrypted members and, as a subclass, for features it does not have.
         raise _refused("a complete zip archive", str(error)) from error
     return Bundle(manifest, members)
 

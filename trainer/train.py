@@ -44,7 +44,7 @@ from trainer.report import training_report
 
 PARITY_TOLERANCE = {"fp32": 1e-3}
 """Largest relative error of scores and map values.  The head multiplies rounding by the square of the whitening's
-condition; ONNX Runtime on x86-64 was seen within 1e-6 of torch, TensorRT's TF32 needs more room."""
+condition; ONNX Runtime on x86-64 was seen within 2e-6 (scores) and 3e-5 (maps) of torch, other runtimes need room."""
 
 _LICENCES = "Code and graph: Apache-2.0 (edge-occ). Golden frames and preview: whoever owns the training images."
 _LEVEL_IMAGES = 64

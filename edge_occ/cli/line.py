@@ -55,7 +55,7 @@ def run(  # noqa: PLR0913 - one parameter an option
 ) -> None:
     """Inspect a stream: score every frame, publish scores, events and heatmaps over MQTT.
 
-    Without --broker, a broker on this machine is used; if there is none, one is started for the time of the run.
+    Without --broker and --config, a broker on this machine is used; if there is none, one is started for the run.
     """
     if (camera is None) == (source is None):
         raise InputError("one of --camera and --source", "both" if source else "neither", "for instance --camera 0")
