@@ -5,9 +5,11 @@ The graph takes the raw camera frame and the tensors of the one-class head, and 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Protocol
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +44,42 @@ class Graph:
     head: Mapping[str, NDArray[np.float32]]
 
 
+Progress = Callable[[str, float], None]
+"""Told of long work: what is being done, in words, and how much of it is done, 0 to 1."""
+
+
+def default_cache() -> Path:
+    """``$XDG_CACHE_HOME/edge-occ/engines``, by default below ``~/.cache``."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edge-occ" / "engines"
+
+
+@dataclass(frozen=True)
+class EngineOptions:
+    """How an engine is to be made on this machine; each engine takes what concerns it.
+
+    Attributes:
+        threads: CPU threads inside one operator; ``None`` takes the processors this process may use.
+        cache: folder for engines that are built here.
+        frame: usual height and width of frames; engines that are built are fastest at it.
+        max_frame: largest height and width that a built engine must take.
+        driver: Python access to CUDA: ``auto`` takes pycuda if it is there, else NVIDIA's cuda-bindings.
+        memory: how frames reach the GPU: ``mapped`` lets it read page-locked host memory in place, ``copy`` copies;
+            ``auto`` maps where host and GPU share their memory, as on a Jetson.
+        typing: ``strong`` builds exactly the graph's own types; ``weak`` lets TensorRT 10 choose fp16 by itself;
+            ``auto`` is strong, but before TensorRT 10.12 both are built and the faster is kept.
+        spin: wait for the GPU with a busy processor, which saves some microseconds a frame.
+    """
+
+    threads: int | None = None
+    cache: Path = field(default_factory=default_cache)
+    frame: tuple[int, int] = (256, 256)
+    max_frame: tuple[int, int] = (1200, 1920)
+    driver: Literal["auto", "pycuda", "cuda-bindings"] = "auto"
+    memory: Literal["auto", "mapped", "copy"] = "auto"
+    typing: Literal["auto", "strong", "weak"] = "auto"
+    spin: bool = False
+
+
 @dataclass(frozen=True)
 class Scores:
     """What the graph says of one frame; higher is more anomalous.
@@ -61,6 +99,10 @@ class Engine(Protocol):
     @property
     def name(self) -> str:
         """The runtime, say ``cpu``."""
+
+    @property
+    def detail(self) -> str:
+        """The runtime's version and where it computes, for people."""
 
     @property
     def precision(self) -> str:

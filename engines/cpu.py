@@ -30,6 +30,7 @@ class OnnxRuntimeEngine:
 
     def __init__(self, graph: Graph, threads: int | None = None) -> None:
         self.precision = graph.precision
+        self.detail = f"onnxruntime {ort.__version__} on the CPU"
         self._session = open_session(graph.onnx, threads)
         _require_inputs(self._session, graph)
         self._head = {key: ort.OrtValue.ortvalue_from_numpy(value) for key, value in graph.head.items()}
