@@ -1,8 +1,9 @@
-"""The embedded default: ONNX Runtime on the CPU, on every machine that edge-occ installs on."""
+"""ONNX Runtime: the default, on the CPU of every machine that edge-occ installs on; its CUDA build also on the GPU."""
 
 from __future__ import annotations
 
 import os
+from typing import Literal
 
 import numpy as np
 import onnxruntime as ort
@@ -11,29 +12,46 @@ from numpy.typing import NDArray
 from engines.base import FEATURES, FRAME, IMAGES, MAP, SCORE, Graph, Scores
 from engines.errors import EngineUnavailable
 
-_WARNING = 2
-"""ONNX Runtime's severity for warnings; below it, it reports every optimisation."""
+_ERROR = 3
+"""ONNX Runtime's severity for errors; its warnings tell of optimisations that it could not make, a line a node."""
+
+Provider = Literal["cpu", "cuda"]
+
+_CUDA = "CUDAExecutionProvider"
+_PROVIDERS: dict[Provider, tuple[str, dict[str, str]]] = {
+    "cpu": ("CPUExecutionProvider", {}),
+    # TF32 keeps 10 bits of a float32's 23, which the parity gate would refuse; and a Jetson's memory is the host's too.
+    "cuda": (_CUDA, {"use_tf32": "0", "arena_extend_strategy": "kSameAsRequested"}),
+}
 
 
 class OnnxRuntimeEngine:
-    """Scores frames with ONNX Runtime's CPU provider.
+    """Scores frames with ONNX Runtime.
 
     Args:
         graph: model and head.
         threads: threads inside one operator; ``None`` takes the processors this process may use.
+        provider: where to compute; ``cuda`` needs the package ``onnxruntime-gpu``.
 
     Raises:
-        EngineUnavailable: this ONNX Runtime cannot load the graph.
+        EngineUnavailable: this ONNX Runtime cannot load the graph, or cannot compute there.
     """
 
-    name = "cpu"
-
-    def __init__(self, graph: Graph, threads: int | None = None) -> None:
+    def __init__(self, graph: Graph, threads: int | None = None, provider: Provider = "cpu") -> None:
+        self.name = "cpu" if provider == "cpu" else "onnxruntime-cuda"
         self.precision = graph.precision
-        self.detail = f"onnxruntime {ort.__version__} on the CPU"
-        self._session = open_session(graph.onnx, threads)
+        self.detail = f"onnxruntime {ort.__version__} on the {'CPU' if provider == 'cpu' else 'GPU, with CUDA'}"
+        self._session = open_session(graph.onnx, threads, provider)
         _require_inputs(self._session, graph)
-        self._head = {key: ort.OrtValue.ortvalue_from_numpy(value) for key, value in graph.head.items()}
+        try:
+            # The head lies where it is used, so that a frame is all that is copied.
+            self._head = {
+                key: ort.OrtValue.ortvalue_from_numpy(value, provider, 0) for key, value in graph.head.items()
+            }
+            # A GPU too old for the build, or too full, shows in the first run.
+            self.infer(np.zeros((2, 2, 3), np.uint8))
+        except Exception as error:
+            raise _cannot("run", error) from error
 
     def infer(self, frame: NDArray[np.uint8]) -> Scores:
         """Score one frame, uint8 ``[h, w, 3]`` BGR of any size."""
@@ -80,24 +98,49 @@ def _require_inputs(session: ort.InferenceSession, graph: Graph) -> None:
         )
 
 
-def open_session(onnx: bytes, threads: int | None = None) -> ort.InferenceSession:
-    """A CPU session that leaves the processor to others while it waits.
+def has_cuda() -> bool:
+    """Whether the installed ONNX Runtime was built for CUDA; whether it finds a GPU, only a session tells."""
+    return _CUDA in ort.get_available_providers()
+
+
+def open_session(onnx: bytes, threads: int | None = None, provider: Provider = "cpu") -> ort.InferenceSession:
+    """A session that leaves the processor to others while it waits.
 
     Spinning is off: on an edge device the capture, MQTT and the line's own programs share the same cores.
 
     Raises:
-        EngineUnavailable: ONNX Runtime cannot load the model.
+        EngineUnavailable: ONNX Runtime cannot load the model, or cannot compute with this provider.
     """
+    if provider == "cuda" and not has_cuda():
+        raise _no_cuda(f"onnxruntime {ort.__version__} without CUDA")
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads or len(os.sched_getaffinity(0))
     options.inter_op_num_threads = 1
-    options.log_severity_level = _WARNING
+    options.log_severity_level = _ERROR
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
-        return ort.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
+        # Without enable_fallback=0, a provider that fails later is replaced by the CPU, with a print.
+        session = ort.InferenceSession(onnx, options, providers=[_PROVIDERS[provider]], enable_fallback=0)
     except Exception as error:
-        raise EngineUnavailable(
-            "a graph that ONNX Runtime can load",
-            f"onnxruntime {ort.__version__} says: {str(error).splitlines()[0]}",
-            "upgrade it: pip install -U onnxruntime",
-        ) from error
+        raise _cannot("load", error) from error
+    # A provider whose libraries or device are missing is left out without an error.
+    if session.get_providers()[0] != _PROVIDERS[provider][0]:
+        raise _no_cuda(f"that onnxruntime {ort.__version__} falls back to the CPU: no GPU, or CUDA or cuDNN is missing")
+    return session
+
+
+def _cannot(do: str, error: Exception) -> EngineUnavailable:
+    return EngineUnavailable(
+        f"a graph that ONNX Runtime can {do}",
+        f"onnxruntime {ort.__version__} says: {str(error).splitlines()[0]}",
+        "upgrade it: pip install -U onnxruntime",
+    )
+
+
+def _no_cuda(found: str) -> EngineUnavailable:
+    return EngineUnavailable(
+        "an ONNX Runtime that computes on the GPU",
+        found,
+        "install onnxruntime-gpu in place of onnxruntime (on a Jetson, the wheel made for its JetPack), "
+        "or run with --engine cpu",
+    )

@@ -4,11 +4,12 @@ import subprocess
 import sys
 
 import numpy as np
+import onnxruntime as ort
 import pytest
 
 from edge_occ.bundle import ENCODER_GRAPH, read_bundle
 from engines.base import Graph
-from engines.cpu import EncoderRunner, OnnxRuntimeEngine
+from engines.cpu import EncoderRunner, OnnxRuntimeEngine, has_cuda
 from engines.errors import EngineUnavailable, ParityFailure, UserError
 from engines.parity import Golden
 from engines.select import open_engine
@@ -94,3 +95,76 @@ def test_device_code_imports_no_torch():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+class CudaBuild:
+    """ONNX Runtime as its CUDA build would look from Python, computing on the CPU; for lack of a GPU.
+
+    Args:
+        comes_up: whether the provider finds a GPU; if not, ONNX Runtime leaves it out and says nothing.
+        runs: whether the first run succeeds.
+    """
+
+    def __init__(self, monkeypatch, comes_up=True, runs=True):
+        self.comes_up, self.runs, self.placed = comes_up, runs, []
+        self.session, self.place = ort.InferenceSession, ort.OrtValue.ortvalue_from_numpy
+        monkeypatch.setattr(ort, "get_available_providers", lambda: ["CUDAExecutionProvider", "CPUExecutionProvider"])
+        monkeypatch.setattr(ort, "InferenceSession", self.open)
+        monkeypatch.setattr(ort.OrtValue, "ortvalue_from_numpy", self.ortvalue_from_numpy)
+
+    def open(self, onnx, options, *, providers, enable_fallback):
+        assert enable_fallback == 0
+        self.provider, self.options = providers[0]
+        self.real = self.session(onnx, options, providers=["CPUExecutionProvider"], enable_fallback=0)
+        return self
+
+    def ortvalue_from_numpy(self, array, device="cpu", device_id=0):
+        self.placed.append((device, device_id, array.shape))
+        return self.place(array)
+
+    def get_providers(self):
+        return [self.provider, "CPUExecutionProvider"] if self.comes_up else ["CPUExecutionProvider"]
+
+    def get_inputs(self):
+        return self.real.get_inputs()
+
+    def get_outputs(self):
+        return self.real.get_outputs()
+
+    def run_with_ort_values(self, outputs, inputs):
+        if not self.runs:
+            raise RuntimeError("CUDA error 209: no kernel image is available for execution on the device")
+        return self.real.run_with_ort_values(outputs, inputs)
+
+
+def test_cuda_gets_the_head_once_and_no_tf32(bundle, monkeypatch):
+    graph = bundle.graph()
+    build = CudaBuild(monkeypatch)
+    engine = OnnxRuntimeEngine(graph, provider="cuda")
+    assert engine.name == "onnxruntime-cuda"
+    assert "GPU" in engine.detail
+    assert (build.provider, build.options["use_tf32"]) == ("CUDAExecutionProvider", "0")
+    for frame in bundle.golden().frames[:2]:
+        engine.infer(frame)
+    on_device = [place[1:] for place in build.placed if place[0] == "cuda"]
+    assert on_device == [(0, value.shape) for value in graph.head.values()]
+    engine.close()
+
+
+@pytest.mark.skipif(has_cuda(), reason="this ONNX Runtime is built for CUDA")
+def test_a_build_without_cuda_says_what_to_install(bundle):
+    with pytest.raises(EngineUnavailable, match=r"without CUDA.*onnxruntime-gpu") as caught:
+        OnnxRuntimeEngine(bundle.graph(), provider="cuda")
+    assert caught.value.exit_code == 4
+
+
+def test_a_silent_fall_to_the_cpu_is_not_taken_for_a_gpu(bundle, monkeypatch):
+    CudaBuild(monkeypatch, comes_up=False)
+    with pytest.raises(EngineUnavailable, match="falls back to the CPU"):
+        OnnxRuntimeEngine(bundle.graph(), provider="cuda")
+
+
+def test_a_gpu_that_cannot_compute_is_told_at_once(bundle, monkeypatch):
+    CudaBuild(monkeypatch, runs=False)
+    with pytest.raises(EngineUnavailable, match=r"onnxruntime .* says: CUDA error 209"):
+        OnnxRuntimeEngine(bundle.graph(), provider="cuda")

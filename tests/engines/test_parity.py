@@ -33,7 +33,7 @@ def test_an_exact_engine_passes_with_zero_error():
 def test_errors_are_relative_to_the_reference():
     parity = measure_parity(Wrong(1.01, 0.1), GOLDEN, 1e-3)
     assert parity.score_error == pytest.approx(0.01)
-    assert parity.map_error == pytest.approx(0.1 / 10, rel=1e-4)
+    assert parity.map_error == pytest.approx(0.1 / 15, rel=1e-4)  # the first map's peak is below the threshold
 
 
 @pytest.mark.parametrize(

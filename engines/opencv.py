@@ -1,0 +1,63 @@
+"""OpenCV's own inference, the last resort: nothing to install, as OpenCV reads the frames anyway.
+
+It takes OpenCV 5: versions 4.5 to 4.14 load no graph whose frame height and width are free.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.base import FRAME, MAP, SCORE, Graph, Scores
+from engines.errors import EngineUnavailable
+
+
+class OpenCvEngine:
+    """Scores frames with ``cv2.dnn`` on the CPU.
+
+    Args:
+        graph: model and head.
+        threads: threads of all of OpenCV in this process; ``None`` leaves them as they are, by default the processors
+            this process may use.
+
+    Raises:
+        EngineUnavailable: this OpenCV cannot run the graph with this head.
+    """
+
+    name = "opencv"
+
+    def __init__(self, graph: Graph, threads: int | None = None) -> None:
+        self.precision = graph.precision
+        self.detail = f"OpenCV {cv2.__version__} on the CPU"
+        if threads is not None:
+            cv2.setNumThreads(threads)
+        try:
+            self._net = cv2.dnn.readNetFromONNX(np.frombuffer(graph.onnx, np.uint8))
+            # OpenCV computes all outputs or refuses.
+            self._outputs = list(self._net.getUnconnectedOutLayersNames())
+            for key, value in graph.head.items():
+                self._net.setInput(value, key)
+            # The head meets the graph in the first run.
+            self.infer(np.zeros((2, 2, 3), np.uint8))
+        except cv2.error as error:
+            raise EngineUnavailable(
+                "a graph and a head that OpenCV can run",
+                f"OpenCV {cv2.__version__} says: {_words(error)}",
+                "install onnxruntime, which can: pip install onnxruntime, or OpenCV 5 or newer",
+            ) from error
+
+    def infer(self, frame: NDArray[np.uint8]) -> Scores:
+        """Score one frame, uint8 ``[h, w, 3]`` BGR of any size."""
+        self._net.setInput(np.ascontiguousarray(frame), FRAME)
+        outputs = dict(zip(self._outputs, self._net.forward(self._outputs), strict=True))
+        return Scores(float(outputs[SCORE][0]), np.asarray(outputs[MAP], np.float32))
+
+    def close(self) -> None:
+        """Drop the graph and the head."""
+        del self._net
+
+
+def _words(error: cv2.error) -> str:
+    """What went wrong, without OpenCV's source files around it."""
+    return " ".join(str(error).rsplit("error: ", 1)[-1].split())

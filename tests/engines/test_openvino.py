@@ -1,0 +1,104 @@
+"""OpenVINO on a real bundle, where it is installed; and what is said where it is not."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from edge_occ.bundle import ENCODER_GRAPH, read_bundle
+from engines.base import Graph
+from engines.cpu import OnnxRuntimeEngine
+from engines.errors import EngineUnavailable
+from engines.openvino import OpenVinoEngine
+from engines.parity import require_parity
+
+
+@pytest.fixture
+def bundle(tiny_bundle):
+    return read_bundle(tiny_bundle)
+
+
+@pytest.fixture
+def openvino():
+    # As the engine does: the package must not tell anyone of this import either.
+    sys.modules.setdefault("openvino_telemetry", None)
+    return pytest.importorskip("openvino")
+
+
+def test_without_the_package_the_way_to_it_is_told(monkeypatch):
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    with pytest.raises(EngineUnavailable, match="pip install openvino") as caught:
+        OpenVinoEngine(Graph(b"", "fp32", {}))
+    assert caught.value.exit_code == 4
+
+
+def test_it_passes_the_gate(openvino, bundle):
+    engine = OpenVinoEngine(bundle.graph())
+    parity = require_parity(engine, bundle.golden(), bundle.tolerance())
+    assert parity.score_error < 1e-4
+    assert (engine.name, engine.precision) == ("openvino", "fp32")
+    assert engine.detail.startswith("openvino 20")
+    engine.close()
+
+
+def test_frames_of_changing_size_are_scored_as_onnx_runtime_does(openvino, bundle):
+    engine, reference = OpenVinoEngine(bundle.graph(), threads=1), OnnxRuntimeEngine(bundle.graph())
+    generator = np.random.default_rng(0)
+    for size in ((96, 96), (64, 200), (480, 640), (31, 77), (2, 2), (96, 96)):
+        frame = generator.integers(0, 256, (*size, 3), dtype=np.uint8)
+        found, expected = engine.infer(frame), reference.infer(frame)
+        assert found.score == pytest.approx(expected.score, rel=1e-4)
+        np.testing.assert_allclose(found.map, expected.map, rtol=0, atol=1e-4 * expected.map.max())
+        assert found.map.dtype == np.float32
+    flipped = frame[:, ::-1]  # a view with negative strides
+    score = engine.infer(flipped.copy()).score
+    assert engine.infer(flipped).score == score
+    flipped.flags.writeable = False
+    assert engine.infer(flipped).score == score
+    frozen = flipped.copy()
+    frozen.flags.writeable = False
+    assert engine.infer(frozen).score == score
+
+
+def test_a_map_outlives_the_next_frame(openvino, bundle):
+    engine, frames = OpenVinoEngine(bundle.graph()), bundle.golden().frames
+    first = engine.infer(frames[0])
+    kept = first.map.copy()
+    assert not np.array_equal(engine.infer(frames[-1]).map, kept)
+    np.testing.assert_array_equal(first.map, kept)
+
+
+def test_arithmetic_is_float32_and_the_processors_are_shared(openvino, bundle):
+    compiled = OpenVinoEngine(bundle.graph(), threads=1)._request.get_compiled_model()
+    assert compiled.get_property("INFERENCE_PRECISION_HINT") == openvino.Type.f32
+    assert compiled.get_property("INFERENCE_NUM_THREADS") == 1
+    assert compiled.get_property("ENABLE_CPU_PINNING") is False
+
+
+@pytest.mark.parametrize("change", [lambda head: head[:, :, :4], lambda head: head.astype(np.float64)])
+def test_a_head_that_does_not_belong_to_the_graph_is_refused(openvino, bundle, change):
+    graph = bundle.graph()
+    with pytest.raises(EngineUnavailable, match=r"openvino .* says"):
+        OpenVinoEngine(Graph(graph.onnx, "fp32", {**graph.head, "mean": change(graph.head["mean"])}))
+
+
+def test_what_openvino_cannot_run_is_told(openvino, bundle):
+    with pytest.raises(EngineUnavailable, match="Unable to read the model"):
+        OpenVinoEngine(Graph(b"no model", "fp32", {}))
+    with pytest.raises(EngineUnavailable, match="mean was not found"):
+        OpenVinoEngine(Graph(bundle.members[ENCODER_GRAPH], "fp32", bundle.graph().head))
+
+
+def test_nobody_is_told_of_the_import(openvino, tmp_path):
+    (tmp_path / "openvino_telemetry.py").write_text("raise SystemExit('telemetry was imported')")
+    code = (
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n"
+        "from engines.base import Graph\n"
+        "from engines.errors import EngineUnavailable\n"
+        "from engines.openvino import OpenVinoEngine\n"
+        "try: OpenVinoEngine(Graph(b'', 'fp32', {}))\n"
+        "except EngineUnavailable: print('refused')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "refused\n"), done.stderr
