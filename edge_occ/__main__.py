@@ -12,8 +12,12 @@ def main() -> None:
     try:
         from edge_occ.cli import app  # noqa: PLC0415 - so that a missing library can be told
     except ImportError as error:
+        if sys.argv[1:2] == ["doctor"]:
+            from edge_occ.doctor.__main__ import main as doctor  # noqa: PLC0415 - needs nothing that could be missing
+
+            sys.exit(doctor(sys.argv[2:]))
         found = str(error)
-        advice = next((command for name, command in _SYSTEM_LIBRARIES.items() if name in found), "pip install edge-occ")
+        advice = next((command for name, command in _SYSTEM_LIBRARIES.items() if name in found), "edge-occ doctor")
         for label, text in (("expected", "the libraries that edge-occ needs"), ("found", found), ("next", advice)):
             sys.stderr.write(f"{label:>9}  {text}\n")
         sys.exit(2)

@@ -7,7 +7,7 @@ import logging
 import typer
 
 from edge_occ import __version__
-from edge_occ.cli import bundles, line, training
+from edge_occ.cli import bundles, doctor, line, training
 from edge_occ.cli.console import guarded
 
 app = typer.Typer(
@@ -32,6 +32,7 @@ for command in (
     line.run,
     line.watch,
     training.demo,
+    doctor.doctor,
 ):
     app.command()(guarded(command))
 

@@ -1,0 +1,51 @@
+"""The command that says what this machine can do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from edge_occ.cli.console import print_json
+from edge_occ.config import RunConfig
+from edge_occ.doctor import diagnose
+from edge_occ.doctor.report import State
+from edge_occ.mqtt.broker import parse_broker
+from edge_occ.settings import load_settings
+
+_STYLES = {State.OK: "green", State.MISSING: "bold red", State.WRONG: "bold red", State.NOTE: "yellow"}
+
+
+def doctor(
+    broker: Annotated[
+        str | None, typer.Option(help="Broker to try: mqtt://host[:port] or mqtts://host[:port].")
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="YAML file of settings of edge-occ run; names the broker.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")] = False,
+) -> None:
+    """Say what this machine can do, what is missing, and the command that mends it.
+
+    Exit status 0 if edge-occ run can work here, 4 if no engine loads, 2 if something else that it needs does not.
+    """
+    mqtt = load_settings(RunConfig, [config], []).mqtt if config else None
+    if broker is not None:
+        parse_broker(broker)
+        mqtt = (mqtt or RunConfig().mqtt).model_copy(update={"broker": broker})
+    report = diagnose(mqtt)
+    if json:
+        print_json(report.as_json())
+    else:
+        # Not wrapped, so that commands can be copied.
+        page = Console(highlight=False, soft_wrap=True)
+        for state, line in report.lines():
+            text = Text(line)
+            if state is not None:
+                text.stylize(_STYLES[state], 0, len(state.value))
+            page.print(text)
+    if report.exit_code:
+        raise typer.Exit(report.exit_code)

@@ -1,0 +1,97 @@
+"""The MQTT broker: whether it is there and accepts this client, as ``edge-occ run`` would meet it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+from edge_occ.doctor.machine import Machine
+from edge_occ.doctor.probing import ask_python
+from edge_occ.doctor.report import Check, State
+
+if TYPE_CHECKING:
+    from edge_occ.mqtt.config import MqttConfig
+
+_PATIENCE = 4.0
+_USUAL_PORT = 1883
+_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+
+
+def check_broker(machine: Machine, config: MqttConfig | None) -> Check:
+    """Connect as a client without topics, and leave.
+
+    Args:
+        machine: where.
+        config: how to reach it; ``None`` takes the defaults, with which ``edge-occ run`` may start one of its own.
+    """
+    settings = "{}" if config is None else config.model_dump_json()
+    # In a child, as the client's modules need numpy, and a name server may keep silent.
+    answer = ask_python(f"from edge_occ.doctor.broker import meet\nsay(**meet({settings!r}))")
+    facts = answer.facts
+    if answer.fault:
+        return Check("broker", State.NOTE, f"could not be looked at: {answer.fault}")
+    if facts["version"]:
+        return Check("broker", State.OK, f"{facts['address']}, MQTT {facts['version']}")
+    if facts["silent_here"]:
+        own = config is None and find_spec("amqtt") is not None
+        return no_broker(machine, facts["address"], facts["port"], _program(), own=own)
+    return Check("broker", State.WRONG, f"{facts['address']}: {facts['found']}; {facts['advice']}")
+
+
+def meet(settings: str) -> dict[str, Any]:
+    """Try a broker.
+
+    Args:
+        settings: of :class:`~edge_occ.mqtt.config.MqttConfig`, as JSON.
+
+    Returns:
+        Its ``address`` and ``port``; the ``version`` of MQTT, empty if it did not accept this client; what was
+        ``found`` then, and the ``advice``; and whether it is ``silent_here``: on this machine, with nothing listening.
+    """
+    # Imported here, so that a device without paho-mqtt or pydantic still gets a diagnosis.
+    from edge_occ.errors import InputError  # noqa: PLC0415
+    from edge_occ.mqtt.broker import parse_broker  # noqa: PLC0415
+    from edge_occ.mqtt.config import MqttConfig  # noqa: PLC0415
+    from edge_occ.mqtt.connection import Connection  # noqa: PLC0415
+    from edge_occ.mqtt.embedded import broker_answers  # noqa: PLC0415
+
+    config = MqttConfig.model_validate_json(settings)
+    address = parse_broker(config.broker)
+    facts = {"address": str(address), "port": address.port, "version": ""}
+    try:
+        connection = Connection(config, f"edge-occ-doctor-{os.getpid()}")
+        connection.connect(_PATIENCE)
+    except InputError as error:
+        silent = address.host in _LOOPBACK and not broker_answers(address.host, address.port)
+        return {**facts, "found": error.found, "advice": error.advice, "silent_here": silent}
+    facts["version"] = "5" if connection.v5 else "3.1.1"
+    connection.close(1.0)
+    return facts
+
+
+def no_broker(machine: Machine, address: str, port: int, program: str | None, *, own: bool) -> Check:
+    """What to say if nothing listens on this machine.
+
+    Args:
+        machine: where.
+        address: where nothing listens.
+        port: its port.
+        program: path of mosquitto, if it is installed.
+        own: whether ``edge-occ run`` would start a broker of its own.
+    """
+    if program is None:
+        fix = machine.apt_install("mosquitto")
+    elif port == _USUAL_PORT and not machine.container:
+        fix = machine.sudo("systemctl start mosquitto")
+    else:
+        fix = f"{program} -d -p {port}"
+    if own:
+        return Check("broker", State.NOTE, f"none at {address}: run starts one of its own, for this machine only", fix)
+    return Check("broker", State.MISSING, f"none at {address}: run needs one, or --no-mqtt", fix)
+
+
+def _program() -> str | None:
+    # Debian keeps it where only root looks for programs.
+    return shutil.which("mosquitto", path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin"]))
