@@ -1,4 +1,5 @@
 # make demo: the main job once, on real images.  make test: the whole suite.  make install: .venv for development.
+# make test-jetpack6: the device half of the suite on Python 3.10 with old numpy and OpenCV, without torch.
 PYTHON ?= python3
 # The version that is tested; pyproject.toml allows a range. TORCH="torch>=2.6" takes the newest.
 TORCH ?= torch==2.13.0
@@ -6,14 +7,25 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check
 PROJECT := pyproject.toml
+JETPACK6 := .venv-jetpack6
+DEVICE_TESTS := tests/edge_occ tests/engines tests/cli -m "not train" -p no:cacheprovider
+# The newest numpy and OpenCV that a Jetson with JetPack 6 may have; the oldest are in tests/jetpack6.txt.
+JETPACK6_NEWEST := numpy==1.26.4 opencv-python==4.10.0.84
 
-.PHONY: demo test install lint format clean
+.PHONY: demo test test-jetpack6 install lint format clean
 
 demo: $(VENV)/.demo
 	$(BIN)/edge-occ demo
 
 test: $(VENV)/.dev lint
 	$(BIN)/pytest
+
+# Nothing is left out but what is marked as needing the training packages: a forgotten mark is a failure.  The second time
+# so is MQTT, which does nothing with arrays but pass them on.
+test-jetpack6: $(JETPACK6)/.ready $(JETPACK6)/discs.occ
+	EDGE_OCC_TEST_BUNDLE=$(CURDIR)/$(JETPACK6)/discs.occ $(JETPACK6)/bin/pytest $(DEVICE_TESTS)
+	EDGE_OCC_TEST_BUNDLE=$(CURDIR)/$(JETPACK6)/discs.occ PYTHONPATH=$(CURDIR)/$(JETPACK6)/newest \
+		$(JETPACK6)/bin/pytest $(DEVICE_TESTS) --ignore tests/edge_occ/mqtt
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -28,7 +40,7 @@ format: $(VENV)/.dev
 install: $(VENV)/.dev
 
 clean:
-	rm -rf $(VENV) demo .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(JETPACK6) demo .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit("edge-occ needs Python 3.10 or newer; make PYTHON=python3.x") if sys.version_info < (3, 10) else None'
@@ -41,3 +53,15 @@ $(VENV)/.demo: $(BIN)/python $(PROJECT)
 $(VENV)/.dev: $(BIN)/python $(PROJECT)
 	$(PIP) install "$(TORCH)" -e ".[dev]"
 	touch $@
+
+$(JETPACK6)/.ready: tests/jetpack6.txt tools/find-python $(PROJECT) Makefile
+	python=$$(tools/find-python 3.10) && "$$python" -m venv --clear $(JETPACK6)
+	$(JETPACK6)/bin/pip --disable-pip-version-check install --no-compile -r tests/jetpack6.txt -e .
+	$(JETPACK6)/bin/pip --disable-pip-version-check install --no-compile --no-deps --target $(JETPACK6)/newest $(JETPACK6_NEWEST)
+	! $(JETPACK6)/bin/python -c "import torch" 2>/dev/null
+	touch $@
+
+# Made by the trainer, where torch is; as old as the code that it comes from.
+$(JETPACK6)/discs.occ: $(VENV)/.dev $(JETPACK6)/.ready tests/discs.py \
+		$(wildcard trainer/*.py trainer/*/*.py edge_occ/*.py engines/*.py)
+	$(BIN)/python tests/discs.py $@

@@ -49,24 +49,29 @@ def train(data, tmp_path, *options):
     return result
 
 
+@pytest.mark.train
 def test_a_wrong_folder(tmp_path):
     told(train(tmp_path / "nowhere", tmp_path), 2, "no such folder", "--data")
 
 
+@pytest.mark.train
 def test_an_empty_folder(tmp_path):
     (tmp_path / "empty").mkdir()
     told(train(tmp_path / "empty", tmp_path), 2, "0 pictures")
 
 
+@pytest.mark.train
 def test_a_train_folder_without_good(tmp_path):
     write_images(tmp_path / "set" / "train" / "bad", 9)
     told(train(tmp_path / "set", tmp_path), 2, "train/good", "bad")
 
 
+@pytest.mark.train
 def test_fewer_than_8_images(tmp_path):
     told(train(write_images(tmp_path / "few", 7), tmp_path), 2, "at least 8", "7 in")
 
 
+@pytest.mark.train
 def test_one_unreadable_image_in_a_hundred_is_named_skipped_and_counted(tmp_path):
     folder = write_images(tmp_path / "set", 99)
     (folder / "broken.png").write_bytes(b"\x89PNG broken")
@@ -80,6 +85,7 @@ def test_one_unreadable_image_in_a_hundred_is_named_skipped_and_counted(tmp_path
     assert "broken.png" in training["skipped"][0]
 
 
+@pytest.mark.train
 def test_more_than_one_unreadable_image_in_a_hundred_is_refused(tmp_path):
     folder = write_images(tmp_path / "set", 97)
     for i in range(2):
@@ -87,6 +93,7 @@ def test_more_than_one_unreadable_image_in_a_hundred_is_refused(tmp_path):
     told(train(folder, tmp_path), 2, "at most 1%", "2 of 99", "broken0.png")
 
 
+@pytest.mark.train
 def test_images_of_different_sizes_are_learned_from_and_told(tmp_path):
     folder = write_images(tmp_path / "set", 5, (96, 96))
     write_images(tmp_path / "other", 5, (120, 100))
@@ -98,6 +105,7 @@ def test_images_of_different_sizes_are_learned_from_and_told(tmp_path):
     assert json.loads(result.stdout)["geometry"]["frame"] is None
 
 
+@pytest.mark.train
 @pytest.mark.parametrize(
     ("channels", "dtype", "kind"), [(1, np.uint8, "grey"), (4, np.uint8, "alpha"), (1, np.uint16, "16-bit, grey")]
 )
@@ -109,6 +117,7 @@ def test_grey_alpha_and_16_bit_are_converted_and_told(tmp_path, channels, dtype,
     assert json.loads(result.stdout)["training"]["conversions"] == kind.split(", ")
 
 
+@pytest.mark.train
 def test_12_bit_data_in_16_bit_files_is_refused_rather_than_turned_black(tmp_path):
     folder = tmp_path / "set"
     folder.mkdir()
@@ -118,6 +127,7 @@ def test_12_bit_data_in_16_bit_files_is_refused_rather_than_turned_black(tmp_pat
     told(train(folder, tmp_path), 2, "12-bit")
 
 
+@pytest.mark.train
 def test_images_without_any_variation_are_told(tmp_path):
     folder = tmp_path / "set"
     folder.mkdir()
@@ -129,6 +139,7 @@ def test_images_without_any_variation_are_told(tmp_path):
     assert not out.exists()
 
 
+@pytest.mark.train
 def test_wrong_options(tmp_path):
     data = write_images(tmp_path / "set", 8)
     told(train(data, tmp_path, "--preset", "slow"), 2, "quick")
@@ -140,12 +151,14 @@ def test_wrong_options(tmp_path):
     assert edge_occ("nonsense").exit_code == 2
 
 
+@pytest.mark.train
 def test_a_place_that_cannot_be_written_is_found_before_the_training(tmp_path):
     data = write_images(tmp_path / "set", 8)
     (tmp_path / "file").write_bytes(b"")
     told(edge_occ("train", "--data", data, "--out", tmp_path / "file" / "x.occ", *TINY), 2, "--out")
 
 
+@pytest.mark.train
 def test_a_changed_setting_does_not_go_on_from_another_runs_checkpoint(tiny_data, tmp_path, monkeypatch):
     out = tmp_path / "part.occ"
     import trainer.train
@@ -166,7 +179,10 @@ def test_a_changed_setting_does_not_go_on_from_another_runs_checkpoint(tiny_data
     assert sorted(path.name for path in tmp_path.iterdir()) == ["part.html", "part.occ"]
 
 
-@pytest.mark.parametrize("command", ["inspect", "verify", "score", "evaluate", "run", "bench"])
+@pytest.mark.parametrize(
+    "command",
+    ["inspect", "verify", "score", "run", "bench", pytest.param("evaluate", marks=pytest.mark.train)],
+)
 def test_a_damaged_bundle_is_refused_by_every_command(command, tiny_bundle, tiny_data, tmp_path):
     path = tmp_path / "short.occ"
     path.write_bytes(tiny_bundle.read_bytes()[:-2000])
@@ -217,6 +233,7 @@ def test_contradicting_or_missing_sources_and_brokers(tiny_bundle):
     told(edge_occ("run", "--bundle", tiny_bundle, "--no-mqtt", "--source", "/nowhere/"), 2, "/nowhere")
 
 
+@pytest.mark.train
 def test_labels_that_are_not_there(tiny_bundle, tiny_data, tmp_path):
     told(edge_occ("evaluate", tiny_bundle, "--data", tmp_path), 2, "labelled images", "edge-occ score")
     (tmp_path / "set" / "test").mkdir(parents=True)
@@ -228,6 +245,7 @@ def test_an_unreadable_picture_to_score(tiny_bundle, tmp_path):
     told(edge_occ("score", tiny_bundle, tmp_path / "x.png"), 2, "x.png")
 
 
+@pytest.mark.train
 def test_a_full_disk_while_the_bundle_is_written_costs_no_training(tiny_data, tmp_path, monkeypatch):
     """Simulated where the operating system would report it; tests/edge_occ/test_bundle.py has the real thing."""
     out = tmp_path / "part.occ"

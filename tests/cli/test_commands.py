@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from edge_occ.cli import app
 
-COMMANDS = ["train", "evaluate", "score", "inspect", "verify", "bench", "run", "watch", "demo"]
+COMMANDS = ["train", "evaluate", "score", "inspect", "verify", "bench", "run", "watch", "demo", "doctor"]
 
 
 def edge_occ(*arguments):
@@ -45,6 +45,7 @@ def test_version():
     assert edge_occ("--version").stdout.strip() == f"edge-occ {__version__}"
 
 
+@pytest.mark.train
 def test_evaluate_prints_the_contracts_fields_and_nothing_else(tiny_bundle, tiny_data, tmp_path):
     result = edge_occ("evaluate", tiny_bundle, "--data", tiny_data, "--json", "--report", tmp_path / "report")
     content = json.loads(result.stdout)
@@ -74,7 +75,7 @@ def test_score_prints_a_line_a_picture(tiny_bundle, tiny_data):
 def test_inspect_and_verify(tiny_bundle):
     assert "Model card" in edge_occ("inspect", tiny_bundle).stdout
     manifest = json.loads(edge_occ("inspect", tiny_bundle, "--json").stdout)
-    assert manifest["format"] == 1
+    assert manifest["format"] == 2
     parity = json.loads(edge_occ("verify", tiny_bundle, "--json").stdout)
     assert parity["score_error"] < 1e-3
     assert "parity on 6 golden frames" in edge_occ("verify", tiny_bundle).stderr
@@ -137,6 +138,7 @@ def test_ctrl_c_ends_a_run_cleanly(tiny_bundle, tiny_data, number):
     assert "Traceback" not in errors
 
 
+@pytest.mark.train
 def test_ctrl_c_during_training_leaves_a_checkpoint_that_the_same_command_goes_on_from(tiny_data, tmp_path):
     out = tmp_path / "part.occ"
     settings = [
