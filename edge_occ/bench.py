@@ -7,9 +7,10 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Protocol
 
 import cv2
 import numpy as np
@@ -17,57 +18,95 @@ from numpy.typing import NDArray
 
 from edge_occ.bundle import ENCODER_GRAPH, Bundle, read_bundle
 from edge_occ.decision import EventTracker
+from edge_occ.engine import Loaded
 from edge_occ.inspection import Inspection
 from edge_occ.inspector import Inspector
 from edge_occ.mqtt.messages import score_message
 from edge_occ.sources.uri import open_source
-from engines.base import Engine
+from engines.base import Engine, EngineOptions
 from engines.cpu import EncoderRunner, OnnxRuntimeEngine
-from engines.select import open_engine
+from engines.errors import UserError
 
 _WARM_UP = 5
 _WINDOW_ROUNDS = 3
 
 
-def run_bench(path: Path, frames: int, engine_name: str) -> dict[str, Any]:
+class Load(Protocol):
+    """Opens a bundle's engine; see :func:`edge_occ.engine.load_engine`."""
+
+    def __call__(self, bundle: Bundle, name: str, precision: str = ..., options: EngineOptions | None = ...) -> Loaded:
+        """Open it."""
+
+
+def run_bench(
+    path: Path, frames: int, load: Load, engine: str, precision: str = "auto", *, compare: bool = False
+) -> dict[str, Any]:
     """Measure the engine alone, the whole inspector on files, and the dense graph against its windows one by one.
 
     Args:
         path: the bundle.
         frames: frames to time.
-        engine_name: see :func:`engines.select.open_engine`.
+        load: opens engines.
+        engine: name of the engine.
+        precision: of the encoder, or ``auto``.
+        compare: time every precision of the bundle with the same engine.
 
     Returns:
         The content of ``bench --json``.
     """
     begun = time.perf_counter()
     bundle = read_bundle(path)
-    golden = bundle.golden()
-    engine, _ = open_engine(engine_name, bundle.graph(), golden, bundle.tolerance())
+    loaded = load(bundle, engine, precision)
+    running = loaded.engine
     cold_start = time.perf_counter() - begun
+    golden = bundle.golden()
     pictures = [golden.frames[i % len(golden.frames)] for i in range(frames)]
     for picture in pictures[:_WARM_UP]:
-        engine.infer(picture)
-    alone = _times(engine, pictures)
-    end_to_end, latency = _end_to_end(engine, bundle, pictures)
+        running.infer(picture)
+    alone = _times(running, pictures)
+    end_to_end, latency = _end_to_end(loaded, pictures)
     # The engine is timed on both sides of the whole, as the machine may be busier in one than in the other.
-    alone += _times(engine, pictures)
+    alone += _times(running, pictures)
+    running.close()
+    resident = _peak_rss_mb()
+    others = [p for p in bundle.precisions if p != running.precision] if compare else []
+    ways: tuple[Literal["mapped", "copy"], ...] = ("mapped", "copy") if running.name == "tensorrt" else ()
     geometry = bundle.manifest.geometry
-    content = {
-        "engine": {"name": engine.name, "precision": engine.precision, "ms": _milliseconds(alone)},
+    return {
+        "engine": {
+            "name": running.name,
+            "precision": running.precision,
+            "detail": running.detail,
+            "ms": _milliseconds(alone),
+        },
+        "precisions": {p: _other(partial(load, bundle, running.name, p), pictures) for p in others},
+        "memory": {
+            way: _other(partial(load, bundle, running.name, running.precision, EngineOptions(memory=way)), pictures)
+            for way in ways
+        },
         "end_to_end": {
             "fps": round(end_to_end, 2),
             "ms": latency,
             "of_engine": round(end_to_end * float(np.mean(alone)), 4),
         },
         "dense": _dense(bundle, golden.frames[0]),
-        "rss_mb": round(_peak_rss_mb(), 1),
+        "rss_mb": round(resident, 1),
         "cold_start_s": round(cold_start, 3),
         "input": list(golden.frames[0].shape[:2]),
         "grid": list(geometry.grid),
     }
-    engine.close()
-    return content
+
+
+def _other(load: Callable[[], Loaded], pictures: Sequence[NDArray[np.uint8]]) -> dict[str, Any]:
+    """Latency of another way to run the bundle, or why it does not run."""
+    try:
+        engine = load().engine
+    except UserError as error:
+        return {"failed": error.found}
+    with closing(engine):
+        for picture in pictures[:_WARM_UP]:
+            engine.infer(picture)
+        return _milliseconds(_times(engine, pictures))
 
 
 class _Serialise:
@@ -80,14 +119,12 @@ class _Serialise:
         pass
 
 
-def _end_to_end(
-    engine: Engine, bundle: Bundle, pictures: Sequence[NDArray[np.uint8]]
-) -> tuple[float, dict[str, float]]:
+def _end_to_end(loaded: Loaded, pictures: Sequence[NDArray[np.uint8]]) -> tuple[float, dict[str, float]]:
     """Frames a second from PNG files to serialised messages, without a broker, and the latencies of each frame."""
     with tempfile.TemporaryDirectory() as folder:
         for index, picture in enumerate(pictures):
             cv2.imwrite(f"{folder}/{index:06d}.png", picture)
-        inspector = Inspector(engine, bundle.judge(), EventTracker(), [_Serialise()])
+        inspector = Inspector(loaded.engine, loaded.judge, EventTracker(), [_Serialise()])
         begun = time.perf_counter()
         with open_source(folder) as source:
             summary = inspector.run(source)

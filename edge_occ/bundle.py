@@ -15,24 +15,26 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors
-import safetensors.numpy
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from edge_occ.decision import Judge
 from edge_occ.errors import BundleRefused, InputError
 from edge_occ.files import atomic_write
-from edge_occ.manifest import FORMAT, Manifest, Member
-from engines.base import MEAN, WHITENING, Graph
+from edge_occ.manifest import FORMAT, Calibration, Manifest, Member
+from edge_occ.members import golden_from, graph_from, held_out_from, refused
+from engines.base import Graph
 from engines.parity import Golden
 
 MANIFEST, HEAD, GOLDEN, ENCODER_GRAPH = "manifest.json", "head.safetensors", "golden.safetensors", "encoder.fp32.onnx"
 PREVIEW, MODEL_CARD = "preview.jpg", "MODEL_CARD.md"
-HELD_OUT = "held_out_scores"
-_GRAPH = "graph.{}.onnx"
-_REQUIRED = frozenset({_GRAPH.format("fp32"), ENCODER_GRAPH, HEAD, GOLDEN, PREVIEW, MODEL_CARD})
-_OPTIONAL = frozenset({_GRAPH.format("fp16"), _GRAPH.format("int8")})
+PRECISIONS = ("fp32", "fp16", "int8")
+_REQUIRED = frozenset({"graph.fp32.onnx", ENCODER_GRAPH, HEAD, GOLDEN, PREVIEW, MODEL_CARD})
+_OPTIONAL = frozenset(
+    f"{part}.{p}.{kind}"
+    for p in PRECISIONS[1:]
+    for part, kind in (("graph", "onnx"), ("head", "safetensors"), ("golden", "safetensors"))
+)
 _MANIFEST_LIMIT = 4 << 20
 
 
@@ -46,56 +48,49 @@ class Bundle:
     @property
     def precisions(self) -> tuple[str, ...]:
         """Precisions that there is a graph for."""
-        return tuple(p for p in ("fp32", "fp16", "int8") if _GRAPH.format(p) in self.members)
+        return tuple(p for p in PRECISIONS if graph_name(p) in self.members)
 
     def graph(self, precision: str = "fp32") -> Graph:
         """Model and head, ready for an engine."""
-        return graph_from(self.members[_GRAPH.format(precision)], precision, self.members[HEAD])
+        return graph_from(self.members[graph_name(precision)], precision, self._of(HEAD, precision))
 
-    @property
-    def held_out(self) -> NDArray[np.float64]:
+    def calibration(self, precision: str = "fp32") -> Calibration:
+        """The threshold that belongs to a precision's scores, and its promise."""
+        reduced = self.manifest.precisions.get(precision)
+        own = reduced.calibration if reduced is not None else None
+        return own or self.manifest.calibration
+
+    def held_out(self, precision: str = "fp32") -> NDArray[np.float64]:
         """Calibration scores ``[n]``: of normal images, each by a head that had not seen it."""
-        scores: NDArray[np.float64] = _tensors(self.members[HEAD], {HELD_OUT})[HELD_OUT]
-        return scores
+        return held_out_from(self._of(HEAD, precision))
 
-    def judge(self) -> Judge:
+    def judge(self, precision: str = "fp32") -> Judge:
         """What turns scores into verdicts."""
-        return Judge(self.held_out.tolist(), self.manifest.calibration.threshold)
+        return Judge(self.held_out(precision).tolist(), self.calibration(precision).threshold)
 
-    def golden(self) -> Golden:
+    def golden(self, precision: str = "fp32") -> Golden:
         """Frames and reference scores of the parity gate."""
-        return golden_from(self.members[GOLDEN], self.manifest.calibration.threshold)
+        return golden_from(
+            self.members[GOLDEN], self.calibration(precision).threshold, self.members.get(own_name(GOLDEN, precision))
+        )
 
     def tolerance(self, precision: str = "fp32") -> float:
         """Largest relative error that the parity gate lets through."""
         return self.manifest.parity_tolerance[precision]
 
-
-def head_member(mean: NDArray[np.float32], whitening: NDArray[np.float32], held_out: NDArray[np.float64]) -> bytes:
-    """Serialise a head and the calibration scores behind its threshold."""
-    return _save({MEAN: mean, WHITENING: whitening, HELD_OUT: held_out})
+    def _of(self, member: str, precision: str) -> bytes:
+        return self.members.get(own_name(member, precision), self.members[member])
 
 
-def golden_member(golden: Golden) -> bytes:
-    """Serialise golden frames, which may differ in size, and their reference scores and maps."""
-    frames = {f"frame.{i}": frame for i, frame in enumerate(golden.frames)}
-    return _save({**frames, "scores": golden.scores, "maps": golden.maps})
+def graph_name(precision: str) -> str:
+    """The member that holds a precision's graph."""
+    return f"graph.{precision}.onnx"
 
 
-def graph_from(onnx: bytes, precision: str, head: bytes) -> Graph:
-    """A model and the head of a :func:`head_member`."""
-    tensors = _tensors(head, {MEAN, WHITENING, HELD_OUT})
-    return Graph(onnx, precision, {key: tensors[key] for key in (MEAN, WHITENING)})
-
-
-def golden_from(data: bytes, threshold: float) -> Golden:
-    """The golden frames of a :func:`golden_member`."""
-    tensors = _tensors(data, {"scores", "maps"})
-    names = [f"frame.{i}" for i in range(len(tensors["scores"]))]
-    if not names or set(names) - set(tensors) or len(tensors["maps"]) != len(names):
-        raise _refused("a frame and a map for each golden score", f"{sorted(tensors)}")
-    frames = [tensors[name] for name in names]
-    return Golden(frames, tensors["scores"], tensors["maps"], threshold)
+def own_name(member: str, precision: str) -> str:
+    """Name of a precision's own :data:`HEAD` or :data:`GOLDEN`, which takes the place of the common one if there."""
+    stem, kind = member.split(".")
+    return f"{stem}.{precision}.{kind}"
 
 
 def write_bundle(path: Path, manifest: Mapping[str, Any], members: Mapping[str, bytes]) -> Manifest:
@@ -146,11 +141,11 @@ def read_bundle(path: Path) -> Bundle:
             for name, member in manifest.members.items():
                 data = _read(archive, infos[name], member.size)
                 if _sha256(data) != member.sha256:
-                    raise _refused(f"{name} with sha256 {member.sha256[:12]}...", f"sha256 {_sha256(data)[:12]}...")
+                    raise refused(f"{name} with sha256 {member.sha256[:12]}...", f"sha256 {_sha256(data)[:12]}...")
                 members[name] = data
     except (zipfile.BadZipFile, EOFError, OSError, RuntimeError) as error:
         # RuntimeError is what zipfile raises for encrypted members and, as a subclass, for features it does not have.
-        raise _refused("a complete zip archive", str(error)) from error
+        raise refused("a complete zip archive", str(error)) from error
     return Bundle(manifest, members)
 
 
@@ -158,16 +153,16 @@ def _infos(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
     infos: dict[str, zipfile.ZipInfo] = {}
     for info in archive.infolist():
         if info.filename in infos or info.compress_type != zipfile.ZIP_STORED:
-            raise _refused("each member once and uncompressed", f"another kind of entry: {info.filename!r}")
+            raise refused("each member once and uncompressed", f"another kind of entry: {info.filename!r}")
         infos[info.filename] = info
     if MANIFEST not in infos:
-        raise _refused(MANIFEST, "no such member")
+        raise refused(MANIFEST, "no such member")
     return infos
 
 
 def _read(archive: zipfile.ZipFile, info: zipfile.ZipInfo, limit: int) -> bytes:
     if info.file_size > limit:
-        raise _refused(f"{info.filename} of at most {limit} bytes", f"{info.file_size} bytes")
+        raise refused(f"{info.filename} of at most {limit} bytes", f"{info.file_size} bytes")
     return archive.read(info)
 
 
@@ -183,33 +178,14 @@ def _manifest(data: bytes) -> Manifest:
             )
         return Manifest.model_validate(content)
     except (ValueError, ValidationError) as error:
-        raise _refused(f"a manifest of format {FORMAT}", str(error).splitlines()[0]) from error
+        raise refused(f"a manifest of format {FORMAT}", str(error).splitlines()[0]) from error
 
 
 def _check_names(present: set[str], listed: set[str]) -> None:
     missing = (_REQUIRED | listed) - present
     unknown = (present - listed - {MANIFEST}) | (listed - _REQUIRED - _OPTIONAL)
     if missing or unknown or not listed >= _REQUIRED:
-        raise _refused("the members of a bundle", f"missing {sorted(missing)}, unknown {sorted(unknown)}")
-
-
-def _refused(expected: str, found: str) -> BundleRefused:
-    return BundleRefused(expected, found, "copy the bundle again from where it was made, or train it anew")
-
-
-def _tensors(data: bytes, needed: set[str]) -> dict[str, NDArray[Any]]:
-    try:
-        tensors: dict[str, NDArray[Any]] = safetensors.numpy.load(data)
-    except safetensors.SafetensorError as error:
-        raise _refused("tensors in safetensors format", str(error)) from error
-    if needed - set(tensors):
-        raise _refused(f"the tensors {sorted(needed)}", f"{sorted(tensors)}")
-    return tensors
-
-
-def _save(tensors: Mapping[str, NDArray[Any]]) -> bytes:
-    # safetensors writes the memory of an array as it lies and forgets its strides.
-    return safetensors.numpy.save({name: np.ascontiguousarray(value) for name, value in tensors.items()})
+        raise refused("the members of a bundle", f"missing {sorted(missing)}, unknown {sorted(unknown)}")
 
 
 def _sha256(data: bytes) -> str:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from pathlib import Path
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from edge_occ.mqtt.config import MqttConfig
+from engines.base import EngineOptions, default_cache
+
+_Side = Annotated[int, Field(ge=2, le=16384)]
 
 
 class _Section(BaseModel):
@@ -14,10 +18,37 @@ class _Section(BaseModel):
 
 
 class EngineConfig(_Section):
-    """What computes the scores."""
+    """What computes the scores; what is built for this machine, and how."""
 
-    name: Literal["auto", "cpu", "tensorrt"] = Field("auto", description="auto takes the fastest that passes parity")
+    name: Literal["auto", "tensorrt", "onnxruntime-cuda", "cpu", "openvino", "opencv"] = Field(
+        "auto", description="auto takes the first that can run here and passes parity"
+    )
+    precision: Literal["auto", "fp32", "fp16", "int8"] = Field("auto", description="arithmetic of the encoder")
     threads: int | None = Field(None, ge=1, description="CPU threads; null takes every processor of this process")
+    cache: Path | None = Field(None, description="folder for built engines; null is ~/.cache/edge-occ/engines")
+    max_frame: tuple[_Side, _Side] = Field(
+        (1200, 1920), description="largest height and width of a frame that a built engine must take"
+    )
+    driver: Literal["auto", "pycuda", "cuda-bindings"] = Field("auto", description="Python package for CUDA")
+    memory: Literal["auto", "mapped", "copy"] = Field(
+        "auto", description="how frames reach the GPU; auto maps where it shares the host's memory"
+    )
+    typing: Literal["auto", "strong", "weak"] = Field(
+        "auto", description="TensorRT before 10.12: auto builds both and keeps the faster"
+    )
+    spin: bool = Field(False, description="wait for the GPU with a busy processor")
+
+    def options(self) -> EngineOptions:
+        """As the engines take them."""
+        return EngineOptions(
+            threads=self.threads,
+            cache=self.cache or default_cache(),
+            max_frame=self.max_frame,
+            driver=self.driver,
+            memory=self.memory,
+            typing=self.typing,
+            spin=self.spin,
+        )
 
 
 class EventConfig(_Section):

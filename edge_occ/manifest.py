@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-FORMAT = 1
-"""Version of the format; a reader refuses newer ones."""
+FORMAT = 2
+"""Version of the format; a reader refuses newer ones.  2 added graphs in less than fp32, with what was measured of
+them."""
 
 _MEMBER_LIMIT = 2 << 30
 
@@ -45,6 +46,23 @@ class Calibration(_Record):
     median: float = Field(description="median held-out score; heatmaps begin here")
 
 
+class Precision(_Record):
+    """A graph in less than fp32, compared with fp32 on good parts and on the same with something pasted."""
+
+    included: bool = Field(description="whether the bundle holds it")
+    images: int = Field(description="images compared, good and pasted")
+    agreement: float = Field(description="share of them with the verdict of fp32")
+    auroc: float = Field(description="image AUROC of good against pasted")
+    auroc_fp32: float = Field(description="the same of fp32")
+    score_error: float | None = Field(
+        description="largest relative difference of an image score from fp32's; null with a head of its own"
+    )
+    calibration: Calibration | None = Field(
+        description="its own threshold, if its features differ so much from fp32's that it has a head of its own"
+    )
+    reason: str | None = Field(description="why it is not included")
+
+
 class Training(_Record):
     """How the bundle came to be."""
 
@@ -64,14 +82,29 @@ class Training(_Record):
 class Manifest(_Record):
     """``manifest.json``."""
 
-    format: Literal[1] = 1
+    format: Literal[1, 2] = 2
     created_at: str
     edge_occ: str
     geometry: Geometry
     head: dict[str, Any]
     calibration: Calibration
+    precisions: dict[str, Precision] = {}
     training: Training
     parity_tolerance: dict[str, float]
     metrics: dict[str, float]
     licences: str
     members: dict[str, Member]
+
+    @model_validator(mode="after")
+    def _complete(self) -> Manifest:
+        for name in self.members:
+            part, _, precision = name.removesuffix(".onnx").partition(".")
+            if part == "graph" and precision not in self.parity_tolerance:
+                raise ValueError(f"{name} has no parity tolerance")
+        for precision, reduced in self.precisions.items():
+            own = {f"{part}.{precision}.safetensors" for part in ("head", "golden")}
+            if reduced.included and own & set(self.members) != (own if reduced.calibration else set()):
+                raise ValueError(
+                    f"{precision} must have a head, a reference and a threshold of its own, or none of them"
+                )
+        return self

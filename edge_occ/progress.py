@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from types import TracebackType
 
 from rich.console import Console
@@ -56,3 +57,44 @@ class ProgressReport:
             line = f"{self._title}: {self._done}/{self._total}, {rate:.1f}/s, {left:.0f} s left"
             sys.stderr.write(f"{line}, {note}\n" if note else f"{line}\n")
             sys.stderr.flush()
+
+
+class PhaseReport:
+    """Shows work that tells its phase and how much of it is done; a context manager and an ``engines.base.Progress``.
+
+    Args:
+        on_phase: called with the words of each phase as it begins.
+    """
+
+    _STEPS = 100
+
+    def __init__(self, on_phase: Callable[[str], None] = lambda _what: None) -> None:
+        self._on_phase = on_phase
+        self._what, self._done = "", 0
+        self._report: ProgressReport | None = None
+
+    def __enter__(self) -> PhaseReport:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._report is not None:
+            self._report.__exit__(kind, error, trace)
+
+    @property
+    def shown(self) -> bool:
+        """Whether there was anything to show."""
+        return self._report is not None
+
+    def __call__(self, what: str, done: float) -> None:
+        """Show that ``what`` is ``done``, 0 to 1."""
+        if self._report is None or what != self._what:
+            self.__exit__(None, None, None)
+            self._what, self._done = what, 0
+            self._report = ProgressReport(what, self._STEPS).__enter__()
+            self._on_phase(what)
+        steps = int(done * self._STEPS) - self._done
+        if steps > 0:
+            self._done += steps
+            self._report.advance(steps=steps)

@@ -37,7 +37,8 @@ class Parity:
 
     Attributes:
         score_error: largest relative error of an image score.
-        map_error: largest error of a map value, relative to the largest value of its map.
+        map_error: largest error of a map value, relative to the largest value of its map or, where that is larger, to
+            the threshold: what differs far below it changes no verdict and no heatmap.
         flipped: verdicts that differ although the reference score is not within tolerance of the threshold.
         frames: golden frames compared.
     """
@@ -58,7 +59,8 @@ def measure_parity(engine: Engine, golden: Golden, tolerance: float) -> Parity:
         if found.map.shape != reference.shape or not (np.isfinite(found.score) and np.isfinite(found.map).all()):
             return Parity(float("inf"), float("inf"), len(golden.frames), len(golden.frames))
         score_error = max(score_error, abs(found.score - float(score)) / max(abs(float(score)), _TINY))
-        map_error = max(map_error, float(np.abs(found.map - reference).max() / max(np.abs(reference).max(), _TINY)))
+        scale = max(float(np.abs(reference).max()), golden.threshold, _TINY)
+        map_error = max(map_error, float(np.abs(found.map - reference).max()) / scale)
         close_call = abs(float(score) - golden.threshold) <= tolerance * golden.threshold
         flipped += not close_call and (found.score > golden.threshold) != (float(score) > golden.threshold)
     return Parity(score_error, map_error, flipped, len(golden.frames))

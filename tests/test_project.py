@@ -33,7 +33,16 @@ def name_of(requirement):
 def test_top_level():
     assert {
         *("edge_occ", "trainer", "engines", "configs", "tests", "benchmarks", "docs", ".ci", "pyproject.toml"),
-        *("Dockerfile.jetson", "compose.yaml", "deploy", "Makefile", "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE"),
+        *(
+            "Dockerfile.jetson",
+            "compose.yaml",
+            "deploy",
+            "Makefile",
+            "README.md",
+            "CHANGELOG.md",
+            "CONTRIBUTING.md",
+            "LICENSE",
+        ),
     } <= {path.name for path in ROOT.iterdir()}
 
 

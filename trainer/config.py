@@ -98,6 +98,13 @@ class HeadConfig(_Section):
     ridge: float = Field(
         1e-6, gt=0, description="added to the diagonal with regulariser=ridge (scikit-learn's reg_covar)"
     )
+    floor: float = Field(
+        1e-4,
+        ge=0,
+        description="variance added to every feature, as a share of its variance over all positions: a change of less "
+        "than a hundredth of the usual spread is no evidence, and rounding to fp16 (a thousandth) stays harmless where "
+        "a part hardly varies; 0 is the paper's",
+    )
     neighbourhood: int | Literal["auto"] = Field(
         "auto",
         description="per-position Gaussians pool the samples of this many rows and columns of positions (odd); "
@@ -138,6 +145,13 @@ class CalibrationConfig(_Section):
     folds: int = Field(5, ge=2, description="head refits; every image is scored by a head that never saw it")
 
 
+class ExportConfig(_Section):
+    """Graphs beside fp32; each is compared with it, and left out of the bundle if it does not agree."""
+
+    fp16: bool = Field(True, description="encoder in fp16, for GPUs")
+    int8: bool = Field(True, description="encoder in int8, with a head and a threshold of its own")
+
+
 class TrainConfig(_Section):
     """All settings of a training run."""
 
@@ -148,6 +162,7 @@ class TrainConfig(_Section):
     head: HeadConfig = HeadConfig()
     map: MapConfig = MapConfig()
     calibration: CalibrationConfig = CalibrationConfig()
+    export: ExportConfig = ExportConfig()
 
     @model_validator(mode="after")
     def _head_fits(self) -> TrainConfig:

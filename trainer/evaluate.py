@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,13 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_occ.bundle import Bundle, read_bundle
+from edge_occ.engine import Loaded, load_engine
 from edge_occ.errors import InputError
 from edge_occ.images import read_image
 from edge_occ.manifest import Calibration
 from edge_occ.progress import ProgressReport
-from engines.base import Engine
 from engines.parity import Parity
-from engines.select import open_engine
 from trainer.cases import Cases, ScoredImage, picture_cases
 from trainer.data import LabelledImage, check_unusable, find_labelled_images
 from trainer.metrics import Mask, ScoreMap, aupro, f1_max, image_auroc, pixel_auroc
@@ -119,14 +118,13 @@ class Evaluation:
         }
 
 
-def evaluate(bundle_path: Path, data: Path, engine_name: str = "auto", threads: int | None = None) -> Evaluation:
+def evaluate(bundle_path: Path, data: Path, load: Callable[[Bundle], Loaded] = load_engine) -> Evaluation:
     """Score every labelled image and compare with the labels.
 
     Args:
         bundle_path: the bundle.
         data: MVTec layout with ``test`` and, for the pixel metrics, ``ground_truth``.
-        engine_name: see :func:`engines.select.open_engine`.
-        threads: CPU threads, ``None`` for all that this process may use.
+        load: opens the engine.
 
     Raises:
         BundleRefused: the bundle is damaged or unknown.
@@ -139,11 +137,11 @@ def evaluate(bundle_path: Path, data: Path, engine_name: str = "auto", threads: 
     bundle = read_bundle(bundle_path)
     images = find_labelled_images(data)
     with_masks = _has_masks(images, data)
-    engine, parity = open_engine(engine_name, bundle.graph(), bundle.golden(), bundle.tolerance(), threads)
+    loaded = load(bundle)
+    engine, calibration = loaded.engine, loaded.calibration
     with closing(engine):
-        scored = _score(images, engine, bundle, with_masks)
+        scored = _score(images, loaded, with_masks)
         check_unusable(scored.skipped, len(images), data / "test")
-        calibration = bundle.manifest.calibration
         cases = picture_cases(scored.records, engine, calibration, _read_mask)
     scores = np.array([record.verdict.score for record in scored.records])
     defective = np.array([record.image.defective for record in scored.records])
@@ -160,7 +158,7 @@ def evaluate(bundle_path: Path, data: Path, engine_name: str = "auto", threads: 
         calibration=calibration,
         engine=engine.name,
         precision=engine.precision,
-        parity=parity,
+        parity=loaded.parity,
         seconds=time.monotonic() - begun,
         cases=cases,
     )
@@ -176,8 +174,8 @@ class _Scored:
     maps: list[ScoreMap] = field(default_factory=list)
 
 
-def _score(images: Sequence[LabelledImage], engine: Engine, bundle: Bundle, with_masks: bool) -> _Scored:
-    scored, judge = _Scored(), bundle.judge()
+def _score(images: Sequence[LabelledImage], loaded: Loaded, with_masks: bool) -> _Scored:
+    scored = _Scored()
     with ProgressReport("scoring", len(images)) as progress:
         for image in images:
             progress.advance()
@@ -186,8 +184,8 @@ def _score(images: Sequence[LabelledImage], engine: Engine, bundle: Bundle, with
             except InputError as error:
                 scored.skipped.append(f"{image.path}: {error.found}")
                 continue
-            scores = engine.infer(frame)
-            scored.records.append(ScoredImage(image, judge.judge(scores.score)))
+            scores = loaded.engine.infer(frame)
+            scored.records.append(ScoredImage(image, loaded.judge.judge(scores.score)))
             if with_masks:
                 scored.masks.append(_read_mask(image, frame.shape))
                 size = (frame.shape[1], frame.shape[0])

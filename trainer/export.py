@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import logging
 import warnings
@@ -15,18 +16,29 @@ from torch import Tensor, nn
 from engines.base import FEATURES, FRAME, IMAGES, MAP, MEAN, SCORE, WHITENING
 from engines.parity import Golden
 from trainer.encoders import WINDOW
-from trainer.graph import EncoderGraph, InspectionGraph
+from trainer.graph import EncoderGraph, HalfEncoder, InspectionGraph
 from trainer.heads.gaussian import GaussianHead
 from trainer.paste import paste, sample_cutpaste
 
-OPSET = 18
+OPSET = 19
+"""The first in which Q/DQ nodes take fp16; TensorRT 10.3 reads up to 20."""
+
 GOLDEN_NORMAL, GOLDEN_PASTED = 3, 3
 _GOLDEN_SIDE = 1024
 """Golden frames are cropped to this, which bounds the bundle; the graph takes frames of any size."""
 
 
-def export_inspection_graph(graph: InspectionGraph, head: GaussianHead) -> bytes:
-    """The whole graph as ONNX; frame height and width stay free, the head's tensors are inputs."""
+def export_inspection_graph(graph: InspectionGraph, head: GaussianHead, *, half: bool = False) -> bytes:
+    """The whole graph as ONNX; frame height and width stay free, the head's tensors are inputs.
+
+    Args:
+        graph: on the CPU, in evaluation mode, with fused encoder.
+        head: gives the shapes.
+        half: compute the encoder in fp16, between explicit casts; all before and after it stays fp32.
+    """
+    if half:
+        graph = copy.deepcopy(graph)
+        graph.extractor.encoder = HalfEncoder(graph.extractor.encoder)
     example = torch.zeros(96, 80, 3, dtype=torch.uint8)
     height, width = torch.export.Dim("height", min=2), torch.export.Dim("width", min=2)
     return _export(
@@ -100,7 +112,22 @@ def _export(
     if program is None:
         raise RuntimeError("torch.onnx.export returned no program")
     model = program.model_proto
+    _measure_the_cast(model)
     onnx.checker.check_model(model, full_check=True)
     buffer = io.BytesIO()
     onnx.save(model, buffer)
     return buffer.getvalue()
+
+
+def _measure_the_cast(model: onnx.ModelProto) -> None:
+    """Take the frame's shape from the cast frame: TensorRT 10 promises nothing of bytes but that they can be cast."""
+    nodes = list(model.graph.node)
+    cast = next((node for node in nodes if node.op_type == "Cast" and node.input[0] == FRAME), None)
+    if cast is None:
+        return
+    for node in nodes:
+        if node.op_type == "Shape" and node.input[0] == FRAME:
+            node.input[0] = cast.output[0]
+    nodes.remove(cast)
+    del model.graph.node[:]
+    model.graph.node.extend([cast, *nodes])

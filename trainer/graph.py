@@ -76,6 +76,19 @@ def projection_matrix(inputs: int, outputs: int) -> Tensor:
     return orthogonal[:, :outputs].float()
 
 
+class HalfEncoder(nn.Module):
+    """An encoder that computes in fp16 between casts from and to fp32."""
+
+    def __init__(self, encoder: nn.Module) -> None:
+        super().__init__()
+        self.encoder = encoder.half()
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map float32 images to float32 features, as the encoder does."""
+        features: Tensor = self.encoder(images.half())
+        return features.float()
+
+
 class FeatureExtractor(nn.Module):
     """Raw frames to the projected feature grid: what the head is fitted on.
 
@@ -89,8 +102,9 @@ class FeatureExtractor(nn.Module):
     def __init__(self, encoder: DensePatchEncoder, config: TrainConfig) -> None:
         super().__init__()
         self.preprocess = Preprocess(config.input.size)
-        self.encoder = encoder
+        self.encoder: nn.Module = encoder
         window, centre = encoder.scales
+        self.window = window
         of_centre = config.head.of_centre(centre)
         blocks = projection_matrix(window, config.head.dim - of_centre), projection_matrix(centre, of_centre)
         self.projection: Tensor
@@ -103,7 +117,7 @@ class FeatureExtractor(nn.Module):
 
         The covariance's regulariser shrinks towards one common variance and would otherwise favour one of them.
         """
-        window, _ = self.encoder.scales
+        window = self.window
         features = self.encoder(normalise(images.float()))
         for part in (slice(None, window), slice(window, None)):
             self.projection[part] /= features[:, part].std().clamp_min(1e-6)
@@ -175,7 +189,8 @@ class InspectionGraph(nn.Module):
             Image score ``[1]``, score map ``[size, size]``, and the features ``[rows, columns, d]``, which cost nothing
             where nobody asks for them.
         """
-        features = self.extractor(frame.unsqueeze(0))
+        # Cast before all else: TensorRT takes bytes into a cast and into nothing else.
+        features = self.extractor(frame.float().unsqueeze(0))
         score, maps = self.score_map(mahalanobis(features, mean, whitening))
         return score, maps[0], features[0]
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from textwrap import indent
 from typing import Any
 
-from edge_occ.manifest import Calibration, Geometry, Training
+from edge_occ.manifest import Calibration, Geometry, Precision, Training
 from edge_occ.promise import promise, share_in_words
 from engines.base import Engine
 from engines.parity import Golden, Parity
@@ -63,7 +63,7 @@ share of good parts expected to score at least as high; with {n} held-out images
 ONNX Runtime gives the scores of training on {frames} golden frames within {score_error:.1e} and the heatmaps within
 {map_error:.1e} (relative). Every engine that loads this bundle is measured in the same way and refused if it is out of
 tolerance.
-
+{precisions}
 ## Licences
 
 {licences}
@@ -96,11 +96,23 @@ def model_card(manifest: Mapping[str, Any], parity: Parity) -> str:
         minutes=training.seconds / 60,
         software=", ".join(f"{name} {version}" for name, version in training.software.items()),
         command=indent(training.command, "    ", lambda _: True),
+        precisions="".join(_precision(name, compared) for name, compared in manifest["precisions"].items()),
         rows=geometry.grid[0],
         columns=geometry.grid[1],
         image_score="its highest value" if maximum else "the mean of its highest values",
         least_p=1 / (calibration.n + 1),
     )
+
+
+def _precision(name: str, compared: Precision) -> str:
+    """One paragraph about a graph in less than fp32."""
+    agreement = f"{compared.agreement:.1%} of {compared.images} good and pasted images get the verdict of fp32"
+    if not compared.included:
+        return f"\nThere is no {name} graph: {compared.reason}.\n"
+    if compared.calibration is None:
+        return f"\nThe {name} graph shares head and threshold: {agreement}.\n"
+    own = f"a head and a threshold of its own ({compared.calibration.threshold:.4g})"
+    return f"\nThe {name} graph has {own}: {agreement}.\n"
 
 
 def preview(engine: Engine, golden: Golden, calibration: Calibration) -> bytes:

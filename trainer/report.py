@@ -62,6 +62,8 @@ def training_report(
             score_histogram({"held-out good parts": held_out}, manifest.calibration.threshold),
         ),
     ]
+    if manifest.precisions:
+        sections.append(_precisions(manifest))
     if history:
         sections.append(_stage1(manifest, history))
     if training.skipped:
@@ -128,6 +130,27 @@ def _threshold_text(calibration: Calibration) -> str:
         "raises an alarm. The promise holds for parts, camera and light like those in the images; recalibrate after a "
         "change."
     )
+
+
+def _precisions(manifest: Manifest) -> Section:
+    text = (
+        "The same encoder in less than fp32, for machines where that is faster, compared with fp32 on good parts and "
+        "on the same with a small piece pasted in. One whose verdicts differ too often is left out of the bundle. int8 "
+        "has a threshold of its own."
+    )
+    rows = [
+        (
+            precision,
+            "yes" if compared.included else f"no: {compared.reason}",
+            f"{compared.agreement:.2%} of {compared.images}",
+            f"{compared.auroc:.4f} ({compared.auroc_fp32:.4f})",
+            "own head" if compared.score_error is None else f"{compared.score_error:.1e}",
+            f"{(compared.calibration or manifest.calibration).threshold:.4g}",
+        )
+        for precision, compared in manifest.precisions.items()
+    ]
+    header = ("precision", "in the bundle", "verdict of fp32", "AUROC (fp32)", "largest score error", "threshold")
+    return Section("Other precisions", text, table=Table(header, rows))
 
 
 def _stage1(manifest: Manifest, history: list[list[float]]) -> Section:

@@ -10,41 +10,23 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
-import numpy as np
 import onnx
 import torch
 from torch import Tensor
 
 from edge_occ import __version__
-from edge_occ.bundle import (
-    ENCODER_GRAPH,
-    GOLDEN,
-    HEAD,
-    MODEL_CARD,
-    PREVIEW,
-    golden_from,
-    golden_member,
-    graph_from,
-    head_member,
-    write_bundle,
-)
+from edge_occ.bundle import MODEL_CARD, PREVIEW, write_bundle
 from edge_occ.errors import InputError
 from edge_occ.manifest import Calibration, Geometry, Manifest, Training
-from engines.select import open_engine
-from trainer.calibrate import calibrate, held_out_scores
+from trainer.assemble import Assembled, assemble
 from trainer.config import TrainConfig
 from trainer.data import NormalImages, find_normal_images, read_frames
 from trainer.encoders import WINDOW, grid_size
-from trainer.export import export_encoder_graph, export_inspection_graph, golden_frames, reference
 from trainer.fit import Fit, fit_encoder
-from trainer.graph import EncoderGraph, FeatureExtractor, InspectionGraph, Preprocess
-from trainer.heads.gaussian import GaussianHead, fit_gaussian
-from trainer.model_card import model_card, preview
+from trainer.graph import FeatureExtractor, InspectionGraph, Preprocess
+from trainer.model_card import model_card
 from trainer.report import training_report
-
-PARITY_TOLERANCE = {"fp32": 1e-3}
-"""Largest relative error of scores and map values.  The head multiplies rounding by the square of the whitening's
-condition; ONNX Runtime on x86-64 was seen within 2e-6 (scores) and 3e-5 (maps) of torch, other runtimes need room."""
+from trainer.stage2 import fit_head
 
 _LICENCES = "Code and graph: Apache-2.0 (edge-occ). Golden frames and preview: whoever owns the training images."
 _LEVEL_IMAGES = 64
@@ -105,27 +87,12 @@ def train(job: Job) -> Trained:
     extractor = FeatureExtractor(fit.encoder.fuse(), job.config).to(device)
     extractor.level(images[:: max(1, len(images) // _LEVEL_IMAGES)].to(device))
     graph = InspectionGraph(extractor, job.config).to(device).eval()
-    features = _features(extractor, data, device)
-    head, held_out = _stage2(graph, features, job, device)
-    graph, extractor = graph.cpu(), extractor.cpu()
-    calibration = calibrate(held_out, job.config.calibration.false_alarm_rate)
-    golden = reference(graph, head, golden_frames(_some_frames(data)), calibration.threshold)
-    members = {
-        "graph.fp32.onnx": export_inspection_graph(graph, head),
-        ENCODER_GRAPH: export_encoder_graph(EncoderGraph(extractor)),
-        HEAD: head_member(head.mean.numpy(), head.whitening.numpy(), held_out),
-        GOLDEN: golden_member(golden),
-    }
-    # The gate takes the bytes that go into the bundle, so that a fault of serialising cannot slip through either.
-    exported = graph_from(members["graph.fp32.onnx"], "fp32", members[HEAD])
-    golden = golden_from(members[GOLDEN], calibration.threshold)
-    engine, parity = open_engine("cpu", exported, golden, PARITY_TOLERANCE["fp32"])
-    members[PREVIEW] = preview(engine, golden, calibration)
-    engine.close()
-    manifest = _manifest(job, data, fit, calibration, time.monotonic() - begun)
-    members[MODEL_CARD] = model_card(manifest, parity).encode()
+    fitted = fit_head(_features(extractor, data, device), graph.score_map, job.config, job.seed)
+    exported = assemble(graph.cpu(), fitted, data, job.config, job.seed)
+    manifest = _manifest(job, data, fit, fitted.calibration, exported, time.monotonic() - begun)
+    members = {**exported.members, MODEL_CARD: model_card(manifest, exported.parity).encode()}
     written = write_bundle(job.out, manifest, members)
-    report = training_report(job.out.with_suffix(".html"), written, fit.history, held_out, members[PREVIEW])
+    report = training_report(job.out.with_suffix(".html"), written, fit.history, fitted.held_out, members[PREVIEW])
     job.checkpoint.unlink(missing_ok=True)
     if job.checkpoint.parent.exists() and not any(job.checkpoint.parent.iterdir()):
         job.checkpoint.parent.rmdir()
@@ -192,31 +159,9 @@ def _features(extractor: FeatureExtractor, data: NormalImages, device: torch.dev
     return torch.cat(batches)
 
 
-def _stage2(
-    graph: InspectionGraph, features: Tensor, job: Job, device: torch.device
-) -> tuple[GaussianHead, np.ndarray]:
-    def fit_and_score(normal: Tensor, others: Tensor) -> Tensor:
-        fitted = fit_gaussian(normal, job.config.head)
-        scores: Tensor = graph.score_map(fitted.score(others).to(device))[0]
-        return scores.cpu()
-
-    try:
-        held_out = held_out_scores(features, job.config.calibration.folds, job.seed, fit_and_score)
-        return fit_gaussian(features, job.config.head), held_out
-    except ValueError as error:
-        raise InputError(
-            "features that vary enough for a Gaussian",
-            str(error),
-            "use --set head.regulariser=ledoit-wolf or a larger ridge",
-        ) from error
-
-
-def _some_frames(data: NormalImages) -> list[Tensor]:
-    step = max(1, len(data) // 6)
-    return [frame for frames in read_frames(data.paths[::step][:6], "golden frames") for frame in frames]
-
-
-def _manifest(job: Job, data: NormalImages, fit: Fit, calibration: Calibration, seconds: float) -> dict[str, object]:
+def _manifest(
+    job: Job, data: NormalImages, fit: Fit, calibration: Calibration, exported: Assembled, seconds: float
+) -> dict[str, object]:
     config = job.config
     size, stride = config.input.size, config.encoder.stride
     software = {"python": platform.python_version(), "torch": torch.__version__, "onnx": onnx.__version__}
@@ -228,6 +173,7 @@ def _manifest(job: Job, data: NormalImages, fit: Fit, calibration: Calibration, 
         ),
         "head": {**config.head.model_dump(), "samples_side": config.head.samples_side(len(data))},
         "calibration": calibration,
+        "precisions": exported.precisions,
         "training": Training(
             command=job.command,
             preset=job.preset,
@@ -241,7 +187,7 @@ def _manifest(job: Job, data: NormalImages, fit: Fit, calibration: Calibration, 
             software=software,
             config=config.model_dump(mode="json"),
         ),
-        "parity_tolerance": PARITY_TOLERANCE,
+        "parity_tolerance": exported.tolerances,
         "metrics": {"stage1_seconds": round(fit.seconds, 1), "stage1_loss": fit.history[-1][1]},
         "licences": _LICENCES,
     }

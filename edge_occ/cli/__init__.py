@@ -35,6 +35,7 @@ for command in (
     doctor.doctor,
 ):
     app.command()(guarded(command))
+app.command("compile")(guarded(bundles.compile_bundle))
 
 
 def _version(wanted: bool) -> None:

@@ -5,29 +5,31 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from edge_occ.bundle import Bundle, read_bundle
-from edge_occ.cli.bundles import load_engine
 from edge_occ.cli.console import print_json, say
-from edge_occ.config import RunConfig
+from edge_occ.config import EngineConfig, RunConfig
 from edge_occ.decision import EventTracker, Phase
+from edge_occ.engine import Loaded, load_engine
 from edge_occ.errors import InputError
+from edge_occ.heartbeat import heartbeat_from_environment
 from edge_occ.heatmap import encode_jpeg, overlay
 from edge_occ.inspection import Inspection, Sink
 from edge_occ.inspector import Inspector, Summary
 from edge_occ.interrupt import interruptible
+from edge_occ.manifest import Calibration
 from edge_occ.mqtt.broker import parse_broker
 from edge_occ.mqtt.config import MqttConfig
 from edge_occ.mqtt.embedded import EmbeddedBroker, broker_answers
-from edge_occ.mqtt.messages import score_message
+from edge_occ.mqtt.messages import State, score_message
 from edge_occ.mqtt.publisher import Publisher
 from edge_occ.mqtt.received import format_line
 from edge_occ.mqtt.watch import Watcher
+from edge_occ.progress import PhaseReport
 from edge_occ.promise import promise
 from edge_occ.settings import load_settings
 from edge_occ.sources.uri import open_source
@@ -64,27 +66,31 @@ def run(  # noqa: PLR0913 - one parameter an option
     options = load_settings(RunConfig, [config] if config else [], settings or [])
     path = bundle or _only_bundle()
     opened = read_bundle(path)
-    engine, parity = load_engine(opened, options.engine.name, options.engine.threads)
-    say(f"engine {engine.name} {engine.precision}; parity within {max(parity.score_error, parity.map_error):.1e}")
-    say(promise(opened.manifest.calibration))
     sinks: list[Sink] = [JsonLines() if json else Console()]
+    heartbeat = heartbeat_from_environment()
+    if heartbeat is not None:
+        sinks.append(heartbeat)
     with ExitStack() as stack:
-        stack.callback(engine.close)
         frames = open_source(source if source is not None else str(camera))
+        publisher: Publisher | None = None
         if not no_mqtt:
             mqtt = stack.enter_context(_reachable(options.mqtt, broker, fixed=config is not None))
             publisher = Publisher(
                 mqtt,
-                partial(_render, opened),
-                engine=f"{engine.name} {engine.precision}",
+                lambda inspection: _render(loaded.calibration, inspection),
                 bundle=path.name,
                 source_dropped=lambda: frames.dropped,
             )
             sinks.append(stack.enter_context(publisher))
+        # The line is connected first, so that it is told of an engine that has to be built, which takes minutes.
+        loaded = _load(opened, options.engine, publisher)
+        stack.callback(loaded.engine.close)
+        say(loaded.summary)
+        say(promise(loaded.calibration))
         # The source begins last, or its first frames would wait for the broker.
         stack.enter_context(frames)
         tracker = EventTracker(options.event.k, options.event.n, options.event.release)
-        inspector = Inspector(engine, opened.judge(), tracker, sinks)
+        inspector = Inspector(loaded.engine, loaded.judge, tracker, sinks)
         interrupted = stack.enter_context(interruptible(frames.close))
         summary = inspector.run(frames, max_frames)
     _tell(summary)
@@ -158,8 +164,23 @@ def _reachable(mqtt: MqttConfig, broker: str | None, *, fixed: bool) -> Iterator
         yield mqtt.model_copy(update={"protocol": EmbeddedBroker.PROTOCOL})
 
 
-def _render(bundle: Bundle, inspection: Inspection) -> bytes:
-    calibration = bundle.manifest.calibration
+def _load(bundle: Bundle, engine: EngineConfig, publisher: Publisher | None) -> Loaded:
+    """Choose and load the engine; the line is told of a build, and of its end."""
+
+    def building(what: str) -> None:
+        if publisher is not None:
+            publisher.announce(State.BUILDING, what)
+
+    with PhaseReport(building) as progress:
+        loaded = load_engine(bundle, engine.name, engine.precision, engine.options(), tell=say, progress=progress)
+    if publisher is not None:
+        publisher.engine = f"{loaded.engine.name} {loaded.engine.precision}"
+        if progress.shown:
+            publisher.announce(State.ONLINE)
+    return loaded
+
+
+def _render(calibration: Calibration, inspection: Inspection) -> bytes:
     picture = overlay(inspection.frame.image, inspection.scores.map, calibration.median, calibration.threshold)
     return encode_jpeg(picture)
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import shlex
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from edge_occ.bundle import read_bundle
+from edge_occ.cli.bundles import EngineName, Precision, load
 from edge_occ.cli.console import print_json, say
 from edge_occ.errors import InputError
 from edge_occ.promise import promise
@@ -19,7 +21,6 @@ Data = Annotated[
     Path, typer.Option(help="MVTec layout (train/good, test/..., ground_truth/...) or a folder of good parts.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
-EngineName = Annotated[str, typer.Option("--engine", help="auto, cpu or tensorrt.")]
 
 
 def train(  # noqa: PLR0913 - one parameter an option
@@ -68,6 +69,7 @@ def evaluate(
     bundle: Path,
     data: Data,
     engine: EngineName = "auto",
+    precision: Precision = "auto",
     report: Annotated[Path | None, typer.Option(help="Folder for an HTML page with pictures.")] = None,
     json: Json = False,
 ) -> None:
@@ -75,12 +77,12 @@ def evaluate(
     _need("sklearn", "train")
     from trainer.evaluate import evaluate as run_evaluation  # noqa: PLC0415
 
-    evaluation = run_evaluation(bundle, data, engine)
+    evaluation = run_evaluation(bundle, data, partial(load, name=engine, precision=precision))
     if report:
         from trainer.report import evaluation_report  # noqa: PLC0415
 
         opened = read_bundle(bundle)
-        page = evaluation_report(report, opened.manifest, evaluation, opened.held_out)
+        page = evaluation_report(report, opened.manifest, evaluation, opened.held_out(evaluation.precision))
         say(f"report: {page}")
     content = evaluation.as_json()
     if json:

@@ -31,6 +31,9 @@ class Publisher:
         engine, bundle: told in the statistics.
         source_dropped: frames the source has dropped so far, told in the statistics.
 
+    Attributes:
+        engine: as above, for where the engine is only known once the line is connected.
+
     Raises:
         InputError: on entering, where the broker cannot be reached or does not accept this client.
     """
@@ -45,7 +48,7 @@ class Publisher:
         source_dropped: Callable[[], int] = lambda: 0,
     ) -> None:
         self._connect_timeout = config.connect_timeout
-        self._engine, self._bundle, self._source_dropped = engine, bundle, source_dropped
+        self.engine, self._bundle, self._source_dropped = engine, bundle, source_dropped
         self._ledger = Ledger()
         self._outgoing = Outgoing(self._ledger, config.score_hz, config.heatmap_hz)
         self._wake = threading.Event()
@@ -121,6 +124,6 @@ class Publisher:
             queues=Queues(**queues),
             latency_p50_ms=summary.latency_p50_ms,
             latency_p95_ms=summary.latency_p95_ms,
-            engine=self._engine,
+            engine=self.engine,
             bundle=self._bundle,
         )

@@ -66,7 +66,7 @@ def test_what_is_read_is_what_was_written(tiny_bundle, tmp_path):
     assert again.manifest == bundle.manifest
     assert again.members == bundle.members
     assert bundle.precisions == ("fp32",)
-    assert len(bundle.held_out) == bundle.manifest.calibration.n == 16
+    assert len(bundle.held_out()) == bundle.manifest.calibration.n == 16
     golden = bundle.golden()
     assert len(golden.frames) == len(golden.scores) == len(golden.maps) == 6
     assert golden.frames[0].dtype == np.uint8

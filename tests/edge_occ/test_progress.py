@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 from edge_occ import progress
-from edge_occ.progress import ProgressReport
+from edge_occ.progress import PhaseReport, ProgressReport
 
 
 def test_the_last_step_is_always_told(capsys):
@@ -35,7 +35,7 @@ def test_nothing_goes_to_standard_output(capsys):
 
 def test_a_terminal_gets_a_bar():
     code = (
-        "from edge_occ.progress import ProgressReport\n"
+        "from edge_occ.progress import PhaseReport, ProgressReport\n"
         "with ProgressReport('training', 2) as report:\n"
         "    report.advance('loss 0.50'); report.advance('loss 0.25')\n"
     )
@@ -48,3 +48,24 @@ def test_a_terminal_gets_a_bar():
     assert "training" in shown
     assert "2/2" in shown
     assert "loss 0.25" in shown
+
+
+def test_phases_follow_each_other(capsys):
+    begun = []
+    with PhaseReport(begun.append) as phases:
+        assert not phases.shown
+        for done in (0.0, 0.25, 0.5, 1.0):
+            phases("building", done)
+        phases("measuring", 1.0)
+        assert phases.shown
+    assert begun == ["building", "measuring"]
+    first, second = capsys.readouterr().err.splitlines()
+    assert first.startswith("building: 100/100, ")
+    assert second.startswith("measuring: 100/100, ")
+
+
+def test_progress_never_goes_backwards(capsys):
+    with PhaseReport() as phases:
+        for done in (0.5, 0.2, 1.0):
+            phases("building", done)
+    assert capsys.readouterr().err.startswith("building: 100/100, ")

@@ -10,9 +10,8 @@ import pytest
 from edge_occ.bundle import ENCODER_GRAPH, read_bundle
 from engines.base import Graph
 from engines.cpu import EncoderRunner, OnnxRuntimeEngine, has_cuda
-from engines.errors import EngineUnavailable, ParityFailure, UserError
-from engines.parity import Golden
-from engines.select import open_engine
+from engines.errors import EngineUnavailable, ParityFailure
+from engines.parity import require_parity
 
 
 @pytest.fixture
@@ -21,7 +20,8 @@ def bundle(tiny_bundle):
 
 
 def test_it_passes_the_gate_far_within_tolerance(bundle):
-    engine, parity = open_engine("auto", bundle.graph(), bundle.golden(), bundle.tolerance())
+    engine = OnnxRuntimeEngine(bundle.graph())
+    parity = require_parity(engine, bundle.golden(), bundle.tolerance())
     assert engine.name == "cpu"
     assert engine.precision == "fp32"
     assert parity.score_error < 1e-4
@@ -54,7 +54,7 @@ def test_a_changed_head_is_refused(bundle):
     graph = bundle.graph()
     head = {**graph.head, "mean": graph.head["mean"] * np.float32(1.5)}
     with pytest.raises(ParityFailure):
-        open_engine("cpu", Graph(graph.onnx, "fp32", head), bundle.golden(), bundle.tolerance())
+        require_parity(OnnxRuntimeEngine(Graph(graph.onnx, "fp32", head)), bundle.golden(), bundle.tolerance())
 
 
 @pytest.mark.parametrize("change", [lambda head: head[:, :, :4], lambda head: head.astype(np.float64)])
@@ -62,7 +62,7 @@ def test_a_head_that_does_not_belong_to_the_graph_is_refused(bundle, change):
     graph = bundle.graph()
     head = {**graph.head, "mean": change(graph.head["mean"])}
     with pytest.raises(EngineUnavailable, match="do not belong together"):
-        open_engine("cpu", Graph(graph.onnx, "fp32", head), bundle.golden(), bundle.tolerance())
+        OnnxRuntimeEngine(Graph(graph.onnx, "fp32", head))
 
 
 def test_the_encoder_is_no_inspection_graph(bundle):
@@ -71,20 +71,8 @@ def test_the_encoder_is_no_inspection_graph(bundle):
 
 
 def test_what_onnx_runtime_cannot_load_is_told():
-    golden = Golden([], np.empty(0, np.float32), np.empty((0, 1, 1), np.float32), 1.0)
     with pytest.raises(EngineUnavailable, match=r"onnxruntime .* says"):
-        open_engine("cpu", Graph(b"no model", "fp32", {}), golden, 1e-3)
-
-
-def test_tensorrt_is_said_to_be_missing(bundle):
-    with pytest.raises(EngineUnavailable, match="--engine cpu") as caught:
-        open_engine("tensorrt", bundle.graph(), bundle.golden(), 1e-3)
-    assert caught.value.exit_code == 4
-
-
-def test_an_unknown_engine_lists_the_known(bundle):
-    with pytest.raises(UserError, match="auto, cpu, tensorrt"):
-        open_engine("gpu", bundle.graph(), bundle.golden(), 1e-3)
+        OnnxRuntimeEngine(Graph(b"no model", "fp32", {}))
 
 
 def test_device_code_imports_no_torch():

@@ -54,6 +54,7 @@ def fit_gaussian(features: Tensor, config: HeadConfig) -> GaussianHead:
         ValueError: the regularised covariance is singular (say, a ridge too small for features that do not vary).
     """
     n, rows, columns, dim = features.shape
+    spread = features.double().var((0, 1, 2), correction=0).mean()
     if config.scope == "per-position":
         mean, covariance = _per_position(features, config)
     else:
@@ -62,6 +63,7 @@ def fit_gaussian(features: Tensor, config: HeadConfig) -> GaussianHead:
         mean = double.mean((0, 1, 2), keepdim=True)[0] if shared else double.mean(0)
         centred = (double - mean).reshape(1, n * rows * columns, dim)
         covariance = _regularised(centred, config).view(1, 1, dim, dim)
+    covariance = covariance + config.floor * spread * torch.eye(dim, dtype=covariance.dtype, device=covariance.device)
     factor, failed = torch.linalg.cholesky_ex(covariance)
     if failed.any():
         raise ValueError(

@@ -1,0 +1,78 @@
+"""The members of a bundle that hold tensors: heads, golden frames, reference scores; all safetensors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+from numpy.typing import NDArray
+
+from edge_occ.errors import BundleRefused
+from engines.base import MEAN, WHITENING, Graph
+from engines.parity import Golden
+
+_HELD_OUT = "held_out_scores"
+
+
+def head_member(mean: NDArray[np.float32], whitening: NDArray[np.float32], held_out: NDArray[np.float64]) -> bytes:
+    """Serialise a head and the calibration scores behind its threshold."""
+    return _save({MEAN: mean, WHITENING: whitening, _HELD_OUT: held_out})
+
+
+def golden_member(golden: Golden) -> bytes:
+    """Serialise golden frames, which may differ in size, and their reference scores and maps."""
+    frames = {f"frame.{i}": frame for i, frame in enumerate(golden.frames)}
+    return _save({**frames, "scores": golden.scores, "maps": golden.maps})
+
+
+def reference_member(golden: Golden) -> bytes:
+    """Serialise reference scores and maps without the frames."""
+    return _save({"scores": golden.scores, "maps": golden.maps})
+
+
+def graph_from(onnx: bytes, precision: str, head: bytes) -> Graph:
+    """A model and the head of a :func:`head_member`."""
+    tensors = _tensors(head, {MEAN, WHITENING, _HELD_OUT})
+    return Graph(onnx, precision, {key: tensors[key] for key in (MEAN, WHITENING)})
+
+
+def golden_from(data: bytes, threshold: float, own: bytes | None = None) -> Golden:
+    """The golden frames of a :func:`golden_member`; the reference is that of ``own``, :func:`reference_member`, if
+    given.
+    """
+    tensors = _tensors(data, {"scores", "maps"})
+    names = [f"frame.{i}" for i in range(len(tensors["scores"]))]
+    results = tensors if own is None else _tensors(own, {"scores", "maps"})
+    if not names or set(names) - set(tensors) or {len(results[key]) for key in ("scores", "maps")} != {len(names)}:
+        raise refused("a frame and a map for each golden score", f"{sorted(tensors)}")
+    frames = [tensors[name] for name in names]
+    return Golden(frames, results["scores"], results["maps"], threshold)
+
+
+def held_out_from(head: bytes) -> NDArray[np.float64]:
+    """The calibration scores of a :func:`head_member`."""
+    scores: NDArray[np.float64] = _tensors(head, {_HELD_OUT})[_HELD_OUT]
+    return scores
+
+
+def refused(expected: str, found: str) -> BundleRefused:
+    """What is said of a bundle that is damaged or was put together wrongly."""
+    return BundleRefused(expected, found, "copy the bundle again from where it was made, or train it anew")
+
+
+def _tensors(data: bytes, needed: set[str]) -> dict[str, NDArray[Any]]:
+    try:
+        tensors: dict[str, NDArray[Any]] = safetensors.numpy.load(data)
+    except safetensors.SafetensorError as error:
+        raise refused("tensors in safetensors format", str(error)) from error
+    if needed - set(tensors):
+        raise refused(f"the tensors {sorted(needed)}", f"{sorted(tensors)}")
+    return tensors
+
+
+def _save(tensors: Mapping[str, NDArray[Any]]) -> bytes:
+    # safetensors writes the memory of an array as it lies and forgets its strides.
+    return safetensors.numpy.save({name: np.ascontiguousarray(value) for name, value in tensors.items()})

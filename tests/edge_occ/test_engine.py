@@ -1,0 +1,49 @@
+"""A bundle's engine on this machine, and the threshold that goes with its precision."""
+
+import numpy as np
+import pytest
+
+from edge_occ.bundle import read_bundle
+from edge_occ.engine import load_engine
+from engines import select
+from engines.base import EngineOptions
+from engines.errors import UserError
+
+
+@pytest.fixture(scope="module")
+def bundle(tiny_bundle):
+    return read_bundle(tiny_bundle)
+
+
+def test_every_precision_in_the_bundle_runs_with_its_own_threshold(bundle):
+    for precision in bundle.precisions:
+        loaded = load_engine(bundle, "cpu", precision)
+        assert loaded.engine.precision == precision
+        assert loaded.calibration == bundle.calibration(precision)
+        frame = bundle.golden().frames[0]
+        verdict = loaded.judge.judge(loaded.engine.infer(frame).score)
+        assert verdict.threshold == bundle.calibration(precision).threshold
+        assert loaded.summary.startswith(f"engine cpu {precision} (onnxruntime ")
+        loaded.engine.close()
+
+
+def test_a_precision_that_is_not_there_is_told(bundle):
+    missing = {"fp16", "int8"} - set(bundle.precisions) or {"fp8"}
+    with pytest.raises(UserError, match="which are in the bundle"):
+        load_engine(bundle, "cpu", missing.pop())
+
+
+def test_an_engine_is_built_for_the_frames_of_the_training_and_the_gate(bundle, monkeypatch):
+    asked = []
+
+    def open_engine(name, candidates, precision, options, **_):
+        asked.append(options)
+        return real(name, candidates, precision, options)
+
+    real = select.open_engine
+    monkeypatch.setattr("edge_occ.engine.open_engine", open_engine)
+    load_engine(bundle, "cpu", options=EngineOptions(max_frame=(50, 4000))).engine.close()
+    (options,) = asked
+    sizes = np.array([frame.shape[:2] for frame in bundle.golden().frames])
+    assert options.frame == bundle.manifest.geometry.frame == (112, 112)
+    assert options.max_frame == (max(sizes[:, 0]), 4000)

@@ -1,0 +1,159 @@
+"""Which engine runs, in which precision, and what is said of those that do not."""
+
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from fakes.install import installed
+from fakes.tensorrt import FakeTensorRT
+
+from edge_occ.bundle import read_bundle
+from engines.base import EngineOptions
+from engines.errors import EngineUnavailable, ParityFailure, UserError
+from engines.parity import Golden
+from engines.select import NAMES, Candidate, open_engine
+
+
+@pytest.fixture(scope="module")
+def fp32(tiny_bundle):
+    bundle = read_bundle(tiny_bundle)
+    return Candidate(bundle.graph(), bundle.golden(), bundle.tolerance())
+
+
+@pytest.fixture
+def options(tmp_path):
+    return EngineOptions(cache=tmp_path / "cache", frame=(96, 96), max_frame=(240, 320))
+
+
+@pytest.fixture
+def jetson(monkeypatch):
+    """A machine with a GPU, TensorRT 10.3 and pycuda, all of them fakes that compute."""
+    fake = FakeTensorRT("10.3.0")
+    monkeypatch.setitem(sys.modules, "tensorrt", fake.module)
+    with installed(integrated=True):
+        yield fake
+
+
+@pytest.fixture
+def said():
+    return []
+
+
+def in_precision(candidate, precision):
+    return replace(candidate, graph=replace(candidate.graph, precision=precision))
+
+
+def spoilt(candidate):
+    """Its reference is another one than the graph computes."""
+    golden = candidate.golden
+    return replace(candidate, golden=Golden(golden.frames, golden.scores * 2, golden.maps, golden.threshold))
+
+
+def test_without_a_gpu_auto_is_onnx_runtime_and_says_why(fp32, said):
+    engine, parity = open_engine("auto", {"fp32": fp32}, tell=said.append)
+    assert (engine.name, engine.precision) == ("cpu", "fp32")
+    assert parity.score_error < 1e-4
+    (line,) = [line for line in said if "tensorrt" in line]
+    assert line.startswith("not tensorrt fp32: no CUDA driver")
+    engine.close()
+
+
+def test_with_a_gpu_auto_is_tensorrt_in_fp16(jetson, fp32, options, said):
+    candidates = {"fp32": fp32, "fp16": in_precision(fp32, "fp16"), "int8": in_precision(fp32, "int8")}
+    told = []
+    engine, _ = open_engine(
+        "auto", candidates, options=options, tell=said.append, progress=lambda what, done: told.append((what, done))
+    )
+    assert (engine.name, engine.precision) == ("tensorrt", "fp16")
+    assert said == []
+    assert told[-1][1] == 1.0
+    engine.close()
+
+
+def test_out_of_tolerance_the_next_precision_is_tried(jetson, fp32, options, said):
+    candidates = {"fp32": fp32, "fp16": spoilt(in_precision(fp32, "fp16"))}
+    engine, _ = open_engine("tensorrt", candidates, options=options, tell=said.append)
+    assert (engine.name, engine.precision) == ("tensorrt", "fp32")
+    (line,) = said
+    assert line.startswith("not tensorrt fp16: score error 5.0e-01")
+    engine.close()
+
+
+def test_a_weak_build_out_of_tolerance_is_built_strongly(jetson, fp32, options, monkeypatch):
+    """The weak build computes another model here, so that it fails the gate."""
+    from engines import select
+
+    asked = []
+    real = select._engine
+
+    def engine_of(name, candidates, precision, options, progress):
+        asked.append(options.typing)
+        engine = real(name, candidates, precision, options, progress)
+        if options.typing == "auto":
+            engine.typing = "weak"
+            engine.infer = lambda frame: type("Scores", (), {"score": -1.0, "map": np.zeros((96, 96), np.float32)})
+        return engine
+
+    monkeypatch.setattr(select, "_engine", engine_of)
+    candidates = {"fp32": fp32, "fp16": in_precision(fp32, "fp16")}
+    engine, _ = open_engine("tensorrt", candidates, "fp16", options)
+    assert asked == ["auto", "strong"]
+    assert engine.precision == "fp16"
+    engine.close()
+
+
+def test_a_precision_that_was_asked_for_is_not_replaced(jetson, fp32, options):
+    candidates = {"fp32": fp32, "fp16": spoilt(in_precision(fp32, "fp16"))}
+    with pytest.raises(ParityFailure, match="engine tensorrt fp16") as caught:
+        open_engine("tensorrt", candidates, "fp16", options)
+    assert caught.value.exit_code == 3
+
+
+def test_auto_leaves_an_engine_that_computes_something_else(jetson, fp32, options, said):
+    jetson.scale = 2.0
+    engine, _ = open_engine("auto", {"fp32": fp32}, options=options, tell=said.append)
+    assert engine.name == "cpu"
+    (line,) = said
+    assert line.startswith("not tensorrt fp32: score error 1.0e+00")
+    engine.close()
+
+
+def test_a_bundle_that_no_engine_reproduces_is_refused(fp32):
+    with pytest.raises(ParityFailure) as caught:
+        open_engine("auto", {"fp32": spoilt(fp32)})
+    assert caught.value.exit_code == 3
+
+
+def test_with_nothing_that_runs_everything_that_was_tried_is_told(fp32):
+    broken = replace(fp32, graph=replace(fp32.graph, onnx=b"no model"))
+    with pytest.raises(EngineUnavailable, match=r"no CUDA driver.*onnxruntime .* says.*edge-occ doctor") as caught:
+        open_engine("auto", {"fp32": broken})
+    assert caught.value.exit_code == 4
+
+
+def test_tensorrt_without_a_driver_is_not_available(fp32):
+    with pytest.raises(EngineUnavailable, match="no CUDA driver") as caught:
+        open_engine("tensorrt", {"fp32": fp32})
+    assert caught.value.exit_code == 4
+
+
+def test_unknown_names_list_the_known(fp32):
+    with pytest.raises(UserError, match=", ".join(NAMES)):
+        open_engine("gpu", {"fp32": fp32})
+    with pytest.raises(UserError, match="auto, fp32, which are in the bundle"):
+        open_engine("cpu", {"fp32": fp32}, "int8")
+
+
+def test_every_engine_is_said_to_be_missing_or_passes(fp32):
+    passed = set()
+    for name in NAMES[1:]:
+        try:
+            engine, parity = open_engine(name, {"fp32": fp32})
+        except EngineUnavailable:
+            continue
+        passed.add(engine.name)
+        assert engine.name == name
+        assert parity.score_error < 1e-4
+        engine.close()
+    assert "cpu" in passed

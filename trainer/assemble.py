@@ -1,0 +1,92 @@
+"""From what both stages left to the members of a bundle: export in every precision, each through its gate."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
+
+from torch import Tensor
+
+from edge_occ.bundle import ENCODER_GRAPH, GOLDEN, HEAD, PREVIEW, graph_name
+from edge_occ.manifest import Precision
+from edge_occ.members import golden_from, golden_member, graph_from
+from engines.cpu import OnnxRuntimeEngine
+from engines.parity import Parity, require_parity
+from trainer.config import TrainConfig
+from trainer.data import NormalImages, read_frames
+from trainer.export import export_encoder_graph, export_inspection_graph, golden_frames, reference
+from trainer.graph import EncoderGraph, InspectionGraph
+from trainer.model_card import preview
+from trainer.precisions import TOLERANCE, Trial, reduce_to_fp16, reduce_to_int8
+from trainer.stage2 import CalibratedHead, fit_head
+
+
+@dataclass(frozen=True)
+class Assembled:
+    """What goes into a bundle.
+
+    Attributes:
+        members: all but the model card.
+        precisions: what was measured of each precision below fp32, included or not.
+        tolerances: of the parity gate, for each precision included.
+        parity: of the fp32 graph in ONNX Runtime against torch.
+    """
+
+    members: Mapping[str, bytes]
+    precisions: Mapping[str, Precision]
+    tolerances: Mapping[str, float]
+    parity: Parity
+
+
+def assemble(
+    graph: InspectionGraph, fitted: CalibratedHead, data: NormalImages, config: TrainConfig, seed: int
+) -> Assembled:
+    """Export, compare and collect.
+
+    Args:
+        graph: on the CPU, in evaluation mode, with fused encoder.
+        fitted: head and threshold.
+        data: the training images.
+        config: the training settings.
+        seed: of the int8 head's folds.
+
+    Raises:
+        ParityFailure: the exported fp32 graph does not compute what torch computes.
+    """
+    threshold = fitted.calibration.threshold
+    members = {
+        graph_name("fp32"): export_inspection_graph(graph, fitted.head),
+        ENCODER_GRAPH: export_encoder_graph(EncoderGraph(graph.extractor)),
+        HEAD: fitted.member,
+        GOLDEN: golden_member(reference(graph, fitted.head, golden_frames(_some_frames(data)), threshold)),
+    }
+    # The gate takes the bytes that go into the bundle, so that a fault of serialising cannot slip through either.
+    exported = graph_from(members[graph_name("fp32")], "fp32", members[HEAD])
+    golden = golden_from(members[GOLDEN], threshold)
+    with closing(OnnxRuntimeEngine(exported)) as engine:
+        parity = require_parity(engine, golden, TOLERANCE["fp32"])
+        members[PREVIEW] = preview(engine, golden, fitted.calibration)
+    reduced = {}
+    if config.export.fp16 or config.export.int8:
+        trial = Trial(data.paths, exported, fitted)
+        half = export_inspection_graph(graph, fitted.head, half=True)
+        if config.export.fp16:
+            reduced["fp16"] = reduce_to_fp16(half, trial, golden)
+        if config.export.int8:
+            refit = partial(fit_head, score_map=graph.score_map, config=config, seed=seed)
+            reduced["int8"] = reduce_to_int8(half, trial, golden, data.paths, refit)
+    for outcome in reduced.values():
+        members.update(outcome.members)
+    return Assembled(
+        members,
+        {precision: outcome.record for precision, outcome in reduced.items()},
+        {precision: TOLERANCE[precision] for precision in TOLERANCE if graph_name(precision) in members},
+        parity,
+    )
+
+
+def _some_frames(data: NormalImages) -> list[Tensor]:
+    step = max(1, len(data) // 6)
+    return [frame for frames in read_frames(data.paths[::step][:6], "golden frames") for frame in frames]

@@ -1,0 +1,86 @@
+"""int8 by explicit quantisation nodes, which TensorRT takes as they are and ONNX Runtime computes on any machine."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
+
+from engines.base import FRAME
+
+_QUANTISED = ("Conv", "Add")
+"""Convolutions, and both inputs of the residual sums, so that TensorRT need not leave int8 between them."""
+
+
+def quantise(fp16: bytes, frames: Iterable[NDArray[np.uint8]], head: Mapping[str, NDArray[np.float32]]) -> bytes:
+    """Quantise the encoder of a graph whose encoder is fp16.
+
+    Symmetric int8 throughout, weights per output channel, biases left in fp16: what TensorRT's explicit quantisation
+    accepts.  Ranges are the extremes of the activations on the frames given.
+
+    Args:
+        fp16: the ONNX graph.
+        frames: good parts, uint8 BGR ``[h, w, 3]``.
+        head: the graph's other inputs.
+    """
+    model = onnx.load_from_string(fp16)
+    with tempfile.TemporaryDirectory() as folder, _quiet():
+        target = Path(folder) / "int8.onnx"
+        quantize_static(
+            model,
+            target,
+            _Frames(frames, head),
+            quant_format=QuantFormat.QDQ,
+            per_channel=True,
+            activation_type=QuantType.QInt8,
+            weight_type=QuantType.QInt8,
+            nodes_to_quantize=_encoder_nodes(model),
+            calibrate_method=CalibrationMethod.MinMax,
+            extra_options={"ActivationSymmetric": True, "WeightSymmetric": True, "QuantizeBias": False},
+        )
+        quantised = onnx.load(target)
+    onnx.checker.check_model(quantised, full_check=True)
+    result: bytes = quantised.SerializeToString()
+    return result
+
+
+class _Frames(CalibrationDataReader):  # type: ignore[misc]
+    """Feeds the calibration one frame after another."""
+
+    def __init__(self, frames: Iterable[NDArray[np.uint8]], head: Mapping[str, NDArray[np.float32]]) -> None:
+        self._frames, self._head = iter(frames), head
+
+    def get_next(self) -> dict[str, NDArray[Any]] | None:
+        frame = next(self._frames, None)
+        return None if frame is None else {FRAME: frame, **self._head}
+
+
+def _encoder_nodes(model: onnx.ModelProto) -> list[str]:
+    """Names of what is quantised: everything from the second convolution to the last.
+
+    The first one sees the image itself, and its rounding goes through all that follows: quantised too, it cost .0055 of
+    the AUROC on pasted training images of MVTec bottle; left in fp16 nothing was lost.  It is 7 % of the work.
+    """
+    nodes = list(model.graph.node)
+    places = [i for i, node in enumerate(nodes) if node.op_type == "Conv"]
+    return [node.name for node in nodes[places[0] + 1 : places[-1] + 1] if node.op_type in _QUANTISED]
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """The quantiser warns, through the root logger, that it would like a preparation which this graph does not need."""
+    logger = logging.getLogger()
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
