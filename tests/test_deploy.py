@@ -274,7 +274,7 @@ def test_commands_options_settings_sources_and_brokers_exist(where, words):
     command, *rest = words
     page = CliRunner().invoke(app, [command, "--help"], env={"COLUMNS": "200", "NO_COLOR": "1"})
     assert page.exit_code == 0, command
-    for option, value in zip(rest, [*rest[1:], ""], strict=True):
+    for option, value in zip(rest, [*rest, ""][1:], strict=True):
         if option.startswith("--"):
             assert re.search(rf"{option}(?![\w-])", page.output), (where, command, option)
         if option == "--source":

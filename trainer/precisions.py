@@ -31,7 +31,7 @@ from trainer.paste import paste, sample_cutpaste
 from trainer.quantise import quantise
 from trainer.stage2 import CalibratedHead
 
-TOLERANCE = {"fp32": 1e-3, "fp16": 2e-2, "int8": 1e-1}
+TOLERANCE = {"fp32": 1e-3, "fp16": 3e-2, "int8": 1e-1}
 """Largest relative error of scores and map values at the parity gate.  The head multiplies rounding by the square of
 the whitening's condition.  fp32: ONNX Runtime on x86-64 was seen within 2e-6 (scores) and 3e-5 (maps) of torch, other
 runtimes need room.  fp16: within 5e-3 of fp32 on real images.  int8 is compared with itself on the machine of

@@ -13,6 +13,7 @@ from edge_occ.cli import app
 TINY = [
     *("--set", "input.size=96", "--set", "encoder.width=4", "--set", "encoder.dim=16", "--set", "head.dim=8"),
     *("--set", "optimiser.steps=1", "--set", "optimiser.batch=2", "--set", "calibration.folds=2", "--device", "cpu"),
+    *("--set", "export.fp16=false", "--set", "export.int8=false"),
 ]
 
 
@@ -167,7 +168,7 @@ def test_a_changed_setting_does_not_go_on_from_another_runs_checkpoint(tiny_data
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(trainer.train, "held_out_scores", interrupt)
+        patch.setattr(trainer.train, "fit_head", interrupt)
         assert edge_occ("train", "--data", tiny_data, "--out", out, *TINY).exit_code == 130
     checkpoint = tmp_path / "part.train" / "checkpoint.safetensors"
     before = checkpoint.read_bytes()
@@ -202,7 +203,7 @@ def test_a_missing_bundle(tmp_path, monkeypatch):
 
 
 def test_an_engine_that_is_not_there(tiny_bundle):
-    told(edge_occ("verify", tiny_bundle, "--engine", "tensorrt"), 4, "TensorRT")
+    told(edge_occ("verify", tiny_bundle, "--engine", "tensorrt"), 4, "NVIDIA GPU")
 
 
 def test_a_camera_that_does_not_exist(tiny_bundle):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -10,6 +11,7 @@ import pytest
 from sklearn.metrics import f1_score, roc_auc_score
 
 from edge_occ.bundle import read_bundle
+from edge_occ.engine import load_engine
 from edge_occ.errors import InputError, UserError
 from edge_occ.images import read_image
 from engines.cpu import OnnxRuntimeEngine
@@ -164,6 +166,13 @@ def test_images_of_another_size_than_those_of_training(tiny_bundle, data):
     assert evaluate(tiny_bundle, data).pixel_auroc > 0.5
 
 
+def test_int8_is_judged_by_its_own_threshold(tiny_bundle, tiny_data, evaluation):
+    own = evaluate(tiny_bundle, tiny_data, partial(load_engine, name="cpu", precision="int8"))
+    assert own.precision == "int8"
+    assert own.calibration == read_bundle(tiny_bundle).calibration("int8") != evaluation.calibration
+    assert {record.verdict.threshold for record in own.records} == {own.calibration.threshold}
+
+
 def test_an_unknown_engine_is_refused(tiny_bundle, tiny_data):
     with pytest.raises(UserError, match="abacus"):
-        evaluate(tiny_bundle, tiny_data, "abacus")
+        evaluate(tiny_bundle, tiny_data, partial(load_engine, name="abacus"))
