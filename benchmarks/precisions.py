@@ -80,11 +80,11 @@ def main() -> None:
     frames = [read_image(path) for path in paths]
     defective = np.array([path.parent.name != "good" for path in paths])
     expected = torch_scores(bundle, frames)
-    verdicts = expected > bundle.calibration().threshold
+    verdicts = expected > bundle.manifest.calibration.threshold
     print(f"{len(frames)} images, {int(verdicts.sum())} anomalous; torch {torch.__version__}")
     for precision in bundle.precisions:
         scores, milliseconds = engine_scores(bundle, precision, frames)
-        found = scores > bundle.calibration(precision).threshold
+        found = scores > bundle.manifest.calibration.threshold
         auroc = image_auroc(defective, scores)
         print(
             f"{precision}: score error {np.abs(scores / expected - 1).max():.1e}, verdict of torch "

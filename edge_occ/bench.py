@@ -64,7 +64,7 @@ def run_bench(
     for picture in pictures[:_WARM_UP]:
         running.infer(picture)
     alone = _times(running, pictures)
-    end_to_end, latency = _end_to_end(loaded, pictures)
+    end_to_end, latency = _end_to_end(running, bundle, pictures)
     # The engine is timed on both sides of the whole, as the machine may be busier in one than in the other.
     alone += _times(running, pictures)
     running.close()
@@ -119,12 +119,14 @@ class _Serialise:
         pass
 
 
-def _end_to_end(loaded: Loaded, pictures: Sequence[NDArray[np.uint8]]) -> tuple[float, dict[str, float]]:
+def _end_to_end(
+    engine: Engine, bundle: Bundle, pictures: Sequence[NDArray[np.uint8]]
+) -> tuple[float, dict[str, float]]:
     """Frames a second from PNG files to serialised messages, without a broker, and the latencies of each frame."""
     with tempfile.TemporaryDirectory() as folder:
         for index, picture in enumerate(pictures):
             cv2.imwrite(f"{folder}/{index:06d}.png", picture)
-        inspector = Inspector(loaded.engine, loaded.judge, EventTracker(), [_Serialise()])
+        inspector = Inspector(engine, bundle.judge(), EventTracker(), [_Serialise()])
         begun = time.perf_counter()
         with open_source(folder) as source:
             summary = inspector.run(source)

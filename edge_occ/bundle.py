@@ -21,7 +21,7 @@ from pydantic import ValidationError
 from edge_occ.decision import Judge
 from edge_occ.errors import BundleRefused, InputError
 from edge_occ.files import atomic_write
-from edge_occ.manifest import FORMAT, Calibration, Manifest, Member
+from edge_occ.manifest import FORMAT, Manifest, Member
 from edge_occ.members import golden_from, graph_from, held_out_from, refused
 from engines.base import Graph
 from engines.parity import Golden
@@ -30,11 +30,7 @@ MANIFEST, HEAD, GOLDEN, ENCODER_GRAPH = "manifest.json", "head.safetensors", "go
 PREVIEW, MODEL_CARD = "preview.jpg", "MODEL_CARD.md"
 PRECISIONS = ("fp32", "fp16", "int8")
 _REQUIRED = frozenset({"graph.fp32.onnx", ENCODER_GRAPH, HEAD, GOLDEN, PREVIEW, MODEL_CARD})
-_OPTIONAL = frozenset(
-    f"{part}.{p}.{kind}"
-    for p in PRECISIONS[1:]
-    for part, kind in (("graph", "onnx"), ("head", "safetensors"), ("golden", "safetensors"))
-)
+_OPTIONAL = frozenset({"graph.fp16.onnx", "graph.int8.onnx", "golden.int8.safetensors"})
 _MANIFEST_LIMIT = 4 << 20
 
 
@@ -52,34 +48,25 @@ class Bundle:
 
     def graph(self, precision: str = "fp32") -> Graph:
         """Model and head, ready for an engine."""
-        return graph_from(self.members[graph_name(precision)], precision, self._of(HEAD, precision))
+        return graph_from(self.members[graph_name(precision)], precision, self.members[HEAD])
 
-    def calibration(self, precision: str = "fp32") -> Calibration:
-        """The threshold that belongs to a precision's scores, and its promise."""
-        reduced = self.manifest.precisions.get(precision)
-        own = reduced.calibration if reduced is not None else None
-        return own or self.manifest.calibration
-
-    def held_out(self, precision: str = "fp32") -> NDArray[np.float64]:
+    @property
+    def held_out(self) -> NDArray[np.float64]:
         """Calibration scores ``[n]``: of normal images, each by a head that had not seen it."""
-        return held_out_from(self._of(HEAD, precision))
+        return held_out_from(self.members[HEAD])
 
-    def judge(self, precision: str = "fp32") -> Judge:
+    def judge(self) -> Judge:
         """What turns scores into verdicts."""
-        return Judge(self.held_out(precision).tolist(), self.calibration(precision).threshold)
+        return Judge(self.held_out.tolist(), self.manifest.calibration.threshold)
 
     def golden(self, precision: str = "fp32") -> Golden:
         """Frames and reference scores of the parity gate."""
-        return golden_from(
-            self.members[GOLDEN], self.calibration(precision).threshold, self.members.get(own_name(GOLDEN, precision))
-        )
+        own = self.members.get(reference_name(precision))
+        return golden_from(self.members[GOLDEN], self.manifest.calibration.threshold, own)
 
     def tolerance(self, precision: str = "fp32") -> float:
         """Largest relative error that the parity gate lets through."""
         return self.manifest.parity_tolerance[precision]
-
-    def _of(self, member: str, precision: str) -> bytes:
-        return self.members.get(own_name(member, precision), self.members[member])
 
 
 def graph_name(precision: str) -> str:
@@ -87,10 +74,9 @@ def graph_name(precision: str) -> str:
     return f"graph.{precision}.onnx"
 
 
-def own_name(member: str, precision: str) -> str:
-    """Name of a precision's own :data:`HEAD` or :data:`GOLDEN`, which takes the place of the common one if there."""
-    stem, kind = member.split(".")
-    return f"{stem}.{precision}.{kind}"
+def reference_name(precision: str) -> str:
+    """The member that holds a precision's own reference for the golden frames, if it is not fp32's."""
+    return f"golden.{precision}.safetensors"
 
 
 def write_bundle(path: Path, manifest: Mapping[str, Any], members: Mapping[str, bytes]) -> Manifest:

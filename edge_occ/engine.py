@@ -1,4 +1,4 @@
-"""A bundle's engine on this machine, and what goes by its precision: the threshold and the promise."""
+"""A bundle's engine on this machine."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from edge_occ.bundle import Bundle
-from edge_occ.decision import Judge
-from edge_occ.manifest import Calibration
 from engines.base import Engine, EngineOptions, Progress
 from engines.parity import Parity
 from engines.select import Candidate, open_engine
@@ -20,14 +18,10 @@ class Loaded:
     Attributes:
         engine: ready for frames.
         parity: how far it is from the reference.
-        calibration: the threshold for its scores.
-        judge: turns its scores into verdicts.
     """
 
     engine: Engine
     parity: Parity
-    calibration: Calibration
-    judge: Judge
 
     @property
     def summary(self) -> str:
@@ -58,4 +52,4 @@ def load_engine(
     options = replace(options, frame=tuple(usual), max_frame=(max(tallest), max(widest)))
     candidates = {p: Candidate(bundle.graph(p), bundle.golden(p), bundle.tolerance(p)) for p in bundle.precisions}
     engine, parity = open_engine(name, candidates, precision, options, tell=tell, progress=progress)
-    return Loaded(engine, parity, bundle.calibration(engine.precision), bundle.judge(engine.precision))
+    return Loaded(engine, parity)

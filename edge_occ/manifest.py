@@ -47,19 +47,16 @@ class Calibration(_Record):
 
 
 class Precision(_Record):
-    """A graph in less than fp32, compared with fp32 on good parts and on the same with something pasted."""
+    """A graph in less than fp32, compared with fp32 on held-out good parts and on some with something pasted."""
 
     included: bool = Field(description="whether the bundle holds it")
     images: int = Field(description="images compared, good and pasted")
     agreement: float = Field(description="share of them with the verdict of fp32")
     auroc: float = Field(description="image AUROC of good against pasted")
     auroc_fp32: float = Field(description="the same of fp32")
-    score_error: float | None = Field(
-        description="largest relative difference of an image score from fp32's; null with a head of its own"
-    )
-    calibration: Calibration | None = Field(
-        description="its own threshold, if its features differ so much from fp32's that it has a head of its own"
-    )
+    score_error: float = Field(description="largest relative difference of an image score from fp32's")
+    flagged: int = Field(description="good parts that it calls anomalous, each by a head that had not seen it")
+    flagged_fp32: int = Field(description="the same of fp32")
     reason: str | None = Field(description="why it is not included")
 
 
@@ -101,10 +98,4 @@ class Manifest(_Record):
             part, _, precision = name.removesuffix(".onnx").partition(".")
             if part == "graph" and precision not in self.parity_tolerance:
                 raise ValueError(f"{name} has no parity tolerance")
-        for precision, reduced in self.precisions.items():
-            own = {f"{part}.{precision}.safetensors" for part in ("head", "golden")}
-            if reduced.included and own & set(self.members) != (own if reduced.calibration else set()):
-                raise ValueError(
-                    f"{precision} must have a head, a reference and a threshold of its own, or none of them"
-                )
         return self

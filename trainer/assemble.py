@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
-from functools import partial
+from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from edge_occ.bundle import ENCODER_GRAPH, GOLDEN, HEAD, PREVIEW, graph_name
@@ -14,13 +16,13 @@ from edge_occ.manifest import Precision
 from edge_occ.members import golden_from, golden_member, graph_from
 from engines.cpu import OnnxRuntimeEngine
 from engines.parity import Parity, require_parity
-from trainer.config import TrainConfig
-from trainer.data import NormalImages, read_frames
+from trainer.config import ExportConfig
+from trainer.data import read_frames
 from trainer.export import export_encoder_graph, export_inspection_graph, golden_frames, reference
 from trainer.graph import EncoderGraph, InspectionGraph
 from trainer.model_card import preview
 from trainer.precisions import TOLERANCE, Trial, reduce_to_fp16, reduce_to_int8
-from trainer.stage2 import CalibratedHead, fit_head
+from trainer.stage2 import CalibratedHead
 
 
 @dataclass(frozen=True)
@@ -41,16 +43,21 @@ class Assembled:
 
 
 def assemble(
-    graph: InspectionGraph, fitted: CalibratedHead, data: NormalImages, config: TrainConfig, seed: int
+    graph: InspectionGraph,
+    fitted: CalibratedHead,
+    paths: tuple[Path, ...],
+    config: ExportConfig,
+    held_out: Callable[[Tensor], NDArray[np.float64]],
 ) -> Assembled:
     """Export, compare and collect.
 
     Args:
         graph: on the CPU, in evaluation mode, with fused encoder.
         fitted: head and threshold.
-        data: the training images.
-        config: the training settings.
-        seed: of the int8 head's folds.
+        paths: the training images.
+        config: which precisions are wanted.
+        held_out: scores features of the training images, ``[n, rows, columns, d]`` of any precision, each by a head of
+            fp32 that had not seen the image.
 
     Raises:
         ParityFailure: the exported fp32 graph does not compute what torch computes.
@@ -60,7 +67,7 @@ def assemble(
         graph_name("fp32"): export_inspection_graph(graph, fitted.head),
         ENCODER_GRAPH: export_encoder_graph(EncoderGraph(graph.extractor)),
         HEAD: fitted.member,
-        GOLDEN: golden_member(reference(graph, fitted.head, golden_frames(_some_frames(data)), threshold)),
+        GOLDEN: golden_member(reference(graph, fitted.head, golden_frames(_some_frames(paths)), threshold)),
     }
     # The gate takes the bytes that go into the bundle, so that a fault of serialising cannot slip through either.
     exported = graph_from(members[graph_name("fp32")], "fp32", members[HEAD])
@@ -69,14 +76,13 @@ def assemble(
         parity = require_parity(engine, golden, TOLERANCE["fp32"])
         members[PREVIEW] = preview(engine, golden, fitted.calibration)
     reduced = {}
-    if config.export.fp16 or config.export.int8:
-        trial = Trial(data.paths, exported, fitted)
+    if config.fp16 or config.int8:
+        trial = Trial(paths, exported, fitted, golden, held_out)
         half = export_inspection_graph(graph, fitted.head, half=True)
-        if config.export.fp16:
-            reduced["fp16"] = reduce_to_fp16(half, trial, golden)
-        if config.export.int8:
-            refit = partial(fit_head, score_map=graph.score_map, config=config, seed=seed)
-            reduced["int8"] = reduce_to_int8(half, trial, golden, data.paths, refit)
+        if config.fp16:
+            reduced["fp16"] = reduce_to_fp16(half, trial)
+        if config.int8:
+            reduced["int8"] = reduce_to_int8(half, trial)
     for outcome in reduced.values():
         members.update(outcome.members)
     return Assembled(
@@ -87,6 +93,6 @@ def assemble(
     )
 
 
-def _some_frames(data: NormalImages) -> list[Tensor]:
-    step = max(1, len(data) // 6)
-    return [frame for frames in read_frames(data.paths[::step][:6], "golden frames") for frame in frames]
+def _some_frames(paths: tuple[Path, ...]) -> list[Tensor]:
+    step = max(1, len(paths) // 6)
+    return [frame for frames in read_frames(paths[::step][:6], "golden frames") for frame in frames]

@@ -23,7 +23,9 @@ Scorer = Callable[[Tensor, Tensor], Tensor]
 second."""
 
 
-def held_out_scores(features: Tensor, folds: int, seed: int, score: Scorer) -> NDArray[np.float64]:
+def held_out_scores(
+    features: Tensor, folds: int, seed: int, score: Scorer, scored: Tensor | None = None
+) -> NDArray[np.float64]:
     """Score every image with a head that was fitted without it.
 
     Args:
@@ -31,18 +33,20 @@ def held_out_scores(features: Tensor, folds: int, seed: int, score: Scorer) -> N
         folds: number of refits, at most ``n``.
         seed: of the assignment of images to folds.
         score: fits and scores.
+        scored: the features that are scored, if not those that are fitted on: of the same images, in the same order.
 
     Returns:
         Image scores ``[n]``, in the order of the images.
     """
     n = len(features)
+    scored = features if scored is None else scored
     folds = min(folds, n)
     fold_of = torch.randperm(n, generator=torch.Generator().manual_seed(seed)) % folds
     scores = torch.empty(n, dtype=torch.float64)
     with ProgressReport("calibrating", folds) as progress:
         for fold in range(folds):
             held_out = fold_of == fold
-            scores[held_out] = score(features[~held_out], features[held_out]).double()
+            scores[held_out] = score(features[~held_out], scored[held_out]).double()
             progress.advance()
     return scores.numpy()
 

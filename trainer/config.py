@@ -99,11 +99,11 @@ class HeadConfig(_Section):
         1e-6, gt=0, description="added to the diagonal with regulariser=ridge (scikit-learn's reg_covar)"
     )
     floor: float = Field(
-        1e-4,
+        0.01,
         ge=0,
         description="variance added to every feature, as a share of its variance over all positions: a change of less "
-        "than a hundredth of the usual spread is no evidence, and rounding to fp16 (a thousandth) stays harmless where "
-        "a part hardly varies; 0 is the paper's",
+        "than a tenth of the usual spread is little evidence, so that neither dust on an even ground nor rounding to "
+        "fp16 decides; 0 is the paper's",
     )
     neighbourhood: int | Literal["auto"] = Field(
         "auto",

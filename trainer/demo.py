@@ -201,7 +201,7 @@ def _report(
 ) -> Path:
     calibration = bundle.manifest.calibration
     groups = {
-        "held-out good cells": bundle.held_out(),
+        "held-out good cells": bundle.held_out,
         "good cells of the stream": _scores(outcome, cells, defective=False),
         "defective cells": _scores(outcome, cells, defective=True),
     }

@@ -19,6 +19,7 @@ from edge_occ.errors import InputError
 from edge_occ.images import read_image
 from edge_occ.manifest import Calibration
 from edge_occ.progress import ProgressReport
+from engines.base import Engine
 from engines.parity import Parity
 from trainer.cases import Cases, ScoredImage, picture_cases
 from trainer.data import LabelledImage, check_unusable, find_labelled_images
@@ -138,9 +139,9 @@ def evaluate(bundle_path: Path, data: Path, load: Callable[[Bundle], Loaded] = l
     images = find_labelled_images(data)
     with_masks = _has_masks(images, data)
     loaded = load(bundle)
-    engine, calibration = loaded.engine, loaded.calibration
+    engine, calibration = loaded.engine, bundle.manifest.calibration
     with closing(engine):
-        scored = _score(images, loaded, with_masks)
+        scored = _score(images, engine, bundle, with_masks)
         check_unusable(scored.skipped, len(images), data / "test")
         cases = picture_cases(scored.records, engine, calibration, _read_mask)
     scores = np.array([record.verdict.score for record in scored.records])
@@ -174,8 +175,8 @@ class _Scored:
     maps: list[ScoreMap] = field(default_factory=list)
 
 
-def _score(images: Sequence[LabelledImage], loaded: Loaded, with_masks: bool) -> _Scored:
-    scored = _Scored()
+def _score(images: Sequence[LabelledImage], engine: Engine, bundle: Bundle, with_masks: bool) -> _Scored:
+    scored, judge = _Scored(), bundle.judge()
     with ProgressReport("scoring", len(images)) as progress:
         for image in images:
             progress.advance()
@@ -184,8 +185,8 @@ def _score(images: Sequence[LabelledImage], loaded: Loaded, with_masks: bool) ->
             except InputError as error:
                 scored.skipped.append(f"{image.path}: {error.found}")
                 continue
-            scores = loaded.engine.infer(frame)
-            scored.records.append(ScoredImage(image, loaded.judge.judge(scores.score)))
+            scores = engine.infer(frame)
+            scored.records.append(ScoredImage(image, judge.judge(scores.score)))
             if with_masks:
                 scored.masks.append(_read_mask(image, frame.shape))
                 size = (frame.shape[1], frame.shape[0])

@@ -109,10 +109,7 @@ def _precision(name: str, compared: Precision) -> str:
     agreement = f"{compared.agreement:.1%} of {compared.images} good and pasted images get the verdict of fp32"
     if not compared.included:
         return f"\nThere is no {name} graph: {compared.reason}.\n"
-    if compared.calibration is None:
-        return f"\nThe {name} graph shares head and threshold: {agreement}.\n"
-    own = f"a head and a threshold of its own ({compared.calibration.threshold:.4g})"
-    return f"\nThe {name} graph has {own}: {agreement}.\n"
+    return f"\nThe {name} graph shares head and threshold: {agreement}.\n"
 
 
 def preview(engine: Engine, golden: Golden, calibration: Calibration) -> bytes:

@@ -1,8 +1,7 @@
 """Graphs in less than fp32: each must agree with fp32 on good parts and on pasted ones, or it stays out of the bundle.
 
-fp16 changes features so little that it shares fp32's head and threshold.  int8 does not: its rounding, small as it is,
-is large where a part hardly varies from image to image, and a head that never saw it takes it for a defect.  So the
-int8 graph has a head of its own, fitted and calibrated on the features that it computes itself.
+They share fp32's head, threshold and promise, so the comparison is that of the promise: held-out scores of all good
+parts, computed from the features of the graph in question.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from edge_occ.bundle import GOLDEN, HEAD, graph_name, own_name
+from edge_occ.bundle import graph_name, reference_name
 from edge_occ.manifest import Precision
 from edge_occ.members import graph_from, reference_member
 from engines.base import Graph
@@ -31,16 +30,20 @@ from trainer.paste import paste, sample_cutpaste
 from trainer.quantise import quantise
 from trainer.stage2 import CalibratedHead
 
-TOLERANCE = {"fp32": 1e-3, "fp16": 3e-2, "int8": 1e-1}
+TOLERANCE = {"fp32": 1e-3, "fp16": 3e-2, "int8": 2e-1}
 """Largest relative error of scores and map values at the parity gate.  The head multiplies rounding by the square of
 the whitening's condition.  fp32: ONNX Runtime on x86-64 was seen within 2e-6 (scores) and 3e-5 (maps) of torch, other
-runtimes need room.  fp16: within 5e-3 of fp32 on real images.  int8 is compared with itself on the machine of
-the training; a runtime that rounds a sum the other way moves a feature by one step of its scale."""
+runtimes need room.  fp16: within 5e-3 of fp32 on real images.  int8 is compared with ONNX Runtime's int8: a sum that is
+rounded the other way moves a feature by a step.  ONNX Runtime without its optimisations was seen 4e-2 from it, OpenCV
+1.6e-1, both without another verdict; OpenVINO 40, which is another computation."""
 
 LEAST_AGREEMENT, MOST_AUROC_LOSS = 0.99, 0.005
 """A graph that does worse than fp32 by more than this is not shipped."""
 
-_TRIAL_IMAGES, _RANGE_IMAGES = 64, 64
+_PASTED_IMAGES, _RANGE_IMAGES = 64, 64
+_KEPT = (1, 2, 4)
+"""Convolutions left in fp16: the first, the stem, the stem and the first block."""
+
 _AREA, _ASPECT, _JITTER = (0.002, 0.02), 3.3, 0.1
 """Pasted rectangles of a trial: small ones, so that some are near the threshold; aspect and jitter of CutPaste A.2."""
 
@@ -54,104 +57,100 @@ class Reduced:
 
 
 class Trial:
-    """Good parts and the same with something pasted, and how fp32 scores them.
+    """Good parts, and some of them with something pasted, as fp32 scores them; others are compared with that.
 
     Args:
-        paths: images of good parts; evenly spaced ones are taken, 64 at most.
+        paths: images of the good parts; something is pasted into evenly spaced ones, 64 at most.
         fp32: graph and head.
-        fitted: head and threshold of fp32.
+        fitted: head, held-out scores and threshold.
+        golden: frames of the parity gate and fp32's reference.
+        held_out: scores features of the good parts, each by a head of fp32 that had not seen the image.
     """
 
-    def __init__(self, paths: Sequence[Path], fp32: Graph, fitted: CalibratedHead) -> None:
-        self._paths = _spaced(paths, _TRIAL_IMAGES)
-        self.fitted = fitted
-        self.good, self.pasted = self.scores(fp32)
+    def __init__(
+        self,
+        paths: tuple[Path, ...],
+        fp32: Graph,
+        fitted: CalibratedHead,
+        golden: Golden,
+        held_out: Callable[[Tensor], NDArray[np.float64]],
+    ) -> None:
+        self.paths, self.fitted, self.golden = paths, fitted, golden
+        self._held_out = held_out
+        with closing(OnnxRuntimeEngine(fp32)) as engine:
+            self._pasted = self._pasted_scores(engine)
 
-    def scores(self, graph: Graph, *, pasted_only: bool = False) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Image scores of the good parts ``[k]``, or none, and of the pasted ones ``[k]``."""
-        good, pasted = [], []
-        generator = torch.Generator().manual_seed(0)
+    def compare(self, graph: Graph) -> Precision:
+        """How a graph in another precision does."""
         with closing(OnnxRuntimeEngine(graph)) as engine:
-            for frames in read_frames(self._paths, f"comparing {graph.precision}"):
-                for frame in frames:
-                    pasted.append(engine.infer(_with_paste(frame, generator).numpy()).score)
-                    if not pasted_only:
-                        good.append(engine.infer(frame.numpy()).score)
-        return np.array(good), np.array(pasted)
+            features = [
+                torch.from_numpy(engine.features(frame.numpy()))
+                for frames in read_frames(self.paths, f"comparing {graph.precision}")
+                for frame in frames
+            ]
+            pasted = self._pasted_scores(engine)
+        good, expected = self._held_out(torch.stack(features)), self.fitted.held_out
+        found, wanted = np.concatenate((good, pasted)), np.concatenate((expected, self._pasted))
+        threshold = self.fitted.calibration.threshold
+        # The threshold is one of fp32's own held-out scores, which falls to either side by its last digit.
+        close_call = np.abs(wanted - threshold) <= TOLERANCE["fp32"] * threshold
+        return Precision(
+            included=True,
+            images=len(found),
+            agreement=float(np.mean(((found > threshold) == (wanted > threshold)) | close_call)),
+            auroc=_auroc(good, pasted),
+            auroc_fp32=_auroc(expected, self._pasted),
+            score_error=float(np.abs(found / wanted - 1).max()),
+            flagged=int((good > threshold).sum()),
+            flagged_fp32=int((expected > threshold).sum()),
+            reason=None,
+        )
+
+    def _pasted_scores(self, engine: OnnxRuntimeEngine) -> NDArray[np.float64]:
+        generator = torch.Generator().manual_seed(0)
+        chosen = read_frames(_spaced(self.paths, _PASTED_IMAGES), f"pasting, {engine.precision}")
+        return np.array([engine.infer(_with_paste(f, generator).numpy()).score for frames in chosen for f in frames])
 
 
-def reduce_to_fp16(onnx: bytes, trial: Trial, golden: Golden) -> Reduced:
-    """Compare the fp16 graph with fp32, head and threshold being the same."""
+def reduce_to_fp16(onnx: bytes, trial: Trial) -> Reduced:
+    """Compare the fp16 graph with fp32, on the training images and at the parity gate."""
     graph = graph_from(onnx, "fp16", trial.fitted.member)
-    good, pasted = trial.scores(graph)
-    threshold = trial.fitted.calibration.threshold
-    found, wanted = np.concatenate((good, pasted)), np.concatenate((trial.good, trial.pasted))
-    record = Precision(
-        included=True,
-        images=len(found),
-        agreement=float(np.mean((found > threshold) == (wanted > threshold))),
-        auroc=_auroc(good, pasted),
-        auroc_fp32=_auroc(trial.good, trial.pasted),
-        score_error=float(np.abs(found / wanted - 1).max()),
-        calibration=None,
-        reason=None,
-    )
-    reason = _objection(record)
+    record = trial.compare(graph)
+    reason = objection(record)
     try:
         with closing(OnnxRuntimeEngine(graph)) as engine:
-            require_parity(engine, golden, TOLERANCE["fp16"])
+            require_parity(engine, trial.golden, TOLERANCE["fp16"])
     except ParityFailure as failure:
         reason = reason or failure.found
     return _outcome(record, reason, {graph_name("fp16"): onnx})
 
 
-def reduce_to_int8(
-    fp16: bytes,
-    trial: Trial,
-    golden: Golden,
-    paths: tuple[Path, ...],
-    refit: Callable[[Tensor], CalibratedHead],
-) -> Reduced:
-    """Quantise the fp16 graph, give it a head of its own, and compare it with fp32.
+def reduce_to_int8(fp16: bytes, trial: Trial) -> Reduced:
+    """Quantise as much of the fp16 graph's encoder as agrees with fp32.
 
-    The good parts compared are all held-out scores of both, each against its own threshold.
-
-    Args:
-        fp16: the ONNX graph.
-        trial: how fp32 does.
-        golden: frames of the parity gate.
-        paths: images of good parts.
-        refit: stage 2, on features ``[n, rows, columns, d]``.
+    Convolutions are left in fp16 from the front until it does; the first one always is.
     """
-    fp32 = trial.fitted
-    ranges = (frame.numpy() for frames in read_frames(_spaced(paths, _RANGE_IMAGES), "int8 ranges") for frame in frames)
-    onnx = quantise(fp16, ranges, graph_from(fp16, "fp16", fp32.member).head)
-    with closing(OnnxRuntimeEngine(graph_from(onnx, "int8", fp32.member))) as engine:
-        features = [
-            torch.from_numpy(engine.features(frame.numpy()))
-            for frames in read_frames(paths, "int8 features")
-            for frame in frames
-        ]
-    own = refit(torch.stack(features))
-    graph = graph_from(onnx, "int8", own.member)
-    _, pasted = trial.scores(graph, pasted_only=True)
-    flagged, wanted = _flagged(own, pasted), _flagged(fp32, trial.pasted)
-    record = Precision(
-        included=True,
-        images=len(flagged),
-        agreement=float(np.mean(flagged == wanted)),
-        auroc=_auroc(own.held_out, pasted),
-        auroc_fp32=_auroc(fp32.held_out, trial.pasted),
-        score_error=None,
-        calibration=own.calibration,
-        reason=None,
-    )
-    members = {
-        graph_name("int8"): onnx,
-        own_name(HEAD, "int8"): own.member,
-        own_name(GOLDEN, "int8"): reference_member(_reference(graph, golden, own.calibration.threshold)),
-    }
-    return _outcome(record, _objection(record), members)
+    head = trial.fitted.member
+    for kept in _KEPT:
+        ranges = read_frames(_spaced(trial.paths, _RANGE_IMAGES), f"int8 ranges, {kept} convolutions left in fp16")
+        frames = (frame.numpy() for chunk in ranges for frame in chunk)
+        onnx = quantise(fp16, frames, graph_from(fp16, "fp16", head).head, kept)
+        graph = graph_from(onnx, "int8", head)
+        record = trial.compare(graph)
+        reason = objection(record)
+        if reason is None:
+            break
+    reference = reference_member(_reference(graph, trial.golden))
+    return _outcome(record, reason, {graph_name("int8"): onnx, reference_name("int8"): reference})
+
+
+def objection(record: Precision) -> str | None:
+    """What speaks against shipping a graph, if anything does."""
+    if record.agreement < LEAST_AGREEMENT:
+        return f"{record.agreement:.1%} of its verdicts are those of fp32, fewer than {LEAST_AGREEMENT:.0%}"
+    if record.auroc_fp32 - record.auroc > MOST_AUROC_LOSS:
+        return f"its AUROC is {record.auroc:.4f}, that of fp32 {record.auroc_fp32:.4f}"
+    return None
 
 
 def _outcome(record: Precision, reason: str | None, members: Mapping[str, bytes]) -> Reduced:
@@ -160,24 +159,11 @@ def _outcome(record: Precision, reason: str | None, members: Mapping[str, bytes]
     return Reduced(record.model_copy(update={"included": False, "reason": reason}), {})
 
 
-def _objection(record: Precision) -> str | None:
-    if record.agreement < LEAST_AGREEMENT:
-        return f"{record.agreement:.1%} of its verdicts are those of fp32, fewer than {LEAST_AGREEMENT:.0%}"
-    if record.auroc_fp32 - record.auroc > MOST_AUROC_LOSS:
-        return f"its AUROC is {record.auroc:.4f}, that of fp32 {record.auroc_fp32:.4f}"
-    return None
-
-
-def _reference(graph: Graph, golden: Golden, threshold: float) -> Golden:
+def _reference(graph: Graph, golden: Golden) -> Golden:
     with closing(OnnxRuntimeEngine(graph)) as engine:
         results = [engine.infer(frame) for frame in golden.frames]
     scores = np.array([result.score for result in results], dtype=np.float32)
-    return Golden(golden.frames, scores, np.stack([result.map for result in results]), threshold)
-
-
-def _flagged(fitted: CalibratedHead, pasted: NDArray[np.float64]) -> NDArray[np.bool_]:
-    flagged: NDArray[np.bool_] = np.concatenate((fitted.held_out, pasted)) > fitted.calibration.threshold
-    return flagged
+    return Golden(golden.frames, scores, np.stack([result.map for result in results]), golden.threshold)
 
 
 def _auroc(good: NDArray[np.float64], pasted: NDArray[np.float64]) -> float:

@@ -135,8 +135,7 @@ def _threshold_text(calibration: Calibration) -> str:
 def _precisions(manifest: Manifest) -> Section:
     text = (
         "The same encoder in less than fp32, for machines where that is faster, compared with fp32 on good parts and "
-        "on the same with a small piece pasted in. One whose verdicts differ too often is left out of the bundle. int8 "
-        "has a threshold of its own."
+        "on the same with a small piece pasted in. One whose verdicts differ too often is left out of the bundle."
     )
     rows = [
         (
@@ -144,12 +143,12 @@ def _precisions(manifest: Manifest) -> Section:
             "yes" if compared.included else f"no: {compared.reason}",
             f"{compared.agreement:.2%} of {compared.images}",
             f"{compared.auroc:.4f} ({compared.auroc_fp32:.4f})",
-            "own head" if compared.score_error is None else f"{compared.score_error:.1e}",
-            f"{(compared.calibration or manifest.calibration).threshold:.4g}",
+            f"{compared.flagged} ({compared.flagged_fp32}) of {manifest.calibration.n}",
+            f"{compared.score_error:.1e}",
         )
         for precision, compared in manifest.precisions.items()
     ]
-    header = ("precision", "in the bundle", "verdict of fp32", "AUROC (fp32)", "largest score error", "threshold")
+    header = ("precision", "in the bundle", "verdict of fp32", "AUROC (fp32)", "good refused (fp32)", "score error")
     return Section("Other precisions", text, table=Table(header, rows))
 
 

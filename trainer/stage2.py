@@ -37,31 +37,41 @@ class CalibratedHead:
         return head_member(self.head.mean.numpy(), self.head.whitening.numpy(), self.held_out)
 
 
-def fit_head(features: Tensor, score_map: ScoreMap, config: TrainConfig, seed: int) -> CalibratedHead:
-    """Fit and calibrate a head.
+class Stage2:
+    """How heads are fitted and scored in one training.
 
     Args:
-        features: of all normal images, ``[n, rows, columns, d]``.
         score_map: from grid scores to image scores, on any device.
         config: head and calibration settings.
         seed: of the assignment of images to folds.
-
-    Raises:
-        InputError: the features cannot carry a Gaussian.
     """
 
-    def fit_and_score(normal: Tensor, others: Tensor) -> Tensor:
-        fitted = fit_gaussian(normal, config.head)
-        scores: Tensor = score_map(fitted.score(others).to(score_map.spread.device))[0]
-        return scores.cpu()
+    def __init__(self, score_map: ScoreMap, config: TrainConfig, seed: int) -> None:
+        self._score_map, self._config, self._seed = score_map, config, seed
 
-    try:
-        held_out = held_out_scores(features, config.calibration.folds, seed, fit_and_score)
-        head = fit_gaussian(features, config.head)
-    except ValueError as error:
-        raise InputError(
-            "features that vary enough for a Gaussian",
-            str(error),
-            "use --set head.regulariser=ledoit-wolf or a larger ridge",
-        ) from error
-    return CalibratedHead(head, held_out, calibrate(held_out, config.calibration.false_alarm_rate))
+    def fit(self, features: Tensor) -> CalibratedHead:
+        """Fit and calibrate a head on the features of all normal images, ``[n, rows, columns, d]``.
+
+        Raises:
+            InputError: the features cannot carry a Gaussian.
+        """
+        try:
+            held_out = self.held_out(features)
+            head = fit_gaussian(features, self._config.head)
+        except ValueError as error:
+            raise InputError(
+                "features that vary enough for a Gaussian",
+                str(error),
+                "use --set head.regulariser=ledoit-wolf or a larger ridge",
+            ) from error
+        return CalibratedHead(head, held_out, calibrate(held_out, self._config.calibration.false_alarm_rate))
+
+    def held_out(self, features: Tensor, scored: Tensor | None = None) -> NDArray[np.float64]:
+        """Score every image by a head that was fitted without it; see :func:`trainer.calibrate.held_out_scores`."""
+        calibration = self._config.calibration
+        return held_out_scores(features, calibration.folds, self._seed, self._fit_and_score, scored)
+
+    def _fit_and_score(self, normal: Tensor, others: Tensor) -> Tensor:
+        fitted = fit_gaussian(normal, self._config.head)
+        scores: Tensor = self._score_map(fitted.score(others).to(self._score_map.spread.device))[0]
+        return scores.cpu()

@@ -8,6 +8,7 @@ import platform
 import time
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 
 import onnx
@@ -26,7 +27,7 @@ from trainer.fit import Fit, fit_encoder
 from trainer.graph import FeatureExtractor, InspectionGraph, Preprocess
 from trainer.model_card import model_card
 from trainer.report import training_report
-from trainer.stage2 import fit_head
+from trainer.stage2 import Stage2
 
 _LICENCES = "Code and graph: Apache-2.0 (edge-occ). Golden frames and preview: whoever owns the training images."
 _LEVEL_IMAGES = 64
@@ -87,8 +88,10 @@ def train(job: Job) -> Trained:
     extractor = FeatureExtractor(fit.encoder.fuse(), job.config).to(device)
     extractor.level(images[:: max(1, len(images) // _LEVEL_IMAGES)].to(device))
     graph = InspectionGraph(extractor, job.config).to(device).eval()
-    fitted = fit_head(_features(extractor, data, device), graph.score_map, job.config, job.seed)
-    exported = assemble(graph.cpu(), fitted, data, job.config, job.seed)
+    features = _features(extractor, data, device)
+    stage2 = Stage2(graph.score_map, job.config, job.seed)
+    fitted = stage2.fit(features)
+    exported = assemble(graph.cpu(), fitted, data.paths, job.config.export, partial(stage2.held_out, features))
     manifest = _manifest(job, data, fit, fitted.calibration, exported, time.monotonic() - begun)
     members = {**exported.members, MODEL_CARD: model_card(manifest, exported.parity).encode()}
     written = write_bundle(job.out, manifest, members)

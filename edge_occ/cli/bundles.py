@@ -32,8 +32,9 @@ def score(
     opened = read_bundle(bundle)
     files = [image for path in paths for image in find_images(path)]
     loaded = load(opened, engine, precision)
+    judge = opened.judge()
     for path in files:
-        verdict = loaded.judge.judge(loaded.engine.infer(read_image(path)).score)
+        verdict = judge.judge(loaded.engine.infer(read_image(path)).score)
         name = "anomalous" if verdict.anomalous else "normal"
         if json:
             print_json(

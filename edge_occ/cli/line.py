@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -77,7 +78,7 @@ def run(  # noqa: PLR0913 - one parameter an option
             mqtt = stack.enter_context(_reachable(options.mqtt, broker, fixed=config is not None))
             publisher = Publisher(
                 mqtt,
-                lambda inspection: _render(loaded.calibration, inspection),
+                partial(_render, opened.manifest.calibration),
                 bundle=path.name,
                 source_dropped=lambda: frames.dropped,
             )
@@ -86,11 +87,11 @@ def run(  # noqa: PLR0913 - one parameter an option
         loaded = _load(opened, options.engine, publisher)
         stack.callback(loaded.engine.close)
         say(loaded.summary)
-        say(promise(loaded.calibration))
+        say(promise(opened.manifest.calibration))
         # The source begins last, or its first frames would wait for the broker.
         stack.enter_context(frames)
         tracker = EventTracker(options.event.k, options.event.n, options.event.release)
-        inspector = Inspector(loaded.engine, loaded.judge, tracker, sinks)
+        inspector = Inspector(loaded.engine, opened.judge(), tracker, sinks)
         interrupted = stack.enter_context(interruptible(frames.close))
         summary = inspector.run(frames, max_frames)
     _tell(summary)

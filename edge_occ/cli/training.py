@@ -82,7 +82,7 @@ def evaluate(
         from trainer.report import evaluation_report  # noqa: PLC0415
 
         opened = read_bundle(bundle)
-        page = evaluation_report(report, opened.manifest, evaluation, opened.held_out(evaluation.precision))
+        page = evaluation_report(report, opened.manifest, evaluation, opened.held_out)
         say(f"report: {page}")
     content = evaluation.as_json()
     if json:

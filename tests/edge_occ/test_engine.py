@@ -1,4 +1,4 @@
-"""A bundle's engine on this machine, and the threshold that goes with its precision."""
+"""A bundle's engine on this machine."""
 
 import numpy as np
 import pytest
@@ -15,15 +15,12 @@ def bundle(tiny_bundle):
     return read_bundle(tiny_bundle)
 
 
-def test_every_precision_in_the_bundle_runs_with_its_own_threshold(bundle):
+def test_every_precision_in_the_bundle_runs(bundle):
     for precision in bundle.precisions:
         loaded = load_engine(bundle, "cpu", precision)
         assert loaded.engine.precision == precision
-        assert loaded.calibration == bundle.calibration(precision)
-        frame = bundle.golden().frames[0]
-        verdict = loaded.judge.judge(loaded.engine.infer(frame).score)
-        assert verdict.threshold == bundle.calibration(precision).threshold
         assert loaded.summary.startswith(f"engine cpu {precision} (onnxruntime ")
+        assert loaded.summary.endswith(f"{max(loaded.parity.score_error, loaded.parity.map_error):.1e}")
         loaded.engine.close()
 
 

@@ -65,3 +65,12 @@ def test_more_folds_than_images_is_leaving_one_out():
     sizes = []
     held_out_scores(torch.zeros(4, 1, 1, 1), 10, 0, lambda train, held: sizes.append(len(held)) or held.flatten())
     assert sizes == [1, 1, 1, 1]
+
+
+def test_other_features_of_the_same_images_are_scored_by_the_same_heads():
+    def score(train, held):
+        return held.flatten() - train.mean()
+
+    features = torch.arange(12.0).view(12, 1, 1, 1)
+    found = held_out_scores(features, 4, 0, score, features + 100)
+    assert found == pytest.approx(held_out_scores(features, 4, 0, score) + 100)

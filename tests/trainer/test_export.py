@@ -133,7 +133,7 @@ def test_onnx_runtime_computes_what_torch_does(exported, graph, head, inputs, pr
         scale = float(score_map.abs().max())
         np.testing.assert_allclose(found.map, score_map.numpy(), rtol=0, atol=tolerance * scale)
         difference = np.sqrt(np.mean((engine.features(frame) - features.numpy()) ** 2)) / float(features.std())
-        assert difference < {"fp32": 1e-5, "fp16": 2e-3, "int8": 0.2}[precision]
+        assert difference < {"fp32": 1e-5, "fp16": 2e-3, "int8": 0.4}[precision]
         if precision != "fp32":
             assert difference > 0
 

@@ -127,6 +127,6 @@ def test_the_floor_bounds_what_rounding_can_do():
     nudged = train[:1].clone()
     nudged[0, 0, 0, 2] += 1e-3 * spread
     with_floor = fit_gaussian(train, HeadConfig(scope="per-position", dim=6, neighbourhood=1))
-    assert float(with_floor.score(nudged)[0, 0, 0]) == pytest.approx(1e-6 / 1e-4, rel=1e-2)
+    assert float(with_floor.score(nudged)[0, 0, 0]) == pytest.approx(1e-6 / HeadConfig().floor, rel=1e-2)
     with pytest.raises(ValueError, match="singular"):
         fit_gaussian(train, HeadConfig(scope="per-position", dim=6, neighbourhood=1, floor=0))
