@@ -11,6 +11,7 @@ import json
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from edge_occ.decision import Judge
 from edge_occ.errors import BundleRefused, InputError
 from edge_occ.files import atomic_write
 from edge_occ.manifest import FORMAT, Manifest, Member
-from edge_occ.members import golden_from, graph_from, held_out_from, refused
+from edge_occ.members import golden_from, head_from, held_out_from, refused
 from engines.base import Graph
 from engines.parity import Golden
 
@@ -48,7 +49,12 @@ class Bundle:
 
     def graph(self, precision: str = "fp32") -> Graph:
         """Model and head, ready for an engine."""
-        return graph_from(self.members[graph_name(precision)], precision, self.members[HEAD])
+        return Graph(self.members[graph_name(precision)], precision, self._head)
+
+    @cached_property
+    def _head(self) -> Mapping[str, NDArray[np.float32]]:
+        """Once for all precisions, as a head a position is the largest part of a bundle."""
+        return head_from(self.members[HEAD])
 
     @property
     def held_out(self) -> NDArray[np.float64]:

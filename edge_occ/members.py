@@ -33,10 +33,15 @@ def reference_member(golden: Golden) -> bytes:
     return _save({"scores": golden.scores, "maps": golden.maps})
 
 
+def head_from(head: bytes) -> dict[str, NDArray[np.float32]]:
+    """The head of a :func:`head_member`, as an engine takes it."""
+    tensors = _tensors(head, {MEAN, WHITENING, _HELD_OUT})
+    return {key: tensors[key] for key in (MEAN, WHITENING)}
+
+
 def graph_from(onnx: bytes, precision: str, head: bytes) -> Graph:
     """A model and the head of a :func:`head_member`."""
-    tensors = _tensors(head, {MEAN, WHITENING, _HELD_OUT})
-    return Graph(onnx, precision, {key: tensors[key] for key in (MEAN, WHITENING)})
+    return Graph(onnx, precision, head_from(head))
 
 
 def golden_from(data: bytes, threshold: float, own: bytes | None = None) -> Golden:

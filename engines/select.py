@@ -13,8 +13,8 @@ NAMES = ("auto", "tensorrt", "onnxruntime-cuda", "cpu", "openvino", "opencv")
 """Names of engines; ``auto`` tries the others in this order."""
 
 _PREFERRED = {"tensorrt": ("fp16", "fp32")}
-"""What precision ``auto`` tries first; fp32 alone elsewhere.  int8 has a threshold of its own and is only taken where
-it is asked for."""
+"""What precision ``auto`` tries first; fp32 alone elsewhere.  int8 is only taken where it is asked for: it is not
+always faster, and its heatmaps are coarser."""
 
 
 @dataclass(frozen=True)

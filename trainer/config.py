@@ -149,7 +149,7 @@ class ExportConfig(_Section):
     """Graphs beside fp32; each is compared with it, and left out of the bundle if it does not agree."""
 
     fp16: bool = Field(True, description="encoder in fp16, for GPUs")
-    int8: bool = Field(True, description="encoder in int8, with a head and a threshold of its own")
+    int8: bool = Field(True, description="encoder in int8, but for its first convolutions")
 
 
 class TrainConfig(_Section):
