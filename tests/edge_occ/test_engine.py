@@ -7,7 +7,7 @@ from edge_occ.bundle import read_bundle
 from edge_occ.engine import load_engine
 from engines import select
 from engines.base import EngineOptions
-from engines.errors import UserError
+from engines.errors import ParityFailure, UserError
 
 
 @pytest.fixture(scope="module")
@@ -15,8 +15,12 @@ def bundle(tiny_bundle):
     return read_bundle(tiny_bundle)
 
 
-def test_every_precision_in_the_bundle_runs(bundle):
+def test_every_precision_runs_or_is_refused_by_the_gate(bundle, right_precisions):
     for precision in bundle.precisions:
+        if precision not in right_precisions:
+            with pytest.raises(ParityFailure):
+                load_engine(bundle, "cpu", precision)
+            continue
         loaded = load_engine(bundle, "cpu", precision)
         assert loaded.engine.precision == precision
         assert loaded.summary.startswith(f"engine cpu {precision} (onnxruntime ")
