@@ -129,15 +129,15 @@ class ILogger(Overridable):
     INTERNAL_ERROR, ERROR, WARNING, INFO, VERBOSE = Severity
 
     def log(self, severity, msg):
-        raise NotImplementedError
+        raise AssertionError("to be overridden, as the real one must be")
 
 
 class IProgressMonitor(Overridable):
     def phase_start(self, phase_name, parent_phase, num_steps):
-        raise NotImplementedError
+        raise AssertionError("to be overridden, as the real one must be")
 
     def step_complete(self, phase_name, step):
-        raise NotImplementedError
+        raise AssertionError("to be overridden, as the real one must be")
 
     def phase_finish(self, phase_name):
-        raise NotImplementedError
+        raise AssertionError("to be overridden, as the real one must be")
