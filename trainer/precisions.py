@@ -89,7 +89,8 @@ class Trial:
                 for frame in frames
             ]
             pasted = self._pasted_scores(engine)
-        good, expected = self._held_out(torch.stack(features)), self.fitted.held_out
+        good, pasted = (_finite(scores) for scores in (self._held_out(torch.stack(features)), pasted))
+        expected = self.fitted.held_out
         found, wanted = np.concatenate((good, pasted)), np.concatenate((expected, self._pasted))
         threshold = self.fitted.calibration.threshold
         # The threshold is one of fp32's own held-out scores, which falls to either side by its last digit.
@@ -165,6 +166,11 @@ def _reference(graph: Graph, golden: Golden) -> Golden:
         results = [engine.infer(frame) for frame in golden.frames]
     scores = np.array([result.score for result in results], dtype=np.float32)
     return Golden(golden.frames, scores, np.stack([result.map for result in results]), golden.threshold)
+
+
+def _finite(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """An overflow of fp16 is as wrong as a score can be; as a NaN it would pass for normal."""
+    return np.where(np.isfinite(scores), scores, float(np.finfo(np.float32).max))
 
 
 def _auroc(good: NDArray[np.float64], pasted: NDArray[np.float64]) -> float:

@@ -109,6 +109,15 @@ def test_a_graph_with_other_features_does_not_agree(bundle, paths, fitted, featu
     assert outcome.members == {}
 
 
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf")])
+def test_a_graph_that_overflows_stays_out(bundle, paths, fitted, wrong):
+    trial = Trial(paths, bundle.graph(), fitted, bundle.golden(), lambda others: np.full(len(others), wrong))
+    compared = trial.compare(bundle.graph())
+    assert compared.flagged == len(paths)
+    assert objection(compared).endswith("fewer than 99%")
+    assert np.isfinite(compared.score_error)
+
+
 def test_fp16_out_of_the_gates_tolerance_stays_out(bundle, paths, fitted, features, stage2):
     golden = dataclasses.replace(bundle.golden(), maps=bundle.golden().maps * np.float32(1.5))
     trial = Trial(paths, bundle.graph(), fitted, golden, lambda others: stage2.held_out(features, others))
