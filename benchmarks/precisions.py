@@ -20,26 +20,41 @@ from onnx import numpy_helper
 from edge_occ.bundle import Bundle, read_bundle
 from edge_occ.images import find_images, read_image
 from engines.cpu import OnnxRuntimeEngine
-from trainer.config import TrainConfig
-from trainer.encoders import DensePatchEncoder
-from trainer.graph import FeatureExtractor, InspectionGraph
+from trainer.config import EncoderConfig, TrainConfig
+from trainer.encoders.build import make_encoder
+from trainer.graph.branches import Branch, make_branch
+from trainer.graph.inspection import InspectionGraph
 from trainer.metrics import image_auroc
 
 TARGETS = ("SM86", "SM89")
 
 
-def torch_scores(bundle: Bundle, frames: list[np.ndarray]) -> np.ndarray:
+def torch_graph(bundle: Bundle) -> InspectionGraph:
+    """The modules that the bundle's settings name, with the weights in its fp32 graph."""
     config = TrainConfig.model_validate(bundle.manifest.training.config)
-    encoder = DensePatchEncoder(config.encoder.stride, config.encoder.width, config.encoder.dim).eval().fuse()
-    graph = InspectionGraph(FeatureExtractor(encoder, config), config).eval()
+    branches: list[Branch] = []
+    for branch in config.branches:
+        encoder = make_encoder(_untrained(branch.encoder)).eval()
+        encoder.fuse()
+        branches.append(make_branch(encoder, branch, config.input.size))
+    heads = [len(branch.head.scope) for branch in config.branches]
+    graph = InspectionGraph(branches, heads, config.input.size).eval()
     model = onnx.load_from_string(bundle.members["graph.fp32.onnx"])
     weights = {
         tensor.name: torch.from_numpy(numpy_helper.to_array(tensor).copy()) for tensor in model.graph.initializer
     }
     graph.load_state_dict({name: weights[name] for name in graph.state_dict()})
-    mean, whitening = (torch.from_numpy(bundle.graph().head[name].copy()) for name in ("mean", "whitening"))
+    return graph
+
+
+def torch_scores(bundle: Bundle, frames: list[np.ndarray]) -> np.ndarray:
+    graph = torch_graph(bundle)
+    # In the order in which the graph declares them.
+    head = bundle.graph().head
+    names = [value.name for value in onnx.load_from_string(bundle.graph().onnx).graph.input if value.name in head]
+    tensors = [torch.from_numpy(head[name].copy()) for name in names]
     with torch.inference_mode():
-        return np.array([float(graph(torch.from_numpy(frame), mean, whitening)[0]) for frame in frames])
+        return np.array([float(graph(torch.from_numpy(frame), tensors)[0]) for frame in frames])
 
 
 def engine_scores(bundle: Bundle, precision: str, frames: list[np.ndarray]) -> tuple[np.ndarray, float]:

@@ -89,7 +89,7 @@ def run_bench(
             "ms": latency,
             "of_engine": round(end_to_end * float(np.mean(alone)), 4),
         },
-        "dense": _dense(bundle, golden.frames[0]),
+        "dense": _dense(bundle, golden.frames[0]) if ENCODER_GRAPH in bundle.members else None,
         "rss_mb": round(resident, 1),
         "cold_start_s": round(cold_start, 3),
         "input": list(golden.frames[0].shape[:2]),
@@ -150,7 +150,7 @@ def _dense(bundle: Bundle, frame: NDArray[np.uint8]) -> dict[str, float]:
     )
     one_by_one = np.split(windows, len(windows))
     # Against the features inside the graph that inspects, not only against the encoder's own.
-    inspecting = OnnxRuntimeEngine(bundle.graph()).features(square)
+    inspecting = OnnxRuntimeEngine(bundle.graph()).features(square)[bundle.manifest.geometry.branch]
     difference = np.abs(inspecting - encoder.features(windows).reshape(rows, columns, -1)).max()
     dense_s, windows_s, batch_s = [], [], []
     for _ in range(_WINDOW_ROUNDS):

@@ -30,8 +30,8 @@ from engines.parity import Golden
 MANIFEST, HEAD, GOLDEN, ENCODER_GRAPH = "manifest.json", "head.safetensors", "golden.safetensors", "encoder.fp32.onnx"
 PREVIEW, MODEL_CARD = "preview.jpg", "MODEL_CARD.md"
 PRECISIONS = ("fp32", "fp16", "int8")
-_REQUIRED = frozenset({"graph.fp32.onnx", ENCODER_GRAPH, HEAD, GOLDEN, PREVIEW, MODEL_CARD})
-_OPTIONAL = frozenset({"graph.fp16.onnx", "graph.int8.onnx", "golden.int8.safetensors"})
+_REQUIRED = frozenset({"graph.fp32.onnx", HEAD, GOLDEN, PREVIEW, MODEL_CARD})
+_OPTIONAL = frozenset({ENCODER_GRAPH, "graph.fp16.onnx", "graph.int8.onnx", "golden.int8.safetensors"})
 _MANIFEST_LIMIT = 4 << 20
 
 

@@ -6,9 +6,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-FORMAT = 2
+FORMAT = 3
 """Version of the format; a reader refuses newer ones.  2 added graphs in less than fp32, with what was measured of
-them."""
+them; 3 several heads in one graph, and encoders that are not exact window by window."""
 
 _MEMBER_LIMIT = 2 << 30
 
@@ -28,6 +28,8 @@ class Geometry(_Record):
     """What happens to a frame inside the graph, for information; the graph itself is what counts."""
 
     size: int = Field(description="side in pixels that frames are resized to")
+    branch: int = Field(0, description="the encoder that window, stride and grid are of")
+    exact: bool = Field(True, description="whether its features depend on their windows alone")
     window: int = Field(description="side of a window in resized pixels")
     stride: int = Field(description="grid stride in resized pixels")
     grid: tuple[int, int] = Field(description="rows and columns of windows")
@@ -60,6 +62,29 @@ class Precision(_Record):
     reason: str | None = Field(description="why it is not included")
 
 
+class Candidate(_Record):
+    """A head that could be taken, judged by synthetic defects on held-out good parts."""
+
+    encoder: str
+    scope: str = Field(description="which positions share a Gaussian")
+    sigma: float = Field(description="smoothing of its map, pixels")
+    image_score: str = Field(description="max or top")
+    image_auroc: float = Field(description="good parts against defects, the mean over the generators")
+    pixel_auroc: float = Field(description="changed pixels against all others, the mean over the generators")
+    score_weight: float = Field(description="in the image score, 0 if not taken")
+    map_weight: float = Field(description="in the score map, 0 if not taken")
+
+
+class Choice(_Record):
+    """What was chosen without any real defect, and from what."""
+
+    alignment: float = Field(description="share of the features' variance that the position explains, 0 to 1")
+    aligned: bool = Field(description="whether that is enough for parts that lie in the same place")
+    candidates: tuple[Candidate, ...]
+    image_auroc: float = Field(description="of what was taken")
+    pixel_auroc: float = Field(description="of what was taken")
+
+
 class Training(_Record):
     """How the bundle came to be."""
 
@@ -79,7 +104,7 @@ class Training(_Record):
 class Manifest(_Record):
     """``manifest.json``."""
 
-    format: Literal[1, 2] = 2
+    format: Literal[1, 2, 3] = 3
     created_at: str
     edge_occ: str
     geometry: Geometry
@@ -87,6 +112,7 @@ class Manifest(_Record):
     calibration: Calibration
     precisions: dict[str, Precision] = {}
     training: Training
+    choice: Choice | None = None
     parity_tolerance: dict[str, float]
     metrics: dict[str, float]
     licences: str

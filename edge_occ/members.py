@@ -17,9 +17,9 @@ from engines.parity import Golden
 _HELD_OUT = "held_out_scores"
 
 
-def head_member(mean: NDArray[np.float32], whitening: NDArray[np.float32], held_out: NDArray[np.float64]) -> bytes:
-    """Serialise a head and the calibration scores behind its threshold."""
-    return _save({MEAN: mean, WHITENING: whitening, _HELD_OUT: held_out})
+def head_member(head: Mapping[str, NDArray[np.float32]], held_out: NDArray[np.float64]) -> bytes:
+    """Serialise the graph's inputs beside the frame, and the calibration scores behind the threshold."""
+    return _save({**head, _HELD_OUT: held_out})
 
 
 def golden_member(golden: Golden) -> bytes:
@@ -36,7 +36,7 @@ def reference_member(golden: Golden) -> bytes:
 def head_from(head: bytes) -> dict[str, NDArray[np.float32]]:
     """The head of a :func:`head_member`, as an engine takes it."""
     tensors = _tensors(head, {MEAN, WHITENING, _HELD_OUT})
-    return {key: tensors[key] for key in (MEAN, WHITENING)}
+    return {name: tensor for name, tensor in tensors.items() if name != _HELD_OUT}
 
 
 def graph_from(onnx: bytes, precision: str, head: bytes) -> Graph:

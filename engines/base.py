@@ -21,12 +21,22 @@ MEAN, WHITENING = "mean", "whitening"
 """Graph inputs: the head, float32 ``[rows, columns, d]`` and ``[rows, columns, d, d]``; one row and column if
 shared."""
 
+SCORE_WEIGHTS, MAP_WEIGHTS = "score_weights", "map_weights"
+"""Graph inputs where there are several heads: float32 ``[heads]``, what their scores and maps are multiplied by before
+they are added."""
+
 SCORE, MAP, FEATURES = "score", "map", "features"
-"""Graph outputs: float32 ``[1]``, ``[height, width]`` of the resized frame, and ``[rows, columns, d]``."""
+"""Graph outputs: float32 ``[1]``, ``[height, width]`` of the resized frame, and ``[rows, columns, d]`` for each
+branch."""
 
 IMAGES = "images"
 """Input of the encoder graph: uint8 ``[n, height, width, 3]`` BGR, not resized; its output is :data:`FEATURES`, float32
 ``[n, rows, columns, d]``."""
+
+
+def of_head(name: str, index: int) -> str:
+    """The name of a further head's tensors, or of a further branch's features: the first has the plain name."""
+    return name if index == 0 else f"{name}.{index}"
 
 
 @dataclass(frozen=True)
@@ -36,7 +46,7 @@ class Graph:
     Attributes:
         onnx: the serialised ONNX model.
         precision: arithmetic of its encoder half: ``fp32``, ``fp16`` or ``int8``.
-        head: values of :data:`MEAN` and :data:`WHITENING`.
+        head: values of all other inputs than the frame.
     """
 
     onnx: bytes

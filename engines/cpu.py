@@ -58,9 +58,10 @@ class OnnxRuntimeEngine:
         score, score_map = self._run(frame, [SCORE, MAP])
         return Scores(float(score[0]), score_map)
 
-    def features(self, frame: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Projected features of every window of one frame, float32 ``[rows, columns, d]``."""
-        return self._run(frame, [FEATURES])[0]
+    def features(self, frame: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+        """Projected features of one frame, float32 ``[rows, columns, d]`` for each branch."""
+        names = [output.name for output in self._session.get_outputs()]
+        return self._run(frame, [name for name in names if name not in {SCORE, MAP}])
 
     def close(self) -> None:
         """Drop the session and the head."""

@@ -85,7 +85,7 @@ def _build(
     outputs = {network.get_output(i).name for i in range(network.num_outputs)}
     reasons = [str(parser.get_error(i)) for i in range(parser.num_errors)]
     # The parser calls rubbish parsed, without an error, and leaves the network empty.
-    if not parsed or reasons or inputs != {FRAME, MEAN, WHITENING} or not outputs >= {SCORE, MAP}:
+    if not parsed or reasons or not inputs >= {FRAME, MEAN, WHITENING} or not outputs >= {SCORE, MAP}:
         found = f"inputs {sorted(inputs)}, outputs {sorted(outputs)}"
         return api.unavailable("an inspection graph that TensorRT can parse", "; ".join(reasons) or found)
 

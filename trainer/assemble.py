@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,7 @@ from engines.parity import Parity, require_parity
 from trainer.config import ExportConfig
 from trainer.data import read_frames
 from trainer.export import export_encoder_graph, export_inspection_graph, golden_frames, reference
-from trainer.graph import EncoderGraph, InspectionGraph
+from trainer.graph.inspection import EncoderGraph, InspectionGraph, exact_branch
 from trainer.model_card import preview
 from trainer.precisions import TOLERANCE, Trial, reduce_to_fp16, reduce_to_int8
 from trainer.stage2 import CalibratedHead
@@ -47,17 +47,17 @@ def assemble(
     fitted: CalibratedHead,
     paths: tuple[Path, ...],
     config: ExportConfig,
-    held_out: Callable[[Tensor], NDArray[np.float64]],
+    held_out: Callable[[Sequence[Tensor]], NDArray[np.float64]],
 ) -> Assembled:
     """Export, compare and collect.
 
     Args:
-        graph: on the CPU, in evaluation mode, with fused encoder.
+        graph: on the CPU, in evaluation mode, with fused encoders.
         fitted: head and threshold.
         paths: the training images.
         config: which precisions are wanted.
-        held_out: scores features of the training images, ``[n, rows, columns, d]`` of any precision, each by a head of
-            fp32 that had not seen the image.
+        held_out: scores features of the training images, ``[n, rows, columns, d]`` for each branch in any precision,
+            each image by heads of fp32 that had not seen it.
 
     Raises:
         ParityFailure: the exported fp32 graph does not compute what torch computes.
@@ -65,10 +65,12 @@ def assemble(
     threshold = fitted.calibration.threshold
     members = {
         graph_name("fp32"): export_inspection_graph(graph, fitted.head),
-        ENCODER_GRAPH: export_encoder_graph(EncoderGraph(graph.extractor)),
         HEAD: fitted.member,
         GOLDEN: golden_member(reference(graph, fitted.head, golden_frames(_some_frames(paths)), threshold)),
     }
+    exact = exact_branch(graph.branches)
+    if exact is not None:
+        members[ENCODER_GRAPH] = export_encoder_graph(EncoderGraph(graph.branches[exact].extractor))
     # The gate takes the bytes that go into the bundle, so that a fault of serialising cannot slip through either.
     exported = graph_from(members[graph_name("fp32")], "fp32", members[HEAD])
     golden = golden_from(members[GOLDEN], threshold)

@@ -19,36 +19,42 @@ from edge_occ.manifest import Calibration
 from edge_occ.progress import ProgressReport
 
 Scorer = Callable[[Tensor, Tensor], Tensor]
-"""Fits a head on the features ``[n, rows, columns, d]`` given first, returns image scores ``[m]`` of those given
-second."""
+"""Fits a head on the features ``[n, rows, columns, d]`` given first, scores those given second: ``[m, rows,
+columns]``."""
 
 
-def held_out_scores(
-    features: Tensor, folds: int, seed: int, score: Scorer, scored: Tensor | None = None
-) -> NDArray[np.float64]:
+def folds_of(n: int, folds: int, seed: int) -> Tensor:
+    """Which fold each of ``n`` images is in, ``[n]``; at most ``n`` folds, of sizes that differ by one at most."""
+    return torch.randperm(n, generator=torch.Generator().manual_seed(seed)) % min(folds, n)
+
+
+def held_out_grids(
+    features: Tensor,
+    fold_of: Tensor,
+    score: Scorer,
+    scored: Tensor | None = None,
+    progress: ProgressReport | None = None,
+) -> Tensor:
     """Score every image with a head that was fitted without it.
 
     Args:
         features: of all normal images, ``[n, rows, columns, d]``.
-        folds: number of refits, at most ``n``.
-        seed: of the assignment of images to folds.
+        fold_of: the fold of each, ``[n]``.
         score: fits and scores.
         scored: the features that are scored, if not those that are fitted on: of the same images, in the same order.
+        progress: advanced by one for each fold.
 
     Returns:
-        Image scores ``[n]``, in the order of the images.
+        Scores of every position ``[n, rows, columns]``, in the order of the images.
     """
-    n = len(features)
     scored = features if scored is None else scored
-    folds = min(folds, n)
-    fold_of = torch.randperm(n, generator=torch.Generator().manual_seed(seed)) % folds
-    scores = torch.empty(n, dtype=torch.float64)
-    with ProgressReport("calibrating", folds) as progress:
-        for fold in range(folds):
-            held_out = fold_of == fold
-            scores[held_out] = score(features[~held_out], scored[held_out]).double()
+    grids = torch.empty(scored.shape[:3])
+    for fold in range(int(fold_of.max()) + 1):
+        held_out = fold_of == fold
+        grids[held_out] = score(features[~held_out], scored[held_out])
+        if progress is not None:
             progress.advance()
-    return scores.numpy()
+    return grids
 
 
 def calibrate(scores: NDArray[np.float64], false_alarm_rate: float) -> Calibration:

@@ -6,11 +6,17 @@ one.
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Sequence
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 Range = tuple[float, float]
+Scope = Literal["shared", "per-position", "position-mean"]
+
+
+def _several(value: object) -> object:
+    return (value,) if isinstance(value, str) else value
 
 
 class _Section(BaseModel):
@@ -24,22 +30,72 @@ class InputConfig(_Section):
 
 
 class EncoderConfig(_Section):
-    """The dense patch encoder."""
+    """The network from an image to a grid of features."""
 
-    stride: Literal[4, 8, 16] = Field(8, description="grid stride in pixels of the resized frame")
-    width: int = Field(32, ge=4, le=256, description="channels of the first layer")
-    dim: int = Field(256, ge=8, le=2048, description="features a window")
+    name: Literal["dense", "lite0", "resnet18"] = Field(
+        "dense",
+        description="dense: valid convolutions, exact window by window; lite0: EfficientNet-Lite0, several layers on "
+        "one grid; resnet18: one feature an image, as the papers' image-level model",
+    )
+    init: str = Field(
+        "scratch",
+        description="weights to begin with: scratch, imagenet (lite0 only: an installed package), or a file of weights "
+        "(.safetensors, or .pth as timm and torchvision write them)",
+    )
+    window: Literal[64, 32] = Field(
+        64, description="side in pixels of what a feature sees; 32: strides 4 and 8, one scale (dense; CutPaste A.5)"
+    )
+    stride: Literal[4, 8, 16] = Field(8, description="grid stride in pixels of the resized frame (dense)")
+    width: int = Field(32, ge=4, le=256, description="channels of the first layer (dense)")
+    dim: int = Field(256, ge=8, le=2048, description="features a window (dense)")
+    blocks: tuple[int, ...] = Field(
+        (2, 4, 7, 10), description="blocks whose outputs are the features, of 0..15 (lite0)"
+    )
+
+    @model_validator(mode="after")
+    def _known(self) -> EncoderConfig:
+        if self.name == "dense" and self.init != "scratch":
+            raise ValueError(f"the dense encoder has no weights to begin with: init must be scratch, not {self.init}")
+        if self.name == "dense" and self.window == 32 and self.stride == 16:
+            raise ValueError("encoder.window=32 goes with encoder.stride=4 or 8, not 16")
+        if (
+            not self.blocks
+            or sorted(set(self.blocks)) != list(self.blocks)
+            or not 0 <= self.blocks[0] <= self.blocks[-1] <= 15
+        ):
+            raise ValueError(f"blocks must rise within 0..15, not {self.blocks}")
+        return self
 
 
 class PretextConfig(_Section):
-    """The self-supervised task of stage 1: CutPaste in its four forms."""
+    """The self-supervised task of stage 1."""
 
-    name: Literal["cutpaste", "cutpaste-scar", "cutpaste-union", "cutpaste-3way"] = Field(
+    name: Literal[
+        "none",
+        "cutpaste",
+        "cutpaste-scar",
+        "cutpaste-union",
         "cutpaste-3way",
-        description="which pastes are made and how many classes are told apart (CutPaste, sections 2 and 5)",
+        "cutout",
+        "cutout-mean",
+        "cutout-colour",
+        "colour-scar",
+        "confetti",
+        "rotation",
+    ] = Field(
+        "cutpaste-3way",
+        description="what is told apart: CutPaste in its four forms, the baselines of its tables 1 and 4 (mode=image), "
+        "or none, which leaves the encoder as it begins",
     )
-    mode: Literal["dense", "crops"] = Field(
-        "dense", description="whole images with a label a window, or 64x64 crops as in the paper (section 2.4)"
+    mode: Literal["dense", "crops", "image"] = Field(
+        "dense",
+        description="whole images with a label a window, crops with one label (CutPaste, section 2.4), or whole images "
+        "with one label (section 2.2)",
+    )
+    crop: Literal[64, 32] = Field(
+        64,
+        description="side of a crop in pixels; the features of a crop larger than encoder.window are averaged (crops "
+        "mode; CutPaste 4.2 has 64)",
     )
     area: Range = Field((0.003, 0.06), description="area of a CutPaste patch, as a fraction of what it is pasted into")
     aspect: float = Field(
@@ -62,13 +118,59 @@ class PretextConfig(_Section):
     most_covered: float = Field(
         0.95, gt=0, le=1, description="a window covered beyond this fraction holds no seam: ignored"
     )
+    offsets: bool = Field(
+        False, description="translate images by less than a stride, so that parts lie at every phase of the grid"
+    )
+    patch_jitter_to: float | None = Field(
+        None,
+        ge=0,
+        lt=1,
+        description="the strength of each patch's jitter lies between patch_jitter and this (dense, crops)",
+    )
+    scar_blend: Range = Field((1, 1), description="opacity of a scar: low values make it faint (dense, crops)")
+    scar_near: float = Field(
+        1, ge=0, le=1, description="share of the way to its source at which a scar is cut, low: alike (dense, crops)"
+    )
+    kinds: Literal["image", "paste"] = Field(
+        "image", description="one kind of paste an image, or each paste of either kind (dense mode)"
+    )
+    balance: Literal["fixed", "frequency"] = Field(
+        "fixed",
+        description="weights of the classes: 1 normal, 2 each kind; or by how rare each is in a batch (dense mode)",
+    )
+    source: Literal["same", "other"] = Field(
+        "same", description="patches are cut from the image itself, or from another one (NSA; dense, crops)"
+    )
+    poisson: float = Field(
+        0, ge=0, le=1, description="share of CutPaste patches blended without a seam (NSA; dense, crops)"
+    )
+    foreground: bool = Field(
+        False, description="cut and paste on the part rather than on the ground around it (NSA; dense mode)"
+    )
+    scales: Literal[1, 2] = Field(
+        1,
+        description="classify each window, or also the central 32 of its 64 pixels (dense encoder of 64, dense mode)",
+    )
+    hidden_layers: int = Field(
+        1, ge=0, le=16, description="depth of the projection head (image mode; the authors' other code has 8)"
+    )
+    hidden_width: int = Field(512, ge=8, le=2048, description="width of its hidden layers (image mode)")
+    embedding: int = Field(
+        0, ge=0, le=2048, description="width of its last, linear layer, 0 for none (image mode; theirs has 128)"
+    )
 
     @model_validator(mode="after")
     def _ordered(self) -> PretextConfig:
-        for name in ("area", "scar_width", "scar_length", "pastes"):
+        for name in ("area", "scar_width", "scar_length", "pastes", "scar_blend"):
             low, high = getattr(self, name)
             if not 0 < low <= high:
                 raise ValueError(f"{name} must be two rising positive numbers, not {low}, {high}")
+        if not self.name.startswith("cutpaste") and self.name != "none" and self.mode != "image":
+            raise ValueError(f"pretext.name={self.name} labels whole images: it needs pretext.mode=image")
+        if self.scales == 2 and self.mode != "dense":
+            raise ValueError(f"pretext.scales=2 needs pretext.mode=dense, not {self.mode}")
+        if self.scar_blend[1] > 1:
+            raise ValueError(f"scar_blend is an opacity of at most 1, not {self.scar_blend[1]}")
         return self
 
 
@@ -80,18 +182,21 @@ class OptimiserConfig(_Section):
     learning_rate: float = Field(0.05, gt=0, description="peak learning rate (the paper: 0.03 with batch 96)")
     weight_decay: float = Field(3e-5, ge=0, description="L2 penalty (CutPaste, A.1)")
     warmup: float = Field(0.1, ge=0, lt=1, description="fraction of the steps over which the rate rises")
+    nesterov: bool = Field(True, description="Nesterov's momentum; the paper's is plain")
     checkpoint_seconds: float = Field(30, gt=0, description="a checkpoint is written this often")
 
 
 class HeadConfig(_Section):
     """Stage 2: Gaussian density estimation on window features (CutPaste, sections 2.4 and A.5)."""
 
-    scope: Literal["shared", "per-position", "position-mean"] = Field(
-        "per-position",
-        description="one Gaussian for all positions, one a position (aligned parts), or means by position and one "
-        "covariance",
+    scope: Annotated[tuple[Scope, ...], BeforeValidator(_several)] = Field(
+        ("per-position",),
+        min_length=1,
+        description="one Gaussian for all positions (shared), one a position (per-position: aligned parts), or means "
+        "by position and one covariance (position-mean); a list of them makes one head each, fused",
     )
     dim: int = Field(100, ge=2, le=2048, description="features left after the fixed orthogonal projection")
+    l2: bool = Field(False, description="divide features by their length first, as the papers' code does")
     regulariser: Literal["ledoit-wolf", "ridge"] = Field(
         "ledoit-wolf", description="what makes the covariance invertible"
     )
@@ -117,9 +222,21 @@ class HeadConfig(_Section):
             raise ValueError(f"neighbourhood must be odd and positive, or auto, not {self.neighbourhood}")
         return self
 
-    def of_centre(self, available: int) -> int:
-        """Dimensions for the features of a window's centre: all there are, at most two thirds of the head's."""
-        return min(available, 2 * self.dim // 3)
+    def shares(self, scales: Sequence[int]) -> tuple[int, ...]:
+        """Dimensions for each scale of an encoder's features: all there are of the later ones, at most two thirds of
+        the head's in all; the rest for the first.
+
+        Raises:
+            ValueError: the encoder has too few features.
+        """
+        first, *later = scales
+        taken: list[int] = []
+        for scale in later:
+            taken.append(min(scale, 2 * self.dim // 3 - sum(taken)))
+        rest = self.dim - sum(taken)
+        if rest > first:
+            raise ValueError(f"head.dim={self.dim} is more than the encoder's {first} + {sum(taken)} features")
+        return (rest, *taken)
 
     def samples_side(self, images: int) -> int:
         """Rows and columns of positions to pool, for a head fitted on ``images`` images."""
@@ -134,8 +251,32 @@ class MapConfig(_Section):
     sigma: float = Field(
         4, gt=0, description="smoothing of the score map, Gaussian sigma in pixels of the resized frame"
     )
+    upsampling: Literal["normalised", "paper"] = Field(
+        "normalised",
+        description="whether the map keeps its gain towards the border, or loses it as the paper's raw transposed "
+        "Gaussian does (CutPaste, A.5)",
+    )
     image_score: Literal["max", "top"] = Field("max", description="maximum of the map, or mean of its highest values")
     top_fraction: float = Field(0.01, gt=0, le=0.05, description="fraction of the map averaged with image_score=top")
+
+
+class FusionConfig(_Section):
+    """How several heads give one score and one map: each is measured by its spread on held-out normal images, then they
+    are added.
+    """
+
+    score_weights: tuple[float, ...] | None = Field(
+        None, description="weight of each head in the image score, in the order of branches and scopes; none: equal"
+    )
+    map_weights: tuple[float, ...] | None = Field(None, description="the same in the score map")
+
+    @model_validator(mode="after")
+    def _weigh(self) -> FusionConfig:
+        for name in ("score_weights", "map_weights"):
+            weights = getattr(self, name)
+            if weights is not None and (min(weights, default=0) < 0 or sum(weights) <= 0):
+                raise ValueError(f"{name} must be at least 0 and not all 0, not {weights}")
+        return self
 
 
 class CalibrationConfig(_Section):
@@ -152,23 +293,85 @@ class ExportConfig(_Section):
     int8: bool = Field(True, description="encoder in int8, but for its first convolutions")
 
 
-class TrainConfig(_Section):
-    """All settings of a training run."""
+class ChoiceConfig(_Section):
+    """Heads, smoothing and fusion chosen by synthetic defects on held-out normal images (preset auto)."""
 
-    input: InputConfig = InputConfig()
+    enabled: bool = Field(False, description="choose, instead of taking head.scope, map and fusion as they are set")
+    scopes: tuple[Scope, ...] = Field(
+        ("per-position", "shared"), min_length=1, description="heads to try on each branch"
+    )
+    sigmas: tuple[float, ...] = Field((4, 8), min_length=1, description="smoothings to try on each branch")
+    image_scores: tuple[Literal["max", "top"], ...] = Field(
+        ("max", "top"), min_length=1, description="image scores to try on each branch"
+    )
+    images: int = Field(64, ge=8, description="synthetic defects of each of the generators")
+    beside: Literal["always", "unaligned"] = Field(
+        "always",
+        description="whether the branches beside the first are trained for aligned parts too, where frozen features "
+        "alone were as good",
+    )
+    aligned: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="share of the features' variance that the position must explain for parts to count as aligned; "
+        "else encoders trained here get a shared head, and every encoder counts alike in the image score",
+    )
+
+
+class BranchConfig(_Section):
+    """One encoder, how it is trained, and the heads on its features."""
+
     encoder: EncoderConfig = EncoderConfig()
     pretext: PretextConfig = PretextConfig()
     optimiser: OptimiserConfig = OptimiserConfig()
     head: HeadConfig = HeadConfig()
     map: MapConfig = MapConfig()
+
+    @model_validator(mode="after")
+    def _trainable(self) -> BranchConfig:
+        if self.pretext.name != "none" and self.pretext.mode != "image" and self.encoder.name != "dense":
+            raise ValueError(
+                f"only the dense encoder has a label for each window: encoder.name={self.encoder.name} needs "
+                "pretext.mode=image, or pretext.name=none"
+            )
+        return self
+
+
+class TrainConfig(BranchConfig):
+    """All settings of a training run; the settings of a branch are those of the first one."""
+
+    input: InputConfig = InputConfig()
+    beside: tuple[BranchConfig, ...] = Field((), description="further branches, whose heads are fused with the first's")
+    ensemble: int = Field(1, ge=1, le=16, description="models of every branch, each with a seed of its own, fused")
+    fusion: FusionConfig = FusionConfig()
+    choice: ChoiceConfig = ChoiceConfig()
     calibration: CalibrationConfig = CalibrationConfig()
     export: ExportConfig = ExportConfig()
 
+    @property
+    def branches(self) -> tuple[BranchConfig, ...]:
+        """Every branch, in the order of the graph: the first and those beside it, once for each of the ensemble."""
+        first = BranchConfig(**{name: getattr(self, name) for name in BranchConfig.model_fields})
+        return (first, *self.beside) * self.ensemble
+
+    @property
+    def heads(self) -> tuple[tuple[int, Scope], ...]:
+        """Every head, in the order of the graph: its branch and its scope."""
+        return tuple((i, scope) for i, branch in enumerate(self.branches) for scope in branch.head.scope)
+
     @model_validator(mode="after")
-    def _head_fits(self) -> TrainConfig:
-        of_window = self.head.dim - self.head.of_centre(2 * self.encoder.width)
-        if of_window > self.encoder.dim:
-            raise ValueError(
-                f"head.dim={self.head.dim} needs encoder.dim of at least {of_window}, not {self.encoder.dim}"
-            )
+    def _choosable(self) -> TrainConfig:
+        if self.choice.enabled and (self.ensemble > 1 or any(b.encoder.name == "resnet18" for b in self.branches)):
+            raise ValueError("choice.enabled works with patch encoders (dense, lite0) and without an ensemble")
+        return self
+
+    @model_validator(mode="after")
+    def _weights_fit(self) -> TrainConfig:
+        for name in ("score_weights", "map_weights"):
+            weights = getattr(self.fusion, name)
+            if weights is not None and len(weights) != len(self.heads):
+                raise ValueError(
+                    f"fusion.{name} needs a weight for each of {len(self.heads)} heads, not {len(weights)}"
+                )
         return self

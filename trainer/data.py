@@ -70,7 +70,8 @@ def normal_folder(data: Path) -> Path:
     """The folder of normal images: ``data/train/good`` (MVTec layout), or ``data`` itself.
 
     Raises:
-        InputError: there is no such folder, or a ``train`` without ``good``.
+        InputError: there is no such folder, a ``train`` without ``good``, or a ``test`` or ``ground_truth`` without
+            ``train``: the category was copied in part, and pictures beside these folders are not known to be good.
     """
     if not data.is_dir():
         raise InputError(f"a folder of normal images at {data}", "no such folder", "name an existing one with --data")
@@ -80,6 +81,13 @@ def normal_folder(data: Path) -> Path:
         kinds = ", ".join(sorted(p.name for p in (data / "train").iterdir() if p.is_dir())) or "no folder"
         raise InputError(
             f"{data}/train/good", f"{kinds} in {data}/train", "put the images of good parts into train/good"
+        )
+    labelled = [name for name in ("test", "ground_truth") if (data / name).is_dir()]
+    if labelled:
+        raise InputError(
+            f"{data}/train/{_GOOD}",
+            f"{' and '.join(labelled)} without train in {data}",
+            "put the images of good parts into train/good, or name a folder that holds nothing else",
         )
     return data
 

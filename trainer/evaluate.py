@@ -15,15 +15,15 @@ from numpy.typing import NDArray
 
 from edge_occ.bundle import Bundle, read_bundle
 from edge_occ.engine import Loaded, load_engine
-from edge_occ.errors import InputError
 from edge_occ.images import read_image
 from edge_occ.manifest import Calibration
 from edge_occ.progress import ProgressReport
 from engines.base import Engine
 from engines.parity import Parity
 from trainer.cases import Cases, ScoredImage, picture_cases
-from trainer.data import LabelledImage, check_unusable, find_labelled_images
-from trainer.metrics import Mask, ScoreMap, aupro, f1_max, image_auroc, pixel_auroc
+from trainer.data import LabelledImage, find_labelled_images
+from trainer.ground_truth import check_labelled, has_masks, read_mask
+from trainer.metrics import Mask, ScoreMap, aupimo, aupro, f1_max, image_auroc, pixel_auroc
 
 
 @dataclass(frozen=True)
@@ -34,12 +34,14 @@ class DefectResult:
         images: images of this kind.
         detected: those with a score above the threshold.
         image_auroc, pixel_auroc: of these and the good images; ``None`` where undefined.
+        aupimo: mean of these; ``None`` where undefined.
     """
 
     images: int
     detected: int
     image_auroc: float | None
     pixel_auroc: float | None
+    aupimo: float | None
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,7 @@ class Evaluation:
         records: every readable image with its verdict, in the order of the folders.
         skipped: one line for each unreadable image: its path and what is wrong with it.
         image_auroc, pixel_auroc, aupro, f1_max: see :mod:`trainer.metrics`; ``None`` where undefined.
+        aupimos: of each defective image, in the order of ``defects``; empty where undefined.
         per_defect: by kind of defect.
         calibration: the promise that is being checked.
         engine, precision, parity: what computed the scores, and how far it is from the trainer's.
@@ -65,6 +68,7 @@ class Evaluation:
     image_auroc: float | None
     pixel_auroc: float | None
     aupro: float | None
+    aupimos: tuple[float, ...]
     f1_max: float | None
     per_defect: Mapping[str, DefectResult]
     calibration: Calibration
@@ -85,6 +89,11 @@ class Evaluation:
         return [record for record in self.records if record.image.defective]
 
     @property
+    def aupimo(self) -> float | None:
+        """Mean over the defective images; ``None`` where undefined."""
+        return _mean(self.aupimos)
+
+    @property
     def false_alarms(self) -> int:
         """Good images with a score above the threshold."""
         return sum(record.verdict.anomalous for record in self.good)
@@ -102,6 +111,7 @@ class Evaluation:
             "image_auroc": _six(self.image_auroc),
             "pixel_auroc": _six(self.pixel_auroc),
             "aupro": _six(self.aupro),
+            "aupimo": _six(self.aupimo),
             "f1_max": _six(self.f1_max),
             "per_defect": {
                 kind: {name: _six(value) for name, value in vars(result).items()}
@@ -131,31 +141,33 @@ def evaluate(bundle_path: Path, data: Path, load: Callable[[Bundle], Loaded] = l
         BundleRefused: the bundle is damaged or unknown.
         EngineUnavailable: the engine cannot run here.
         ParityFailure: it does not compute what the bundle says.
-        InputError: no labelled images, over 1 % of them unreadable, or masks that are missing for some defects,
-            unreadable or of another size than their images.
+        InputError: no labelled images, over 1 % of them unreadable, images of another size than those of training, or
+            masks that are missing for some defects or wrong; see :func:`trainer.ground_truth.read_mask`.
     """
     begun = time.monotonic()
     bundle = read_bundle(bundle_path)
-    images = find_labelled_images(data)
-    with_masks = _has_masks(images, data)
+    labelled = find_labelled_images(data)
+    with_masks = has_masks(labelled, data)
+    images, skipped = check_labelled(labelled, bundle.manifest.geometry.frame, data / "test")
     loaded = load(bundle)
     engine, calibration = loaded.engine, bundle.manifest.calibration
     with closing(engine):
         scored = _score(images, engine, bundle, with_masks)
-        check_unusable(scored.skipped, len(images), data / "test")
-        cases = picture_cases(scored.records, engine, calibration, _read_mask)
+        cases = picture_cases(scored.records, engine, calibration, read_mask)
     scores = np.array([record.verdict.score for record in scored.records])
     defective = np.array([record.image.defective for record in scored.records])
+    aupimos = aupimo(scored.masks, scored.maps)
     return Evaluation(
         bundle=bundle_path,
         data=data,
         records=tuple(scored.records),
-        skipped=tuple(scored.skipped),
+        skipped=tuple(skipped),
         image_auroc=image_auroc(defective, scores),
         pixel_auroc=pixel_auroc(scored.masks, scored.maps),
         aupro=aupro(scored.masks, scored.maps),
+        aupimos=tuple(aupimos.tolist()),
         f1_max=f1_max(defective, scores),
-        per_defect=_per_defect(scored),
+        per_defect=_per_defect(scored, aupimos),
         calibration=calibration,
         engine=engine.name,
         precision=engine.precision,
@@ -170,7 +182,6 @@ class _Scored:
     """What remains of the images; masks and maps stay empty where there is no ground truth."""
 
     records: list[ScoredImage] = field(default_factory=list)
-    skipped: list[str] = field(default_factory=list)
     masks: list[Mask] = field(default_factory=list)
     maps: list[ScoreMap] = field(default_factory=list)
 
@@ -180,52 +191,21 @@ def _score(images: Sequence[LabelledImage], engine: Engine, bundle: Bundle, with
     with ProgressReport("scoring", len(images)) as progress:
         for image in images:
             progress.advance()
-            try:
-                frame = read_image(image.path)
-            except InputError as error:
-                scored.skipped.append(f"{image.path}: {error.found}")
-                continue
+            frame = read_image(image.path)
             scores = engine.infer(frame)
             scored.records.append(ScoredImage(image, judge.judge(scores.score)))
             if with_masks:
-                scored.masks.append(_read_mask(image, frame.shape))
+                scored.masks.append(read_mask(image, frame.shape))
                 size = (frame.shape[1], frame.shape[0])
                 resized = cv2.resize(scores.map, size, interpolation=cv2.INTER_LINEAR)
                 scored.maps.append(np.asarray(resized, dtype=np.float32))
     return scored
 
 
-def _has_masks(images: Sequence[LabelledImage], data: Path) -> bool:
-    """Whether there is ground truth: a mask for every defect, or none at all."""
-    defects = [image for image in images if image.defective]
-    missing = [image for image in defects if image.mask is None]
-    if missing and len(missing) < len(defects):
-        first = missing[0]
-        raise InputError(
-            f"a mask for every defective image, or no folder {data / 'ground_truth'}",
-            f"none for {len(missing)} of {len(defects)} images, the first being {first.path}",
-            f"add {data / 'ground_truth' / first.kind / f'{first.path.stem}_mask.png'}",
-        )
-    return len(missing) < len(defects)
-
-
-def _read_mask(image: LabelledImage, shape: tuple[int, ...]) -> NDArray[np.bool_]:
-    """Ground truth at the size of the image: any pixel that is not black is defective."""
-    if image.mask is None or not image.defective:
-        return np.zeros(shape[:2], dtype=np.bool_)
-    mask = read_image(image.mask).any(axis=2)
-    if mask.shape != shape[:2]:
-        raise InputError(
-            f"a mask of {shape[1]}x{shape[0]} pixels, the size of {image.path}",
-            f"{mask.shape[1]}x{mask.shape[0]} in {image.mask}",
-            "save the mask at the size of its image",
-        )
-    return np.asarray(mask, dtype=np.bool_)
-
-
-def _per_defect(scored: _Scored) -> dict[str, DefectResult]:
+def _per_defect(scored: _Scored, aupimos: NDArray[np.float64]) -> dict[str, DefectResult]:
     results = {}
-    for kind in sorted({record.image.kind for record in scored.records if record.image.defective}):
+    kinds = [record.image.kind for record in scored.records if record.image.defective]
+    for kind in sorted(set(kinds)):
         chosen = [i for i, r in enumerate(scored.records) if r.image.kind == kind or not r.image.defective]
         records = [scored.records[i] for i in chosen]
         defective = np.array([record.image.defective for record in records])
@@ -236,8 +216,13 @@ def _per_defect(scored: _Scored) -> dict[str, DefectResult]:
             pixel_auroc=pixel_auroc([scored.masks[i] for i in chosen], [scored.maps[i] for i in chosen])
             if scored.maps
             else None,
+            aupimo=_mean([value for of, value in zip(kinds, aupimos, strict=False) if of == kind]),
         )
     return results
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return float(np.mean(values)) if values else None
 
 
 def _six(value: float | None) -> float | None:

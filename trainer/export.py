@@ -7,17 +7,19 @@ import io
 import logging
 import warnings
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import onnx
 import torch
 from torch import Tensor, nn
 
-from engines.base import FEATURES, FRAME, IMAGES, MAP, MEAN, SCORE, WHITENING
+from engines.base import FEATURES, FRAME, IMAGES, MAP, SCORE, of_head
 from engines.parity import Golden
-from trainer.encoders import WINDOW
-from trainer.graph import EncoderGraph, HalfEncoder, InspectionGraph
-from trainer.heads.gaussian import GaussianHead
+from trainer.encoders.dense import WINDOW
+from trainer.graph.features import HalfEncoder
+from trainer.graph.inspection import EncoderGraph, InspectionGraph
+from trainer.heads.fused import FusedHead
 from trainer.paste import paste, sample_cutpaste
 
 OPSET = 19
@@ -28,25 +30,27 @@ _GOLDEN_SIDE = 1024
 """Golden frames are cropped to this, which bounds the bundle; the graph takes frames of any size."""
 
 
-def export_inspection_graph(graph: InspectionGraph, head: GaussianHead, *, half: bool = False) -> bytes:
-    """The whole graph as ONNX; frame height and width stay free, the head's tensors are inputs.
+def export_inspection_graph(graph: InspectionGraph, head: FusedHead, *, half: bool = False) -> bytes:
+    """The whole graph as ONNX; frame height and width stay free, the heads' tensors are inputs.
 
     Args:
-        graph: on the CPU, in evaluation mode, with fused encoder.
+        graph: on the CPU, in evaluation mode, with fused encoders.
         head: gives the shapes.
-        half: compute the encoder in fp16, between explicit casts; all before and after it stays fp32.
+        half: compute the encoders in fp16, between explicit casts; all before and after it stays fp32.
     """
     if half:
         graph = copy.deepcopy(graph)
-        graph.extractor.encoder = HalfEncoder(graph.extractor.encoder)
+        for branch in graph.branches:
+            branch.extractor.encoder = HalfEncoder(branch.extractor.encoder)
     example = torch.zeros(96, 80, 3, dtype=torch.uint8)
+    tensors = head.tensors()
     height, width = torch.export.Dim("height", min=2), torch.export.Dim("width", min=2)
     return _export(
         graph,
-        (example, head.mean, head.whitening),
-        [FRAME, MEAN, WHITENING],
-        [SCORE, MAP, FEATURES],
-        {"frame": {0: height, 1: width}, "mean": None, "whitening": None},
+        (example, list(tensors.values())),
+        [FRAME, *tensors],
+        [SCORE, MAP, *(of_head(FEATURES, i) for i in range(len(graph.branches)))],
+        {"frame": {0: height, 1: width}, "head": [None] * len(tensors)},
     )
 
 
@@ -74,24 +78,24 @@ def golden_frames(frames: Sequence[Tensor]) -> list[Tensor]:
     return golden
 
 
-def reference(graph: InspectionGraph, head: GaussianHead, frames: Sequence[Tensor], threshold: float) -> Golden:
+def reference(graph: InspectionGraph, head: FusedHead, frames: Sequence[Tensor], threshold: float) -> Golden:
     """What torch computes for the golden frames."""
     with torch.inference_mode():
-        results = [graph(frame, head.mean, head.whitening) for frame in frames]
+        results = [graph(frame, list(head.tensors().values()))[:2] for frame in frames]
     return Golden(
         [frame.numpy() for frame in frames],
-        np.array([float(score) for score, _, _ in results], dtype=np.float32),
-        np.stack([score_map.numpy() for _, score_map, _ in results]),
+        np.array([float(score) for score, _ in results], dtype=np.float32),
+        np.stack([score_map.numpy() for _, score_map in results]),
         threshold,
     )
 
 
 def _export(
     module: nn.Module,
-    example: tuple[Tensor, ...],
+    example: tuple[Tensor | list[Tensor], ...],
     inputs: list[str],
     outputs: list[str],
-    shapes: dict[str, dict[int, object] | None],
+    shapes: dict[str, Any],
 ) -> bytes:
     # The exporter tells of its own deprecations and progress; neither is the user's business.
     with warnings.catch_warnings(), torch.inference_mode():
@@ -101,8 +105,8 @@ def _export(
         program = torch.onnx.export(
             module.eval(),
             example,
-            input_names=inputs,
-            output_names=outputs,
+            input_names=[_OURS + name for name in inputs],
+            output_names=[_OURS + name for name in outputs],
             dynamic_shapes=shapes,
             opset_version=OPSET,
             dynamo=True,
@@ -112,11 +116,35 @@ def _export(
     if program is None:
         raise RuntimeError("torch.onnx.export returned no program")
     model = program.model_proto
+    _name(model)
     _measure_the_cast(model)
     onnx.checker.check_model(model, full_check=True)
     buffer = io.BytesIO()
     onnx.save(model, buffer)
     return buffer.getvalue()
+
+
+_OURS, _THEIRS = "ours:", "inner:"
+
+
+def _name(model: onnx.ModelProto) -> None:
+    """Give inputs and outputs their names.
+
+    The exporter names values inside after their operators, ``mean`` among them, and does not see that an input has that
+    name already: it gets ours with a mark, which is taken off here, while theirs get another.
+    """
+    values = (*model.graph.input, *model.graph.output)
+    ours: dict[str, str] = {value.name: value.name.removeprefix(_OURS) for value in values}
+    taken = set(ours.values())
+
+    def rename(name: str) -> str:
+        return ours.get(name, _THEIRS + name if name in taken else name)
+
+    for node in model.graph.node:
+        node.input[:] = [rename(name) for name in node.input]
+        node.output[:] = [rename(name) for name in node.output]
+    for value in (*values, *model.graph.value_info, *model.graph.initializer):
+        value.name = rename(value.name)
 
 
 def _measure_the_cast(model: onnx.ModelProto) -> None:

@@ -14,30 +14,37 @@ from torch import Generator, Tensor, nn
 from edge_occ.interrupt import interruptible
 from edge_occ.progress import ProgressReport
 from trainer.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from trainer.config import OptimiserConfig, TrainConfig
-from trainer.encoders import DensePatchEncoder
-from trainer.graph import normalise
-from trainer.pretext.cutpaste import CutPasteTask
+from trainer.config import BranchConfig, OptimiserConfig
+from trainer.encoders.base import Encoder
+from trainer.pretext.build import Task, make_task
 
 _REPORT_EVERY = 10
+
+_SEED_APART = 1_000_003
+"""More than the steps of any run.  A generator on the CPU takes the lowest 32 bits of its seed and no others."""
 
 
 @dataclass(frozen=True)
 class Fit:
-    """A trained encoder, in evaluation mode.
+    """How an encoder was trained.
 
     Attributes:
         seconds: time spent on updates, over all resumed runs.
         history: rows of step, loss, and the accuracy of each class of the task, averaged since the row before.
     """
 
-    encoder: DensePatchEncoder
     seconds: float
     history: list[list[float]]
 
 
 def fit_encoder(
-    images: Tensor, config: TrainConfig, seed: int, device: torch.device, checkpoint: Path, fingerprint: str
+    images: Tensor,
+    encoder: Encoder,
+    config: BranchConfig,
+    seed: int,
+    device: torch.device,
+    checkpoint: Path,
+    fingerprint: str,
 ) -> Fit:
     """Train, or go on training.
 
@@ -46,8 +53,9 @@ def fit_encoder(
 
     Args:
         images: normal images, uint8 RGB ``[n, 3, size, size]``; held on the device.
-        config: all settings.
-        seed: of the initial weights and of every step.
+        encoder: trained in place, and left in evaluation mode.
+        config: pretext task and optimiser.
+        seed: of every step.
         device: where to train.
         checkpoint: file to resume from if it exists, and to write to.
         fingerprint: of settings, seed and data; see :class:`trainer.checkpoint.Checkpoint`.
@@ -56,14 +64,16 @@ def fit_encoder(
         InputError: the checkpoint is damaged or belongs to another run.
         KeyboardInterrupt: interrupted; the checkpoint is on disk.
     """
-    torch.manual_seed(seed)
-    task = CutPasteTask(config.pretext, config.encoder.stride)
-    encoder = DensePatchEncoder(config.encoder.stride, config.encoder.width, config.encoder.dim)
-    model = nn.ModuleDict({"encoder": encoder, "classifier": task.classifier(config.encoder.dim)})
+    task = make_task(config.pretext, encoder)
+    model = nn.ModuleDict({"encoder": encoder, "classifier": task.classifier(encoder.scales)})
     model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     settings = config.optimiser
     optimiser = torch.optim.SGD(
-        model.parameters(), lr=settings.learning_rate, momentum=0.9, nesterov=True, weight_decay=settings.weight_decay
+        model.parameters(),
+        lr=settings.learning_rate,
+        momentum=0.9,
+        nesterov=settings.nesterov,
+        weight_decay=settings.weight_decay,
     )
     state = Checkpoint(0, 0.0, fingerprint, [])
     if checkpoint.exists():
@@ -81,7 +91,7 @@ def fit_encoder(
         while step < settings.steps:
             for group in optimiser.param_groups:
                 group["lr"] = learning_rate(step, settings)
-            generator = Generator(device).manual_seed((seed << 32) + step)
+            generator = Generator(device).manual_seed(seed * _SEED_APART + step)
             tally.add(*_update(model, task, optimiser, _draw(images, settings.batch, generator), generator))
             step += 1
             if step % _REPORT_EVERY == 0 or step == settings.steps:
@@ -95,7 +105,8 @@ def fit_encoder(
                 saved = time.monotonic()
     if step > state.step:
         save()
-    return Fit(encoder.eval(), time.monotonic() - begun, history)
+    encoder.eval()
+    return Fit(time.monotonic() - begun, history)
 
 
 def learning_rate(step: int, settings: OptimiserConfig) -> float:
@@ -118,14 +129,13 @@ def _draw(images: Tensor, batch: int, generator: Generator) -> Tensor:
 
 
 def _update(
-    model: nn.ModuleDict, task: CutPasteTask, optimiser: torch.optim.SGD, images: Tensor, generator: Generator
+    model: nn.ModuleDict, task: Task, optimiser: torch.optim.SGD, images: Tensor, generator: Generator
 ) -> tuple[Tensor, Tensor, Tensor]:
     inputs, labels = task.batch(images, generator)
-    inputs = normalise(inputs * 255).contiguous(memory_format=torch.channels_last)
-    encoder = cast("DensePatchEncoder", model["encoder"])
+    encoder = cast("Encoder", model["encoder"])
+    inputs = encoder.normalise(inputs * 255).contiguous(memory_format=torch.channels_last)
     with torch.autocast(inputs.device.type, torch.bfloat16, enabled=inputs.device.type == "cuda"):
-        window_features = encoder(inputs)[:, : encoder.scales[0]]
-        logits = model["classifier"](window_features)
+        logits = model["classifier"](encoder(inputs))
     loss = task.loss(logits.float(), labels)
     optimiser.zero_grad()
     loss.backward()  # type: ignore[no-untyped-call]

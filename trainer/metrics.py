@@ -3,7 +3,8 @@
 All areas here come from one observation.  Along the ROC curve, one defective sample rises from "not found" to "found"
 in a straight line between the false-positive rates above its score and above-or-equal to it.  Its area up to any rate
 has a closed form, and a curve that averages such samples has the average area.  So the normal samples are sorted once,
-the defective ones are looked up among them, and no curve is ever built.
+the defective ones are looked up among them, and no curve is ever built.  The same holds over the logarithm of the
+rate.
 """
 
 from __future__ import annotations
@@ -85,6 +86,59 @@ def aupro(masks: Sequence[Mask], maps: Sequence[ScoreMap], limit: float = 0.3) -
         for region in _regions(mask, scores)
     ]
     return float(np.mean(overlaps)) / limit if overlaps else None
+
+
+def aupimo(
+    masks: Sequence[Mask], maps: Sequence[ScoreMap], bounds: tuple[float, float] = (1e-5, 1e-4)
+) -> NDArray[np.float64]:
+    """Area under the per-image overlap curve where false positives are very rare (AUPIMO, arXiv 2401.01984).
+
+    Each defective image has a curve of its own.  Its overlap is the covered fraction of the mask.  Its false-positive
+    rate counts *normal images* only, those with an empty mask: the covered fraction of each, averaged over them.  The
+    overlap is averaged over the logarithm of the rate between the bounds.
+
+    The reference (anomalib) approximates the curve by evenly spaced thresholds and trapezoids over the logarithm.
+    Here every distinct score is a threshold.  Where normal and defective pixels have the same score, the curve rises
+    in a straight line over the rate itself, as the other curves of this module do: unlike a line over the logarithm,
+    it can begin at rate 0.
+
+    Args:
+        masks: ground truth of all images, at its own resolution.
+        maps: scores of all images at the same resolution.
+        bounds: lowest and highest false-positive rate, above 0, at most 1.
+
+    Returns:
+        0 to 1 for each defective image, ``[n]``, in order; the figure to report is their mean.  Empty if there are
+        none, or if the normal images have fewer than ``1 / bounds[0]`` pixels in all: one pixel is then a higher rate
+        than the lowest asked for (the reference refuses, too).
+    """
+    pairs = list(zip(masks, maps, strict=True))
+    normal = [scores.ravel() for mask, scores in pairs if not mask.any()]
+    if sum(map(len, normal)) * bounds[0] < 1:
+        return np.empty(0)
+    pixels = np.concatenate(normal)
+    order = np.argsort(pixels)
+    pixels = pixels[order]
+    share = np.repeat([1 / (len(normal) * len(scores)) for scores in normal], [len(scores) for scores in normal])
+    rate_from = np.append(np.cumsum(share[order][::-1])[::-1], 0.0)
+    areas = []
+    for mask, scores in pairs:
+        if mask.any():
+            found = np.sort(scores[mask])
+            start, end = (rate_from[np.searchsorted(pixels, found, side)] for side in ("right", "left"))
+            areas.append(_logarithmic_areas(start, end, bounds).mean())
+    return np.array(areas, dtype=np.float64)
+
+
+def _logarithmic_areas(
+    start: NDArray[np.float64], end: NDArray[np.float64], bounds: tuple[float, float]
+) -> NDArray[np.float64]:
+    """Share of the logarithmic axis between the bounds that lies under each sample's rise from ``start`` to ``end``."""
+    low, high = bounds
+    rise, first, last = end - start, np.clip(start, low, high), np.clip(end, low, high)
+    # The integral of (rate - start) / rise over the logarithm of the rate.
+    slope = np.divide(last - first - start * np.log(last / first), rise, out=np.zeros_like(rise), where=rise > 0)
+    return np.asarray((slope + np.log(high / last)) / np.log(high / low), dtype=np.float64)
 
 
 def _areas(found: NDArray[np.floating], normal: NDArray[np.floating], limit: float) -> NDArray[np.float64]:

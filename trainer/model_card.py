@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from textwrap import indent
 from typing import Any
 
@@ -38,9 +38,7 @@ The command was:
 ## What happens to a frame
 
 1. It is resized to {size} x {size} pixels, whatever its size and shape.
-2. Every window of {window} x {window} pixels, one each {stride} pixels ({rows} x {columns}), becomes {dim} features.
-3. A Gaussian ({scope}, {regulariser}) says how far the features of each window are from those of good parts.
-4. The smoothed scores are the heatmap; the image score is {image_score}.
+{branches}
 
 All of this is inside the ONNX graph, which takes the frame as the camera gives it: 8-bit, height x width x 3, BGR.
 
@@ -80,12 +78,11 @@ def model_card(manifest: Mapping[str, Any], parity: Parity) -> str:
     geometry: Geometry = manifest["geometry"]
     calibration: Calibration = manifest["calibration"]
     training: Training = manifest["training"]
-    maximum = training.config["map"]["image_score"] == "max"
     return _CARD.format(
         **{name: manifest[name] for name in ("edge_occ", "created_at", "licences")},
-        **{name: manifest["head"][name] for name in ("scope", "regulariser", "dim")},
         **{name: getattr(training, name) for name in ("images", "preset", "seed", "steps", "data_sha256")},
-        **{name: getattr(geometry, name) for name in ("size", "window", "stride")},
+        size=geometry.size,
+        branches=_branches(manifest["head"]["branches"]),
         **{name: getattr(calibration, name) for name in ("median", "threshold", "n")},
         **vars(parity),
         promise=promise(calibration),
@@ -97,11 +94,31 @@ def model_card(manifest: Mapping[str, Any], parity: Parity) -> str:
         software=", ".join(f"{name} {version}" for name, version in training.software.items()),
         command=indent(training.command, "    ", lambda _: True),
         precisions="".join(_precision(name, compared) for name, compared in manifest["precisions"].items()),
-        rows=geometry.grid[0],
-        columns=geometry.grid[1],
-        image_score="its highest value" if maximum else "the mean of its highest values",
         least_p=1 / (calibration.n + 1),
     )
+
+
+def _branches(branches: Sequence[Mapping[str, Any]]) -> str:
+    """What happens after resizing, as a numbered list."""
+    steps = []
+    for branch in branches:
+        rows, columns = branch["grid"]
+        what = f"Every window of {branch['window']} x {branch['window']} pixels, one each {branch['stride']} pixels"
+        where = "The image" if rows == columns == 1 else f"{what} ({rows} x {columns}),"
+        kinds = " and one ".join(branch["scope"])
+        steps.append(
+            f"{where} becomes {branch['dim']} features of the encoder {branch['encoder']}. A Gaussian ({kinds},\n   "
+            f"{branch['regulariser']}) says how far they are from those of good parts. The smoothed scores are a\n   "
+            f"heatmap; the image score is {_IMAGE_SCORE[branch['image_score']]}."
+        )
+    if len(steps) > 1 or len(branches[0]["scope"]) > 1:
+        steps.append(
+            "Scores and heatmaps of all Gaussians, each measured by its spread on held-out good parts, are added up."
+        )
+    return "".join(f"{number}. {step}\n" for number, step in enumerate(steps, 2))
+
+
+_IMAGE_SCORE = {"max": "its highest value", "top": "the mean of its highest values"}
 
 
 def _precision(name: str, compared: Precision) -> str:

@@ -8,7 +8,8 @@ a seam.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Generator, Tensor
@@ -36,6 +37,21 @@ class Pastes:
     target_x: Tensor
 
 
+@dataclass(frozen=True)
+class Footprint:
+    """Where pastes lie, as boxes of one size that hold the rectangles: tensors ``[n, p, q]``.
+
+    Attributes:
+        target, source: indices into an image's pixels in reading order, of each pixel of the box and of the one laid
+            there; int64.
+        inside: whether the pixel lies in the rectangle.
+    """
+
+    target: Tensor
+    source: Tensor
+    inside: Tensor
+
+
 def sample_cutpaste(
     n: int, size: tuple[int, int], area: tuple[float, float], aspect: float, generator: Generator
 ) -> Pastes:
@@ -46,7 +62,7 @@ def sample_cutpaste(
     """
     image_height, image_width = size
     pixels = uniform((n,), *area, generator) * image_height * image_width
-    ratio = torch.exp(uniform((n,), -1, 1, generator) * torch.log(torch.tensor(aspect)))
+    ratio = torch.exp(uniform((n,), -1, 1, generator) * math.log(aspect))
     height = (pixels * ratio).sqrt().round().clamp(1, image_height)
     width = (pixels / ratio).sqrt().round().clamp(1, image_width)
 
@@ -100,6 +116,107 @@ def sample_scar(
     )
 
 
+def select(chosen: Tensor, yes: Pastes, no: Pastes) -> Pastes:
+    """Rectangles of ``yes`` where ``chosen`` (bool ``[n]``), else those of ``no``."""
+    return Pastes(*(torch.where(chosen, getattr(yes, field.name), getattr(no, field.name)) for field in fields(Pastes)))
+
+
+def bring_near(pastes: Pastes, share: float) -> Pastes:
+    """Cut each rectangle nearer to where it is laid: at ``share`` of the way that it had, in whole pixels."""
+
+    def nearer(source: Tensor, target: Tensor) -> Tensor:
+        return source + ((target - source) * (1 - share)).round()
+
+    return replace(
+        pastes,
+        source_y=nearer(pastes.source_y, pastes.target_y),
+        source_x=nearer(pastes.source_x, pastes.target_x),
+    )
+
+
+def choose_on(targets: Tensor, sources: Tensor, candidates: Pastes) -> Pastes:
+    """Of several candidates an image, take one that lies on the part.
+
+    Args:
+        targets: where the part is in the images that are covered, bool ``[n, 1, h, w]``.
+        sources: the same of the images that rectangles are cut from.
+        candidates: ``t * n`` rectangles, candidate ``k`` of image ``i`` at ``k * n + i``.
+
+    Returns:
+        For each image the first candidate with both centres on the part, else the first with the target on it, else
+        the first with the source on it, else the first.
+    """
+    n, _, height, width = targets.shape
+    image = torch.arange(n, device=targets.device)
+
+    def on(part: Tensor, y: Tensor, x: Tensor) -> Tensor:
+        rows, columns = (value.view(-1, n).long() for value in (y, x))
+        return part[image, 0, rows.clamp(0, height - 1), columns.clamp(0, width - 1)].int()
+
+    worth = 2 * on(targets, candidates.target_y, candidates.target_x)
+    worth += on(sources, candidates.source_y, candidates.source_x)
+    best = worth.argmax(0) * n + image
+    return Pastes(*(getattr(candidates, field.name)[best] for field in fields(Pastes)))
+
+
+def extent_of_cutpaste(size: tuple[int, int], area: tuple[float, float], aspect: float) -> int:
+    """Pixels that a rectangle of :func:`sample_cutpaste` spans at most, along either axis."""
+    return math.ceil(math.sqrt(area[1] * aspect * size[0] * size[1])) + 1
+
+
+def extent_of_scar(width: tuple[float, float], length: tuple[float, float]) -> int:
+    """Pixels that a rectangle of :func:`sample_scar` spans at most, along either axis."""
+    return math.ceil(math.hypot(round(width[1]), round(length[1]))) + 1
+
+
+def footprint(pastes: Pastes, size: tuple[int, int], extent: int | None = None) -> Footprint:
+    """The pixels that pastes cover, and those that they lay there.
+
+    Args:
+        pastes: one rectangle an image.
+        size: height and width of the images.
+        extent: no rectangle spans more pixels than this along either axis, so that boxes may be as small; ``None``:
+            the boxes are the images.
+    """
+    height, width = size
+    device = pastes.height.device
+
+    def column(value: Tensor) -> Tensor:
+        return value.view(-1, 1, 1)
+
+    def positions(target: Tensor, limit: int) -> Tensor:
+        side = limit if extent is None else min(extent + 1, limit)
+        first = (target - side / 2).floor().clamp(0, limit - side).long()
+        return first.unsqueeze(1) + torch.arange(side, device=device)
+
+    y, x = positions(pastes.target_y, height).unsqueeze(2), positions(pastes.target_x, width).unsqueeze(1)
+    dy, dx = y + 0.5 - column(pastes.target_y), x + 0.5 - column(pastes.target_x)
+    cos, sin = column(pastes.angle.cos()), column(pastes.angle.sin())
+    v, u = cos * dy + sin * dx, cos * dx - sin * dy
+    inside = (v.abs() < column(pastes.height) / 2) & (u.abs() < column(pastes.width) / 2)
+    rows = (v + column(pastes.source_y)).floor().long().clamp(0, height - 1)
+    columns = (u + column(pastes.source_x)).floor().long().clamp(0, width - 1)
+    return Footprint(y * width + x, rows * width + columns, inside)
+
+
+def cut(images: Tensor, index: Tensor) -> Tensor:
+    """Pixels of each image at indices ``[n, p, q]`` in reading order: ``[n, c, p, q]``."""
+    n, channels = images.shape[:2]
+    return (
+        images.flatten(2)
+        .gather(2, index.flatten(1).unsqueeze(1).expand(n, channels, -1))
+        .view(n, channels, *index.shape[1:])
+    )
+
+
+def lay(images: Tensor, where: Footprint, boxes: Tensor) -> None:
+    """Write the pixels of ``boxes`` (``[n, c, p, q]``) that are inside their rectangles into contiguous images."""
+    n, channels = images.shape[:2]
+    index = where.target.flatten(1).unsqueeze(1).expand(n, channels, -1)
+    content = torch.where(where.inside.unsqueeze(1), boxes, cut(images, where.target))
+    images.view(n, channels, -1).scatter_(2, index, content.flatten(2))
+
+
 def paste(images: Tensor, patches: Tensor, pastes: Pastes) -> tuple[Tensor, Tensor]:
     """Lay one rectangle of ``patches`` into each image.
 
@@ -111,20 +228,6 @@ def paste(images: Tensor, patches: Tensor, pastes: Pastes) -> tuple[Tensor, Tens
     Returns:
         The pasted images, and the covered pixels as bool ``[n, 1, h, w]``.
     """
-    n, channels, height, width = images.shape
-    y = torch.arange(height, device=images.device, dtype=torch.float32).view(1, height, 1) + 0.5
-    x = torch.arange(width, device=images.device, dtype=torch.float32).view(1, 1, width) + 0.5
-
-    def column(value: Tensor) -> Tensor:
-        return value.view(n, 1, 1)
-
-    dy, dx = y - column(pastes.target_y), x - column(pastes.target_x)
-    cos, sin = column(pastes.angle.cos()), column(pastes.angle.sin())
-    v, u = cos * dy + sin * dx, cos * dx - sin * dy
-    inside = (v.abs() < column(pastes.height) / 2) & (u.abs() < column(pastes.width) / 2)
-    rows = (v + column(pastes.source_y)).floor().long().clamp(0, height - 1)
-    columns = (u + column(pastes.source_x)).floor().long().clamp(0, width - 1)
-    index = (rows * width + columns).view(n, 1, height * width).expand(n, channels, -1)
-    moved = patches.flatten(2).gather(2, index).view_as(images)
-    mask = inside.unsqueeze(1)
-    return torch.where(mask, moved, images), mask
+    where = footprint(pastes, (images.shape[2], images.shape[3]))
+    mask = where.inside.unsqueeze(1)
+    return torch.where(mask, cut(patches, where.source), images), mask

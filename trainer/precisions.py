@@ -64,7 +64,7 @@ class Trial:
         fp32: graph and head.
         fitted: head, held-out scores and threshold.
         golden: frames of the parity gate and fp32's reference.
-        held_out: scores features of the good parts, each by a head of fp32 that had not seen the image.
+        held_out: scores features of the good parts, for each branch, each image by heads of fp32 that had not seen it.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class Trial:
         fp32: Graph,
         fitted: CalibratedHead,
         golden: Golden,
-        held_out: Callable[[Tensor], NDArray[np.float64]],
+        held_out: Callable[[Sequence[Tensor]], NDArray[np.float64]],
     ) -> None:
         self.paths, self.fitted, self.golden = paths, fitted, golden
         self._held_out = held_out
@@ -84,12 +84,15 @@ class Trial:
         """How a graph in another precision does."""
         with closing(OnnxRuntimeEngine(graph)) as engine:
             features = [
-                torch.from_numpy(engine.features(frame.numpy()))
+                [torch.from_numpy(grid) for grid in engine.features(frame.numpy())]
                 for frames in read_frames(self.paths, f"comparing {graph.precision}")
                 for frame in frames
             ]
             pasted = self._pasted_scores(engine)
-        good, pasted = (_finite(scores) for scores in (self._held_out(torch.stack(features)), pasted))
+        good, pasted = (
+            _finite(scores)
+            for scores in (self._held_out([torch.stack(grids) for grids in zip(*features, strict=True)]), pasted)
+        )
         expected = self.fitted.held_out
         found, wanted = np.concatenate((good, pasted)), np.concatenate((expected, self._pasted))
         threshold = self.fitted.calibration.threshold

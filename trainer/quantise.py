@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -23,7 +24,7 @@ _QUANTISED = ("Conv", "Add")
 def quantise(
     fp16: bytes, frames: Iterable[NDArray[np.uint8]], head: Mapping[str, NDArray[np.float32]], kept: int = 1
 ) -> bytes:
-    """Quantise the encoder of a graph whose encoder is fp16.
+    """Quantise the encoders of a graph whose encoders are fp16.
 
     Symmetric int8 throughout, weights per output channel, biases left in fp16: what TensorRT's explicit quantisation
     accepts.  Ranges are the extremes of the activations, averaged over the frames, so that an odd one does not stretch
@@ -33,8 +34,8 @@ def quantise(
         fp16: the ONNX graph.
         frames: good parts, uint8 BGR ``[h, w, 3]``.
         head: the graph's other inputs.
-        kept: convolutions that are left in fp16, from the front.  The first one sees the image itself, and its rounding
-            goes through all that follows.
+        kept: convolutions of each encoder that are left in fp16, from the front.  The first one sees the image itself,
+            and its rounding goes through all that follows.
     """
     model = onnx.load_from_string(fp16)
     with tempfile.TemporaryDirectory() as folder, _quiet():
@@ -74,10 +75,25 @@ class _Frames(CalibrationDataReader):  # type: ignore[misc]
 
 
 def _encoder_nodes(model: onnx.ModelProto, kept: int) -> list[str]:
-    """Names of what is quantised: everything from one convolution to the last."""
-    nodes = list(model.graph.node)
-    places = [i for i, node in enumerate(nodes) if node.op_type == "Conv"]
-    return [node.name for node in nodes[places[kept] : places[-1] + 1] if node.op_type in _QUANTISED]
+    """Names of what is quantised: in every encoder everything from one convolution to the last."""
+    encoders: dict[str, list[onnx.NodeProto]] = {}
+    for node in model.graph.node:
+        scope = next((prop.value for prop in node.metadata_props if prop.key == _SCOPES), "")
+        encoder = _ENCODER.search(scope)
+        if encoder and node.op_type in _QUANTISED:
+            encoders.setdefault(encoder.group(), []).append(node)
+    names = []
+    for nodes in encoders.values():
+        places = [i for i, node in enumerate(nodes) if node.op_type == "Conv"]
+        if len(places) > kept:
+            names += [node.name for node in nodes[places[kept] : places[-1] + 1]]
+    return names
+
+
+_SCOPES = "pkg.torch.onnx.name_scopes"
+"""Where the exporter leaves the names of the modules that a node is from."""
+
+_ENCODER = re.compile(r"parts\.\d+\.extractor\.encoder")
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binom
 
-from edge_occ.manifest import Calibration, Manifest
+from edge_occ.manifest import Calibration, Choice, Manifest
 from edge_occ.promise import promise, share_in_words
 from trainer.cases import Case
 from trainer.charts import score_histogram, training_curve
@@ -22,6 +22,7 @@ _CLASSES = {
     "cutpaste-scar": ("normal", "scar"),
     "cutpaste-union": ("normal", "patch or scar"),
     "cutpaste-3way": ("normal", "patch", "scar"),
+    "rotation": ("upright", "turned by 90°", "180°", "270°"),
 }
 _HOW_TO_READ = (
     "Left: the image, with the known defect outlined in green. Right: the same image coloured by its scores; what is "
@@ -30,14 +31,19 @@ _HOW_TO_READ = (
 
 
 def training_report(
-    path: Path, manifest: Manifest, history: list[list[float]], held_out: NDArray[np.floating], picture: bytes
+    path: Path,
+    manifest: Manifest,
+    histories: Sequence[tuple[str, list[list[float]]]],
+    held_out: NDArray[np.floating],
+    picture: bytes,
 ) -> Path:
     """Write the page of a training run.
 
     Args:
         path: the HTML file.
         manifest: of the bundle.
-        history: rows of step, loss and accuracies of stage 1; see :class:`trainer.fit.Fit`.
+        histories: of each encoder that was trained, its task, and rows of step, loss and accuracies of stage 1 (see
+            :class:`trainer.fit.Fit`).
         held_out: scores of the calibration ``[n]``.
         picture: JPEG of a normal and a pasted frame beside their heatmaps.
 
@@ -64,8 +70,9 @@ def training_report(
     ]
     if manifest.precisions:
         sections.append(_precisions(manifest))
-    if history:
-        sections.append(_stage1(manifest, history))
+    if manifest.choice:
+        sections.append(_choice(manifest.choice))
+    sections += _stage1(histories)
     if training.skipped:
         sections.append(Section("Skipped images", "These could not be used.", table=_lines("image", training.skipped)))
     software = ", ".join(f"{name} {version}" for name, version in training.software.items())
@@ -152,30 +159,80 @@ def _precisions(manifest: Manifest) -> Section:
     return Section("Other precisions", text, table=Table(header, rows))
 
 
-def _stage1(manifest: Manifest, history: list[list[float]]) -> Section:
-    classes = _CLASSES[manifest.training.config["pretext"]["name"]]
-    text = (
-        "The encoder learned to tell windows of good images from windows with a piece pasted in. Accuracy is that of "
-        "each of these classes, on training images."
+def _choice(choice: Choice) -> Section:
+    share = f"the position explains {choice.alignment:.0%} of what varies from feature to feature"
+    how = (
+        f"Parts lie in the same place ({share}), so weights are those that tell synthetic defects best."
+        if choice.aligned
+        else f"Parts lie in any pose, or are a texture ({share}), so every encoder counts alike in the image score."
     )
-    return Section("How the encoder learned", text, training_curve(history, classes))
+    text = (
+        "No real defect took part. Held-out good parts were compared with good parts on which synthetic defects of "
+        f"several kinds had been made, none of them used in training. {how} Together, what was taken tells images with "
+        f"AUROC {choice.image_auroc:.3f} and pixels with {choice.pixel_auroc:.3f}; these defects are harder than most "
+        "real ones."
+    )
+    rows = [
+        (
+            f"{c.encoder}, {c.scope}",
+            f"{c.sigma:g}, {c.image_score}",
+            f"{c.image_auroc:.4f}",
+            f"{c.pixel_auroc:.4f}",
+            f"{c.score_weight:.2f}",
+            f"{c.map_weight:.2f}",
+        )
+        for c in choice.candidates
+    ]
+    header = ("head", "smoothing, image score", "image AUROC", "pixel AUROC", "weight in the score", "in the heatmap")
+    return Section("How it was chosen", text, table=Table(header, rows))
+
+
+def _stage1(histories: Sequence[tuple[str, list[list[float]]]]) -> Iterator[Section]:
+    """A section for each encoder that was trained, numbered if there are several."""
+    for number, (name, history) in enumerate(histories, 1):
+        which = f" ({number} of {len(histories)})" if len(histories) > 1 else ""
+        text = (
+            f"The encoder learned to tell good images from changed ones (task {name}). Accuracy is that of each class, "
+            "on training images."
+        )
+        yield Section(
+            f"How the encoder learned{which}", text, training_curve(history, _CLASSES.get(name, ("normal", name)))
+        )
 
 
 def _training_facts(manifest: Manifest) -> list[tuple[str, str]]:
-    training, geometry, head = manifest.training, manifest.geometry, manifest.head
+    training, geometry = manifest.training, manifest.geometry
     frame = f"{geometry.frame[1]} x {geometry.frame[0]}" if geometry.frame else "different sizes"
     return [
         ("Images", f"{training.images} used, {len(training.skipped)} skipped"),
         ("Image size", f"{frame}, scored at {geometry.size} x {geometry.size}"),
         ("Converted", ", ".join(training.conversions) or "nothing"),
-        ("Windows", f"{geometry.grid[0]} x {geometry.grid[1]} of {geometry.window} pixels, every {geometry.stride}"),
-        ("Head", f"{head['scope']}, {head['dim']} features"),
+        (
+            "Grid",
+            f"{geometry.grid[0]} x {geometry.grid[1]} windows of {geometry.window} pixels, every {geometry.stride}",
+        ),
+        ("Heads", _heads(training.config)),
         ("Threshold", f"{manifest.calibration.threshold:.4g}"),
         ("Preset, seed", f"{training.preset}, {training.seed}"),
         ("Took", f"{training.seconds / 60:.1f} min for {training.steps} steps"),
         ("Made", f"{manifest.created_at.replace('T', ' ').replace('+00:00', ' UTC')} by edge-occ {manifest.edge_occ}"),
         ("Fingerprint of the images", training.data_sha256[:16]),
     ]
+
+
+def _heads(config: Mapping[str, Any]) -> str:
+    """Every branch's encoder and the scopes of its heads."""
+    branches = [config, *config.get("beside", ())]
+    words = [
+        f"{b['encoder'].get('name', 'dense')}: {_scopes(b['head'])}, {b['head']['dim']} features" for b in branches
+    ]
+    models = config.get("ensemble", 1)
+    return "; ".join(words) + (f"; {models} models of each" if models > 1 else "")
+
+
+def _scopes(head: Mapping[str, Any]) -> str:
+    scope = head["scope"]
+    return scope if isinstance(scope, str) else " and ".join(scope)
 
 
 def _verdict(evaluation: Evaluation) -> str:
@@ -204,6 +261,7 @@ def _facts(evaluation: Evaluation) -> list[tuple[str, str]]:
         ("Image AUROC", _number(evaluation.image_auroc)),
         ("Pixel AUROC", _number(evaluation.pixel_auroc)),
         ("AUPRO up to 30 % false positives", _number(evaluation.aupro)),
+        ("AUPIMO up to 0.01 % false positives", _number(evaluation.aupimo)),
         ("Best F1 of any threshold", _number(evaluation.f1_max)),
         ("Images", f"{len(evaluation.good)} good, {len(evaluation.defects)} defective"),
         ("Declared false alarms", share_in_words(evaluation.calibration.false_alarm_rate)),

@@ -1,77 +1,158 @@
-"""Stage 2: a head on the features of normal images, and a threshold for it."""
+"""Stage 2: heads on the features of normal images, their fusion, and a threshold for it."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from edge_occ.errors import InputError
 from edge_occ.manifest import Calibration
 from edge_occ.members import head_member
-from trainer.calibrate import calibrate, held_out_scores
-from trainer.config import TrainConfig
-from trainer.graph import ScoreMap
-from trainer.heads.gaussian import GaussianHead, fit_gaussian
+from edge_occ.progress import ProgressReport
+from trainer.calibrate import calibrate, folds_of, held_out_grids
+from trainer.config import HeadConfig, Scope, TrainConfig
+from trainer.graph.branches import Branch
+from trainer.heads.fused import FusedHead, weighted_sum
+from trainer.heads.gaussian import fit_gaussian
 
 
 @dataclass(frozen=True)
 class CalibratedHead:
-    """A head and its threshold.
+    """Heads and their threshold.
 
     Attributes:
         head: fitted on all images.
-        held_out: image scores ``[n]``, each by a head that had not seen the image.
+        held_out: image scores ``[n]``, each by heads that had not seen the image.
         calibration: the threshold that follows from them.
     """
 
-    head: GaussianHead
+    head: FusedHead
     held_out: NDArray[np.float64]
     calibration: Calibration
 
     @property
     def member(self) -> bytes:
         """As it goes into the bundle."""
-        return head_member(self.head.mean.numpy(), self.head.whitening.numpy(), self.held_out)
+        tensors = {name: tensor.numpy() for name, tensor in self.head.tensors().items()}
+        return head_member(tensors, self.held_out)
 
 
 class Stage2:
     """How heads are fitted and scored in one training.
 
     Args:
-        score_map: from grid scores to image scores, on any device.
-        config: head and calibration settings.
+        branches: of the graph; on any device.
+        config: head, fusion and calibration settings.
         seed: of the assignment of images to folds.
     """
 
-    def __init__(self, score_map: ScoreMap, config: TrainConfig, seed: int) -> None:
-        self._score_map, self._config, self._seed = score_map, config, seed
+    def __init__(self, branches: Sequence[Branch], config: TrainConfig, seed: int) -> None:
+        self._branches, self._config, self._seed = branches, config, seed
 
-    def fit(self, features: Tensor) -> CalibratedHead:
-        """Fit and calibrate a head on the features of all normal images, ``[n, rows, columns, d]``.
+    def fit(self, features: Sequence[Tensor]) -> CalibratedHead:
+        """Fit and calibrate heads on the features of all normal images, ``[n, rows, columns, d]`` for each branch.
 
         Raises:
             InputError: the features cannot carry a Gaussian.
         """
-        try:
-            held_out = self.held_out(features)
-            head = fit_gaussian(features, self._config.head)
-        except ValueError as error:
-            raise InputError(
-                "features that vary enough for a Gaussian",
-                str(error),
-                "use --set head.regulariser=ledoit-wolf or a larger ridge",
-            ) from error
-        return CalibratedHead(head, held_out, calibrate(held_out, self._config.calibration.false_alarm_rate))
+        configs = self._config.branches
+        with fitting():
+            grids = self.grids(features)
+            parts = tuple(fit_gaussian(features[i], configs[i].head, scope) for i, scope in self._config.heads)
+        scores = torch.stack(
+            [self._branches[i].score(grid) for (i, _), grid in zip(self._config.heads, grids, strict=True)]
+        )
+        fusion = self._config.fusion
+        spread = scores.double().std(1, correction=0).clamp_min(1e-12)
+        score_weights = _weights(fusion.score_weights, len(parts)) / spread
+        map_weights = _weights(fusion.map_weights, len(parts)) / spread
+        held_out = weighted_sum(scores.double(), score_weights).numpy()
+        calibration = calibrate(held_out, self._config.calibration.false_alarm_rate)
+        map_weights = map_weights * self._map_scale(grids, map_weights, calibration.threshold)
+        head = FusedHead(parts, score_weights.float(), map_weights.float())
+        return CalibratedHead(head, held_out, calibration)
 
-    def held_out(self, features: Tensor, scored: Tensor | None = None) -> NDArray[np.float64]:
-        """Score every image by a head that was fitted without it; see :func:`trainer.calibrate.held_out_scores`."""
-        calibration = self._config.calibration
-        return held_out_scores(features, calibration.folds, self._seed, self._fit_and_score, scored)
+    def held_out(self, features: Sequence[Tensor], scored: Sequence[Tensor], head: FusedHead) -> NDArray[np.float64]:
+        """Score every image by heads that were fitted without it, ``[n]``, with the fusion of ``head``.
 
-    def _fit_and_score(self, normal: Tensor, others: Tensor) -> Tensor:
-        fitted = fit_gaussian(normal, self._config.head)
-        scores: Tensor = self._score_map(fitted.score(others).to(self._score_map.spread.device))[0]
-        return scores.cpu()
+        Args:
+            features: what is fitted on, ``[n, rows, columns, d]`` for each branch.
+            scored: the same images in another precision.
+            head: gives the weights.
+        """
+        grids = self.grids(features, scored)
+        scores = (
+            self._branches[i].score(grid).double() for (i, _), grid in zip(self._config.heads, grids, strict=True)
+        )
+        return weighted_sum(scores, head.score_weights.double()).numpy()
+
+    def grids(self, features: Sequence[Tensor], scored: Sequence[Tensor] | None = None) -> list[Tensor]:
+        """Scores of every image by heads that were fitted without it: ``[n, rows, columns]`` for each head."""
+        calibration, heads = self._config.calibration, self._config.heads
+        fold_of = folds_of(len(features[0]), calibration.folds, self._seed)
+        with ProgressReport("calibrating", int(fold_of.max() + 1) * len(heads)) as progress:
+            return [
+                held_out_grids(
+                    features[i],
+                    fold_of,
+                    partial(fit_and_score, scope=scope, config=self._config.branches[i].head),
+                    None if scored is None else scored[i],
+                    progress,
+                )
+                for i, scope in heads
+            ]
+
+    def _map_scale(self, grids: Sequence[Tensor], weights: Tensor, threshold: float) -> float:
+        """What brings the fused maps into the units of the image score: the share of held-out good images whose map
+        rises above the threshold anywhere becomes the declared one.
+        """
+        if len(grids) == 1:
+            return 1.0
+        branches = [self._branches[i] for i, _ in self._config.heads]
+        peaks = [
+            weighted_sum(
+                [branch.maps(grid[first : first + _CHUNK]) for branch, grid in zip(branches, grids, strict=True)],
+                weights.float(),
+            ).amax((1, 2))
+            for first in range(0, len(grids[0]), _CHUNK)
+        ]
+        highest = torch.cat(peaks).double().numpy()
+        return threshold / calibrate(highest, self._config.calibration.false_alarm_rate).threshold
+
+
+@contextmanager
+def fitting() -> Iterator[None]:
+    """Tell of features that cannot carry a Gaussian.
+
+    Raises:
+        InputError: a head could not be fitted within.
+    """
+    try:
+        yield
+    except ValueError as error:
+        raise InputError(
+            "features that vary enough for a Gaussian",
+            str(error),
+            "use --set head.regulariser=ledoit-wolf or a larger ridge",
+        ) from error
+
+
+def fit_and_score(normal: Tensor, others: Tensor, scope: Scope, config: HeadConfig) -> Tensor:
+    """Fit a head on features ``[n, rows, columns, d]`` and score others: ``[m, rows, columns]``."""
+    return fit_gaussian(normal, config, scope).score(others)
+
+
+def _weights(given: Sequence[float] | None, heads: int) -> Tensor:
+    weights = torch.ones(heads) if given is None else torch.tensor(given)
+    return (weights / weights.sum()).double()
+
+
+_CHUNK = 32
+"""Images whose maps are in memory at a time."""

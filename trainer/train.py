@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import platform
+import shutil
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import partial
@@ -20,17 +20,20 @@ from edge_occ.bundle import MODEL_CARD, PREVIEW, write_bundle
 from edge_occ.errors import InputError
 from edge_occ.manifest import Calibration, Geometry, Manifest, Training
 from trainer.assemble import Assembled, assemble
-from trainer.config import TrainConfig
+from trainer.choose import Choice, choose
+from trainer.config import BranchConfig, TrainConfig
 from trainer.data import NormalImages, find_normal_images, read_frames
-from trainer.encoders import WINDOW, grid_size
-from trainer.fit import Fit, fit_encoder
-from trainer.graph import FeatureExtractor, InspectionGraph, Preprocess
+from trainer.fit import Fit
+from trainer.graph.branches import Branch, PatchBranch
+from trainer.graph.inspection import InspectionGraph, exact_branch
+from trainer.graph.preprocess import Preprocess
+from trainer.jury import make_defects
 from trainer.model_card import model_card
 from trainer.report import training_report
+from trainer.stage1 import learn_representations
 from trainer.stage2 import Stage2
 
 _LICENCES = "Code and graph: Apache-2.0 (edge-occ). Golden frames and preview: whoever owns the training images."
-_LEVEL_IMAGES = 64
 
 
 @dataclass(frozen=True)
@@ -55,9 +58,9 @@ class Job:
     restart: bool = False
 
     @property
-    def checkpoint(self) -> Path:
-        """Where stage 1 keeps its state until the bundle is written."""
-        return self.out.with_suffix(".train") / "checkpoint.safetensors"
+    def checkpoints(self) -> Path:
+        """Folder where stage 1 keeps its state until the bundle is written."""
+        return self.out.with_suffix(".train")
 
 
 @dataclass(frozen=True)
@@ -80,25 +83,31 @@ def train(job: Job) -> Trained:
     device = choose_device(job.device)
     _check_writable(job.out)
     if job.restart:
-        job.checkpoint.unlink(missing_ok=True)
+        shutil.rmtree(job.checkpoints, ignore_errors=True)
     data = find_normal_images(job.data)
-    _check_size(data, job.config)
-    images = _stage1_images(data, job.config)
-    fit = fit_encoder(images, job.config, job.seed, device, job.checkpoint, fingerprint(job, data))
-    extractor = FeatureExtractor(fit.encoder.fuse(), job.config).to(device)
-    extractor.level(images[:: max(1, len(images) // _LEVEL_IMAGES)].to(device))
-    graph = InspectionGraph(extractor, job.config).to(device).eval()
-    features = _features(extractor, data, device)
-    stage2 = Stage2(graph.score_map, job.config, job.seed)
+    represented = learn_representations(data, job.config, job.seed, device, job.checkpoints)
+    features = _features(represented.branches, data, job.config.input.size, device)
+    config, branches, chosen = represented.config, represented.branches, None
+    if config.choice.enabled:
+        patches = [branch for branch in branches if isinstance(branch, PatchBranch)]
+        defects = make_defects(represented.images, config.choice.images, job.seed)
+        chosen = choose(patches, features, defects, config, job.seed)
+        config, branches = chosen.config, tuple(branches[i] for i in chosen.kept)
+        features = [features[i] for i in chosen.kept]
+    stage2 = Stage2(branches, config, job.seed)
     fitted = stage2.fit(features)
-    exported = assemble(graph.cpu(), fitted, data.paths, job.config.export, partial(stage2.held_out, features))
-    manifest = _manifest(job, data, fit, fitted.calibration, exported, time.monotonic() - begun)
+    heads = [len(branch.head.scope) for branch in config.branches]
+    graph = InspectionGraph(branches, heads, config.input.size).cpu().eval()
+    held_out = partial(stage2.held_out, features, head=fitted.head)
+    exported = assemble(graph, fitted, data.paths, job.config.export, held_out)
+    facts = _Facts(job, config, data, branches, represented.fits, chosen, time.monotonic() - begun)
+    manifest = _manifest(facts, fitted.calibration, exported)
     members = {**exported.members, MODEL_CARD: model_card(manifest, exported.parity).encode()}
     written = write_bundle(job.out, manifest, members)
-    report = training_report(job.out.with_suffix(".html"), written, fit.history, fitted.held_out, members[PREVIEW])
-    job.checkpoint.unlink(missing_ok=True)
-    if job.checkpoint.parent.exists() and not any(job.checkpoint.parent.iterdir()):
-        job.checkpoint.parent.rmdir()
+    fitted_tasks = zip(represented.config.branches, represented.fits, strict=True)
+    histories = [(branch.pretext.name, fit.history) for branch, fit in fitted_tasks if fit is not None]
+    report = training_report(job.out.with_suffix(".html"), written, histories, fitted.held_out, members[PREVIEW])
+    shutil.rmtree(job.checkpoints, ignore_errors=True)
     return Trained(written, report)
 
 
@@ -113,13 +122,6 @@ def choose_device(name: str) -> torch.device:
     if name == "cuda" and not torch.cuda.is_available():
         raise InputError("a CUDA GPU that torch can use", f"none (torch {torch.__version__})", "use --device cpu")
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
-
-
-def fingerprint(job: Job, data: NormalImages) -> str:
-    """What must be equal for a run to be resumed: the settings of stage 1, the seed, and the images."""
-    stage1 = job.config.model_dump(include={"input", "encoder", "pretext", "optimiser"})
-    stage1["optimiser"].pop("checkpoint_seconds")
-    return hashlib.sha256(json.dumps([stage1, job.seed, data.sha256], sort_keys=True).encode()).hexdigest()
 
 
 def _check_writable(out: Path) -> None:
@@ -137,52 +139,78 @@ def _check_writable(out: Path) -> None:
         ) from error
 
 
-def _check_size(data: NormalImages, config: TrainConfig) -> None:
-    rows, columns = grid_size(config.input.size, config.input.size, config.encoder.stride)
-    values = len(data) * rows * columns * config.head.dim
-    if values * 4 > 16 << 30:
+def _features(branches: Sequence[Branch], data: NormalImages, size: int, device: torch.device) -> list[Tensor]:
+    """Features of all images for each branch, ``[n, rows, columns, d]``, on the CPU."""
+    _check_size(branches, len(data))
+    preprocess = Preprocess(size)
+    collected: list[list[Tensor]] = [[] for _ in branches]
+    with torch.inference_mode():
+        for frames in read_frames(data.paths, "extracting features"):
+            images = preprocess(frames.to(device))
+            for branch, batches in zip(branches, collected, strict=True):
+                batches.append(branch.features(images).cpu())
+    return [torch.cat(batches) for batches in collected]
+
+
+def _check_size(branches: Sequence[Branch], images: int) -> None:
+    positions = [
+        (rows * columns, branch.extractor.projection.shape[1])
+        for branch in branches
+        for rows, columns in [branch.geometry[2]]
+    ]
+    size = 4 * images * sum(count * dim for count, dim in positions)
+    if size > 16 << 30:
         raise InputError(
             "features of all images to fit into 16 GB",
-            f"{values * 4 / 1e9:.0f} GB from {len(data)} images",
+            f"{size / 1e9:.0f} GB from {images} images",
             "use fewer images or --set encoder.stride=16",
         )
 
 
-def _stage1_images(data: NormalImages, config: TrainConfig) -> Tensor:
-    """All images as the graph resizes them, rounded: uint8 RGB ``[n, 3, size, size]``."""
-    preprocess = Preprocess(config.input.size)
-    with torch.inference_mode():
-        resized = [preprocess.resize(f).round().clamp(0, 255).byte() for f in read_frames(data.paths, "reading")]
-    return torch.cat(resized).clone()
+@dataclass(frozen=True)
+class _Facts:
+    """What a manifest tells of a run; ``config`` is what was taken, ``job.config`` what was asked for."""
+
+    job: Job
+    config: TrainConfig
+    data: NormalImages
+    branches: Sequence[Branch]
+    fits: Sequence[Fit | None]
+    choice: Choice | None
+    seconds: float
 
 
-def _features(extractor: FeatureExtractor, data: NormalImages, device: torch.device) -> Tensor:
-    with torch.inference_mode():
-        batches = [extractor(frames.to(device)).cpu() for frames in read_frames(data.paths, "extracting features")]
-    return torch.cat(batches)
-
-
-def _manifest(
-    job: Job, data: NormalImages, fit: Fit, calibration: Calibration, exported: Assembled, seconds: float
-) -> dict[str, object]:
-    config = job.config
-    size, stride = config.input.size, config.encoder.stride
+def _manifest(facts: _Facts, calibration: Calibration, exported: Assembled) -> dict[str, object]:
+    job, config, data = facts.job, facts.config, facts.data
+    fits = [fit for fit in facts.fits if fit is not None]
+    exact = exact_branch(facts.branches)
+    window, stride, grid = facts.branches[exact or 0].geometry
     software = {"python": platform.python_version(), "torch": torch.__version__, "onnx": onnx.__version__}
     return {
         "created_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "edge_occ": __version__,
         "geometry": Geometry(
-            size=size, window=WINDOW, stride=stride, grid=grid_size(size, size, stride), frame=data.frame
+            size=config.input.size,
+            branch=exact or 0,
+            exact=exact is not None,
+            window=window,
+            stride=stride,
+            grid=grid,
+            frame=data.frame,
         ),
-        "head": {**config.head.model_dump(), "samples_side": config.head.samples_side(len(data))},
+        "head": {
+            **config.head.model_dump(),
+            "samples_side": config.head.samples_side(len(data)),
+            "branches": [_branch(*pair) for pair in zip(config.branches, facts.branches, strict=True)],
+        },
         "calibration": calibration,
         "precisions": exported.precisions,
         "training": Training(
             command=job.command,
             preset=job.preset,
             seed=job.seed,
-            steps=config.optimiser.steps,
-            seconds=round(seconds, 1),
+            steps=sum(fit.history[-1][0] for fit in fits),
+            seconds=round(facts.seconds, 1),
             images=len(data),
             skipped=data.skipped,
             conversions=data.conversions,
@@ -191,6 +219,27 @@ def _manifest(
             config=config.model_dump(mode="json"),
         ),
         "parity_tolerance": exported.tolerances,
-        "metrics": {"stage1_seconds": round(fit.seconds, 1), "stage1_loss": fit.history[-1][1]},
+        "choice": None if facts.choice is None else facts.choice.record,
+        "metrics": _stage1_metrics(fits),
         "licences": _LICENCES,
+    }
+
+
+def _stage1_metrics(fits: Sequence[Fit]) -> dict[str, float]:
+    """Time of all encoders that were trained, and the last loss of the first; nothing where none was."""
+    if not fits:
+        return {}
+    return {"stage1_seconds": round(sum(fit.seconds for fit in fits), 1), "stage1_loss": fits[0].history[-1][1]}
+
+
+def _branch(config: BranchConfig, branch: Branch) -> dict[str, object]:
+    """What people want to know of a branch."""
+    window, stride, grid = branch.geometry
+    return {
+        "encoder": config.encoder.name,
+        "window": window,
+        "stride": stride,
+        "grid": grid,
+        **config.head.model_dump(include={"scope", "dim", "regulariser"}),
+        "image_score": config.map.image_score,
     }

@@ -7,7 +7,7 @@ import logging
 import typer
 
 from edge_occ import __version__
-from edge_occ.cli import bundles, doctor, line, training
+from edge_occ.cli import bundles, doctor, line, reproduce, training
 from edge_occ.cli.console import guarded
 
 app = typer.Typer(
@@ -25,6 +25,7 @@ app = typer.Typer(
 for command in (
     training.train,
     training.evaluate,
+    reproduce.reproduce,
     bundles.score,
     bundles.inspect,
     bundles.verify,

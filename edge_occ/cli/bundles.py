@@ -131,10 +131,13 @@ def bench(
         for name, row in content[kind].items():
             say(f"  {name:<8}  {_timing(row)}")
     say(f"end to end  {whole['fps']:.1f} frames/s, {whole['of_engine']:.2f} of the engine alone")
-    say(
-        f"dense       {dense['ms_p50']:.1f} ms; window by window {dense['per_window_ms_p50']:.0f} ms, "
-        f"{dense['ratio']:.1f} times as long (ONNX Runtime, CPU)"
-    )
+    if dense is None:
+        say("dense       no encoder in this bundle is exact window by window")
+    else:
+        say(
+            f"dense       {dense['ms_p50']:.1f} ms; window by window {dense['per_window_ms_p50']:.0f} ms, "
+            f"{dense['ratio']:.1f} times as long (ONNX Runtime, CPU)"
+        )
     say(f"memory      {content['rss_mb']:.0f} MB; cold start {content['cold_start_s']:.2f} s")
 
 

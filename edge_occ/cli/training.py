@@ -57,6 +57,10 @@ def train(  # noqa: PLR0913 - one parameter an option
         say(f"converted to 8-bit colour: pictures that were {', '.join(manifest.training.conversions)}")
     if manifest.geometry.frame is None:
         say("the pictures differ in size; each was stretched to a square")
+    if manifest.choice:
+        taken = [c for c in manifest.choice.candidates if c.score_weight or c.map_weight]
+        words = ", ".join(f"{c.encoder} {c.scope} ({c.score_weight:.2f} of the score)" for c in taken)
+        say(f"chosen by synthetic defects on held-out good parts: {words}; the report says why")
     say(promise(manifest.calibration))
     say(f"{target} written in {manifest.training.seconds:.0f} s; report: {trained.report}")
     say(f"next: edge-occ run --bundle {target} --camera 0")
@@ -88,7 +92,7 @@ def evaluate(
     if json:
         print_json(content)
         return
-    for key in ("image_auroc", "pixel_auroc", "aupro", "f1_max"):
+    for key in ("image_auroc", "pixel_auroc", "aupro", "aupimo", "f1_max"):
         say(f"{key:<12} {'-' if content[key] is None else format(content[key], '.4f')}")
     say(f"false alarms {evaluation.false_alarms} of {len(evaluation.good)} good parts")
     say(promise(evaluation.calibration))

@@ -12,9 +12,12 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from edge_occ.bundle import ENCODER_GRAPH, read_bundle, write_bundle
 from edge_occ.cli import app
+from edge_occ.manifest import FORMAT
 
-COMMANDS = ["train", "evaluate", "score", "inspect", "verify", "bench", "run", "watch", "demo", "doctor"]
+PRESETS = ["quick", "auto", "imagenet", "scratch", "paper", "paper-image"]
+COMMANDS = ["train", "evaluate", "reproduce", "score", "inspect", "verify", "bench", "run", "watch", "demo", "doctor"]
 
 
 def edge_occ(*arguments):
@@ -54,6 +57,8 @@ def test_evaluate_prints_the_contracts_fields_and_nothing_else(tiny_bundle, tiny
     assert set(content["per_defect"]) == {"scratch", "spot"}
     for name in ("image_auroc", "pixel_auroc", "aupro", "f1_max"):
         assert 0 <= content[name] <= 1
+    assert content["aupimo"] is None  # so few good pixels show no rate of 1 in 100,000
+    assert {kind["aupimo"] for kind in content["per_defect"].values()} == {None}
     assert set(content["false_alarms"]) >= {"declared", "calibration_n", "upper_95", "observed", "observed_n"}
     assert content["engine"]["name"] == "cpu"
     assert (tmp_path / "report" / "index.html").stat().st_size > 10_000
@@ -75,7 +80,7 @@ def test_score_prints_a_line_a_picture(tiny_bundle, tiny_data):
 def test_inspect_and_verify(tiny_bundle):
     assert "Model card" in edge_occ("inspect", tiny_bundle).stdout
     manifest = json.loads(edge_occ("inspect", tiny_bundle, "--json").stdout)
-    assert manifest["format"] == 2
+    assert manifest["format"] == FORMAT
     parity = json.loads(edge_occ("verify", tiny_bundle, "--json").stdout)
     assert parity["score_error"] < 1e-3
     assert "parity on 6 golden frames" in edge_occ("verify", tiny_bundle).stderr
@@ -89,6 +94,15 @@ def test_bench_has_the_contracts_fields(tiny_bundle):
     assert content["dense"]["max_abs_difference"] < 1e-4
     assert content["grid"] == [5, 5]
     assert {"rss_mb", "cold_start_s", "input"} <= set(content)
+
+
+def test_bench_says_where_no_encoder_is_exact_window_by_window(tiny_bundle, tmp_path):
+    bundle = read_bundle(tiny_bundle)
+    members = {name: data for name, data in bundle.members.items() if name != ENCODER_GRAPH}
+    without = tmp_path / "without.occ"
+    write_bundle(without, bundle.manifest.model_dump(exclude={"members"}), members)
+    assert json.loads(edge_occ("bench", without, "--frames", 10, "--json").stdout)["dense"] is None
+    assert "no encoder in this bundle is exact window by window" in edge_occ("bench", without, "--frames", 10).stderr
 
 
 def test_run_without_mqtt_prints_a_line_a_frame(tiny_bundle, tiny_data):
@@ -201,6 +215,7 @@ def test_a_closed_pipe_is_no_error(tiny_bundle, tiny_data):
 def test_the_checkout_and_an_installed_wheel_find_the_presets(tmp_path):
     from edge_occ.settings import configs, preset
 
-    assert preset("quick").is_file()
+    for name in PRESETS:
+        assert preset(name).is_file(), name
     assert (Path(configs()) / "run.yaml").is_file()
     assert os.access(preset("quick"), os.R_OK)

@@ -15,9 +15,10 @@ import safetensors.numpy
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from edge_occ.bundle import MANIFEST, read_bundle, write_bundle
+from edge_occ.bundle import ENCODER_GRAPH, MANIFEST, read_bundle, write_bundle
 from edge_occ.errors import BundleRefused, InputError
 from edge_occ.manifest import FORMAT
+from edge_occ.members import head_from, head_member, held_out_from
 from engines.errors import UserError
 
 
@@ -82,6 +83,45 @@ def test_a_bundle_of_the_first_format_is_still_read(tiny_bundle, tmp_path):
     assert again.manifest.format == 1
     assert again.precisions == ("fp32",)
     assert again.judge().judge(1.0) == bundle.judge().judge(1.0)
+
+
+def test_a_bundle_of_the_second_format_is_still_read(tiny_bundle, tmp_path):
+    """It had one head, one encoder, and no word of either's place among others."""
+    bundle = read_bundle(tiny_bundle)
+    fields = {**bundle.manifest.model_dump(exclude={"members", "choice"}), "format": 2}
+    fields["geometry"] = {name: fields["geometry"][name] for name in ("size", "window", "stride", "grid", "frame")}
+    write_bundle(tmp_path / "old.occ", fields, bundle.members)
+    again = read_bundle(tmp_path / "old.occ")
+    assert again.manifest.format == 2
+    assert again.manifest.geometry == bundle.manifest.geometry
+    assert again.manifest.choice is None
+    assert again.precisions == bundle.precisions
+    assert set(again.graph().head) == {"mean", "whitening"}
+
+
+def test_a_bundle_without_an_exact_encoder_is_read(tiny_bundle, tmp_path):
+    bundle = read_bundle(tiny_bundle)
+    members = {name: data for name, data in bundle.members.items() if name != ENCODER_GRAPH}
+    path = tmp_path / "without.occ"
+    write_bundle(path, bundle.manifest.model_dump(exclude={"members"}), members)
+    again = read_bundle(path)
+    assert ENCODER_GRAPH not in again.members
+    assert again.members == members
+    assert again.judge().judge(1.0) == bundle.judge().judge(1.0)
+
+
+def test_a_head_of_several_parts_comes_back_with_every_tensor_and_without_the_scores():
+    generator = np.random.default_rng(0)
+    shapes = {"mean": (2, 3, 4), "whitening": (2, 3, 4, 4), "mean.1": (1, 1, 5), "whitening.1": (1, 1, 5, 5)}
+    shapes |= {"score_weights": (2,), "map_weights": (2,)}
+    head = {name: generator.random(shape, dtype=np.float32) for name, shape in shapes.items()}
+    head["whitening"] = head["whitening"].swapaxes(2, 3)  # strides that are not those of the memory
+    held_out = generator.random(7)
+    member = head_member(head, held_out)
+    found = head_from(member)
+    assert set(found) == set(head)
+    assert all(np.array_equal(found[name], head[name]) for name in head)
+    assert np.array_equal(held_out_from(member), held_out)
 
 
 def test_a_graph_without_a_tolerance_is_not_written(tiny_bundle, tmp_path):

@@ -44,7 +44,7 @@ def test_frames_of_any_size_are_scored_the_same_twice(bundle):
 def test_dense_features_are_those_of_the_windows(bundle):
     engine, encoder = OnnxRuntimeEngine(bundle.graph()), EncoderRunner(bundle.members[ENCODER_GRAPH])
     frame = np.random.default_rng(0).integers(0, 256, (96, 96, 3), dtype=np.uint8)
-    dense = engine.features(frame)
+    (dense,) = engine.features(frame)
     windows = np.stack([frame[y : y + 64, x : x + 64] for y in range(0, 33, 8) for x in range(0, 33, 8)])
     np.testing.assert_allclose(encoder.features(windows).reshape(dense.shape), dense, rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(encoder.features(frame[None])[0], dense, rtol=1e-5, atol=1e-5)

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_occ.decision import Judge
-from trainer.calibrate import calibrate, held_out_scores
+from edge_occ.progress import ProgressReport
+from trainer.calibrate import calibrate, folds_of, held_out_grids
 
 
 @given(
@@ -46,31 +47,57 @@ def test_too_few_images_are_told():
     assert calibration.expected == pytest.approx(1 / 61)
 
 
+@given(n=st.integers(2, 300), folds=st.integers(2, 20), seed=st.integers(0, 2**31))
+def test_folds_are_of_one_size_and_hold_every_image_once(n, folds, seed):
+    fold_of = folds_of(n, folds, seed)
+    sizes = torch.bincount(fold_of)
+    assert fold_of.shape == (n,)
+    assert len(sizes) == min(n, folds)
+    assert int(sizes.max()) - int(sizes.min()) <= 1
+    assert torch.equal(fold_of, folds_of(n, folds, seed))
+
+
+def test_folds_are_drawn_by_the_seed():
+    assert not torch.equal(folds_of(50, 5, 0), folds_of(50, 5, 1))
+
+
 def test_every_image_is_scored_once_by_a_head_that_did_not_see_it():
-    features = torch.arange(23.0).view(23, 1, 1, 1)
+    features = torch.arange(23.0).view(23, 1, 1, 1).expand(23, 2, 3, 1)
     seen = []
 
     def score(train, held_out):
         assert not set(train.flatten().tolist()) & set(held_out.flatten().tolist())
         assert len(train) + len(held_out) == 23
-        seen.extend(held_out.flatten().tolist())
-        return held_out.flatten() * 10
+        seen.extend(held_out[:, 0, 0, 0].tolist())
+        return held_out.squeeze(3) * 10
 
-    scores = held_out_scores(features, 5, 0, score)
+    grids = held_out_grids(features, folds_of(23, 5, 0), score)
     assert sorted(seen) == list(range(23))
-    assert scores.tolist() == [10.0 * i for i in range(23)]
+    assert torch.equal(grids, features.squeeze(3) * 10)
 
 
 def test_more_folds_than_images_is_leaving_one_out():
     sizes = []
-    held_out_scores(torch.zeros(4, 1, 1, 1), 10, 0, lambda train, held: sizes.append(len(held)) or held.flatten())
+    held_out_grids(
+        torch.zeros(4, 1, 1, 1), folds_of(4, 10, 0), lambda train, held: sizes.append(len(held)) or held.squeeze(3)
+    )
     assert sizes == [1, 1, 1, 1]
 
 
 def test_other_features_of_the_same_images_are_scored_by_the_same_heads():
     def score(train, held):
-        return held.flatten() - train.mean()
+        return held.squeeze(3) - train.mean()
 
-    features = torch.arange(12.0).view(12, 1, 1, 1)
-    found = held_out_scores(features, 4, 0, score, features + 100)
-    assert found == pytest.approx(held_out_scores(features, 4, 0, score) + 100)
+    features, fold_of = torch.arange(12.0).view(12, 1, 1, 1), folds_of(12, 4, 0)
+    found = held_out_grids(features, fold_of, score, features + 100)
+    torch.testing.assert_close(found, held_out_grids(features, fold_of, score) + 100)
+
+
+def test_every_fold_advances_the_progress(monkeypatch):
+    steps = []
+    monkeypatch.setattr(ProgressReport, "advance", lambda self, note="": steps.append(1))
+    with ProgressReport("calibrating", 4) as progress:
+        held_out_grids(
+            torch.zeros(9, 1, 1, 1), folds_of(9, 4, 0), lambda train, held: held.squeeze(3), progress=progress
+        )
+    assert len(steps) == 4

@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from discs import part, write
 from sklearn.metrics import f1_score, roc_auc_score
 
 from edge_occ.bundle import read_bundle
@@ -78,6 +80,32 @@ def test_the_json_is_the_contract_s(evaluation, tiny_bundle):
     assert 0 <= result["engine"]["parity_score_error"] < 1e-3
     for name in ("image_auroc", "pixel_auroc", "aupro", "f1_max"):
         assert result[name] == round(result[name], 6)
+    assert result["aupimo"] is None  # 6 good images of 112 x 112 pixels do not show a rate of 1 in 100,000
+    assert {kind["aupimo"] for kind in result["per_defect"].values()} == {None}
+
+
+def test_aupimo_is_the_mean_overlap_over_very_low_rates_on_good_images(tiny_bundle, data):
+    for i in range(6, 20):
+        write(data / "test" / "good" / f"{i:03}.png", part(100 + i))
+    result = evaluate(tiny_bundle, data)
+    engine = OnnxRuntimeEngine(read_bundle(tiny_bundle).graph())
+
+    def scores(path):
+        frame = read_image(path)
+        return cv2.resize(engine.infer(frame).map, frame.shape[1::-1])
+
+    normal = np.sort([scores(path) for path in (data / "test" / "good").iterdir()], axis=None)[::-1]
+    # At each rate, the highest normal score that is not yet a false positive.
+    levels = normal[(np.geomspace(1e-5, 1e-4, 20_000) * len(normal)).astype(int)]
+    for record, value in zip(result.defects, result.aupimos, strict=True):
+        found = scores(record.image.path)[read_image(record.image.mask).any(axis=2)]
+        assert value == pytest.approx(np.searchsorted(np.sort(-found), -levels).mean() / len(found), abs=1e-3)
+    assert 0 < result.aupimo < 1
+    content = result.as_json()
+    assert content["aupimo"] == round(float(np.mean(result.aupimos)), 6)
+    by_kind = {"scratch": result.aupimos[:3], "spot": result.aupimos[3:]}
+    for kind, values in by_kind.items():
+        assert content["per_defect"][kind]["aupimo"] == round(float(np.mean(values)), 6)
 
 
 def test_records_carry_verdicts_and_the_telling_ones_carry_pictures(evaluation):
@@ -100,7 +128,7 @@ def test_records_carry_verdicts_and_the_telling_ones_carry_pictures(evaluation):
 def test_without_any_masks_the_pixel_metrics_are_undefined(tiny_bundle, data, evaluation):
     shutil.rmtree(data / "ground_truth")
     result = evaluate(tiny_bundle, data)
-    assert (result.pixel_auroc, result.aupro) == (None, None)
+    assert (result.pixel_auroc, result.aupro, result.aupimos) == (None, None, ())
     assert {r.pixel_auroc for r in result.per_defect.values()} == {None}
     assert result.image_auroc == evaluation.image_auroc
 
@@ -114,12 +142,11 @@ def test_a_single_missing_mask_is_named(tiny_bundle, data):
     assert str(missing) in error.value.advice
 
 
-def test_a_mask_of_another_size_is_named(tiny_bundle, data):
-    mask = data / "ground_truth" / "scratch" / "001_mask.png"
-    cv2.imwrite(str(mask), np.zeros((112, 110), np.uint8))
-    with pytest.raises(InputError, match=r"001_mask\.png") as error:
-        evaluate(tiny_bundle, data)
-    assert "110x112" in error.value.found
+def test_a_wrong_mask_is_told_before_anything_is_scored(tiny_bundle, data):
+    mask = data / "ground_truth" / "spot" / "003_mask.png"
+    cv2.imwrite(str(mask), np.zeros((112, 112), np.uint8))
+    with pytest.raises(InputError, match=r"003_mask\.png"):
+        evaluate(tiny_bundle, data, lambda bundle: pytest.fail("loaded"))
 
 
 def test_a_mask_pixel_of_any_value_counts(tiny_bundle, data, evaluation):
@@ -146,7 +173,7 @@ def test_good_images_alone_check_the_false_alarms(tiny_bundle, data):
     for kind in ("scratch", "spot"):
         shutil.rmtree(data / "test" / kind)
     result = evaluate(tiny_bundle, data).as_json()
-    assert [result[name] for name in ("image_auroc", "pixel_auroc", "aupro", "f1_max")] == [None] * 4
+    assert [result[name] for name in ("image_auroc", "pixel_auroc", "aupro", "aupimo", "f1_max")] == [None] * 5
     assert result["per_defect"] == {}
     assert result["false_alarms"]["observed_n"] == 6
 
@@ -159,10 +186,26 @@ def test_defects_alone_leave_false_alarms_unobserved(tiny_bundle, data):
     assert result["false_alarms"]["observed"] is None
 
 
-def test_images_of_another_size_than_those_of_training(tiny_bundle, data):
+def resize_test_images(data: Path) -> None:
     for path in (*(data / "test").glob("*/*.png"), *(data / "ground_truth").glob("*/*.png")):
         image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
         cv2.imwrite(str(path), cv2.resize(image, (200, 150), interpolation=cv2.INTER_NEAREST))
+
+
+def test_images_of_another_size_than_those_of_training_are_refused_before_anything_is_scored(tiny_bundle, data):
+    resize_test_images(data)
+    with pytest.raises(InputError) as error:
+        evaluate(tiny_bundle, data, lambda bundle: pytest.fail("loaded"))
+    assert "112x112" in error.value.expected
+    assert error.value.found == f"200x150 in {data / 'test' / 'good' / '000.png'}"
+
+
+def test_images_of_any_size_will_do_where_those_of_training_differed(tiny_bundle, data, monkeypatch):
+    bundle = read_bundle(tiny_bundle)
+    geometry = bundle.manifest.geometry.model_copy(update={"frame": None})
+    mixed = replace(bundle, manifest=bundle.manifest.model_copy(update={"geometry": geometry}))
+    monkeypatch.setattr("trainer.evaluate.read_bundle", lambda path: mixed)
+    resize_test_images(data)
     assert evaluate(tiny_bundle, data).pixel_auroc > 0.5
 
 

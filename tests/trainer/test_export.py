@@ -7,11 +7,13 @@ import torch
 from onnx import TensorProto, numpy_helper
 
 from engines.base import FRAME, MAP, MEAN, SCORE, WHITENING, Graph
-from engines.cpu import OnnxRuntimeEngine
+from engines.cpu import EncoderRunner, OnnxRuntimeEngine
 from trainer.config import TrainConfig
-from trainer.encoders import DensePatchEncoder
-from trainer.export import OPSET, export_inspection_graph
-from trainer.graph import FeatureExtractor, InspectionGraph
+from trainer.encoders.dense import DensePatchEncoder
+from trainer.export import OPSET, export_encoder_graph, export_inspection_graph
+from trainer.graph.branches import make_branch
+from trainer.graph.inspection import EncoderGraph, InspectionGraph
+from trainer.heads.fused import FusedHead
 from trainer.heads.gaussian import GaussianHead
 from trainer.quantise import quantise
 
@@ -24,7 +26,8 @@ CONFIG = TrainConfig.model_validate(
 def head():
     generator = torch.Generator().manual_seed(0)
     factor = torch.eye(8) + 0.1 * torch.randn(5, 5, 8, 8, generator=generator).tril()
-    return GaussianHead(torch.randn(5, 5, 8, generator=generator), factor)
+    one = torch.ones(1)
+    return FusedHead((GaussianHead(torch.randn(5, 5, 8, generator=generator), factor),), one, one)
 
 
 @pytest.fixture(scope="module")
@@ -35,12 +38,14 @@ def graph():
         if isinstance(module, torch.nn.BatchNorm2d):  # or there would be no bias to leave unquantised
             module.running_mean.normal_(0, 0.1)
     encoder.fuse()
-    return InspectionGraph(FeatureExtractor(encoder, CONFIG), CONFIG).eval()
+    return InspectionGraph([make_branch(encoder, CONFIG.branches[0], 96)], (1,), 96).eval()
 
 
 @pytest.fixture(scope="module")
 def inputs(head):
-    return {MEAN: head.mean.numpy(), WHITENING: head.whitening.numpy()}
+    named = {name: tensor.numpy() for name, tensor in head.tensors().items()}
+    assert list(named) == [MEAN, WHITENING]
+    return named
 
 
 def frames(n, size=(120, 100)):
@@ -127,15 +132,26 @@ def test_onnx_runtime_computes_what_torch_does(exported, graph, head, inputs, pr
     engine = OnnxRuntimeEngine(Graph(exported[precision], precision, inputs))
     for frame in [*frames(2), *frames(1, (96, 96)), *frames(1, (40, 333))]:
         with torch.inference_mode():
-            score, score_map, features = graph(torch.from_numpy(frame), head.mean, head.whitening)
+            score, score_map, features = graph(torch.from_numpy(frame), list(head.tensors().values()))
         found = engine.infer(frame)
         assert found.score == pytest.approx(float(score), rel=tolerance)
         scale = float(score_map.abs().max())
         np.testing.assert_allclose(found.map, score_map.numpy(), rtol=0, atol=tolerance * scale)
-        difference = np.sqrt(np.mean((engine.features(frame) - features.numpy()) ** 2)) / float(features.std())
+        (grid,) = engine.features(frame)
+        difference = np.sqrt(np.mean((grid - features.numpy()) ** 2)) / float(features.std())
         assert difference < {"fp32": 1e-5, "fp16": 2e-3, "int8": 0.4}[precision]
         if precision != "fp32":
             assert difference > 0
+
+
+def test_the_encoder_alone_takes_images_of_any_number_and_size(graph):
+    alone = EncoderGraph(graph.branches[0].extractor).eval()
+    runner = EncoderRunner(export_encoder_graph(alone))
+    for n, size in ((1, (64, 64)), (3, (96, 120))):
+        images = np.stack(frames(n, size))
+        with torch.inference_mode():
+            expected = alone(torch.from_numpy(images))
+        np.testing.assert_allclose(runner.features(images), expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("target", ["SM86", "SM89"])

@@ -12,15 +12,15 @@ import torch
 
 from edge_occ.errors import InputError
 from trainer import fit as fit_module
-from trainer.config import EncoderConfig, InputConfig, OptimiserConfig, PretextConfig, TrainConfig
+from trainer.config import BranchConfig, EncoderConfig, OptimiserConfig, PretextConfig
+from trainer.encoders.build import make_encoder
 from trainer.fit import Tally, fit_encoder, learning_rate
 
 CPU = torch.device("cpu")
 
 
 def config(steps=6, **optimiser):
-    return TrainConfig(
-        input=InputConfig(size=96),
+    return BranchConfig(
         encoder=EncoderConfig(width=4, dim=16),
         optimiser=OptimiserConfig(steps=steps, batch=4, **optimiser),
         head={"dim": 8},
@@ -34,38 +34,57 @@ def images(n=6):
     return (smooth * 255).byte()
 
 
-def weights(fit):
-    return torch.cat([value.flatten().float() for value in fit.encoder.state_dict().values()])
+def train(path, settings, seed=0, fingerprint="x"):
+    """A fresh encoder, trained; and how."""
+    torch.manual_seed(seed)
+    encoder = make_encoder(settings.encoder)
+    return encoder, fit_encoder(images(), encoder, settings, seed, CPU, path, fingerprint)
+
+
+def weights(encoder):
+    return torch.cat([value.flatten().float() for value in encoder.state_dict().values()])
 
 
 def test_a_seed_gives_one_encoder(tmp_path):
-    first = fit_encoder(images(), config(), 3, CPU, tmp_path / "a", "x")
-    second = fit_encoder(images(), config(), 3, CPU, tmp_path / "b", "x")
-    other = fit_encoder(images(), config(), 4, CPU, tmp_path / "c", "x")
+    first, history = train(tmp_path / "a", config(), 3)
+    second, again = train(tmp_path / "b", config(), 3)
+    other, _ = train(tmp_path / "c", config(), 4)
     assert torch.equal(weights(first), weights(second))
-    assert first.history == second.history
+    assert history.history == again.history
     assert not torch.equal(weights(first), weights(other))
+    assert not first.training
+
+
+def test_the_seed_is_of_the_steps_too(tmp_path):
+    """Two runs that begin with the same weights."""
+    encoders = []
+    for seed in (3, 4):
+        torch.manual_seed(0)
+        encoder = make_encoder(config().encoder)
+        fit_encoder(images(), encoder, config(), seed, CPU, tmp_path / str(seed), "x")
+        encoders.append(encoder)
+    assert not torch.equal(weights(encoders[0]), weights(encoders[1]))
 
 
 @pytest.mark.parametrize("name", ["cutpaste", "cutpaste-scar", "cutpaste-union", "cutpaste-3way"])
-@pytest.mark.parametrize("mode", ["dense", "crops"])
+@pytest.mark.parametrize("mode", ["dense", "crops", "image"])
 def test_every_form_of_the_task_trains(tmp_path, name, mode):
     settings = config(2).model_copy(update={"pretext": PretextConfig(name=name, mode=mode, area=(0.02, 0.15))})
-    fit = fit_encoder(images(), settings, 0, CPU, tmp_path / "c", "x")
+    encoder, fit = train(tmp_path / "c", settings)
     classes = 3 if name == "cutpaste-3way" else 2
     assert [len(row) for row in fit.history] == [2 + classes]
-    assert torch.isfinite(weights(fit)).all()
+    assert torch.isfinite(weights(encoder)).all()
 
 
 def test_it_learns(tmp_path):
-    fit = fit_encoder(images(), config(40, learning_rate=0.05), 0, CPU, tmp_path / "c", "x")
+    _, fit = train(tmp_path / "c", config(40, learning_rate=0.05))
     losses = [row[1] for row in fit.history]
     assert [row[0] for row in fit.history] == [10, 20, 30, 40]
     assert losses[-1] < 0.9 * losses[0]
 
 
 def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(tmp_path, monkeypatch):
-    whole = fit_encoder(images(), config(), 0, CPU, tmp_path / "whole", "x")
+    whole, _ = train(tmp_path / "whole", config())
     steps = []
     original = fit_module._update
 
@@ -77,8 +96,8 @@ def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(tmp_path, monkeyp
 
     monkeypatch.setattr(fit_module, "_update", update)
     with pytest.raises(KeyboardInterrupt):
-        fit_encoder(images(), config(), 0, CPU, tmp_path / "part", "x")
-    resumed = fit_encoder(images(), config(), 0, CPU, tmp_path / "part", "x")
+        train(tmp_path / "part", config())
+    resumed, _ = train(tmp_path / "part", config())
     assert len(steps) == 6
     assert torch.equal(weights(resumed), weights(whole))
 
@@ -86,8 +105,8 @@ def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(tmp_path, monkeyp
 def test_a_killed_run_goes_on_from_its_last_checkpoint(tmp_path):
     """SIGKILL, which nothing can catch: the checkpoint on disk is whole."""
     code = (
-        "import torch, tests_fit as t; from pathlib import Path;"
-        "t.fit_encoder(t.images(), t.config(100000, checkpoint_seconds=0.05), 0, t.CPU, Path('checkpoint'), 'x')"
+        "import tests_fit as t; from pathlib import Path;"
+        "t.train(Path('checkpoint'), t.config(100000, checkpoint_seconds=0.05))"
     )
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
     shutil.copy(__file__, tmp_path / "tests_fit.py")
@@ -106,38 +125,38 @@ def test_a_killed_run_goes_on_from_its_last_checkpoint(tmp_path):
 
 
 def fresh():
-    settings = config()
-    from trainer.encoders import DensePatchEncoder
-    from trainer.pretext.cutpaste import CutPasteTask
+    from trainer.pretext.build import make_task
 
-    task = CutPasteTask(settings.pretext, 8)
-    model = torch.nn.ModuleDict({"encoder": DensePatchEncoder(8, 4, 16), "classifier": task.classifier(16)})
+    settings = config()
+    encoder = make_encoder(settings.encoder)
+    classifier = make_task(settings.pretext, encoder).classifier(encoder.scales)
+    model = torch.nn.ModuleDict({"encoder": encoder, "classifier": classifier})
     return model, torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
 
 
 def test_another_runs_checkpoint_is_refused_and_left_alone(tmp_path):
     path = tmp_path / "c"
-    fit_encoder(images(), config(), 0, CPU, path, "x")
+    train(path, config())
     before = path.read_bytes()
     with pytest.raises(InputError, match="--restart"):
-        fit_encoder(images(), config(), 0, CPU, path, "y")
+        train(path, config(), fingerprint="y")
     assert path.read_bytes() == before
 
 
 def test_a_damaged_checkpoint_is_told(tmp_path):
     path = tmp_path / "c"
-    fit_encoder(images(), config(2), 0, CPU, path, "x")
+    train(path, config(2))
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(InputError, match="damaged"):
-        fit_encoder(images(), config(2), 0, CPU, path, "x")
+        train(path, config(2))
 
 
 def test_a_finished_run_is_not_repeated(tmp_path, monkeypatch):
-    first = fit_encoder(images(), config(), 0, CPU, tmp_path / "c", "x")
+    first, fit = train(tmp_path / "c", config())
     monkeypatch.setattr(fit_module, "_update", lambda *arguments: pytest.fail("trained again"))
-    second = fit_encoder(images(), config(), 0, CPU, tmp_path / "c", "x")
+    second, again = train(tmp_path / "c", config())
     assert torch.equal(weights(first), weights(second))
-    assert second.history == first.history
+    assert again.history == fit.history
 
 
 def test_the_learning_rate_rises_and_falls():

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import math
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,9 +10,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 from scipy import ndimage
+from scipy.integrate import quad
 from sklearn.metrics import precision_recall_curve, roc_auc_score
 
-from trainer.metrics import aupro, f1_max, image_auroc, pixel_auroc
+from trainer.metrics import aupimo, aupro, f1_max, image_auroc, pixel_auroc
 
 # Few distinct values, so that ties within and across the classes abound; all exact in float32.
 _levels = st.integers(0, 12).map(lambda k: k / 4)
@@ -115,6 +119,102 @@ def test_continuous_scores_at_a_real_size():
     # By the definition with 2,000 of the 55,000 thresholds, so a little short of exact.
     coarse = [np.floor(m * 2000).astype(np.float32) for m in maps]
     assert aupro(masks, maps) == pytest.approx(aupro_by_thresholds(masks, coarse, 0.3), abs=1e-3)
+
+
+@st.composite
+def good_and_defective(draw: st.DrawFn) -> tuple[list[NDArray[np.bool_]], list[NDArray[np.float32]]]:
+    """As above, but with images that are sure to be normal, of several sizes, between the others."""
+    masks, maps = draw(segmentations())
+    for shape in draw(st.lists(st.tuples(st.integers(3, 9), st.integers(3, 9)), min_size=1, max_size=3)):
+        place = draw(st.integers(0, len(masks)))
+        masks.insert(place, np.zeros(shape, np.bool_))
+        maps.insert(place, draw(arrays(np.float32, shape, elements=_levels)))
+    return masks, maps
+
+
+def aupimo_by_thresholds(masks, maps, low, high):
+    """The definition, word by word: a loop over all distinct thresholds, a numerical integral between any two."""
+    normal = [m for mask, m in zip(masks, maps, strict=True) if not mask.any()]
+    if sum(m.size for m in normal) < 1 / low:
+        return []
+    thresholds = sorted({float(v) for m in maps for v in m.ravel()}, reverse=True)
+    rates = [0.0] + [float(np.mean([(m >= t).mean() for m in normal])) for t in thresholds]
+    areas = []
+    for mask, m in zip(masks, maps, strict=True):
+        if not mask.any():
+            continue
+        overlaps, area = [0.0] + [float((m[mask] >= t).mean()) for t in thresholds], 0.0
+        for (x0, y0), (x1, y1) in pairwise(zip(rates, overlaps, strict=True)):
+            start, end = max(x0, low), min(x1, high)
+            if start < end:
+                area += quad(
+                    lambda x, x0, y0, slope: (y0 + slope * (x - x0)) / x, start, end, (x0, y0, (y1 - y0) / (x1 - x0))
+                )[0]
+        areas.append(area / math.log(high / low))
+    return areas
+
+
+@given(good_and_defective(), st.sampled_from([(0.02, 0.2), (0.05, 0.5), (0.1, 1.0), (0.125, 0.25)]))
+def test_aupimo_is_the_one_of_a_loop_over_all_thresholds(case, bounds):
+    masks, maps = case
+    found = aupimo(masks, maps, bounds)
+    assert found.tolist() == pytest.approx(aupimo_by_thresholds(masks, maps, *bounds), abs=1e-9)
+
+
+def aupimo_by_trapezoids(masks, maps, thresholds=300_000):
+    """As the reference approximates it: evenly spaced thresholds, the nearest ones to the bounds, logarithmic axis.
+
+    But divided by the range that these thresholds span, so that a perfect image has 1.
+    """
+    normal = np.sort(np.concatenate([m.ravel() for mask, m in zip(masks, maps, strict=True) if not mask.any()]))
+    levels = np.linspace(normal[0], normal[-1], thresholds)
+    rates = 1 - np.searchsorted(normal, levels) / len(normal)
+    first, last = (int(np.abs(rates - bound).argmin()) for bound in (1e-4, 1e-5))
+    rates, levels = rates[first : last + 1], levels[first : last + 1]
+    overlaps = [
+        1 - np.searchsorted(np.sort(m[mask]), levels) / mask.sum()
+        for mask, m in zip(masks, maps, strict=True)
+        if mask.any()
+    ]
+    return np.trapezoid(overlaps, np.log(rates), axis=1) / math.log(rates[-1] / rates[0])
+
+
+def test_aupimo_at_a_real_size_is_near_the_reference_s_approximation():
+    generator = np.random.default_rng(5)
+    maps = [ndimage.gaussian_filter(generator.standard_normal((256, 256)), 2).astype(np.float32) for _ in range(12)]
+    masks = [np.zeros((256, 256), dtype=bool) for _ in range(12)]
+    for k, (mask, scores) in enumerate(zip(masks[8:], maps[8:], strict=True)):
+        mask[40:70, 100:140] = True
+        scores[mask] += 0.2 * (k + 1)
+    found = aupimo(masks, maps)
+    assert found.tolist() == sorted(found)
+    assert 0 < found[0] < 0.5 < found[-1] < 1
+    assert found == pytest.approx(aupimo_by_trapezoids(masks, maps), abs=5e-3)
+
+
+def test_a_defect_that_ties_with_half_of_the_normal_pixels_rises_from_rate_zero():
+    mask, defect = np.array([[True]]), np.array([[1.0]], np.float32)
+    normal = np.repeat(np.array([[0.0, 1.0]], np.float32), 50, axis=1)
+    overlap_by_rate = 1 / 0.5  # so the integral of overlap over the logarithm of the rate is that of a constant
+    expected = overlap_by_rate * (0.1 - 0.01) / math.log(10)
+    assert aupimo([~np.ones((1, 100), bool), mask], [normal, defect], (0.01, 0.1)) == pytest.approx([expected])
+
+
+def test_aupimo_takes_false_positives_from_normal_images_only():
+    normal, mask = np.zeros((400, 400), bool), np.eye(5, dtype=bool)
+    background = np.zeros((400, 400), np.float32)
+    above_all, below_the_highest = np.where(mask, 1, 9).astype(np.float32), np.where(mask, -1, 9).astype(np.float32)
+    assert aupimo([normal, mask, mask], [background, above_all, below_the_highest]) == pytest.approx([1, 0])
+
+
+def test_aupimo_is_undefined_without_defects_and_with_too_few_normal_pixels_for_the_lowest_rate():
+    mask, defect = np.ones((1, 1), bool), np.ones((1, 1), np.float32)
+    for pixels, n in ((99_999, 0), (100_000, 1)):
+        normal, background = np.zeros((1, pixels), bool), np.zeros((1, pixels), np.float32)
+        assert len(aupimo([normal, mask], [background, defect])) == n
+    assert len(aupimo([normal], [background])) == 0
+    assert len(aupimo([mask], [defect])) == 0
+    assert len(aupimo([], [])) == 0
 
 
 def test_undefined_metrics_are_none():

@@ -48,6 +48,20 @@ def test_braces_and_lines_of_a_command_stay_in_its_block(bundle):
     assert "6 golden frames within 1.0e-06 and the heatmaps within" in card
 
 
+def test_every_branch_is_told_and_how_they_are_fused(bundle):
+    manifest = dict(bundle.manifest)
+    dense, *_ = manifest["head"]["branches"]
+    whole = {**dense, "encoder": "resnet18", "window": 96, "stride": 96, "grid": (1, 1), "image_score": "top"}
+    for branches, count in (([dense], 2), ([{**dense, "scope": ("shared", "per-position")}], 3), ([dense, whole], 4)):
+        card = model_card({**manifest, "head": {**manifest["head"], "branches": branches}}, Parity(0, 0, 0, 6))
+        steps = card.split("## What happens to a frame\n\n")[1].split("\n\n")[0]
+        assert [line[:2] for line in steps.split("\n") if line[0] != " "] == [f"{n}." for n in range(1, count + 1)]
+        assert ("all Gaussians" in steps) == (count > 2)
+    assert "3. The image becomes 8 features of the encoder resnet18" in steps
+    assert "the mean of its highest values" in steps
+    assert "one per-position" not in steps
+
+
 def decoded(jpeg: bytes) -> np.ndarray:
     picture = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
     assert picture is not None

@@ -6,7 +6,20 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainer.paste import Pastes, paste, sample_cutpaste, sample_scar
+from trainer.paste import (
+    Pastes,
+    bring_near,
+    choose_on,
+    cut,
+    extent_of_cutpaste,
+    extent_of_scar,
+    footprint,
+    lay,
+    paste,
+    sample_cutpaste,
+    sample_scar,
+    select,
+)
 
 
 def naive_paste(image, patch, height, width, angle, source, target):
@@ -103,3 +116,65 @@ def test_scars_follow_the_paper_and_stay_inside():
     expected = (pastes.height * pastes.width)[:50]
     # Whole inside the image, so the covered area is the rectangle's, to within the pixel grid.
     assert ((covered - expected).abs() <= pastes.height[:50] + pastes.width[:50]).all()
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 2**31), height=st.integers(20, 60), width=st.integers(20, 60), most=st.floats(0.01, 0.5))
+def test_boxes_hold_every_covered_pixel(seed, height, width, most):
+    generator = torch.Generator().manual_seed(seed)
+    images, patches = torch.rand(2, 8, 3, height, width, generator=generator)
+    size = (height, width)
+    kinds = [
+        (sample_cutpaste(8, size, (most / 2, most), 3.3, generator), extent_of_cutpaste(size, (most / 2, most), 3.3)),
+        (sample_scar(8, size, (12, 16), (16, 18), 45, generator), extent_of_scar((12, 16), (16, 18))),
+    ]
+    for pastes, extent in kinds:
+        expected, mask = paste(images, patches, pastes)
+        where = footprint(pastes, size, extent)
+        assert where.inside.shape[1] <= extent + 1
+        result, covered = images.clone(), torch.zeros(8, 1, height, width, dtype=torch.uint8)
+        lay(result, where, cut(patches, where.source))
+        lay(covered, where, torch.ones_like(where.inside, dtype=torch.uint8).unsqueeze(1))
+        assert torch.equal(result, expected)
+        assert torch.equal(covered.bool(), mask)
+
+
+def test_near_sources_lie_at_a_share_of_the_way():
+    generator = torch.Generator().manual_seed(0)
+    pastes = sample_cutpaste(50, (100, 80), (0.02, 0.1), 3.3, generator)
+    near = bring_near(pastes, 0.25)
+    for axis in ("y", "x"):
+        target = getattr(pastes, f"target_{axis}")
+        way, shorter = getattr(pastes, f"source_{axis}") - target, getattr(near, f"source_{axis}") - target
+        assert (shorter - 0.25 * way).abs().max() <= 0.5
+        assert torch.equal(shorter % 1, way % 1)
+    assert torch.equal(near.target_y, pastes.target_y)
+    same = bring_near(pastes, 1)
+    assert torch.equal(same.source_y, pastes.source_y)
+
+
+def test_select_takes_whole_rectangles():
+    generator = torch.Generator().manual_seed(0)
+    first, second = (sample_cutpaste(6, (50, 50), (0.02, 0.1), 3.3, generator) for _ in range(2))
+    chosen = torch.tensor([True, False, True, True, False, False])
+    mixed = select(chosen, first, second)
+    for i in range(6):
+        assert row(mixed, i) == row(first if chosen[i] else second, i)
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 2**31))
+def test_candidates_on_the_part_are_preferred(seed):
+    generator = torch.Generator().manual_seed(seed)
+    n, tries = 5, 4
+    targets, sources = (torch.rand(2, n, 1, 30, 40, generator=generator) < 0.3).unbind()
+    candidates = sample_cutpaste(n * tries, (30, 40), (0.01, 0.1), 3.3, generator)
+    chosen = choose_on(targets, sources, candidates)
+    for i in range(n):
+        worths = []
+        for k in range(tries):
+            *_, source, target = row(candidates, k * n + i)
+            on_target = bool(targets[i, 0, int(target[0]), int(target[1])])
+            on_source = bool(sources[i, 0, int(source[0]), int(source[1])])
+            worths.append(2 * on_target + on_source)
+        assert row(chosen, i) == row(candidates, worths.index(max(worths)) * n + i)

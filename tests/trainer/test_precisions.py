@@ -13,8 +13,9 @@ from engines.cpu import OnnxRuntimeEngine
 from engines.parity import measure_parity
 from trainer import precisions
 from trainer.config import TrainConfig
-from trainer.graph import ScoreMap
-from trainer.heads.gaussian import GaussianHead
+from trainer.encoders.build import make_encoder
+from trainer.graph.branches import make_branch
+from trainer.heads.fused import from_tensors
 from trainer.precisions import LEAST_AGREEMENT, Trial, objection, reduce_to_fp16, reduce_to_int8
 from trainer.stage2 import CalibratedHead, Stage2
 
@@ -32,25 +33,29 @@ def paths(tiny_data):
 @pytest.fixture(scope="module")
 def fitted(bundle):
     head = {name: torch.from_numpy(value.copy()) for name, value in bundle.graph().head.items()}
-    return CalibratedHead(GaussianHead(head["mean"], head["whitening"]), bundle.held_out, bundle.manifest.calibration)
+    return CalibratedHead(
+        from_tensors([head["mean"], head["whitening"]]), bundle.held_out, bundle.manifest.calibration
+    )
 
 
 @pytest.fixture(scope="module")
 def features(bundle, paths):
     engine = OnnxRuntimeEngine(bundle.graph())
-    return torch.from_numpy(np.stack([engine.features(read_image(path)) for path in paths]))
+    grids = [engine.features(read_image(path)) for path in paths]
+    return [torch.from_numpy(np.stack(branch)) for branch in zip(*grids, strict=True)]
 
 
 @pytest.fixture(scope="module")
 def stage2(bundle):
     config = TrainConfig.model_validate(bundle.manifest.training.config)
-    return Stage2(ScoreMap(config.map, config.input.size, config.encoder.stride), config, bundle.manifest.training.seed)
+    branches = [make_branch(make_encoder(b.encoder), b, config.input.size) for b in config.branches]
+    return Stage2(branches, config, bundle.manifest.training.seed)
 
 
 @pytest.fixture(scope="module")
 def trial(bundle, paths, fitted, features, stage2):
     def held_out(others):
-        return stage2.held_out(features, others)
+        return stage2.held_out(features, others, fitted.head)
 
     return Trial(paths, bundle.graph(), fitted, bundle.golden(), held_out)
 
@@ -96,9 +101,10 @@ def test_fp32_agrees_with_itself(bundle, trial):
 
 def test_a_graph_with_other_features_does_not_agree(bundle, paths, fitted, features, stage2):
     """Every image gets the features of another one's double: all held-out scores are refused."""
-    trial = Trial(
-        paths, bundle.graph(), fitted, bundle.golden(), lambda others: stage2.held_out(features, 2 * others + 1)
-    )
+    def held_out(others):
+        return stage2.held_out(features, [2 * grids + 1 for grids in others], fitted.head)
+
+    trial = Trial(paths, bundle.graph(), fitted, bundle.golden(), held_out)
     compared = trial.compare(bundle.graph())
     assert compared.flagged == len(paths)
     assert compared.flagged_fp32 < len(paths)
@@ -111,7 +117,7 @@ def test_a_graph_with_other_features_does_not_agree(bundle, paths, fitted, featu
 
 @pytest.mark.parametrize("wrong", [float("nan"), float("inf")])
 def test_a_graph_that_overflows_stays_out(bundle, paths, fitted, wrong):
-    trial = Trial(paths, bundle.graph(), fitted, bundle.golden(), lambda others: np.full(len(others), wrong))
+    trial = Trial(paths, bundle.graph(), fitted, bundle.golden(), lambda others: np.full(len(others[0]), wrong))
     compared = trial.compare(bundle.graph())
     assert compared.flagged == len(paths)
     assert objection(compared).endswith("fewer than 99%")
@@ -120,7 +126,7 @@ def test_a_graph_that_overflows_stays_out(bundle, paths, fitted, wrong):
 
 def test_fp16_out_of_the_gates_tolerance_stays_out(bundle, paths, fitted, features, stage2):
     golden = dataclasses.replace(bundle.golden(), maps=bundle.golden().maps * np.float32(1.5))
-    trial = Trial(paths, bundle.graph(), fitted, golden, lambda others: stage2.held_out(features, others))
+    trial = Trial(paths, bundle.graph(), fitted, golden, lambda others: stage2.held_out(features, others, fitted.head))
     outcome = reduce_to_fp16(bundle.members["graph.fp16.onnx"], trial)
     assert not outcome.record.included
     assert "map error" in outcome.record.reason

@@ -10,7 +10,7 @@ import pytest
 
 from edge_occ.bundle import PREVIEW, read_bundle
 from edge_occ.decision import Verdict
-from edge_occ.manifest import Manifest
+from edge_occ.manifest import Candidate, Choice, Manifest
 from trainer.cases import Cases, ScoredImage
 from trainer.data import LabelledImage
 from trainer.evaluate import Evaluation, evaluate
@@ -41,25 +41,54 @@ def test_training_writes_a_report_beside_the_bundle(tiny_bundle, open_page):
         assert setting in page.text
 
 
+def test_every_encoder_that_was_trained_has_a_curve(tmp_path, manifest, open_page):
+    rotation = [[*row, 0.3] for row in HISTORY]
+    histories = [("cutpaste-3way", HISTORY), ("rotation", rotation)]
+    page = open_page(training_report(tmp_path / "r.html", manifest, histories, HELD_OUT, b""))
+    for number, task in ((1, "cutpaste-3way"), (2, "rotation")):
+        assert f"How the encoder learned ({number} of 2)" in page.text
+        assert f"task {task}" in page.text
+    assert len(page.named("svg")) == 3
+    untrained = open_page(training_report(tmp_path / "u.html", manifest, [], HELD_OUT, b""))
+    assert "How the encoder learned" not in untrained.text
+    assert len(untrained.named("svg")) == 1
+
+
+def test_what_was_chosen_is_told_with_what_was_not(tmp_path, manifest, open_page):
+    taken = Candidate(
+        encoder="lite0", scope="shared", sigma=8, image_score="top", image_auroc=0.9124, pixel_auroc=0.8765,
+        score_weight=0.75, map_weight=0.5,
+    )  # fmt: skip
+    other = taken.model_copy(update={"encoder": "dense", "image_auroc": 0.6421, "score_weight": 0, "map_weight": 0})
+    choice = Choice(alignment=0.62, aligned=True, candidates=(taken, other), image_auroc=0.93, pixel_auroc=0.9)
+    page = open_page(training_report(
+        tmp_path / "r.html", manifest.model_copy(update={"choice": choice}), [], HELD_OUT, b""
+    ))  # fmt: skip
+    for text in ("How it was chosen", "62%", "lite0, shared", "8, top", "0.9124", "0.8765", "0.75", "dense", "0.6421"):
+        assert text in page.text
+    plain = open_page(training_report(tmp_path / "p.html", manifest, [], HELD_OUT, b""))
+    assert "How it was chosen" not in plain.text
+
+
 def test_a_certified_promise_is_the_lead(tmp_path, manifest, open_page):
     certified = manifest.calibration.model_copy(
         update={"n": 209, "expected": 2 / 210, "upper_95": 0.0225, "certified": True}
     )
     changed = manifest.model_copy(update={"calibration": certified})
-    page = open_page(training_report(tmp_path / "r.html", changed, HISTORY, HELD_OUT, b""))
+    page = open_page(training_report(tmp_path / "r.html", changed, [("cutpaste-3way", HISTORY)], HELD_OUT, b""))
     assert "Expect about 1 false alarm in 105 good parts (at most 1 in 44 with 95 % confidence)" in page.text
     assert "cannot certify" not in page.text
 
 
 def test_an_uncertified_rate_is_said_plainly(tmp_path, manifest, open_page):
-    page = open_page(training_report(tmp_path / "r.html", manifest, HISTORY, HELD_OUT, b""))
+    page = open_page(training_report(tmp_path / "r.html", manifest, [("cutpaste-3way", HISTORY)], HELD_OUT, b""))
     assert "16 images cannot certify the declared rate of 1 in 100: that takes at least 99" in page.text
 
 
 def test_skipped_images_are_listed_and_hostile_names_are_only_text(tmp_path, manifest, open_page, hostile):
     training = manifest.training.model_copy(update={"skipped": (f"{hostile}.png: damaged",), "command": hostile})
     changed = manifest.model_copy(update={"training": training})
-    page = open_page(training_report(tmp_path / "r.html", changed, HISTORY, HELD_OUT, b""))
+    page = open_page(training_report(tmp_path / "r.html", changed, [("cutpaste-3way", HISTORY)], HELD_OUT, b""))
     assert "1 skipped" in page.text
     assert f"{hostile}.png: damaged" in page.text
     assert page.named("script") == []
@@ -119,5 +148,5 @@ def test_the_promise_is_checked_against_what_was_observed(
 
 
 def test_undefined_metrics_are_called_so(tmp_path, manifest, evaluation, open_page):
-    bare = replace(evaluation, pixel_auroc=None, aupro=None)
-    assert open_page(evaluation_report(tmp_path, manifest, bare, HELD_OUT)).text.count("not defined") == 2
+    bare = replace(evaluation, pixel_auroc=None, aupro=None, aupimos=())
+    assert open_page(evaluation_report(tmp_path, manifest, bare, HELD_OUT)).text.count("not defined") == 3

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from trainer.config import HeadConfig
+from trainer.config import HeadConfig, Scope
 
 
 @dataclass(frozen=True)
@@ -43,22 +43,23 @@ def mahalanobis(features: Tensor, mean: Tensor, whitening: Tensor) -> Tensor:
     return whitened.square().sum(-1)
 
 
-def fit_gaussian(features: Tensor, config: HeadConfig) -> GaussianHead:
+def fit_gaussian(features: Tensor, config: HeadConfig, scope: Scope) -> GaussianHead:
     """Fit to the features of normal images, in float64.
 
     Args:
         features: ``[n, rows, columns, d]``.
-        config: scope, regulariser, ridge, neighbourhood.
+        config: regulariser, ridge, floor, neighbourhood.
+        scope: which positions share a Gaussian.
 
     Raises:
         ValueError: the regularised covariance is singular (say, a ridge too small for features that do not vary).
     """
     n, rows, columns, dim = features.shape
     spread = features.double().var((0, 1, 2), correction=0).mean()
-    if config.scope == "per-position":
+    if scope == "per-position":
         mean, covariance = _per_position(features, config)
     else:
-        shared = config.scope == "shared"
+        shared = scope == "shared"
         double = features.double()
         mean = double.mean((0, 1, 2), keepdim=True)[0] if shared else double.mean(0)
         centred = (double - mean).reshape(1, n * rows * columns, dim)

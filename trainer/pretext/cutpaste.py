@@ -1,24 +1,38 @@
 """CutPaste as a window classification task: normal, pasted or scarred (CutPaste, sections 2.2 to 2.4).
 
-Dense mode pastes into whole images and labels every 64x64 window by what it holds, so that one forward pass of the
-dense encoder trains on hundreds of windows.  Crops mode is the paper's: random 64x64 crops, one paste or none in each.
+Dense mode pastes into whole images and labels every window by what it holds, so that one forward pass of the dense
+encoder trains on hundreds of windows.  Crops mode is the paper's: random crops, one paste or none in each, one label.
+The paper's network averages its features over a crop, so crops may be larger than the windows that are scored later:
+the paper trains on 64x64 (section 4.2) and extracts 32x32 (A.5).
 """
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional
 
-from trainer.augment import colour_jitter, random_flip, random_shift
+from trainer.augment import colour_jitter, luma, random_flip, random_shift, take, uniform
 from trainer.config import PretextConfig
-from trainer.encoders import WINDOW
-from trainer.paste import Pastes, paste, sample_cutpaste, sample_scar
-
-IGNORE = -1
-"""Label of windows that are neither clearly normal nor clearly pasted."""
+from trainer.encoders.dense import WINDOW
+from trainer.foreground import foreground
+from trainer.paste import (
+    Pastes,
+    bring_near,
+    choose_on,
+    cut,
+    extent_of_cutpaste,
+    extent_of_scar,
+    footprint,
+    lay,
+    sample_cutpaste,
+    sample_scar,
+    select,
+)
+from trainer.poisson import poisson_blend
+from trainer.pretext.windows import IGNORE, WindowClassifier, label_windows
 
 _CUTPASTE, _SCAR = 0, 1
 _CLASSES = {
@@ -28,6 +42,13 @@ _CLASSES = {
     "cutpaste-3way": {_CUTPASTE: 1, _SCAR: 2},
 }
 
+_MOST_WEIGHT = 8.0
+"""Bound of the weights by frequency: a batch with next to none of a class is no reason to learn from noise."""
+
+_CANDIDATES = 128
+"""Rectangles drawn for each one that is to lie on the part and come from it: on a part of a tenth of the image, one in
+four has but one of its ends there."""
+
 
 class CutPasteTask:
     """Makes labelled batches from normal images, and the classifier that tells the labels apart.
@@ -35,19 +56,34 @@ class CutPasteTask:
     Args:
         config: sizes, strengths and the form of the task.
         stride: grid stride of the encoder in pixels.
+        window: side of the encoder's windows in pixels.
+
+    Attributes:
+        classes: how many labels there are.
+
+    Raises:
+        ValueError: a crop is smaller than a window.
     """
 
-    def __init__(self, config: PretextConfig, stride: int) -> None:
-        self.config, self.stride = config, stride
+    def __init__(self, config: PretextConfig, stride: int, window: int = WINDOW) -> None:
+        if config.mode == "crops" and config.crop < window:
+            raise ValueError(f"pretext.crop={config.crop} is smaller than the encoder's window of {window} pixels")
+        self.config, self.stride, self.window = config, stride, window
         self._classes = _CLASSES[config.name]
         self.classes = 1 + max(self._classes.values())
 
-    def classifier(self, dim: int) -> nn.Module:
-        """The shallow projection head and linear classifier, as 1x1 convolutions over the window features."""
-        hidden = max(dim // 2, 16)
-        return nn.Sequential(
-            nn.Conv2d(dim, hidden, 1, bias=False), nn.BatchNorm2d(hidden), nn.ReLU(), nn.Conv2d(hidden, self.classes, 1)
-        )
+    def classifier(self, scales: tuple[int, ...]) -> nn.Module:
+        """The shallow projection heads and linear classifiers, from the encoder's features to logits.
+
+        Args:
+            scales: channels of each scale of the encoder's features; those beyond ``config.scales`` are left aside.
+
+        Raises:
+            ValueError: the encoder has fewer scales than are to be classified.
+        """
+        if len(scales) < self.config.scales:
+            raise ValueError(f"pretext.scales={self.config.scales} needs as many scales of features, not {len(scales)}")
+        return WindowClassifier(scales, self.config.scales, self.classes, pooled=self.config.mode == "crops")
 
     def batch(self, images: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
         """Augment, paste and label.
@@ -57,72 +93,103 @@ class CutPasteTask:
             generator: source of all randomness, on the images' device.
 
         Returns:
-            Images ``[m, 3, h, w]`` (dense: m = n) or ``[m, 3, 64, 64]`` (crops: m = n times the classes), and int64
-            labels ``[m, rows, columns]`` with :data:`IGNORE` where a window does not count.
+            Images ``[m, 3, h, w]`` (dense: m = n) or ``[m, 3, crop, crop]`` (crops: m = n times the classes), and int64
+            labels: of every window, ``[m, rows, columns]``, as :func:`trainer.pretext.windows.label_windows` gives them
+            (with two scales ``[2 m, rows, columns]``); of every crop, ``[m, 1, 1]``.
         """
-        images = random_flip(images, generator, self.config.flips, self.config.flips)
-        images = random_shift(images, self.config.shift, generator)
-        images = colour_jitter(images, self.config.image_jitter, generator, hue=False)
-        return self._crops(images, generator) if self.config.mode == "crops" else self._dense(images, generator)
+        config = self.config
+        images = random_flip(images, generator, config.flips, config.flips)
+        images = random_shift(images, config.shift, generator, self.stride if config.offsets else 1)
+        images = colour_jitter(images, config.image_jitter, generator, hue=False)
+        return self._crops(images, generator) if config.mode == "crops" else self._dense(images, generator)
 
     def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Cross-entropy over the windows that count; a paste weighs twice a normal window, as normal ones abound."""
-        weight = logits.new_full((self.classes,), 1.0 if self.config.mode == "crops" else 2.0)
-        weight[0] = 1.0
-        return functional.cross_entropy(logits, labels, weight, ignore_index=IGNORE)
+        """Cross-entropy over the windows that count, averaged in each scale and summed.
+
+        A paste weighs twice a normal window, as normal ones abound; or, with ``balance: frequency``, as much more as
+        it is rarer in the batch.
+        """
+        scales = zip(logits.chunk(self.config.scales), labels.chunk(self.config.scales), strict=True)
+        losses = [
+            functional.cross_entropy(values, wanted, self._weights(wanted).to(values.dtype), ignore_index=IGNORE)
+            for values, wanted in scales
+        ]
+        return torch.stack(losses).sum()
+
+    def _weights(self, labels: Tensor) -> Tensor:
+        kinds = torch.arange(self.classes, device=labels.device)
+        if self.config.mode == "crops":
+            return torch.ones_like(kinds)
+        if self.config.balance == "fixed":
+            return 1 + (kinds > 0).int()
+        counts = (labels.flatten() == kinds.unsqueeze(1)).sum(1)
+        return (counts[0] / counts).clamp(1 / _MOST_WEIGHT, _MOST_WEIGHT)
 
     def _dense(self, images: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
-        n, device = len(images), images.device
-        kinds = self._kinds(n, generator)
         low, high = self.config.pastes
-        counts = torch.randint(low, high + 1, (n,), generator=generator, device=device)
-        pasted = images
-        covered = torch.zeros_like(images[:, :1], dtype=torch.bool)
-        patches = colour_jitter(images, self.config.patch_jitter, generator)
+        counts = torch.randint(low, high + 1, (len(images),), generator=generator, device=images.device)
+        clean = self._clean(images)
+        pasted, classes = images.clone(), torch.zeros_like(images[:, :1], dtype=torch.uint8)
+        kinds = self._kinds(len(images), generator)
         for k in range(high):
-            result, mask = paste(pasted, patches, self._rectangles(kinds, images, generator))
-            active = (counts > k).view(n, 1, 1, 1)
-            pasted = torch.where(active, result, pasted)
-            covered |= mask & active
-        return pasted, self.label_windows(images, pasted, covered, self._class_of(kinds))
-
-    def label_windows(self, before: Tensor, after: Tensor, covered: Tensor, classes: Tensor) -> Tensor:
-        """Label each window by the pasted and the visibly changed pixels it holds.
-
-        Args:
-            before: images without pastes, ``[n, 3, h, w]``.
-            after: the same with pastes.
-            covered: pasted pixels, bool ``[n, 1, h, w]``.
-            classes: class of the pastes of each image, int64 ``[n]``.
-
-        Returns:
-            int64 ``[n, rows, columns]``: 0 where no pixel is pasted, the class where enough pixels changed and the
-            window is not all patch, else :data:`IGNORE`.
-        """
-        changed = covered & ((after - before).abs().mean(1, keepdim=True) > self.config.visible)
-        area = WINDOW * WINDOW
-
-        def per_window(mask: Tensor) -> Tensor:
-            return (functional.avg_pool2d(mask.float(), WINDOW, self.stride) * area).round().squeeze(1)
-
-        pasted, visible = per_window(covered), per_window(changed)
-        positive = (visible >= self.config.least_pixels) & (pasted <= self.config.most_covered * area)
-        labels = torch.full_like(pasted, IGNORE, dtype=torch.int64)
-        labels = torch.where(positive, classes.view(-1, 1, 1), labels)
-        return labels.masked_fill(pasted == 0, 0)
+            if k > 0 and self.config.kinds == "paste":
+                kinds = self._kinds(len(images), generator)
+            self._add(pasted, classes, clean, kinds, counts > k, generator)
+        return pasted, label_windows(images, pasted, classes, self.classes - 1, self.config, self.stride, self.window)
 
     def _crops(self, images: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
         n, device = len(images), images.device
-        crops = random_crops(images, WINDOW, generator)
-        patches = colour_jitter(crops, self.config.patch_jitter, generator)
+        crops = random_crops(images, self.config.crop, generator)
+        clean = self._clean(crops)
         inputs, labels = [crops], [torch.zeros(n, dtype=torch.int64, device=device)]
         # The union has one class for both kinds, so one paste of either kind an image; the 3-way has one of each.
         rounds = 1 if self.classes == 2 else len(self._classes)
         for k in range(rounds):
             kinds = self._kinds(n, generator) if rounds == 1 else torch.full((n,), k, device=device)
-            inputs.append(paste(crops, patches, self._rectangles(kinds, crops, generator))[0])
+            pasted, classes = crops.clone(), torch.zeros_like(crops[:, :1], dtype=torch.uint8)
+            self._add(pasted, classes, clean, kinds, torch.ones_like(kinds, dtype=torch.bool), generator)
+            inputs.append(pasted)
             labels.append(self._class_of(kinds))
         return torch.cat(inputs), torch.cat(labels).view(-1, 1, 1)
+
+    def _clean(self, images: Tensor) -> _Clean:
+        sources, parts = images, None
+        # A crop shows too little to tell a part from its ground.
+        if self.config.foreground and self.config.mode == "dense":
+            part = foreground(images)
+            parts = part, part
+        if self.config.source == "other":
+            sources = images.roll(1, 0)
+            parts = parts and (parts[0], parts[1].roll(1, 0))
+        return _Clean(sources, luma(sources).mean((1, 2, 3)), parts)
+
+    def _add(
+        self, pasted: Tensor, classes: Tensor, clean: _Clean, kinds: Tensor, active: Tensor, generator: Generator
+    ) -> None:
+        """Lay one paste into each active image, and its class into ``classes``, both in place."""
+        config, size = self.config, (pasted.shape[2], pasted.shape[3])
+        pastes = self._rectangles(kinds, size, clean, generator)
+        labels = self._class_of(kinds).view(-1, 1, 1, 1).to(classes.dtype)
+        if config.poisson:
+            seamless = active & (kinds == _CUTPASTE) & (uniform((len(kinds),), 0, 1, generator) < config.poisson)
+            blended, mask = poisson_blend(pasted, clean.sources, replace(pastes, angle=torch.zeros_like(pastes.angle)))
+            mask &= seamless.view(-1, 1, 1, 1)
+            pasted.copy_(torch.where(mask, blended, pasted))
+            classes.copy_(torch.where(mask, labels, classes))
+            active = active & ~seamless
+        where = footprint(pastes, size, self._extent(size))
+        where = replace(where, inside=where.inside & active.view(-1, 1, 1))
+        boxes = self._recoloured(cut(clean.sources, where.source), clean.grey, generator)
+        if config.scar_blend != (1, 1):
+            opacity = torch.where(kinds == _SCAR, uniform((len(kinds),), *config.scar_blend, generator), 1.0)
+            boxes = torch.lerp(cut(pasted, where.target), boxes, opacity.view(-1, 1, 1, 1))
+        lay(pasted, where, boxes)
+        lay(classes, where, labels.expand(-1, -1, *where.inside.shape[1:]))
+
+    def _recoloured(self, boxes: Tensor, grey: Tensor, generator: Generator) -> Tensor:
+        low, high = self.config.patch_jitter, self.config.patch_jitter_to
+        strength = low if high is None else uniform((len(boxes),), low, high, generator)
+        return colour_jitter(boxes, strength, generator, mean=grey)
 
     def _kinds(self, n: int, generator: Generator) -> Tensor:
         choices = torch.tensor(sorted(self._classes), device=generator.device)
@@ -132,29 +199,46 @@ class CutPasteTask:
         table = torch.tensor([self._classes.get(_CUTPASTE, 0), self._classes.get(_SCAR, 0)], device=kinds.device)
         return table[kinds]
 
-    def _rectangles(self, kinds: Tensor, images: Tensor, generator: Generator) -> Pastes:
-        n, size = len(images), (images.shape[2], images.shape[3])
+    def _extent(self, size: tuple[int, int]) -> int:
         config = self.config
-        rectangles = sample_cutpaste(n, size, config.area, config.aspect, generator)
-        scars = sample_scar(n, size, config.scar_width, config.scar_length, config.scar_angle, generator)
-        is_scar = kinds == _SCAR
-        return Pastes(
-            **{
-                field.name: torch.where(is_scar, getattr(scars, field.name), getattr(rectangles, field.name))
-                for field in fields(Pastes)
-            }
-        )
+        extents = {
+            _CUTPASTE: extent_of_cutpaste(size, config.area, config.aspect),
+            _SCAR: extent_of_scar(config.scar_width, config.scar_length),
+        }
+        return max(extents[kind] for kind in self._classes)
+
+    def _rectangles(self, kinds: Tensor, size: tuple[int, int], clean: _Clean, generator: Generator) -> Pastes:
+        config = self.config
+        if clean.parts is not None:
+            kinds = kinds.repeat(_CANDIDATES)
+        rectangles = sample_cutpaste(len(kinds), size, config.area, config.aspect, generator)
+        scars = sample_scar(len(kinds), size, config.scar_width, config.scar_length, config.scar_angle, generator)
+        pastes = select(kinds == _SCAR, bring_near(scars, config.scar_near), rectangles)
+        return pastes if clean.parts is None else choose_on(*clean.parts, pastes)
+
+
+@dataclass(frozen=True)
+class _Clean:
+    """Images before anything is pasted.
+
+    Attributes:
+        sources: where patches are cut from, ``[n, 3, h, w]``.
+        grey: mean grey values of the sources, ``[n]``: a patch's contrast is changed as the whole image's would be.
+        parts: where the part is in the images and in the sources, bool ``[n, 1, h, w]``; ``None``: anywhere will do.
+    """
+
+    sources: Tensor
+    grey: Tensor
+    parts: tuple[Tensor, Tensor] | None
 
 
 def random_crops(images: Tensor, side: int, generator: Generator) -> Tensor:
     """One random square crop of ``side`` pixels from each image: ``[n, 3, side, side]``."""
     n, _, height, width = images.shape
-    device = images.device
 
     def indices(limit: int) -> Tensor:
-        start = torch.randint(0, limit - side + 1, (n, 1), generator=generator, device=device)
-        return start + torch.arange(side, device=device)
+        start = torch.randint(0, limit - side + 1, (n, 1), generator=generator, device=images.device)
+        return start + torch.arange(side, device=images.device)
 
-    rows, columns = indices(height), indices(width)
-    batch = torch.arange(n, device=device).view(n, 1, 1)
-    return images.permute(0, 2, 3, 1)[batch, rows.unsqueeze(2), columns.unsqueeze(1)].permute(0, 3, 1, 2)
+    rows = indices(height)
+    return take(images, rows, indices(width))

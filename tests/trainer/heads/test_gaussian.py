@@ -41,8 +41,8 @@ def naive_scores(train, test, config, mean_of, samples_of):
 @pytest.mark.parametrize("regulariser", ["ledoit-wolf", "ridge"])
 def test_shared(regulariser):
     train, test = features(), features(5, seed=1)
-    config = HeadConfig(scope="shared", dim=6, regulariser=regulariser)
-    head = fit_gaussian(train, config)
+    config = HeadConfig(dim=6, regulariser=regulariser)
+    head = fit_gaussian(train, config, "shared")
     assert head.mean.shape == (1, 1, 6)
     assert head.whitening.shape == (1, 1, 6, 6)
     samples = train.reshape(-1, 6).double().numpy()
@@ -53,8 +53,8 @@ def test_shared(regulariser):
 @pytest.mark.parametrize("regulariser", ["ledoit-wolf", "ridge"])
 def test_position_mean(regulariser):
     train, test = features(), features(5, seed=1)
-    config = HeadConfig(scope="position-mean", dim=6, regulariser=regulariser)
-    head = fit_gaussian(train, config)
+    config = HeadConfig(dim=6, regulariser=regulariser)
+    head = fit_gaussian(train, config, "position-mean")
     assert head.mean.shape == (3, 4, 6)
     assert head.whitening.shape == (1, 1, 6, 6)
     double = train.double().numpy()
@@ -68,8 +68,8 @@ def test_position_mean(regulariser):
 @pytest.mark.parametrize("side", [1, 3])
 def test_per_position(regulariser, side):
     train, test = features(), features(5, seed=1)
-    config = HeadConfig(scope="per-position", dim=6, regulariser=regulariser, neighbourhood=side)
-    head = fit_gaussian(train, config)
+    config = HeadConfig(dim=6, regulariser=regulariser, neighbourhood=side)
+    head = fit_gaussian(train, config, "per-position")
     assert head.mean.shape == (3, 4, 6)
     assert head.whitening.shape == (3, 4, 6, 6)
     reach = side // 2
@@ -101,14 +101,14 @@ def test_ledoit_wolf_equals_scikit_learn_where_samples_are_few():
 
 
 def test_a_rank_deficient_set_is_legal():
-    head = fit_gaussian(features(n=4, dim=20), HeadConfig(scope="per-position", dim=20, neighbourhood=1))
+    head = fit_gaussian(features(n=4, dim=20), HeadConfig(dim=20, neighbourhood=1), "per-position")
     assert torch.isfinite(head.whitening).all()
 
 
 def test_a_singular_covariance_is_told():
     flat = torch.ones(10, 2, 2, 3)
     with pytest.raises(ValueError, match="singular at 4 of 4 positions"):
-        fit_gaussian(flat, HeadConfig(scope="per-position", dim=3, neighbourhood=1))
+        fit_gaussian(flat, HeadConfig(dim=3, neighbourhood=1), "per-position")
 
 
 def test_the_neighbourhood_grows_as_images_get_few():
@@ -126,7 +126,7 @@ def test_the_floor_bounds_what_rounding_can_do():
     spread = train.double().var((0, 1, 2), correction=0).mean().sqrt().float()
     nudged = train[:1].clone()
     nudged[0, 0, 0, 2] += 1e-3 * spread
-    with_floor = fit_gaussian(train, HeadConfig(scope="per-position", dim=6, neighbourhood=1))
+    with_floor = fit_gaussian(train, HeadConfig(dim=6, neighbourhood=1), "per-position")
     assert float(with_floor.score(nudged)[0, 0, 0]) == pytest.approx(1e-6 / HeadConfig().floor, rel=1e-2)
     with pytest.raises(ValueError, match="singular"):
-        fit_gaussian(train, HeadConfig(scope="per-position", dim=6, neighbourhood=1, floor=0))
+        fit_gaussian(train, HeadConfig(dim=6, neighbourhood=1, floor=0), "per-position")

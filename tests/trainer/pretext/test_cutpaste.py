@@ -1,67 +1,19 @@
-"""Window labels and batches of the CutPaste task."""
+"""Batches and loss of the CutPaste task."""
 
 import pytest
 import torch
 
 from trainer.config import PretextConfig
-from trainer.pretext.cutpaste import IGNORE, CutPasteTask, random_crops
+from trainer.encoders.dense import DensePatchEncoder
+from trainer.foreground import foreground
+from trainer.pretext.cutpaste import CutPasteTask, random_crops
+from trainer.pretext.windows import IGNORE
 
 NAMES = ["cutpaste", "cutpaste-scar", "cutpaste-union", "cutpaste-3way"]
 
 
 def images(n=4, side=96, seed=0):
     return torch.rand(n, 3, side, side, generator=torch.Generator().manual_seed(seed))
-
-
-def naive_labels(task, before, after, covered, classes):
-    config, stride = task.config, task.stride
-    n, _, height, width = before.shape
-    labels = []
-    for i in range(n):
-        grid = []
-        for y in range(0, height - 63, stride):
-            line = []
-            for x in range(0, width - 63, stride):
-                pasted = visible = 0
-                for row in range(y, y + 64):
-                    for column in range(x, x + 64):
-                        if covered[i, 0, row, column]:
-                            pasted += 1
-                            change = (after[i, :, row, column] - before[i, :, row, column]).abs().mean()
-                            visible += bool(change > config.visible)
-                if pasted == 0:
-                    line.append(0)
-                elif visible >= config.least_pixels and pasted <= config.most_covered * 64 * 64:
-                    line.append(int(classes[i]))
-                else:
-                    line.append(IGNORE)
-            grid.append(line)
-        labels.append(grid)
-    return torch.tensor(labels)
-
-
-def test_labels_equal_counting_pixels():
-    task = CutPasteTask(PretextConfig(), 16)
-    before = images(3)
-    covered = torch.zeros(3, 1, 96, 96, dtype=torch.bool)
-    covered[0, :, 10:20, 70:90] = True  # visible
-    covered[1, :, 0:70, 0:80] = True  # fills the first window
-    covered[2, :, 40:44, 40:44] = True  # too small
-    after = torch.where(covered, 1 - before, before)
-    after[0, :, 10:15] = before[0, :, 10:15]  # half of the first paste changes nothing
-    classes = torch.tensor([1, 2, 1])
-    found = task.label_windows(before, after, covered, classes)
-    assert torch.equal(found, naive_labels(task, before, after, covered, classes))
-    assert {IGNORE, 0, 1, 2} == set(found.unique().tolist())
-
-
-def test_a_paste_that_changes_nothing_is_no_defect():
-    task = CutPasteTask(PretextConfig(), 8)
-    white = torch.ones(2, 3, 96, 96)
-    covered = torch.zeros(2, 1, 96, 96, dtype=torch.bool)
-    covered[:, :, 20:50, 20:50] = True
-    labels = task.label_windows(white, white, covered, torch.tensor([1, 2]))
-    assert set(labels.unique().tolist()) == {IGNORE}
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -118,6 +70,176 @@ def test_the_loss_ignores_what_does_not_count_and_weighs_pastes_twice():
     torch.testing.assert_close(task.loss(logits, labels), -sum(terms) / 5)
 
 
+def test_each_scale_has_a_loss_of_its_own():
+    one, two = CutPasteTask(PretextConfig(), 8), CutPasteTask(PretextConfig(scales=2), 8)
+    generator = torch.Generator().manual_seed(0)
+    logits, labels = torch.randn(6, 3, 4, 5, generator=generator), torch.randint(-1, 3, (6, 4, 5), generator=generator)
+    parts = [one.loss(logits[part], labels[part]) for part in (slice(0, 3), slice(3, 6))]
+    torch.testing.assert_close(two.loss(logits, labels), sum(parts))
+    with pytest.raises(ValueError, match="scales=2"):
+        two.classifier((16,))
+
+
+def test_weights_by_frequency_make_classes_count_alike_within_bounds():
+    task = CutPasteTask(PretextConfig(balance="frequency"), 8)
+    logits = torch.randn(1, 3, 1, 60, generator=torch.Generator().manual_seed(0))
+    labels = torch.tensor([0] * 40 + [1] * 10 + [2] * 1 + [IGNORE] * 9).view(1, 1, 60)
+    logs = logits.log_softmax(1)[0, :, 0]
+    sums = [-logs[label, labels[0, 0] == label].sum() for label in range(3)]
+    expected = (sums[0] + 4 * sums[1] + 8 * sums[2]) / (40 + 4 * 10 + 8 * 1)
+    torch.testing.assert_close(task.loss(logits, labels), expected)
+    # A class that does not occur does no harm.
+    nothing = torch.zeros(1, 1, 60, dtype=torch.int64)
+    torch.testing.assert_close(task.loss(logits, nothing), -logs[0].mean())
+    torch.testing.assert_close(
+        task.loss(logits, nothing + 1), torch.nn.functional.cross_entropy(logits[0, :, 0].T, nothing[0, 0] + 1)
+    )
+
+
+PLAIN = {"image_jitter": 0, "patch_jitter": 0, "flips": False}
+
+
+def changes(config, before, seed=0):
+    """Where a dense batch differs from its images, bool [n, h, w], and the batch."""
+    after, labels = CutPasteTask(config, 8).batch(before, torch.Generator().manual_seed(seed))
+    return (after != before).any(1), after, labels
+
+
+def test_pastes_of_both_kinds_may_lie_in_one_image():
+    both = {}
+    for kinds in ("image", "paste"):
+        config = PretextConfig(**PLAIN, kinds=kinds, pastes=(3, 3), area=(0.003, 0.01))
+        _, _, labels = changes(config, images(24, 192))
+        both[kinds] = sum({1, 2} <= set(image.unique().tolist()) for image in labels)
+    assert both["image"] == 0
+    assert both["paste"] > 6
+
+
+def test_offsets_move_the_image_and_nothing_else():
+    before = images(6)
+    config = PretextConfig(**PLAIN, offsets=True, pastes=(1, 1), area=(0.003, 0.01))
+    _, after, _ = changes(config, before)
+    shifts = set()
+    for i in range(6):
+        inner = before[i, :, 8:-8, 8:-8]
+        agree = {
+            (dy, dx): float((after[i, :, 8 - dy : 88 - dy, 8 - dx : 88 - dx] == inner).float().mean())
+            for dy in range(-4, 4)
+            for dx in range(-4, 4)
+        }
+        best = max(agree, key=agree.__getitem__)
+        assert agree[best] > 0.8
+        shifts.add(best)
+    assert len(shifts) > 2
+
+
+def test_a_faint_scar_changes_as_much_less():
+    changed, after, _ = changes(PretextConfig(**PLAIN, name="cutpaste-scar", pastes=(1, 1)), images(8))
+    before = images(8)
+    _, faint, _ = changes(PretextConfig(**PLAIN, name="cutpaste-scar", pastes=(1, 1), scar_blend=(0.25, 0.25)), before)
+    assert changed.any()
+    torch.testing.assert_close(faint - before, 0.25 * (after - before))
+
+
+def test_a_near_scar_looks_like_its_place():
+    ramp = torch.linspace(0, 1, 96).view(1, 1, 96, 1).expand(16, 3, 96, 96).contiguous()
+    steps = []
+    for near in (1, 0.1):
+        config = PretextConfig(**PLAIN, name="cutpaste-scar", pastes=(1, 1), scar_near=near)
+        _, after, _ = changes(config, ramp)
+        steps.append(float((after - ramp).abs().amax()))
+    assert steps[1] < 0.4 * steps[0]
+
+
+def test_patches_of_another_image():
+    levels = torch.linspace(0, 1, 5).view(5, 1, 1, 1).expand(5, 3, 96, 96).contiguous()
+    changed, after, _ = changes(PretextConfig(**PLAIN, source="other", pastes=(1, 1)), levels)
+    for i in range(5):
+        assert changed[i].any()
+        torch.testing.assert_close(after[i, 0][changed[i]].unique(), levels[i - 1, 0, 0, 0].view(1))
+
+
+def test_the_strength_of_the_patches_jitter_has_a_range():
+    flat = images(1, 8).repeat(64, 1, 12, 12)
+    spread = []
+    for most in (None, 0.5):
+        config = PretextConfig(**{**PLAIN, "patch_jitter": 0.01}, patch_jitter_to=most, pastes=(1, 1))
+        spread.append(float((changes(config, flat)[1] - flat).abs().amax((1, 2, 3)).median()))
+    assert spread[1] > spread[0]
+
+
+def test_contrast_of_a_patch_is_changed_about_the_mean_of_its_image():
+    halves = torch.cat((torch.full((64, 3, 96, 160), 0.2), torch.ones(64, 3, 64, 160)), 2)
+    config = PretextConfig(name="cutpaste", image_jitter=0, flips=False, pastes=(1, 1), area=(0.003, 0.004))
+    changed, after, _ = changes(config, halves)
+    levels = torch.stack([image[0][where].median() for image, where in zip(after, changed, strict=True) if where.any()])
+    dark = levels[levels < 0.5]
+    # About its own mean an even patch would not change, but for its brightness: 0.18 to 0.22.
+    assert ((dark < 0.178) | (dark > 0.222)).float().mean() > 0.3
+
+
+def test_seamless_patches_meet_their_surroundings():
+    ramp = torch.linspace(0.2, 0.8, 96).view(1, 1, 1, 96).expand(12, 3, 96, 96).contiguous()
+    wave = 0.1 * torch.sin(torch.arange(96) / 4).view(1, 1, 96, 1)
+    config = {**PLAIN, "name": "cutpaste", "pastes": (1, 1), "area": (0.05, 0.1)}
+    seams = []
+    for poisson in (0, 1):
+        changed, after, labels = changes(PretextConfig(**config, poisson=poisson), ramp + wave)
+        assert changed.any(-1).any(-1).all()
+        assert (labels == 1).any()
+        seams.append(float(after.diff(dim=3).abs().amax()))
+    assert seams[1] < 0.6 * seams[0]
+    config = PretextConfig(**{**config, "name": "cutpaste-scar"}, poisson=1)
+    plain = config.model_copy(update={"poisson": 0})
+    # Scars are turned, so they are laid as they are.
+    assert changes(config, ramp + wave)[0].any()
+    assert changes(plain, ramp + wave)[0].any()
+
+
+def test_pastes_lie_on_the_part():
+    before = torch.ones(16, 3, 128, 128)
+    texture = 0.2 + 0.3 * torch.rand(16, 3, 40, 40, generator=torch.Generator().manual_seed(0))
+    before[::2, :, 20:60, 14:54] = texture[::2]
+    before[1::2, :, 68:108, 74:114] = texture[1::2]
+    part = foreground(before)
+    assert 0.05 < part.float().mean() < 0.2
+    on_part, of_part = {}, {}
+    for wanted in (False, True):
+        config = PretextConfig(**PLAIN, pastes=(1, 1), foreground=wanted, area=(0.003, 0.01), source="other")
+        changed, after, _ = changes(config, before)
+        on_part[wanted] = sum(bool((change & mask[0]).any()) for change, mask in zip(changed, part, strict=True))
+        of_part[wanted] = sum(bool((image[0][where] < 0.9).any()) for image, where in zip(after, changed, strict=True))
+    assert on_part[True] >= 14
+    assert on_part[False] < 12
+    # Patches come from the other image's part, which lies elsewhere.
+    assert of_part[True] >= 10 > of_part[False]
+
+
+@pytest.mark.parametrize(("mode", "window", "crop"), [("dense", 64, 64), ("crops", 64, 64), ("crops", 32, 32)])
+def test_every_option_at_once(mode, window, crop):
+    config = PretextConfig(
+        mode=mode,
+        crop=crop,
+        offsets=True,
+        patch_jitter_to=0.3,
+        scar_blend=(0.2, 1),
+        scar_near=0.5,
+        kinds="paste",
+        balance="frequency",
+        source="other",
+        poisson=0.5,
+        foreground=True,
+        scales=2 if mode == "dense" else 1,
+    )
+    task = CutPasteTask(config, 8, window)
+    inputs, labels = task.batch(images(), torch.Generator().manual_seed(0))
+    classifier = task.classifier((16, 8))
+    logits = classifier(torch.rand(len(inputs), 24, *labels.shape[1:]))
+    assert torch.isfinite(task.loss(logits, labels))
+    assert 0 <= inputs.min()
+    assert inputs.max() <= 1
+
+
 def test_crops_are_crops():
     batch = images(6, 80)
     crops = random_crops(batch, 64, torch.Generator().manual_seed(0))
@@ -126,6 +248,59 @@ def test_crops_are_crops():
         assert len(places) == 1
 
 
+@pytest.mark.parametrize(("window", "crop"), [(64, 64), (32, 64), (32, 32)])
+def test_crops_of_either_side_have_one_label_each(window, crop):
+    config = PretextConfig(mode="crops", crop=crop, area=(0.02, 0.15))
+    task = CutPasteTask(config, 8, window)
+    before = images(5, 80)
+    inputs, labels = task.batch(before, torch.Generator().manual_seed(0))
+    assert inputs.shape == (15, 3, crop, crop)
+    assert labels.flatten().tolist() == [0] * 5 + [1] * 5 + [2] * 5
+    encoder = DensePatchEncoder(8, 4, 16, window)
+    logits = task.classifier(encoder.scales)(encoder(inputs))
+    assert logits.shape == (15, 3, 1, 1)
+    assert torch.isfinite(task.loss(logits, labels))
+
+
+def test_scars_longer_than_a_crop_are_cut_to_fit():
+    config = PretextConfig(
+        **PLAIN, name="cutpaste-scar", mode="crops", crop=32, scar_width=(16, 16), scar_length=(90, 90)
+    )
+    plain, scarred = CutPasteTask(config, 4, 32).batch(images(32), torch.Generator().manual_seed(0))[0].chunk(2)
+    covered = (plain != scarred).any(1).float().mean((1, 2))
+    # 16 x 32 of 32 x 32 pixels, less the corners that a turn takes out of the crop.
+    assert covered.max() <= 0.5
+    assert covered.min() > 0.4
+
+
+def test_windows_of_32_pixels_are_labelled_in_whole_images():
+    task = CutPasteTask(PretextConfig(**PLAIN), 8, 32)
+    before = images(8)
+    after, labels = task.batch(before, torch.Generator().manual_seed(0))
+    assert labels.shape == (8, 9, 9)
+    same = (before == after).all(1)
+    for i, y, x in (labels == 0).nonzero().tolist():
+        assert same[i, 8 * y : 8 * y + 32, 8 * x : 8 * x + 32].all()
+    for i, y, x in (labels > 0).nonzero().tolist():
+        assert not same[i, 8 * y : 8 * y + 32, 8 * x : 8 * x + 32].all()
+    assert {0, 1, 2} <= set(labels.unique().tolist())
+    encoder = DensePatchEncoder(8, 4, 16, 32)
+    assert torch.isfinite(task.loss(task.classifier(encoder.scales)(encoder(after)), labels))
+    with pytest.raises(ValueError, match="scales=2"):
+        CutPasteTask(PretextConfig(scales=2), 8, 32).classifier(encoder.scales)
+
+
+def test_a_crop_smaller_than_a_window_is_refused():
+    with pytest.raises(ValueError, match="crop=32 is smaller"):
+        CutPasteTask(PretextConfig(mode="crops", crop=32), 8)
+    assert CutPasteTask(PretextConfig(crop=32), 8).classes == 3  # of no account in whole images
+
+
 def test_bad_ranges_are_refused():
     with pytest.raises(ValueError, match="rising"):
         PretextConfig(area=(0.2, 0.1))
+
+
+def test_centres_are_classified_in_dense_mode_alone():
+    with pytest.raises(ValueError, match="dense"):
+        PretextConfig(mode="crops", scales=2)

@@ -1,16 +1,19 @@
 """The dense patch encoder: a ResNet of *valid* convolutions that is exact window by window.
 
-Patch-wise one-class scoring (CutPaste, section 2.4) runs a network on every 64x64 window of an image.  Windows overlap
+Patch-wise one-class scoring (CutPaste, section 2.4) runs a network on every window of an image.  Windows overlap
 almost entirely, so nearly all of that work is repeated.  Here no layer pads and every skip connection is cropped, so
 the activation at a grid position depends on its own window alone: one pass over the frame *is* the encoder run on each
 window.
 
-Each position has features of two scales: of its 64-pixel window, and of the central 32 pixels of that window, taken
-from an inner layer at no extra cost.  The wide ones see what is out of place, the narrow ones see where.
+With windows of 64 pixels, each position has features of two scales: of its window, and of the central 32 pixels of that
+window, taken from an inner layer at no extra cost.  The wide ones see what is out of place, the narrow ones see where.
 
 The three grid strides share one set of weights.  Stride 8 is the plain network.  Stride 4 leaves out the last
 subsampling and dilates what follows (the "a trous" construction of Giusti et al., 2013), so that every second feature
 is a feature of stride 8.  Stride 16 subsamples the last layer.  All of them see windows of 64 pixels.
+
+With windows of 32 pixels, as the paper extracts features (A.5), the network ends after its first block, with one scale.
+Stride 4 is the plain network then, and stride 8 subsamples the last layer.
 """
 
 from __future__ import annotations
@@ -20,10 +23,17 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from trainer.encoders.base import Encoder
+
 WINDOW = 64
-"""Side of a window in pixels: the receptive field of one feature, in all three strides."""
+"""Side of a window in pixels unless another is asked for: the receptive field of one feature, in all three strides."""
 
 STRIDES = (4, 8, 16)
+
+NARROW_WINDOW = 32
+"""The other side: pixels of the patches that the paper scores (CutPaste, A.5)."""
+
+NARROW_STRIDES = (4, 8)
 
 _INNER_STRIDE = 4
 """Grid stride of the first block's output."""
@@ -78,62 +88,66 @@ class _ValidBlock(nn.Module):
         return total.relu()
 
 
-class DensePatchEncoder(nn.Module):
-    """Features of every 64x64 window of an image at a grid stride, in one pass.
+class DensePatchEncoder(Encoder):
+    """Features of every window of an image at a grid stride, in one pass.
 
     Layers (kernel/stride -> receptive field at stride 8): 6/2 -> 6, 4/2 -> 12, block 3+3 -> 28, block 4/2+3 -> 56,
     2 -> 64.  The first block's output has a field of 28 pixels every 4; averaging the 2x2 of them at a window's centre
-    gives the features of its central 32 pixels.
+    gives the features of its central 32 pixels.  With windows of 32 pixels: 6/2 -> 6, 4/2 -> 12, block 3+3 -> 28,
+    2 -> 32.
 
     Args:
-        stride: grid stride in pixels, one of 4, 8 or 16.
+        stride: grid stride in pixels, one of 4, 8 or 16; 4 or 8 with windows of 32 pixels.
         width: channels of the first layer; the next ones have 2, 2 and 4 times as many.
-        dim: number of features of the window; ``2 * width`` features of its centre come on top.
+        dim: number of features of the window; ``2 * width`` features of its centre come on top if it has 64 pixels.
+        window: side of a window in pixels, 64 or 32.
     """
 
-    def __init__(self, stride: int = 8, width: int = 32, dim: int = 256) -> None:
+    exact = True
+
+    def __init__(self, stride: int = 8, width: int = 32, dim: int = 256, window: int = WINDOW) -> None:
         super().__init__()
-        if stride not in STRIDES:
-            raise ValueError(f"stride must be one of {STRIDES}, not {stride}")
-        self.stride, self.width, self.dim = stride, width, dim
-        self.scales = (dim, 2 * width)
-        inner = 1 if stride == 4 else 2
-        dilation = 2 // inner
+        if window not in (WINDOW, NARROW_WINDOW):
+            raise ValueError(f"window must be {WINDOW} or {NARROW_WINDOW}, not {window}")
+        strides = STRIDES if window == WINDOW else NARROW_STRIDES
+        if stride not in strides:
+            raise ValueError(f"stride must be one of {strides}, not {stride}")
+        self.stride, self.width, self.dim, self.window = stride, width, dim, window
         self.stem = nn.Sequential(_Unit(3, width, 6, 2), _Unit(width, 2 * width, 4, 2))
         self.block1 = _ValidBlock(2 * width, 2 * width, 3, 1, 1)
-        self.block2 = _ValidBlock(2 * width, 4 * width, 4, inner, dilation)
-        self.head = _Unit(4 * width, dim, 2, 2 if stride == 16 else 1, dilation)
+        self.block2: _ValidBlock | None = None
+        if window == WINDOW:
+            self.scales = (dim, 2 * width)
+            inner = 1 if stride == 4 else 2
+            dilation = 2 // inner
+            self.block2 = _ValidBlock(2 * width, 4 * width, 4, inner, dilation)
+            self.head = _Unit(4 * width, dim, 2, 2 if stride == 16 else 1, dilation)
+        else:
+            self.scales = (dim,)
+            self.head = _Unit(2 * width, dim, 2, stride // _INNER_STRIDE)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Map float images ``[n, 3, h, w]`` to features ``[n, dim + 2 * width, rows, columns]`` (see
-        :func:`grid_size`).
+        """Map float images ``[n, 3, h, w]`` to features ``[n, sum(scales), rows, columns]``.
 
         The first ``dim`` channels are the window's, the rest its centre's.
         """
         inner = self.block1(self.stem(image))
+        if self.block2 is None:
+            narrow: Tensor = self.head(inner)
+            return narrow
         window = self.head(self.block2(inner))
         rows, columns = window.shape[2:]
         centre = functional.avg_pool2d(inner[:, :, _CENTRE:, _CENTRE:], 2, self.stride // _INNER_STRIDE)
         return torch.cat((window, centre[:, :, :rows, :columns]), 1)
 
-    def fuse(self) -> DensePatchEncoder:
-        """Fold every batch normalisation into its convolution, for export; call in evaluation mode."""
+    def centres(self, size: int) -> Tensor:
+        """See :meth:`trainer.encoders.base.Encoder.centres`."""
+        if size < self.window:
+            raise ValueError(f"image of {size} pixels is smaller than one window of {self.window}")
+        count = (size - self.window) // self.stride + 1
+        return torch.arange(count, dtype=torch.float64) * self.stride + self.window / 2
+
+    def fuse(self) -> None:
+        """See :meth:`trainer.encoders.base.Encoder.fuse`."""
         for unit in [module for module in self.modules() if isinstance(module, _Unit)]:
             unit.fuse()
-        return self
-
-
-def grid_size(height: int, width: int, stride: int) -> tuple[int, int]:
-    """Number of window positions (rows, columns) in an image.
-
-    Raises:
-        ValueError: the image is smaller than one window.
-    """
-    if min(height, width) < WINDOW:
-        raise ValueError(f"image of {height}x{width} is smaller than one {WINDOW}x{WINDOW} window")
-    return (height - WINDOW) // stride + 1, (width - WINDOW) // stride + 1
-
-
-def window_centres(count: int, stride: int) -> Tensor:
-    """Centre coordinate of each window along one axis, in pixel units (pixel ``i`` spans ``i`` to ``i + 1``)."""
-    return torch.arange(count, dtype=torch.float64) * stride + WINDOW / 2

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainer.encoders import STRIDES, WINDOW, DensePatchEncoder, grid_size, window_centres
+from trainer.encoders.dense import STRIDES, WINDOW, DensePatchEncoder
 
 
 def make(stride, seed, width=4, dim=8):
@@ -32,7 +32,8 @@ def test_a_dense_feature_is_the_feature_of_its_window(stride, height, width, see
     frame = torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(seed))
     with torch.inference_mode():
         dense = encoder(frame)
-        rows, columns = grid_size(height, width, stride)
+        rows, columns = ((side - WINDOW) // stride + 1 for side in (height, width))
+        assert (len(encoder.centres(height)), len(encoder.centres(width))) == (rows, columns)
         assert dense.shape == (1, 8 + 2 * 4, rows, columns)
         for row in range(rows):
             for column in range(columns):
@@ -99,18 +100,27 @@ def test_fusing_the_normalisation_changes_nothing():
     frame = torch.rand(2, 3, 80, 100)
     with torch.inference_mode():
         before = encoder(frame)
-        after = encoder.fuse()(frame)
+        encoder.fuse()
+        after = encoder(frame)
     torch.testing.assert_close(before, after, rtol=1e-4, atol=1e-5)
     assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in encoder.modules())
 
 
-def test_centres_are_the_middle_of_the_windows():
-    assert window_centres(3, 8).tolist() == [32, 40, 48]
+@given(stride=st.sampled_from(STRIDES), size=st.integers(WINDOW, 600))
+def test_centres_are_the_middle_of_the_windows(stride, size):
+    middles = [first + WINDOW / 2 for first in range(0, size - WINDOW + 1, stride)]
+    assert DensePatchEncoder(stride, 4, 8).centres(size).tolist() == middles
 
 
 def test_a_frame_smaller_than_a_window_is_refused():
-    with pytest.raises(ValueError, match="63x200 is smaller"):
-        grid_size(63, 200, 8)
+    with pytest.raises(ValueError, match="63 pixels is smaller than one window of 64"):
+        DensePatchEncoder(8, 4, 8).centres(63)
+
+
+def test_normalised_values_are_between_minus_two_and_two():
+    values = torch.tensor([0.0, 127.5, 255.0]).view(1, 1, 1, 3).expand(2, 3, 1, 3)
+    normalised = DensePatchEncoder(8, 4, 8).normalise(values)
+    assert torch.equal(normalised, torch.tensor([-2.0, 0.0, 2.0]).expand(2, 3, 1, 3))
 
 
 def test_other_strides_are_refused():

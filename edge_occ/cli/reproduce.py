@@ -1,0 +1,117 @@
+"""``edge-occ reproduce``; imports the trainer, and with it torch, only when called."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edge_occ.cli.console import print_json, say
+from edge_occ.cli.training import Json, _need
+
+
+def reproduce(  # noqa: PLR0913 - one parameter an option
+    table: Annotated[str, typer.Argument(help="mvtec, mvtec-pixels, cutpaste-ablation or synthetic.")],
+    data: Annotated[
+        Path,
+        typer.Option(
+            help="Folder of the categories (bottle, cable, ...), each in the MVTec layout; those there are done."
+        ),
+    ],
+    rows: Annotated[
+        list[str] | None,
+        typer.Option(help="Only these rows (repeat it, or separate by commas); the two without training always stay."),
+    ] = None,
+    categories: Annotated[
+        list[str] | None, typer.Option(help="Only these categories (repeat it, or separate by commas).")
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, max=100, help="Trainings a row and category; the paper has 5.")] = 3,
+    budget: Annotated[
+        str | None, typer.Option(help="Time for the whole command: 90s, 20m, 1h30m. What is left is for the next run.")
+    ] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Training steps of every row, in place of its own.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder for the table, its plot and its pictures.")] = Path("docs/results"),
+    work: Annotated[
+        Path,
+        typer.Option(help="Folder of bundles, checkpoints and finished cells; needed to go on, else deletable."),
+    ] = Path(".cache/reproduce"),
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    json: Json = False,
+) -> None:
+    """Do a paper's table again: the paper's figures beside ours, with the seeds and updates behind them.
+
+    A cell of the table is one row, category and seed: trained to its last step and evaluated once. Finished cells are
+    kept under the hash of their settings, seed and data, so the same command goes on after Ctrl-C, a power cut or a
+    budget, and other tables share them. Cells are done row by row, the cheap rows first. A cell without a figure is
+    printed as not run, incomplete or failed.
+
+    * **mvtec**: image AUROC by category, for every preset
+    * **mvtec-pixels**: pixel AUROC and AUPRO of the same bundles
+    * **cutpaste-ablation**: the paper's variants of CutPaste, and the options of dense training
+    * **synthetic**: image AUROC of generated defects on good test images
+
+    For instance: `edge-occ reproduce mvtec --data mvtec_ad --rows quick,auto --seeds 3 --budget 2h`
+    """
+    _need("torch", "train")
+    from trainer.reproduce.budget import Budget, parse_budget  # noqa: PLC0415
+    from trainer.reproduce.cells import Store, check_writable  # noqa: PLC0415
+    from trainer.reproduce.markdown import About  # noqa: PLC0415
+    from trainer.reproduce.provenance import provenance  # noqa: PLC0415
+    from trainer.reproduce.run import Request, plan  # noqa: PLC0415
+    from trainer.reproduce.run import reproduce as run_table  # noqa: PLC0415
+    from trainer.reproduce.summary import summarise  # noqa: PLC0415
+    from trainer.reproduce.tables import find_table  # noqa: PLC0415
+    from trainer.reproduce.write import as_json, write_table  # noqa: PLC0415
+    from trainer.train import choose_device  # noqa: PLC0415
+
+    request = Request(
+        table=find_table(table),
+        data=data,
+        rows=_split(rows),
+        categories=_split(categories),
+        seeds=seeds,
+        steps=steps,
+    )
+    limit = Budget(None if budget is None else parse_budget(budget))
+    choose_device(device)
+    cells = plan(request)
+    options: dict[str, object] = {
+        "rows": ",".join(request.rows),
+        "categories": ",".join(request.categories),
+        "seeds": seeds,
+        "budget": budget,
+        "steps": steps,
+        "device": device if device != "auto" else None,
+    }
+    check_writable(out, "--out")
+    store = Store(work, say)
+    outcome = run_table(cells, store, limit, device, say)
+    about = About(_command(table, data, options), data.resolve().name, provenance(device))
+    summary = summarise(request.table, outcome.statuses)
+    path = write_table(out, summary, outcome.statuses, store, about)
+    if json:
+        print_json(as_json(summary, outcome.statuses, about))
+    else:
+        typer.echo(path.read_text(encoding="utf-8"))
+    done = sum(status.state == "done" for status in outcome.statuses)
+    say(f"{done} of {len(outcome.statuses)} cells done; table: {path}")
+    if done < len(outcome.statuses):
+        say("the same command goes on from here")
+    if outcome.interrupted:
+        raise KeyboardInterrupt
+    if outcome.failures:
+        raise outcome.failures[0]
+
+
+def _split(names: list[str] | None) -> tuple[str, ...]:
+    return tuple(part.strip() for name in names or [] for part in name.split(",") if part.strip())
+
+
+def _command(table: str, data: Path, options: dict[str, object]) -> str:
+    """What does the table again, without the machine's paths."""
+    words = ["edge-occ", "reproduce", table, "--data", data.resolve().name]
+    for option, value in options.items():
+        words += [f"--{option}", str(value)] if value else []
+    return shlex.join(words)

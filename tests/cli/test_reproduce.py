@@ -1,0 +1,127 @@
+"""``edge-occ reproduce`` as a user and as a script meet it; the cells cost nothing here."""
+
+import json
+import signal
+
+import pytest
+from typer.testing import CliRunner
+
+from edge_occ.cli import app
+from edge_occ.cli.console import INTERRUPTED
+
+pytestmark = pytest.mark.train
+
+
+@pytest.fixture
+def table(tmp_path, monkeypatch):
+    """A table of two categories with data; its cells do what ``events`` says."""
+    from trainer.reproduce import mvtec, tables
+    from trainer.reproduce.procedure import Measured, Procedure
+    from trainer.reproduce.table import Row, Table
+
+    for category in ("bottle", "screw"):
+        for part in ("train/good", "test/good"):
+            (tmp_path / "data" / category / part).mkdir(parents=True)
+    events = {}
+
+    def measure(task):
+        events.get(task.category, lambda: None)()
+        return Measured({"auroc": 0.9}, task.config.optimiser.steps, 1.0)
+
+    procedure = Procedure("fake", 1, mvtec.find, lambda folder: folder.name, measure)
+    rows = (Row("fixed", "*fixed*", "quick", fixed=True), Row("other", "other", "quick", ("optimiser.steps=7",)))
+    fake = Table("fake", "A fake", procedure, ("bottle", "screw", "pill"), rows, "auroc", {"auroc": "AUROC"})
+    monkeypatch.setitem(tables.TABLES, "fake", fake)
+    monkeypatch.chdir(tmp_path)
+    return events
+
+
+def reproduce(*arguments, table="fake"):
+    return CliRunner().invoke(app, ["reproduce", table, "--data", "data", *map(str, arguments)])
+
+
+def test_files_and_what_is_printed(table, tmp_path):
+    result = reproduce("--rows", "other", "--categories", "screw,bottle", "--seeds", 2, "--device", "cpu")
+    assert result.exit_code == 0, result.output
+    text = (tmp_path / "docs" / "results" / "fake.md").read_text()
+    assert text in result.stdout
+    command = "edge-occ reproduce fake --data data --rows other --categories screw,bottle --seeds 2 --device cpu"
+    assert f"`{command}`" in text
+    assert "| other | - | 90.0 ± 0.0 | 2 of 2 | 7 | 0.0 |" in text
+    assert str(tmp_path) not in text
+    assert "cell 8 of 8: other, screw, seed 1" in result.stderr
+    assert "8 of 8 cells done" in result.stderr
+    assert (tmp_path / "docs" / "results" / "fake.png").exists()
+    assert (tmp_path / ".cache" / "reproduce" / "cells").is_dir()
+
+
+def test_json_prints_one_object_and_nothing_else(table, tmp_path):
+    result = reproduce("--json", "--steps", 3, "--out", "out", "--work", "work")
+    content = json.loads(result.stdout)
+    assert content == json.loads((tmp_path / "out" / "fake.json").read_text())
+    assert content["command"] == "edge-occ reproduce fake --data data --seeds 3 --steps 3"
+    assert {cell["updates"] for cell in content["cells"]} == {3}
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["fake.json", "fake.md", "fake.png"]
+
+
+def test_ctrl_c_prints_the_table_so_far(table, tmp_path):
+    table["screw"] = lambda: signal.raise_signal(signal.SIGINT)
+    result = reproduce("--seeds", 1)
+    assert result.exit_code == INTERRUPTED
+    assert "| *fixed* | - | 90.0 | 1 of 1 | 420 | 0.0 |" in result.stdout
+    assert "| *fixed* | - | incomplete | 0 of 1 | - | - |" in result.stdout
+    assert "| other | - | not run | 0 of 1 | - | - |" in result.stdout
+    assert "the same command goes on from here" in result.stderr
+    table.clear()
+    assert reproduce("--seeds", 1).exit_code == 0
+
+
+def test_a_failed_cell_gives_its_error_and_exit_status_after_the_table(table):
+    from edge_occ.errors import BundleRefused
+
+    def fail():
+        raise BundleRefused("this", "that", "do so")
+
+    table["screw"] = fail
+    result = reproduce("--seeds", 1)
+    assert result.exit_code == BundleRefused.exit_code
+    assert "| other | - | failed | 0 of 1 | - | - |" in result.stdout
+    assert "do so" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--rows", "othr"], "did you mean other?"),
+        (["--categories", "nut"], "bottle, screw, pill"),
+        (["--categories", "pill"], "bottle, screw"),
+        (["--budget", "soon"], "20m"),
+        (["--device", "tpu"], "auto, cpu, cuda"),
+        (["--out", "file"], "choose another place with --out"),
+        (["--out", "file/below"], "choose another place with --out"),
+        (["--work", "file"], "choose another place with --work"),
+        (["--data", "nowhere"], "bottle, screw, pill"),
+    ],
+)
+def test_wrong_arguments(table, tmp_path, arguments, message):
+    (tmp_path / "file").touch()
+    result = reproduce(*arguments)
+    assert result.exit_code == 2, result.output
+    assert message in " ".join(result.stderr.split())
+    assert not (tmp_path / ".cache" / "reproduce" / "cells").exists() or not list(tmp_path.rglob("*.json"))
+
+
+def test_an_unknown_table_lists_the_known(table):
+    result = reproduce(table="mvtex")
+    assert result.exit_code == 2
+    assert "mvtec, mvtec-pixels, cutpaste-ablation, synthetic" in " ".join(result.stderr.split())
+
+
+def test_seeds_must_be_positive(table):
+    assert reproduce("--seeds", 0).exit_code == 2
+
+
+def test_help_names_the_tables_and_what_happens_to_a_killed_run():
+    page = " ".join(CliRunner().invoke(app, ["reproduce", "--help"], env={"COLUMNS": "100"}).stdout.split())
+    for words in ("cutpaste-ablation", "mvtec-pixels", "synthetic", "goes on after", "not run"):
+        assert words in page

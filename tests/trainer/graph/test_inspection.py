@@ -1,0 +1,168 @@
+"""The fused graph: in torch against its branches, in ONNX Runtime against torch, and trained into a bundle."""
+
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from edge_occ.bundle import ENCODER_GRAPH, read_bundle
+from edge_occ.images import find_images, read_image
+from engines.base import Graph
+from engines.cpu import EncoderRunner, OnnxRuntimeEngine
+from engines.openvino import OpenVinoEngine
+from engines.parity import require_parity
+from trainer.config import TrainConfig
+from trainer.encoders.build import make_encoder
+from trainer.evaluate import evaluate
+from trainer.export import export_inspection_graph
+from trainer.graph.branches import make_branch
+from trainer.graph.inspection import InspectionGraph, exact_branch
+from trainer.graph.preprocess import Preprocess
+from trainer.heads.fused import FusedHead
+from trainer.heads.gaussian import fit_gaussian
+from trainer.train import Job, train
+
+DENSE = {
+    "encoder": {"width": 4, "dim": 16},
+    "optimiser": {"steps": 1, "batch": 2},
+    "head": {"dim": 8, "floor": 0.05, "scope": ["shared", "per-position"]},
+}
+LITE = {
+    "encoder": {"name": "lite0", "blocks": [0, 1]},
+    "pretext": {"name": "none"},
+    "head": {"dim": 8, "floor": 0.05, "scope": "per-position"},
+}
+REST = {"input": {"size": 96}, "calibration": {"folds": 3}, "export": {"fp16": False, "int8": False}}
+
+
+def frames(n, size=(120, 100)):
+    generator = np.random.default_rng(7)
+    return [generator.integers(0, 256, (*size, 3), dtype=np.uint8) for _ in range(n)]
+
+
+@pytest.fixture(scope="module")
+def graph():
+    torch.manual_seed(0)
+    config = TrainConfig.model_validate({**DENSE, **REST, "beside": [LITE]})
+    branches = []
+    for branch in config.branches:
+        encoder = make_encoder(branch.encoder).eval()
+        encoder.fuse()
+        branches.append(make_branch(encoder, branch, 96))
+    return InspectionGraph(branches, (2, 1), 96).eval()
+
+
+@pytest.fixture(scope="module")
+def head(graph):
+    config = TrainConfig.model_validate({**DENSE, **REST, "beside": [LITE]})
+    images = Preprocess(96)(torch.from_numpy(np.stack(frames(8))))
+    with torch.inference_mode():
+        features = [branch.features(images) for branch in graph.branches]
+    parts = [fit_gaussian(features[i], config.branches[i].head, scope) for i, scope in config.heads]
+    return FusedHead(tuple(parts), torch.tensor([0.5, 0.2, 0.3]), torch.tensor([0.1, 0.0, 2.0]))
+
+
+def test_the_fusion_is_the_sum_of_what_each_head_says(graph, head):
+    dense, lite = graph.branches
+    for frame in map(torch.from_numpy, frames(2)):
+        with torch.inference_mode():
+            score, score_map, *features = graph(frame, list(head.tensors().values()))
+            image = Preprocess(96)(frame[None])
+            said = []
+            for branch, part in ((dense, head.parts[0]), (dense, head.parts[1]), (lite, head.parts[2])):
+                ((own_score, own_map),), _ = branch(image, [part])
+                said.append((float(own_score), own_map[0]))
+        assert float(score) == pytest.approx(0.5 * said[0][0] + 0.2 * said[1][0] + 0.3 * said[2][0], rel=1e-5)
+        torch.testing.assert_close(score_map, 0.1 * said[0][1] + 2.0 * said[2][1])
+        assert (score.shape, score_map.shape) == ((1,), (96, 96))
+        assert [grid.shape for grid in features] == [(5, 5, 8), (12, 12, 8)]
+        for branch, grid in zip((dense, lite), features, strict=True):
+            with torch.inference_mode():
+                assert torch.equal(grid, branch.features(image)[0])
+
+
+def test_onnx_runtime_computes_what_torch_does(graph, head):
+    tensors = {name: tensor.numpy() for name, tensor in head.tensors().items()}
+    engine = OnnxRuntimeEngine(Graph(export_inspection_graph(graph, head), "fp32", tensors))
+    for frame in [*frames(1), *frames(1, (40, 333))]:
+        with torch.inference_mode():
+            score, score_map, *features = graph(torch.from_numpy(frame), list(head.tensors().values()))
+        found = engine.infer(frame)
+        assert found.score == pytest.approx(float(score), rel=1e-4)
+        np.testing.assert_allclose(found.map, score_map.numpy(), rtol=0, atol=1e-4 * float(score_map.max()))
+        grids = engine.features(frame)
+        assert [grid.shape for grid in grids] == [(5, 5, 8), (12, 12, 8)]
+        for grid, expected in zip(grids, features, strict=True):
+            np.testing.assert_allclose(grid, expected, rtol=0, atol=1e-5 * float(expected.abs().max()))
+
+
+def test_the_exact_branch_is_found_wherever_it_is(graph):
+    dense, lite = graph.branches
+    assert exact_branch([dense, lite]) == 0
+    assert exact_branch([lite, dense, dense]) == 1
+    assert exact_branch([lite]) is None
+
+
+def trained(data, out, seed=0, **settings):
+    config = TrainConfig.model_validate({**REST, **settings})
+    train(Job(data, out, config, "tiny", seed, "cpu", "edge-occ train"))
+    return out
+
+
+@pytest.fixture(scope="module")
+def two_branches(tiny_data, tmp_path_factory):
+    """One that is not exact first; two heads on the one beside it."""
+    return trained(tiny_data, tmp_path_factory.mktemp("two") / "two.occ", **LITE, beside=[DENSE])
+
+
+def test_two_branches_make_one_bundle(two_branches, tiny_data):
+    bundle = read_bundle(two_branches)
+    manifest = bundle.manifest
+    assert manifest.format == 3
+    geometry = manifest.geometry
+    assert (geometry.branch, geometry.exact, geometry.window, geometry.grid) == (1, True, 64, (5, 5))
+    assert [branch["encoder"] for branch in manifest.head["branches"]] == ["lite0", "dense"]
+    evaluation = evaluate(two_branches, tiny_data)
+    assert len(evaluation.good) == 6
+    assert evaluation.calibration == manifest.calibration
+    # The encoder that goes along is the exact one: on a window it has the features of the whole frame.
+    frame = read_image(find_images(tiny_data / "test" / "good")[0])[:96, :96]
+    window = EncoderRunner(bundle.members[ENCODER_GRAPH]).features(np.ascontiguousarray(frame[None, 8:72, 16:80]))
+    features = OnnxRuntimeEngine(bundle.graph()).features(frame)
+    assert [grid.shape for grid in features] == [(12, 12, 8), (5, 5, 8)]
+    np.testing.assert_allclose(window[0, 0, 0], features[1][1, 2], rtol=1e-4, atol=1e-4)
+
+
+def test_openvino_takes_several_heads(two_branches):
+    sys.modules.setdefault("openvino_telemetry", None)  # as the engine does: nobody is told of this import
+    pytest.importorskip("openvino")
+    bundle = read_bundle(two_branches)
+    parity = require_parity(OpenVinoEngine(bundle.graph()), bundle.golden(), bundle.tolerance())
+    assert parity.score_error < 1e-4
+
+
+def test_without_an_exact_branch_there_is_no_encoder_to_compare(tiny_data, tmp_path):
+    bundle = read_bundle(trained(tiny_data, tmp_path / "lite.occ", **LITE))
+    assert ENCODER_GRAPH not in bundle.members
+    geometry = bundle.manifest.geometry
+    assert (geometry.branch, geometry.exact, geometry.stride, geometry.grid) == (0, False, 8, (12, 12))
+    assert "stage1_loss" not in bundle.manifest.metrics
+    assert bundle.manifest.training.steps == 0
+    assert list(bundle.graph().head) == ["mean", "whitening"]
+
+
+def test_an_ensemble_trains_a_model_a_seed_and_fuses_them(tiny_data, tmp_path):
+    settings = {**DENSE, "head": {"dim": 8, "floor": 0.05, "scope": "shared"}}
+    bundle = read_bundle(trained(tiny_data, tmp_path / "both.occ", **settings, ensemble=2))
+    assert bundle.manifest.training.steps == 2
+    engine, head = OnnxRuntimeEngine(bundle.graph()), bundle.graph().head
+    frame = read_image(find_images(tiny_data / "test" / "good")[0])
+    grids = engine.features(frame)
+    assert not np.allclose(*grids, rtol=0.1, atol=0.1)
+    expected = 0.0
+    for seed, grid in enumerate(grids):  # each is the model that its seed gives by itself
+        alone = OnnxRuntimeEngine(read_bundle(trained(tiny_data, tmp_path / f"{seed}.occ", seed, **settings)).graph())
+        np.testing.assert_allclose(grid, alone.features(frame)[0], rtol=1e-4, atol=1e-4)
+        expected += head["score_weights"][seed] * alone.infer(frame).score
+    assert engine.infer(frame).score == pytest.approx(expected, rel=1e-3)

@@ -1,0 +1,41 @@
+"""The tables as they are."""
+
+import pytest
+
+from edge_occ.errors import InputError
+from edge_occ.settings import load_settings, preset
+from trainer.config import TrainConfig
+from trainer.reproduce.paper import paper_columns
+from trainer.reproduce.tables import TABLES, find_table
+
+ROWS = [(table, row) for table in TABLES.values() for row in table.rows]
+
+
+def test_the_tables():
+    assert list(TABLES) == ["mvtec", "mvtec-pixels", "cutpaste-ablation", "synthetic"]
+    with pytest.raises(InputError) as caught:
+        find_table("mvtek")
+    assert "mvtec, mvtec-pixels, cutpaste-ablation, synthetic" in caught.value.expected
+    assert "did you mean mvtec?" in caught.value.advice
+
+
+@pytest.mark.parametrize("table", TABLES.values(), ids=lambda table: table.name)
+def test_the_rows_without_training_are_always_there(table):
+    rows = table.choose_rows([table.rows[-1].name])
+    assert [row.name for row in rows] == ["frozen", "untrained", table.rows[-1].name]
+    labels = [row.label for row in rows[:2]]
+    assert labels == ["*frozen features + Gaussian, no training*", "*untrained encoder + Gaussian*"]
+
+
+@pytest.mark.parametrize(("table", "row"), ROWS, ids=lambda x: x.name)
+def test_every_row_has_its_preset_and_the_papers_column(table, row):
+    load_settings(TrainConfig, [preset(row.preset)], row.settings)
+    assert row.paper is None or row.paper in paper_columns()
+    assert [each.name for each in table.rows].count(row.name) == 1
+
+
+@pytest.mark.parametrize("table", TABLES.values(), ids=lambda table: table.name)
+def test_rows_that_are_named_elsewhere_exist(table):
+    assert set(table.pictured) <= {row.name for row in table.rows}
+    assert set(table.appendix) <= set(paper_columns())
+    assert not table.metrics or table.main in table.metrics

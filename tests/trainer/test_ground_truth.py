@@ -1,0 +1,119 @@
+"""Labelled sets that are wrong in one place."""
+
+import cv2
+import numpy as np
+import pytest
+
+from edge_occ.errors import InputError
+from trainer.data import LabelledImage, normal_folder
+from trainer.ground_truth import check_labelled, has_masks, read_mask
+
+SHAPE = (20, 30, 3)
+
+
+def write(path, pixels):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    assert cv2.imwrite(str(path), pixels)
+    return path
+
+
+@pytest.fixture
+def labelled(tmp_path):
+    """Gives a labelled image with the mask given."""
+
+    def make(mask=None, kind="spot", name="000", image=None):
+        path = tmp_path / "test" / kind / f"{name}.png"
+        write(path, np.full(SHAPE, 90, np.uint8) if image is None else image)
+        truth = tmp_path / "ground_truth" / kind / f"{name}_mask.png"
+        return LabelledImage(path, kind, None if mask is None else write(truth, mask))
+
+    return make
+
+
+def black(*shape):
+    return np.zeros(shape or SHAPE[:2], np.uint8)
+
+
+def spot(value, *channels):
+    mask = black(*SHAPE[:2], *channels)
+    mask[5:9, 3:8] = value
+    return mask
+
+
+@pytest.mark.parametrize("mask", [spot(255), spot(1), spot((0, 0, 255), 3)], ids=["white", "one", "red"])
+def test_every_pixel_that_is_not_black_is_marked(labelled, mask):
+    assert (read_mask(labelled(mask), SHAPE) == (spot(255) > 0)).all()
+
+
+def test_a_defect_may_fill_the_image_and_a_good_image_may_have_a_black_mask(labelled):
+    assert read_mask(labelled(black() + 255), SHAPE).all()
+    assert not read_mask(labelled(black(), "good"), SHAPE).any()
+    assert not read_mask(labelled(), SHAPE).any()
+
+
+def told(image, *words):
+    with pytest.raises(InputError) as error:
+        read_mask(image, SHAPE)
+    assert str(image.mask) in error.value.found
+    for word in words:
+        assert word in f"{error.value.expected} {error.value.found}"
+
+
+def test_a_mask_of_another_size(labelled):
+    told(labelled(black(28, 20)), "30x20", "20x28")
+
+
+@pytest.mark.parametrize(
+    ("mask", "colours"),
+    [
+        (cv2.GaussianBlur(spot(200), (3, 3), 0), "6 colours"),
+        (np.where(spot(1, 3) > 0, (0, 0, 255), (90, 90, 90)).astype(np.uint8), "2 colours"),
+    ],
+    ids=["smoothed", "overlay"],
+)
+def test_a_mask_that_is_not_binary(labelled, mask, colours):
+    told(labelled(mask), "one other colour", colours)
+
+
+def test_a_defect_without_a_marked_pixel(labelled):
+    told(labelled(black()), "all black")
+
+
+def test_a_good_image_with_marked_pixels(labelled):
+    told(labelled(spot(255), "good"), "20 marked pixels", "good image")
+
+
+def test_a_mask_that_is_missing(labelled, tmp_path):
+    images = [labelled(kind="good"), labelled(spot(255)), labelled(name="001")]
+    with pytest.raises(InputError, match=r"none for 1 of 2 images.*001\.png") as error:
+        has_masks(images, tmp_path)
+    assert str(tmp_path / "ground_truth" / "spot" / "001_mask.png") in error.value.advice
+    assert has_masks(images[:2], tmp_path)
+    assert not has_masks([images[0], images[2]], tmp_path)
+
+
+def test_the_first_image_of_another_size_than_those_of_training_is_named(labelled, tmp_path):
+    other = np.full((40, 60, 3), 90, np.uint8)
+    images = [labelled(), labelled(name="001", image=other), labelled(name="002", image=other)]
+    assert check_labelled(images, None, tmp_path) == (images, [])
+    with pytest.raises(InputError, match=r"60x40 in .*001\.png") as error:
+        check_labelled(images, SHAPE[:2], tmp_path)
+    assert "30x20" in error.value.expected
+
+
+def test_an_unreadable_image_is_left_out_and_told(labelled, tmp_path):
+    images = [labelled(name=f"{i:03}") for i in range(101)]
+    images[50].path.write_bytes(b"no picture")
+    usable, skipped = check_labelled(images, SHAPE[:2], tmp_path)
+    assert usable == images[:50] + images[51:]
+    assert [line.startswith(f"{images[50].path}: ") for line in skipped] == [True]
+
+
+@pytest.mark.parametrize("folders", [["test"], ["ground_truth"], ["test", "ground_truth"]])
+def test_a_category_copied_in_part_is_not_trained_on(tmp_path, folders):
+    for folder in folders:
+        write(tmp_path / folder / "spot" / "000.png", black())
+    write(tmp_path / "overview.png", black())
+    with pytest.raises(InputError, match=f"{' and '.join(folders)} without train") as error:
+        normal_folder(tmp_path)
+    assert error.value.expected == f"{tmp_path}/train/good"

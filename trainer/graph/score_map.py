@@ -1,0 +1,55 @@
+"""From the scores of a grid to a map of the image and to the image score."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from trainer.config import MapConfig
+
+
+class ScoreMap(nn.Module):
+    """Grid scores to the smoothed full-resolution map and the image score.
+
+    A Gaussian is laid on every position, weighted by its score, and the sum is divided by the same sum over ones: the
+    transposed Gaussian convolution of CutPaste (A.5) without its loss of gain towards the border (5.6 % of the centre's
+    at an edge).  ``upsampling=paper`` leaves the division out.  The Gaussian is separable, so both axes are one matrix
+    product each.
+
+    Args:
+        config: smoothing and image score.
+        size: side of the map in pixels.
+        centres: of the positions along one axis, in pixels; see :meth:`trainer.encoders.base.Encoder.centres`.
+    """
+
+    def __init__(self, config: MapConfig, size: int, centres: Tensor) -> None:
+        super().__init__()
+        self.top = max(1, round(config.top_fraction * size * size)) if config.image_score == "top" else None
+        self.spread: Tensor
+        self.register_buffer("spread", upsampling_matrix(size, centres, config))
+
+    def forward(self, grid: Tensor) -> tuple[Tensor, Tensor]:
+        """Map scores ``[n, rows, columns]`` to image scores ``[n]`` and maps ``[n, size, size]``."""
+        maps = self.spread @ grid @ self.spread.transpose(0, 1)
+        flat = maps.flatten(1)
+        score = flat.amax(1) if self.top is None else flat.topk(self.top, 1).values.mean(1)
+        return score, maps
+
+
+def upsampling_matrix(size: int, centres: Tensor, config: MapConfig) -> Tensor:
+    """Gaussian weights ``[size, positions]`` of every position at every pixel.
+
+    Normalised, the rows sum to one.  As in the paper, they are samples of a Gaussian kernel that ends 16 pixels from
+    its centre (32 pixels wide; CutPaste, A.5) and has the sum one over a grid without borders.
+    """
+    pixels = torch.arange(size, dtype=torch.float64) + 0.5
+    distance = pixels.unsqueeze(1) - centres.unsqueeze(0)
+    exponent = -distance.square() / (2 * config.sigma * config.sigma)
+    if config.upsampling == "normalised":
+        return torch.softmax(exponent, 1).float()
+    kernel = exponent.exp() * (distance.abs() < _PAPER_KERNEL / 2)
+    return (kernel / kernel.sum(1).amax()).float()
+
+
+_PAPER_KERNEL = 32
+"""Side of the paper's kernel in pixels (CutPaste, A.5); FCDD gives it a sigma of 10."""

@@ -1,0 +1,61 @@
+"""Several heads as one: a weighted sum of their scores, and one of their maps.
+
+A head's scores are comparable with another's once each is measured by its own spread on normal images that neither head
+had seen.  The sums have no offsets, which no order of images depends on, so scores stay at least 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from engines.base import MAP_WEIGHTS, MEAN, SCORE_WEIGHTS, WHITENING, of_head
+from trainer.heads.gaussian import GaussianHead
+
+
+@dataclass(frozen=True)
+class FusedHead:
+    """Heads in the order of :attr:`trainer.config.TrainConfig.heads`; one alone is not weighted.
+
+    Attributes:
+        parts: the heads, ``k`` of them.
+        score_weights: of the image scores ``[k]``, at least 0.
+        map_weights: of the score maps ``[k]``, at least 0.
+    """
+
+    parts: tuple[GaussianHead, ...]
+    score_weights: Tensor
+    map_weights: Tensor
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Inputs of the graph by name, in its order."""
+        named: dict[str, Tensor] = {}
+        for k, part in enumerate(self.parts):
+            named |= {of_head(MEAN, k): part.mean, of_head(WHITENING, k): part.whitening}
+        if len(self.parts) > 1:
+            named |= {SCORE_WEIGHTS: self.score_weights, MAP_WEIGHTS: self.map_weights}
+        return named
+
+
+def from_tensors(tensors: Sequence[Tensor]) -> FusedHead:
+    """The inverse of :meth:`FusedHead.tensors`, from the values alone."""
+    if len(tensors) == 2:
+        one = torch.ones(1)
+        return FusedHead((GaussianHead(*tensors),), one, one)
+    *parts, score_weights, map_weights = tensors
+    pairs = zip(parts[::2], parts[1::2], strict=True)
+    return FusedHead(tuple(GaussianHead(*pair) for pair in pairs), score_weights, map_weights)
+
+
+def weighted_sum(values: Iterable[Tensor], weights: Tensor) -> Tensor:
+    """Sum of tensors of one shape, each times its weight; a single one as it is."""
+    values = list(values)
+    if len(values) == 1:
+        return values[0]
+    total = values[0] * weights[0]
+    for k, value in enumerate(values[1:], 1):
+        total = total + value * weights[k]
+    return total

@@ -1,0 +1,144 @@
+"""Tasks that tell whole images apart: CutPaste's image-level model and what its tables 1, 4 and 5 compare it with.
+
+Each source image gives one input a class: itself, and a copy for each of the task's transformations (CutPaste,
+equation 1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Generator, Tensor, nn
+from torch.nn import functional
+
+from trainer.augment import colour_jitter, random_flip, random_shift, uniform
+from trainer.config import PretextConfig
+from trainer.occlusion import confetti, cover, random_colours
+from trainer.paste import Pastes, paste, sample_cutpaste, sample_scar
+
+Transformation = Callable[[Tensor, PretextConfig, Generator], Tensor]
+"""Images ``[n, 3, h, w]`` in 0..1, settings and randomness to images of the same shape."""
+
+
+def _rectangles(images: Tensor, config: PretextConfig, generator: Generator) -> Pastes:
+    size = (images.shape[2], images.shape[3])
+    return sample_cutpaste(len(images), size, config.area, config.aspect, generator)
+
+
+def _scars(images: Tensor, config: PretextConfig, generator: Generator) -> Pastes:
+    size = (images.shape[2], images.shape[3])
+    width, length = config.scar_width, config.scar_length
+    return sample_scar(len(images), size, width, length, config.scar_angle, generator)
+
+
+def _cutpaste(images: Tensor, config: PretextConfig, generator: Generator) -> Tensor:
+    patches = colour_jitter(images, config.patch_jitter, generator)
+    return paste(images, patches, _rectangles(images, config, generator))[0]
+
+
+def _scar(images: Tensor, config: PretextConfig, generator: Generator) -> Tensor:
+    patches = colour_jitter(images, config.patch_jitter, generator)
+    return paste(images, patches, _scars(images, config, generator))[0]
+
+
+def _either(images: Tensor, config: PretextConfig, generator: Generator) -> Tensor:
+    chosen = uniform((len(images), 1, 1, 1), 0, 1, generator) < 0.5
+    return torch.where(chosen, _cutpaste(images, config, generator), _scar(images, config, generator))
+
+
+def _cutout(images: Tensor, config: PretextConfig, generator: Generator) -> Tensor:
+    return cover(images, images.new_full((len(images), 3), 0.5), _rectangles(images, config, generator))
+
+
+def _cutout_mean(images: Tensor, config: PretextConfig, generator: Generator) -> Tensor:
+    return cover(images, images.mean((2, 3)), _rectangles(images, config, generator))
+
+
+def _cutout_colour(images: Tensor, config: PretextConfig, generator: Generator) -> Tensor:
+    return cover(images, random_colours(len(images), generator), _rectangles(images, config, generator))
+
+
+def _colour_scar(images: Tensor, config: PretextConfig, generator: Generator) -> Tensor:
+    return cover(images, random_colours(len(images), generator), _scars(images, config, generator))
+
+
+def _confetti(images: Tensor, _: PretextConfig, generator: Generator) -> Tensor:
+    return confetti(images, generator)
+
+
+def _turned(quarters: int) -> Transformation:
+    def turn(images: Tensor, _: PretextConfig, __: Generator) -> Tensor:
+        return images.rot90(quarters, (2, 3))
+
+    return turn
+
+
+_TRANSFORMATIONS: dict[str, tuple[Transformation, ...]] = {
+    "cutpaste": (_cutpaste,),
+    "cutpaste-scar": (_scar,),
+    "cutpaste-union": (_either,),
+    "cutpaste-3way": (_cutpaste, _scar),
+    "cutout": (_cutout,),
+    "cutout-mean": (_cutout_mean,),
+    "cutout-colour": (_cutout_colour,),
+    "colour-scar": (_colour_scar,),
+    "confetti": (_confetti,),
+    "rotation": (_turned(1), _turned(2), _turned(3)),
+}
+
+
+class WholeImageTask:
+    """Makes labelled batches from normal images, and the classifier that tells the labels apart.
+
+    Rectangles of one colour have the geometry of the patches and scars that they are compared with.  The "mean pixel"
+    of ``cutout-mean`` is the mean colour of the image itself.
+
+    Args:
+        config: sizes, strengths and the form of the task; its mode and what concerns windows are not looked at.
+    """
+
+    def __init__(self, config: PretextConfig) -> None:
+        self.config = config
+        self._transformations = _TRANSFORMATIONS[config.name]
+        self.classes = 1 + len(self._transformations)
+
+    def classifier(self, scales: tuple[int, ...]) -> nn.Module:
+        """From a feature map ``[n, sum(scales), h, w]`` to logits ``[n, classes, 1, 1]``: the mean over the positions,
+        the projection head, and a linear layer.
+
+        The head is the authors' (two-stage paper's code, "head_dims"): hidden layers without bias, each with batch
+        normalisation and ReLU, then, if ``embedding`` is set, a linear layer of that width.
+        """
+        layers: list[nn.Module] = [nn.AdaptiveAvgPool2d(1)]
+        width = sum(scales)
+        for _ in range(self.config.hidden_layers):
+            hidden = self.config.hidden_width
+            layers += [nn.Conv2d(width, hidden, 1, bias=False), nn.BatchNorm2d(hidden), nn.ReLU()]
+            width = hidden
+        if self.config.embedding:
+            layers.append(nn.Conv2d(width, self.config.embedding, 1))
+            width = self.config.embedding
+        return nn.Sequential(*layers, nn.Conv2d(width, self.classes, 1))
+
+    def batch(self, images: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
+        """Augment, transform and label.
+
+        Args:
+            images: float32 RGB in 0..1, ``[n, 3, h, w]``; square for ``rotation``.
+            generator: source of all randomness, on the images' device.
+
+        Returns:
+            Images ``[n * classes, 3, h, w]``, all of one class after all of another, and int64 labels
+            ``[n * classes, 1, 1]``; class 0 is normal.
+        """
+        images = random_flip(images, generator, self.config.flips, self.config.flips)
+        images = random_shift(images, self.config.shift, generator)
+        images = colour_jitter(images, self.config.image_jitter, generator, hue=False)
+        inputs = [images, *(transform(images, self.config, generator) for transform in self._transformations)]
+        labels = torch.arange(self.classes, device=images.device).repeat_interleave(len(images))
+        return torch.cat(inputs), labels.view(-1, 1, 1)
+
+    def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Cross-entropy; every class has as many images."""
+        return functional.cross_entropy(logits, labels)

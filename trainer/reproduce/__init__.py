@@ -1,0 +1,1 @@
+"""``edge-occ reproduce``: the papers' tables, their figures beside ours."""

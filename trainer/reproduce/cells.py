@@ -1,0 +1,148 @@
+"""One cell of a table: a row, a category and a seed; and the results of those that are done."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, FiniteFloat, ValidationError
+
+from edge_occ.errors import InputError
+from edge_occ.files import atomic_write
+from trainer.config import TrainConfig
+from trainer.reproduce.procedure import Procedure
+from trainer.reproduce.provenance import Provenance
+from trainer.reproduce.table import Row
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What to work out.
+
+    Attributes:
+        data: the category's folder.
+        fingerprint: of its files.
+    """
+
+    procedure: Procedure
+    row: Row
+    category: str
+    seed: int
+    data: Path
+    fingerprint: str
+    config: TrainConfig
+
+    @property
+    def key(self) -> str:
+        """Equal keys mean equal figures: procedure and its version, settings, seed, contents of the data."""
+        return _hash([self.procedure.name, self.procedure.version, *self._training])
+
+    @property
+    def bundle_key(self) -> str:
+        """Equal keys mean equal bundles, whatever is measured with them."""
+        return _hash(["bundle", *self._training])
+
+    @property
+    def _training(self) -> list[object]:
+        settings = self.config.model_dump(mode="json")
+        for branch in (settings, *settings["beside"]):
+            branch["optimiser"].pop("checkpoint_seconds")  # changes no figure
+        return [self.row.preset, settings, self.seed, self.fingerprint]
+
+    def __str__(self) -> str:
+        return f"{self.row.name}, {self.category}, seed {self.seed}"
+
+
+class CellResult(BaseModel):
+    """What came of a cell, as its file holds it.
+
+    Attributes:
+        key: of the cell; a file under another name is refused.
+        values: metrics, fractions of 1; ``None`` where undefined.
+        updates: training steps of stage 1.
+        seconds: of training and measuring.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    key: str
+    values: dict[str, FiniteFloat | None]
+    updates: int
+    seconds: float
+    made: Provenance
+
+
+class Store:
+    """A folder of bundles and results that outlives the command.
+
+    Args:
+        folder: made if it is not there.
+        say: takes a line for people.
+
+    Raises:
+        InputError: the folder cannot be written to.
+    """
+
+    def __init__(self, folder: Path, say: Callable[[str], None]) -> None:
+        self._cells, self._bundles, self._say = folder / "cells", folder / "bundles", say
+        for place in (self._cells, self._bundles):
+            check_writable(place, "--work")
+
+    def result(self, cell: Cell) -> CellResult | None:
+        """Of a finished cell; a damaged file counts as none, and is said so and removed."""
+        path = self._path(cell)
+        if not path.exists():
+            return None
+        try:
+            result = CellResult.model_validate_json(path.read_bytes())
+        except (OSError, ValidationError):
+            result = None
+        if result is not None and result.key == cell.key:
+            return result
+        self._say(f"the result of {cell} is damaged: it is done again")
+        path.unlink(missing_ok=True)
+        return None
+
+    def keep(self, cell: Cell, result: CellResult) -> None:
+        """Write a result; it is whole or not there."""
+        with atomic_write(self._path(cell)) as file:
+            file.write(result.model_dump_json(indent=1).encode())
+
+    def bundle(self, cell: Cell) -> Path:
+        """Place of the cell's bundle, beside its checkpoint."""
+        return self._bundles / f"{cell.category}-{cell.bundle_key}.occ"
+
+    def picture(self, cell: Cell) -> Path:
+        """Place of the cell's heatmaps."""
+        return self._path(cell).with_suffix(".jpg")
+
+    def begun(self, cell: Cell) -> bool:
+        """Whether an interrupted training left something to go on with."""
+        return self.bundle(cell).with_suffix(".train").exists()
+
+    def _path(self, cell: Cell) -> Path:
+        return self._cells / f"{cell.key}.json"
+
+
+def check_writable(folder: Path, option: str) -> None:
+    """Find out before the work, not after.
+
+    Raises:
+        InputError: the folder cannot be made or written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".probe"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise InputError(
+            f"a folder to write to at {folder}", str(error.strerror), f"choose another place with {option}"
+        ) from error
+
+
+def _hash(content: list[object]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]

@@ -1,0 +1,223 @@
+"""The loop over the cells of a table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeVar
+
+from edge_occ.errors import InputError, UserError
+from edge_occ.settings import load_settings, preset
+from trainer.config import BranchConfig, TrainConfig
+from trainer.reproduce.budget import Budget
+from trainer.reproduce.cells import Cell, CellResult, Store
+from trainer.reproduce.procedure import Task
+from trainer.reproduce.provenance import provenance
+from trainer.reproduce.table import Row, Table, check_known
+
+AnyBranch = TypeVar("AnyBranch", bound=BranchConfig)
+
+State = Literal["done", "incomplete", "failed", "not run"]
+
+_COMMON = ("export.fp16=false", "export.int8=false")
+"""Figures are of the graph in fp32; the others would cost minutes a cell."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked for.
+
+    Attributes:
+        data: folder of the categories' folders.
+        rows, categories: names; none: all that there are.
+        seeds: how many, from 0 on.
+        steps: training steps instead of the presets'.
+    """
+
+    table: Table
+    data: Path
+    rows: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
+    seeds: int = 3
+    steps: int | None = None
+
+
+@dataclass(frozen=True)
+class Status:
+    """How a cell stands at the end."""
+
+    cell: Cell
+    state: State
+    result: CellResult | None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run of the table came to.
+
+    Attributes:
+        statuses: of all cells asked for.
+        interrupted: by the user.
+        failures: what went wrong, cell by cell.
+    """
+
+    statuses: tuple[Status, ...]
+    interrupted: bool
+    failures: tuple[UserError, ...]
+
+
+def plan(request: Request) -> list[Cell]:
+    """All cells asked for, in the order in which they are done: row by row, so that what a budget leaves undone is the
+    last rows and not a part of each; within a row, seed by seed.
+
+    Raises:
+        InputError: unknown row, category, preset or setting; none of the table's categories in the data.
+    """
+    rows = request.table.choose_rows(request.rows)
+    configs = {row.name: _settings(row, request.steps) for row in rows}
+    procedure, folders = request.table.procedure, find_categories(request)
+    fingerprints = {category: procedure.fingerprint(folder) for category, folder in folders.items()}
+    return [
+        Cell(procedure, row, category, seed, folder, fingerprints[category], configs[row.name])
+        for row in rows
+        for seed in range(request.seeds)
+        for category, folder in folders.items()
+    ]
+
+
+def find_categories(request: Request) -> dict[str, Path]:
+    """Folders of the categories asked for, in the table's order.
+
+    Raises:
+        InputError: one is unknown to the table or not in the data, or none is there at all.
+    """
+    table = request.table
+    for name in request.categories:
+        check_known("category", name, table.categories, "--categories")
+    wanted = [name for name in table.categories if not request.categories or name in request.categories]
+    found = {name: table.procedure.find(request.data, name) for name in wanted}
+    missing = [name for name, folder in found.items() if folder is None]
+    if len(missing) == len(wanted) or (request.categories and missing):
+        holds = sorted(p.name for p in request.data.iterdir() if p.is_dir()) if request.data.is_dir() else None
+        raise InputError(
+            f"{'all' if request.categories else 'any'} of the folders {', '.join(wanted)} in {request.data}",
+            "no such folder" if holds is None else ", ".join(holds) or "no folder in it",
+            "name the folder of all categories with --data",
+        )
+    return {name: folder for name, folder in found.items() if folder is not None}
+
+
+def reproduce(cells: Sequence[Cell], store: Store, budget: Budget, device: str, say: Callable[[str], None]) -> Outcome:
+    """Work out every cell that is not in the store yet, until the budget is used up.
+
+    A cell that fails is left out and the next one begun.  Nothing is chosen here: each cell is trained to its last step
+    and evaluated once.
+
+    Args:
+        cells: in the order in which they are to be done.
+        store: of what is done already, and of what will be.
+        budget: what is left of it.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        say: takes a line for people.
+    """
+    failures: dict[str, UserError] = {}
+    under_way: Cell | None = None
+    interrupted = False
+    progress = _Progress(cells, store, budget, say)
+    try:
+        with budget.interrupting():
+            for cell in progress.to_do:
+                if budget.used_up:
+                    say("the budget is used up")
+                    break
+                if store.result(cell) is not None:  # another row has the same settings
+                    continue
+                under_way = cell
+                progress.announce(cell)
+                try:
+                    _work_out(cell, store, device, say)
+                except UserError as error:
+                    failures[cell.key] = error
+                    say(f"{cell} failed: expected {error.expected}, found {error.found}")
+                under_way = None
+    except KeyboardInterrupt:
+        interrupted = not budget.used_up
+        say("interrupted" if interrupted else "the budget is used up")
+    statuses = tuple(_status(cell, store, cell is under_way, failures) for cell in cells)
+    return Outcome(statuses, interrupted, tuple(failures.values()))
+
+
+def _settings(row: Row, steps: int | None) -> TrainConfig:
+    config = load_settings(TrainConfig, [preset(row.preset)], [*row.settings, *_COMMON])
+    if steps is None:
+        return config
+    beside = tuple(_shortened(branch, steps) for branch in config.beside)
+    return _shortened(config, steps).model_copy(update={"beside": beside})
+
+
+def _shortened(branch: AnyBranch, steps: int) -> AnyBranch:
+    return branch.model_copy(update={"optimiser": branch.optimiser.model_copy(update={"steps": steps})})
+
+
+def _work_out(cell: Cell, store: Store, device: str, say: Callable[[str], None]) -> None:
+    task = Task(
+        category=cell.category,
+        data=cell.data,
+        config=cell.config,
+        preset=cell.row.preset,
+        seed=cell.seed,
+        device=device,
+        bundle=store.bundle(cell),
+        picture=store.picture(cell),
+        say=say,
+    )
+    made = provenance(device)
+    measured = cell.procedure.measure(task)
+    values = {name: None if value is None else round(value, 6) for name, value in measured.values.items()}
+    seconds = round(measured.seconds, 1)
+    store.keep(cell, CellResult(key=cell.key, values=values, updates=measured.updates, seconds=seconds, made=made))
+
+
+def _status(cell: Cell, store: Store, under_way: bool, failures: dict[str, UserError]) -> Status:
+    result = store.result(cell)
+    if result is not None:
+        return Status(cell, "done", result)
+    if cell.key in failures:
+        return Status(cell, "failed", None)
+    return Status(cell, "incomplete" if under_way or store.begun(cell) else "not run", None)
+
+
+class _Progress:
+    """Which cell of how many, for how long already, and how long still."""
+
+    def __init__(self, cells: Sequence[Cell], store: Store, budget: Budget, say: Callable[[str], None]) -> None:
+        self._total, self._store, self._budget, self._say = len(cells), store, budget, say
+        self._cells = cells
+        done = [cell for cell in cells if store.result(cell)]
+        self.to_do = [cell for cell in cells if cell not in done]
+        if done:
+            say(f"{len(done)} of {len(cells)} cells are done already")
+
+    def announce(self, cell: Cell) -> None:
+        """Say what begins."""
+        number = self._total - len(self.to_do) + self.to_do.index(cell) + 1
+        self._say(f"cell {number} of {self._total}: {cell}; {minutes(self._budget.elapsed)} so far, {self._left(cell)}")
+
+    def _left(self, cell: Cell) -> str:
+        """Estimated by the finished cells of the same row."""
+        seconds: dict[str, list[float]] = {}
+        for each in self._cells:
+            if (result := self._store.result(each)) is not None:
+                seconds.setdefault(each.row.name, []).append(result.seconds)
+        means = {name: sum(values) / len(values) for name, values in seconds.items()}
+        coming = self.to_do[self.to_do.index(cell) :]
+        known = [means[each.row.name] for each in coming if each.row.name in means]
+        if len(known) == len(coming):
+            return f"about {minutes(sum(known))} to go"
+        return f"at least {minutes(sum(known))} to go" if known else "time to go not known yet"
+
+
+def minutes(seconds: float) -> str:
+    """For people."""
+    return f"{seconds / 60:.1f} min"

@@ -1,0 +1,126 @@
+"""From finished cells to the figures of a table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from trainer.reproduce.paper import Column, Figure
+from trainer.reproduce.run import State, Status
+from trainer.reproduce.table import Row, Table
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One row of a table, for one category or for the mean over all.
+
+    Attributes:
+        figures: in percent, mean and standard error over the seeds that are done; empty if none is.
+        asked, done: seeds; of the mean, those that are done in every category.
+        state: of what is not done: the worst of ``failed``, ``incomplete`` and ``not run``; ``done`` if all are.
+        updates: training steps behind a cell; ``None`` where no cell is done.
+        minutes: of training and measuring a cell, averaged.
+    """
+
+    row: Row
+    figures: Mapping[str, Figure]
+    asked: int
+    done: int
+    state: State
+    updates: int | None
+    minutes: float | None
+
+
+@dataclass(frozen=True)
+class Summary:
+    """All figures of a table.
+
+    Attributes:
+        rows, categories: that were asked for, in order.
+        metrics: names and headings of the figures that some cell has.
+        entries: by category, then a row each.
+        means: a row each.
+    """
+
+    table: Table
+    rows: tuple[Row, ...]
+    categories: tuple[str, ...]
+    metrics: Mapping[str, str]
+    entries: Mapping[str, tuple[Entry, ...]]
+    means: tuple[Entry, ...]
+
+
+def summarise(table: Table, statuses: Sequence[Status]) -> Summary:
+    """Average over seeds, and over categories.
+
+    A mean over categories is of those seeds alone that are done in every category: never of some of them.
+    """
+    rows = tuple(dict.fromkeys(status.cell.row for status in statuses))
+    categories = tuple(dict.fromkeys(status.cell.category for status in statuses))
+    of = {
+        (row.name, category): [s for s in statuses if s.cell.row == row and s.cell.category == category]
+        for row in rows
+        for category in categories
+    }
+    present = dict.fromkeys(
+        name
+        for status in statuses
+        if status.result
+        for name, value in status.result.values.items()
+        if value is not None
+    )
+    headings = table.metrics or {name: name for name in (*present, table.main)}
+    metrics = {name: heading for name, heading in headings.items() if name in present or name == table.main}
+    return Summary(
+        table,
+        rows,
+        categories,
+        metrics,
+        {name: tuple(_entry(row, [[status] for status in of[row.name, name]]) for row in rows) for name in categories},
+        tuple(_entry(row, _by_seed(s for name in categories for s in of[row.name, name])) for row in rows),
+    )
+
+
+def mean_and_error(values: Sequence[float]) -> Figure:
+    """Mean of fractions, in percent, and the standard error of the mean if there are two or more."""
+    error = 100 * float(np.std(values, ddof=1)) / len(values) ** 0.5 if len(values) > 1 else None
+    return Figure(100 * float(np.mean(values)), error)
+
+
+def paper_figure(column: Column | None, category: str) -> Figure | None:
+    """What the paper has for a category."""
+    return column.figure(category) if column else None
+
+
+def _entry(row: Row, by_seed: Sequence[Sequence[Status]]) -> Entry:
+    """Of groups of cells, one group a seed."""
+    results = [[status.result for status in group if status.result] for group in by_seed]
+    complete = [found for found, group in zip(results, by_seed, strict=True) if len(found) == len(group)]
+    names = dict.fromkeys(name for group in complete for result in group for name in result.values)
+    figures = {}
+    for name in names:
+        columns = [[result.values.get(name) for result in group] for group in complete]
+        known = [[value for value in column if value is not None] for column in columns]
+        if all(len(some) == len(column) for some, column in zip(known, columns, strict=True)):
+            figures[name] = mean_and_error([float(np.mean(column)) for column in known])
+    cells = [result for group in complete for result in group]
+    states = {status.state for group in by_seed for status in group}
+    order: tuple[State, ...] = ("failed", "incomplete", "not run")
+    return Entry(
+        row=row,
+        figures=figures,
+        asked=len(by_seed),
+        done=len(complete),
+        state=next((state for state in order if state in states), "done"),
+        updates=max((result.updates for result in cells), default=None),
+        minutes=float(np.mean([result.seconds for result in cells])) / 60 if cells else None,
+    )
+
+
+def _by_seed(statuses: Iterable[Status]) -> list[list[Status]]:
+    groups: dict[int, list[Status]] = {}
+    for status in statuses:
+        groups.setdefault(status.cell.seed, []).append(status)
+    return list(groups.values())

@@ -1,0 +1,116 @@
+"""The files of a table: Markdown, JSON, a plot, and a picture a category."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from edge_occ.files import atomic_write
+from trainer.reproduce.cells import Store
+from trainer.reproduce.markdown import About, markdown
+from trainer.reproduce.paper import MEANS, Figure
+from trainer.reproduce.plot import comparison_plot
+from trainer.reproduce.run import Status
+from trainer.reproduce.summary import Entry, Summary, paper_figure
+
+
+def write_table(folder: Path, summary: Summary, statuses: Sequence[Status], store: Store, about: About) -> Path:
+    """Write everything into a folder; no figure is printed for a cell that is not done.
+
+    Returns:
+        Path of the Markdown file.
+    """
+    name = summary.table.name
+    plot = comparison_plot(folder / f"{name}.png", summary)
+    copied = {category: _picture(folder / name, statuses, summary, store, category) for category in summary.categories}
+    pictures = {category: what for category, what in copied.items() if what}
+    text = markdown(summary, statuses, about, plot=plot, pictures=pictures)
+    for path, content in (
+        (folder / f"{name}.json", json.dumps(as_json(summary, statuses, about), indent=1, ensure_ascii=False) + "\n"),
+        (folder / f"{name}.md", text),
+    ):
+        with atomic_write(path) as file:
+            file.write(content.encode())
+    return folder / f"{name}.md"
+
+
+def as_json(summary: Summary, statuses: Sequence[Status], about: About) -> dict[str, Any]:
+    """The table for programs; AUROC in percent, as the paper has it, but in the cells, which hold fractions of 1."""
+    return {
+        "table": summary.table.name,
+        "title": summary.table.title,
+        "command": about.command,
+        "data": about.data,
+        "written": about.now.model_dump(),
+        "seeds": sorted({status.cell.seed for status in statuses}),
+        "categories": list(summary.categories),
+        "entries": [
+            {
+                "category": category,
+                **_entry_json(entry),
+                "paper": _figure_json(paper_figure(entry.row.column, category)),
+            }
+            for category in summary.categories
+            for entry in summary.entries[category]
+        ],
+        "means": [
+            {
+                **_entry_json(entry),
+                "paper": {
+                    "same_categories": _figure_json(
+                        entry.row.column.mean(summary.categories) if entry.row.column else None
+                    ),
+                    **{name: _figure_json(paper_figure(entry.row.column, name)) for name in MEANS},
+                },
+            }
+            for entry in summary.means
+        ],
+        "cells": [
+            {
+                "row": status.cell.row.name,
+                "category": status.cell.category,
+                "seed": status.cell.seed,
+                "state": status.state,
+                **(status.result.model_dump() if status.result else {}),
+            }
+            for status in statuses
+        ],
+    }
+
+
+def _picture(folder: Path, statuses: Sequence[Status], summary: Summary, store: Store, category: str) -> str | None:
+    """Copy the heatmaps of the first of the table's pictured rows that has any; tells which they are of."""
+    rank = {name: index for index, name in enumerate(summary.table.pictured)}
+    candidates = [s for s in statuses if s.cell.category == category and s.result and s.cell.row.name in rank]
+    for status in sorted(candidates, key=lambda s: (rank[s.cell.row.name], s.cell.seed)):
+        source = store.picture(status.cell)
+        if source.exists():
+            folder.mkdir(exist_ok=True)
+            shutil.copyfile(source, folder / f"{category}.jpg")
+            return f"row {status.cell.row.name}, seed {status.cell.seed}"
+    return None
+
+
+def _entry_json(entry: Entry) -> dict[str, Any]:
+    column = entry.row.column
+    return {
+        "row": entry.row.name,
+        "preset": entry.row.preset,
+        "settings": list(entry.row.settings),
+        "paper_column": {"label": column.label, "source": column.source, "updates": column.updates} if column else None,
+        "ours": {name: _figure_json(figure) for name, figure in entry.figures.items()},
+        "seeds": {"asked": entry.asked, "done": entry.done},
+        "state": entry.state,
+        "updates": entry.updates,
+        "minutes": None if entry.minutes is None else round(entry.minutes, 2),
+    }
+
+
+def _figure_json(figure: Figure | None) -> dict[str, float | None] | None:
+    if figure is None:
+        return None
+    error = None if figure.error is None else round(figure.error, 4)
+    return {"mean": round(figure.value, 4), "standard_error": error}
