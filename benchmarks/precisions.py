@@ -20,7 +20,7 @@ from onnx import numpy_helper
 from edge_occ.bundle import Bundle, read_bundle
 from edge_occ.images import find_images, read_image
 from engines.cpu import OnnxRuntimeEngine
-from trainer.config import EncoderConfig, TrainConfig
+from trainer.config import TrainConfig
 from trainer.encoders.build import make_encoder
 from trainer.graph.branches import Branch, make_branch
 from trainer.graph.inspection import InspectionGraph
@@ -34,7 +34,7 @@ def torch_graph(bundle: Bundle) -> InspectionGraph:
     config = TrainConfig.model_validate(bundle.manifest.training.config)
     branches: list[Branch] = []
     for branch in config.branches:
-        encoder = make_encoder(_untrained(branch.encoder)).eval()
+        encoder = make_encoder(branch.encoder).eval()
         encoder.fuse()
         branches.append(make_branch(encoder, branch, config.input.size))
     heads = [len(branch.head.scope) for branch in config.branches]

@@ -80,7 +80,7 @@ class EncoderRunner:
         self._session = open_session(onnx, threads)
 
     def features(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Map uint8 BGR ``[n, h, w, 3]``, at least 64x64, to features ``[n, rows, columns, d]``."""
+        """Map uint8 BGR ``[n, h, w, 3]``, at least one window, to features ``[n, rows, columns, d]``."""
         result: NDArray[np.float32] = self._session.run([FEATURES], {IMAGES: images})[0]
         return result
 

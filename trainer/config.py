@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat, PositiveFloat, model_validator
 
 Range = tuple[float, float]
 Scope = Literal["shared", "per-position", "position-mean"]
@@ -265,10 +265,10 @@ class FusionConfig(_Section):
     are added.
     """
 
-    score_weights: tuple[float, ...] | None = Field(
+    score_weights: tuple[FiniteFloat, ...] | None = Field(
         None, description="weight of each head in the image score, in the order of branches and scopes; none: equal"
     )
-    map_weights: tuple[float, ...] | None = Field(None, description="the same in the score map")
+    map_weights: tuple[FiniteFloat, ...] | None = Field(None, description="the same in the score map")
 
     @model_validator(mode="after")
     def _weigh(self) -> FusionConfig:
@@ -300,7 +300,7 @@ class ChoiceConfig(_Section):
     scopes: tuple[Scope, ...] = Field(
         ("per-position", "shared"), min_length=1, description="heads to try on each branch"
     )
-    sigmas: tuple[float, ...] = Field((4, 8), min_length=1, description="smoothings to try on each branch")
+    sigmas: tuple[PositiveFloat, ...] = Field((4, 8), min_length=1, description="smoothings to try on each branch")
     image_scores: tuple[Literal["max", "top"], ...] = Field(
         ("max", "top"), min_length=1, description="image scores to try on each branch"
     )
@@ -335,6 +335,10 @@ class BranchConfig(_Section):
                 f"only the dense encoder has a label for each window: encoder.name={self.encoder.name} needs "
                 "pretext.mode=image, or pretext.name=none"
             )
+        if self.pretext.mode == "crops" and self.pretext.crop < self.encoder.window:
+            raise ValueError(f"pretext.crop={self.pretext.crop} is smaller than encoder.window={self.encoder.window}")
+        if self.pretext.scales == 2 and self.encoder.window == 32:
+            raise ValueError("pretext.scales=2 needs encoder.window=64: one of 32 has one scale of features")
         return self
 
 

@@ -48,8 +48,8 @@ def check_labelled(
         The readable images, and one line for each other one: its path and what is wrong with it.
 
     Raises:
-        InputError: over 1 % of the images are unreadable, one has another size than the training images, or a mask is
-            wrong; see :func:`read_mask`.
+        InputError: over 1 % of the images are unreadable or defects without a marked pixel, one has another size than
+            the training images, or a mask is wrong; see :func:`read_mask`.
     """
     with ThreadPoolExecutor() as pool, ProgressReport("checking images", len(images)) as progress:
         problems = []
@@ -73,8 +73,7 @@ def read_mask(image: LabelledImage, shape: tuple[int, ...]) -> NDArray[np.bool_]
 
     Raises:
         InputError: the mask is unreadable, of another size than its image, of several colours beside black (nobody
-            knows from which on they mean a defect), or contradicts the folder: a defect without, or a good image with
-            marked pixels.
+            knows from which on they mean a defect), or marks pixels of a good image.
     """
     if image.mask is None:
         return np.zeros(shape[:2], dtype=np.bool_)
@@ -93,12 +92,6 @@ def read_mask(image: LabelledImage, shape: tuple[int, ...]) -> NDArray[np.bool_]
             f"{len(np.unique(colours, axis=0))} colours beside black in {image.mask}",
             "threshold it at half of its highest value, and save it without smoothing",
         )
-    if image.defective and not marked.any():
-        raise InputError(
-            f"the defect of {image.path} marked in its mask",
-            f"a mask that is all black, {image.mask}",
-            "mark the defect, or remove image and mask",
-        )
     if marked.any() and not image.defective:
         raise InputError(
             f"a black mask or none for the good image {image.path}",
@@ -109,7 +102,7 @@ def read_mask(image: LabelledImage, shape: tuple[int, ...]) -> NDArray[np.bool_]
 
 
 def _check(image: LabelledImage, frame: tuple[int, int] | None) -> str | None:
-    """What makes an image unreadable; all that is worse is raised."""
+    """What makes an image unusable; all that is worse is raised."""
     try:
         shape = read_image(image.path).shape
     except InputError as error:
@@ -120,7 +113,9 @@ def _check(image: LabelledImage, frame: tuple[int, int] | None) -> str | None:
             f"{_size(shape)} in {image.path}",
             "resize them as the training images were, or train with images of both sizes",
         )
-    read_mask(image, shape)
+    marked = read_mask(image, shape)
+    if image.defective and image.mask is not None and not marked.any():
+        return f"{image.path}: nothing is marked in {image.mask}"
     return None
 
 

@@ -18,7 +18,7 @@ from trainer.config import HeadConfig, Scope
 from trainer.graph.score_map import ScoreMap
 from trainer.heads.gaussian import fit_gaussian
 from trainer.metrics import image_auroc, pixel_auroc
-from trainer.synthetic import GENERATORS
+from trainer.synthetic import GENERATORS, LEAST_PIXELS
 
 BATCH = 16
 """Images at a time."""
@@ -48,7 +48,8 @@ class Defects:
 
 
 def make_defects(images: Tensor, count: int, seed: int) -> Defects:
-    """Synthetic defects from every generator, ``count`` of each or as many as there are images.
+    """Synthetic defects from every generator, ``count`` of each or as many as there are images; less those that cannot
+    be seen.
 
     Args:
         images: normal images, uint8 RGB ``[n, 3, size, size]``.
@@ -63,10 +64,11 @@ def make_defects(images: Tensor, count: int, seed: int) -> Defects:
             for chunk in torch.split(source, BATCH):
                 others = images[(chunk + 1) % len(images)].float() / 255
                 defective, mask = make(images[chunk].float() / 255, others, generator)
-                made.append((defective * 255).round().clamp(0, 255).byte())
-                masks.append(mask[:, 0])
-            sources.append(source)
-            kinds.append(torch.full_like(source, kind))
+                seen = mask.sum((1, 2, 3)) >= LEAST_PIXELS
+                made.append((defective[seen] * 255).round().clamp(0, 255).byte())
+                masks.append(mask[seen, 0])
+                sources.append(chunk[seen])
+                kinds.append(torch.full_like(chunk[seen], kind))
             progress.advance()
     return Defects(torch.cat(made), torch.cat(masks), torch.cat(sources), torch.cat(kinds))
 

@@ -56,6 +56,8 @@ def learn_representations(
         InputError: an encoder has too few features, weights cannot be read, a checkpoint belongs to another run.
         KeyboardInterrupt: interrupted; the checkpoint is on disk.
     """
+    for branch in config.branches:  # what does not fit a later one is told before an earlier one is trained
+        _branch(make_encoder(branch.encoder), branch, config.input.size)
     images = resized(data, config.input.size)
     sample = images[:: max(1, len(images) // _LEVEL_IMAGES)].to(device)
     models = len(config.branches) // config.ensemble

@@ -153,6 +153,14 @@ def test_wrong_options(tmp_path):
 
 
 @pytest.mark.train
+@pytest.mark.parametrize(("setting", "words"), [("head.dim=400", "head.dim=400"), ("input.size=100", "multiple of 8")])
+def test_settings_of_which_each_is_right_and_both_together_wrong(tmp_path, setting, words):
+    data = write_images(tmp_path / "data", 9)
+    lite = ("--set", "encoder.name=lite0", "--set", "encoder.blocks=[2,4]", "--set", "pretext.name=none")
+    told(train(data, tmp_path, *lite, "--set", setting), 2, words, "--set")
+
+
+@pytest.mark.train
 def test_a_place_that_cannot_be_written_is_found_before_the_training(tmp_path):
     data = write_images(tmp_path / "set", 8)
     (tmp_path / "file").write_bytes(b"")

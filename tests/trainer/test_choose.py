@@ -70,67 +70,71 @@ def chosen(images, encoders, config):
     return branches, choose(branches, features, make_defects(images, 8, seed=1), config, seed=1)
 
 
-class Blind(Means):
-    """A fixed pattern, whatever the image."""
-
-    def forward(self, image):
-        shape = super().forward(image).shape
-        return torch.rand(shape[1:], generator=torch.Generator().manual_seed(9)).expand(shape)
-
-
 @pytest.fixture(scope="module")
-def beside_blind():
+def beside_noise():
     config = {**CELL, "input": {"size": 64}, "beside": [{**CELL, "map": {"sigma": 5}}], "choice": CHOICE}
-    return chosen(discs(), [Means(), Blind()], config)
+    return chosen(discs(), [Means(), Noise()], config)
 
 
-def test_a_branch_that_sees_nothing_is_dropped(beside_blind):
-    _, choice = beside_blind
+def test_the_score_that_is_taken_is_no_worse_than_the_best_heads(beside_noise):
+    _, choice = beside_noise
     record = choice.record
     assert record.aligned
-    assert [(c.scope, c.score_weight, c.map_weight) for c in record.candidates[2:]] == [
-        ("per-position", 0, 0),
-        ("shared", 0, 0),
-    ]
-    assert choice.kept == (0,)
-    assert choice.config.beside == ()
+    assert [c.scope for c in record.candidates] == ["per-position", "shared"] * 2
     assert sum(c.score_weight for c in record.candidates) == pytest.approx(1)
     assert sum(c.map_weight for c in record.candidates) == pytest.approx(1)
+    for kind in ("image_auroc", "pixel_auroc"):
+        seeing, noise = ([getattr(c, kind) for c in record.candidates[at : at + 2]] for at in (0, 2))
+        assert max(noise) < 0.75 < 0.95 < max(seeing)
     assert record.image_auroc >= max(c.image_auroc for c in record.candidates)
-    assert record.pixel_auroc >= max(c.pixel_auroc for c in record.candidates)
+    # The map of aligned parts is of all heads of the branch that sees, and of no other.
+    assert [c.map_weight for c in record.candidates] == [0.5, 0.5, 0, 0]
 
 
-def test_the_first_branch_may_be_the_one_that_is_dropped():
-    config = {**CELL, "input": {"size": 64}, "beside": [CELL], "choice": CHOICE}
-    branches, choice = chosen(discs(), [Blind(), Means()], config)
-    assert choice.kept == (1,)
+@pytest.mark.parametrize(("taken", "kept"), [(0, (0,)), (2, (1,))])
+def test_a_branch_without_weight_is_dropped(taken, kept, monkeypatch):
+    def select(members, merit):
+        assert members == 4
+        return tuple(float(k == taken) for k in range(4))
+
+    monkeypatch.setattr(choosing, "select_ensemble", select)
+    encoders = [Means(), Noise()] if taken == 0 else [Noise(), Means()]
+    config = {**CELL, "input": {"size": 64}, "beside": [CELL], "choice": {**CHOICE, "aligned": 0}}
+    branches, choice = chosen(discs(), encoders, config)
+    assert choice.kept == kept
     assert choice.config.beside == ()
-    expected = branches[1].score_map_with(choice.config.map)
-    assert torch.equal(branches[1].score_map.spread, expected.spread)
+    assert choice.config.heads == ((0, "per-position"), (0, "shared"))
+    assert choice.config.fusion.score_weights == (1, 0)
+    assert choice.config.fusion.map_weights == (0.5, 0.5)
+    assert choice.record.image_auroc == choice.record.candidates[taken].image_auroc
+    branch = branches[kept[0]]
+    assert torch.equal(branch.score_map.spread, branch.score_map_with(choice.config.map).spread)
 
 
-def test_the_settings_hold_what_was_taken_and_nothing_else(beside_blind):
-    branches, choice = beside_blind
+def test_the_settings_hold_what_was_taken_and_nothing_else(beside_noise):
+    branches, choice = beside_noise
     config = choice.config
     assert TrainConfig.model_validate(config.model_dump()) == config
     taken = [c for c in choice.record.candidates if c.score_weight or c.map_weight]
     assert [scope for _, scope in config.heads] == [c.scope for c in taken]
     assert config.fusion.score_weights == tuple(c.score_weight for c in taken)
     assert config.fusion.map_weights == tuple(c.map_weight for c in taken)
-    for candidate in taken:
-        assert (config.map.sigma, config.map.image_score) == (candidate.sigma, candidate.image_score)
-    # The branch scores with the smoothing that was chosen.
-    expected = branches[0].score_map_with(config.map)
-    assert torch.equal(branches[0].score_map.spread, expected.spread)
-    assert branches[0].score_map.top == expected.top
+    for candidate, (i, _) in zip(taken, config.heads, strict=True):
+        own = config.branches[i].map
+        assert (own.sigma, own.image_score) == (candidate.sigma, candidate.image_score)
+    # Branches score with the smoothing that was chosen.
+    for own, i in zip(config.branches, choice.kept, strict=True):
+        expected = branches[i].score_map_with(own.map)
+        assert torch.equal(branches[i].score_map.spread, expected.spread)
+        assert branches[i].score_map.top == expected.top
     # What is not up for choice stays.
     assert (config.head.dim, config.head.floor, config.input.size) == (3, 0.05, 64)
     assert config.map.top_fraction == TrainConfig().map.top_fraction
 
 
-def test_the_smoothing_is_the_best_of_those_asked_for(beside_blind):
+def test_the_smoothing_is_the_best_of_those_asked_for():
     """Each alone is no better than what was taken from all of them."""
-    _, choice = beside_blind
+    _, choice = chosen(discs(), [Means()], {**CELL, "input": {"size": 64}, "choice": CHOICE})
     best = max(c.image_auroc for c in choice.record.candidates) + max(c.pixel_auroc for c in choice.record.candidates)
     seen = set()
     for sigma in (4, 8):
@@ -231,14 +235,26 @@ def run(data, out, **changes):
     return read_bundle(out).manifest
 
 
-def test_test_images_take_no_part(tiny_data, tmp_path):
+class Chosen(Exception):
+    """Carries a choice out of a training that need not go on."""
+
+
+def test_test_images_take_no_part(tiny_data, tmp_path, monkeypatch):
+    settings = {"beside": [LITE], "choice": {**CHOICE, "sigmas": [4]}}
+    found = run(tiny_data, tmp_path / "with.occ", **settings)
+
+    def stop(*arguments):
+        raise Chosen(choose(*arguments))
+
+    monkeypatch.setattr("trainer.train.choose", stop)
     alone = tmp_path / "alone"
     shutil.copytree(tiny_data / "train", alone / "train")
-    settings = {"beside": [LITE], "choice": {**CHOICE, "sigmas": [4]}}
-    found, expected = (run(data, tmp_path / f"{data.name}.occ", **settings) for data in (alone, tiny_data))
-    assert found.choice == expected.choice
-    assert found.choice.candidates
-    assert found.training.config == expected.training.config
+    with pytest.raises(Chosen) as caught:
+        run(alone, tmp_path / "without.occ", **settings)
+    (expected,) = caught.value.args
+    assert found.choice == expected.record
+    assert found.training.config == expected.config.model_dump(mode="json")
+    assert len(found.choice.candidates) == 4
     heads = sum(len(branch["scope"]) for branch in found.head["branches"])
     taken = [c for c in found.choice.candidates if c.score_weight or c.map_weight]
     assert heads == len(taken) == len(found.training.config["fusion"]["score_weights"])

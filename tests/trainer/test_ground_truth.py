@@ -75,8 +75,13 @@ def test_a_mask_that_is_not_binary(labelled, mask, colours):
     told(labelled(mask), "one other colour", colours)
 
 
-def test_a_defect_without_a_marked_pixel(labelled):
-    told(labelled(black()), "all black")
+def test_a_defect_without_a_marked_pixel_is_left_out_and_told(labelled, tmp_path):
+    """Published data sets hold some."""
+    images = [labelled(spot(255), name=f"{i:03}") for i in range(150)]
+    images[7] = labelled(black(), name="007")
+    usable, skipped = check_labelled(images, None, tmp_path)
+    assert usable == images[:7] + images[8:]
+    assert skipped == [f"{images[7].path}: nothing is marked in {images[7].mask}"]
 
 
 def test_a_good_image_with_marked_pixels(labelled):

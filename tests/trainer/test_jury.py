@@ -11,7 +11,7 @@ from trainer.calibrate import folds_of
 from trainer.config import HeadConfig, MapConfig
 from trainer.graph.score_map import ScoreMap
 from trainer.jury import Defects, Evidence, Jury, make_defects
-from trainer.synthetic import GENERATORS, VISIBLE
+from trainer.synthetic import GENERATORS, LEAST_PIXELS, VISIBLE
 
 
 @pytest.fixture(scope="module")
@@ -26,13 +26,16 @@ def defects(images):
     return make_defects(images, 6, seed=1)
 
 
-def test_every_generator_makes_as_many_as_asked_for(images, defects):
-    assert np.bincount(defects.kind).tolist() == [6] * len(GENERATORS)
-    for kind in range(len(GENERATORS)):
-        assert len(set(defects.source[defects.kind == kind].tolist())) == 6
-    assert defects.images.shape == (6 * len(GENERATORS), 3, 64, 64)
+def test_every_generator_makes_as_many_as_asked_for_less_what_nobody_could_see(images, defects):
+    counts = np.bincount(defects.kind)
+    assert (counts <= 6).all()
+    assert counts.sum() >= 6 * len(GENERATORS) - 3
+    for kind, count in enumerate(counts):
+        assert len(set(defects.source[defects.kind == kind].tolist())) == count
+    assert defects.images.shape == (counts.sum(), 3, 64, 64)
     assert (defects.images.dtype, defects.masks.dtype) == (torch.uint8, torch.bool)
-    assert len(make_defects(images, 500, seed=1).images) == 10 * len(GENERATORS)
+    assert (defects.masks.sum((1, 2)) >= LEAST_PIXELS).all()
+    assert len(make_defects(images, 500, seed=1).images) > 8 * len(GENERATORS)
 
 
 def test_masks_are_where_an_image_differs_from_its_source(images, defects):
@@ -40,7 +43,6 @@ def test_masks_are_where_an_image_differs_from_its_source(images, defects):
     # Rounding to bytes moves a pixel by half a grey level at most.
     assert not (defects.masks & (change < VISIBLE - 1 / 255)).any()
     assert not (~defects.masks & (change > VISIBLE + 1 / 255)).any()
-    assert defects.masks.any((1, 2)).float().mean() > 0.9  # a generator may fail on an even disc
 
 
 def test_the_seed_decides_everything(images, defects):

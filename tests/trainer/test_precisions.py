@@ -33,9 +33,7 @@ def paths(tiny_data):
 @pytest.fixture(scope="module")
 def fitted(bundle):
     head = {name: torch.from_numpy(value.copy()) for name, value in bundle.graph().head.items()}
-    return CalibratedHead(
-        from_tensors([head["mean"], head["whitening"]]), bundle.held_out, bundle.manifest.calibration
-    )
+    return CalibratedHead(from_tensors([head["mean"], head["whitening"]]), bundle.held_out, bundle.manifest.calibration)
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +99,7 @@ def test_fp32_agrees_with_itself(bundle, trial):
 
 def test_a_graph_with_other_features_does_not_agree(bundle, paths, fitted, features, stage2):
     """Every image gets the features of another one's double: all held-out scores are refused."""
+
     def held_out(others):
         return stage2.held_out(features, [2 * grids + 1 for grids in others], fitted.head)
 

@@ -66,7 +66,7 @@ class EncoderGraph(nn.Module):
         self.extractor = extractor
 
     def forward(self, images: Tensor) -> Tensor:
-        """Map uint8 BGR ``[n, h, w, 3]``, at least 64x64, to features ``[n, rows, columns, d]``; nothing is resized."""
+        """Map uint8 BGR ``[n, h, w, 3]``, a window or larger, to features ``[n, rows, columns, d]``, not resized."""
         features: Tensor = self.extractor(to_rgb(images.float().permute(0, 3, 1, 2)))
         return features
 

@@ -37,10 +37,10 @@ def mahalanobis(features: Tensor, mean: Tensor, whitening: Tensor) -> Tensor:
     """Squared norm of the whitened difference; see :class:`GaussianHead` for the shapes."""
     difference = features - mean
     if whitening.shape[0] == whitening.shape[1] == 1:
-        whitened = difference @ whitening[0, 0].transpose(0, 1)
-    else:
-        whitened = (whitening @ difference.unsqueeze(-1)).squeeze(-1)
-    return whitened.square().sum(-1)
+        return (difference @ whitening[0, 0].transpose(0, 1)).square().sum(-1)
+    # All images of a position at once: broadcasting the matrices over the images would copy them for each.
+    whitened = whitening @ difference.permute(1, 2, 3, 0)
+    return whitened.square().sum(2).permute(2, 0, 1)
 
 
 def fit_gaussian(features: Tensor, config: HeadConfig, scope: Scope) -> GaussianHead:

@@ -39,4 +39,4 @@ def make_task(config: PretextConfig, encoder: Encoder) -> Task:
     """The task for an encoder."""
     if config.mode == "image":
         return WholeImageTask(config)
-    return CutPasteTask(config, encoder.stride)
+    return CutPasteTask(config, encoder.stride, encoder.window)

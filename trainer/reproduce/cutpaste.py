@@ -67,7 +67,9 @@ _ABLATION = (
     _option("dense-near-scars", "scars cut near their place", "pretext.scar_near=0.25"),
     _option("dense-paper-scar", "scars as in the paper", "pretext.scar_length=[10,25]"),
     _option("dense-paper-area", "patches as in the paper", "pretext.area=[0.02,0.15]"),
-    _option("dense-jitter", "patch colours jittered by 0 to 0.3", "pretext.patch_jitter=0", "pretext.patch_jitter_to=0.3"),
+    _option(
+        "dense-jitter", "patch colours jittered by 0 to 0.3", "pretext.patch_jitter=0", "pretext.patch_jitter_to=0.3"
+    ),
     _option("dense-foreground", "pastes on the part", "pretext.foreground=true"),
     _option("dense-other", "patches from another image", "pretext.source=other"),
     _option("dense-poisson", "half of the patches blended without a seam", "pretext.poisson=0.5"),

@@ -40,7 +40,7 @@ def test_a_dense_feature_is_the_feature_of_its_window(stride, height, width, see
                 y, x = row * stride, column * stride
                 window = encoder(frame[:, :, y : y + WINDOW, x : x + WINDOW])
                 assert window.shape[2:] == (1, 1)
-                torch.testing.assert_close(window[0, :, 0, 0], dense[0, :, row, column], rtol=1e-5, atol=1e-6)
+                torch.testing.assert_close(window[0, :, 0, 0], dense[0, :, row, column], rtol=1e-4, atol=1e-5)
 
 
 @settings(max_examples=10, deadline=None)
