@@ -36,7 +36,7 @@ def measure(task: Task) -> Measured:
         progress.advance()
         values: dict[str, float | None] = {}
         for index, (name, paste) in enumerate(GENERATORS.items()):
-            generator = Generator().manual_seed((task.seed << 32) + index)
+            generator = Generator().manual_seed(task.seed * len(GENERATORS) + index)
             pasted = [_with_defects(batch, paste, generator) for batch in frames]
             values[name] = _auroc(clean, _scores(engine, pasted))
             progress.advance(name)
@@ -61,4 +61,4 @@ def _auroc(clean: NDArray[np.float64], pasted: NDArray[np.float64]) -> float | N
     return image_auroc(np.repeat([False, True], [len(clean), len(pasted)]), np.concatenate([clean, pasted]))
 
 
-SHAPES = Procedure("synthetic", 1, find, fingerprint, measure)
+SHAPES = Procedure("synthetic", 2, find, fingerprint, measure)
