@@ -51,6 +51,9 @@ class Budget:
             return
 
         def interrupt(_signal: int, _frame: FrameType | None) -> None:
+            # A shell's background jobs ignore SIGINT; time is up for them too.
+            if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+                raise KeyboardInterrupt
             signal.raise_signal(signal.SIGINT)
 
         earlier = signal.signal(signal.SIGALRM, interrupt)

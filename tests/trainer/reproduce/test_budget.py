@@ -24,12 +24,17 @@ def test_anything_else_is_refused(text):
         parse_budget(text)
 
 
-def test_work_without_a_handler_gets_a_keyboard_interrupt():
+@pytest.mark.parametrize("handler", [signal.default_int_handler, signal.SIG_IGN], ids=["terminal", "background"])
+def test_work_without_a_handler_gets_a_keyboard_interrupt(handler):
     earlier = signal.getsignal(signal.SIGALRM)
+    of_tests = signal.signal(signal.SIGINT, handler)
     budget = Budget(0.05)
-    with pytest.raises(KeyboardInterrupt), budget.interrupting():
-        while True:
-            time.sleep(0.01)
+    try:
+        with pytest.raises(KeyboardInterrupt), budget.interrupting():
+            while True:
+                time.sleep(0.01)
+    finally:
+        signal.signal(signal.SIGINT, of_tests)
     assert budget.used_up
     assert signal.getsignal(signal.SIGALRM) is earlier
     assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
