@@ -111,11 +111,31 @@ def test_configs_are_yaml():
 
 
 @pytest.mark.parametrize("package", ["edge_occ", "engines", "trainer"])
-def test_packages_are_typed_and_hold_no_pickle(package):
+def test_packages_are_typed(package):
     assert (ROOT / package / "py.typed").exists()
-    for path in (ROOT / package).rglob("*.py"):
+
+
+RUNS_WHAT_IT_READS = re.compile(
+    r"^\s*(?:import|from)\s+(?:c?[pP]ickle|_pickle|dill|cloudpickle|joblib|marshal|shelve)\b|allow_pickle|shell=True"
+    r"|^\s*from\s+torch\s+import\s.*\bload\b|(?<![.\w])(?:eval|exec)\(|os\.system\(|yaml\.(?:unsafe_|full_)?load\(",
+    re.MULTILINE,
+)
+
+
+@pytest.mark.parametrize(
+    "line", ["import pickle", "    from pickle import loads", "eval(x)", "os.system(x)", "yaml.load(x)"]
+)
+def test_the_pattern_finds_what_it_is_for(line):
+    assert RUNS_WHAT_IT_READS.search(f"x = 1\n{line}\n")
+
+
+@pytest.mark.parametrize("folder", ["edge_occ", "engines", "trainer", "benchmarks", "tests"])
+def test_nothing_runs_what_it_reads(folder):
+    for path in (ROOT / folder).rglob("*.py"):
+        if path == Path(__file__):  # has the pattern's own examples
+            continue
         source = path.read_text(encoding="utf-8")
-        assert not re.search(r"import pickle|(?<!\.)\beval\(|shell=True|allow_pickle", source), path
+        assert not RUNS_WHAT_IT_READS.search(source), path
         for call in re.findall(r"torch\.load\b[^\n]*", source):
             assert re.fullmatch(r"torch\.load\([^()]*, weights_only=True\)", call), path  # reads tensors alone
 

@@ -215,5 +215,6 @@ def _resolved(
             **{name: getattr(first, name) for name in BranchConfig.model_fields},
             "beside": tuple(beside),
             "fusion": fusion,
+            "choice": config.choice.model_copy(update={"enabled": False}),
         }
     )

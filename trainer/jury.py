@@ -107,9 +107,9 @@ class Jury:
         """What comes of a head's grids with this smoothing."""
         scores, maps = [], []
         for chunk in torch.split(grids, BATCH):
-            score, smoothed = score_map(chunk)
-            scores.append(score)
-            maps.append(smoothed[:, _EVERY // 2 :: _EVERY, _EVERY // 2 :: _EVERY])
+            score, smoothed = score_map(chunk.to(score_map.spread.device))
+            scores.append(score.cpu())
+            maps.append(smoothed[:, _EVERY // 2 :: _EVERY, _EVERY // 2 :: _EVERY].cpu())
         joined = torch.cat(scores)
         spread = joined[: self._normal].std().clamp_min(1e-12)
         return Evidence(joined / spread, torch.cat(maps) / spread)

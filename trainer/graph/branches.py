@@ -25,6 +25,11 @@ Scored = tuple[Tensor, Tensor]
 class Branch(nn.Module, ABC):
     """Resized images to features, and features to scores.
 
+    Args:
+        encoder: trained encoder.
+        config: head and map.
+        size: side of the images in pixels.
+
     Attributes:
         extractor: from images to the features that heads are fitted on.
         geometry: side of a window, grid stride, and rows and columns of the grid; pixels of the resized frame.
@@ -34,6 +39,16 @@ class Branch(nn.Module, ABC):
     extractor: FeatureExtractor
     geometry: tuple[int, int, tuple[int, int]]
     exact: bool
+
+    def __init__(self, encoder: Encoder, config: BranchConfig, size: int) -> None:
+        super().__init__()
+        self.extractor = FeatureExtractor(encoder, config.head)
+        self._size, self._centres = size, encoder.centres(size)
+        self.score_map = self.score_map_with(config.map)
+
+    def score_map_with(self, config: MapConfig) -> ScoreMap:
+        """From a grid of this branch to a map, with other settings than its own."""
+        return ScoreMap(config, self._size, self._centres).to(self.extractor.projection.device)
 
     @abstractmethod
     def forward(self, images: Tensor, heads: Sequence[GaussianHead]) -> tuple[list[Scored], Tensor]:
@@ -55,22 +70,13 @@ class Branch(nn.Module, ABC):
 
 
 class PatchBranch(Branch):
-    """A head's score at every position of the grid, smoothed to a map (CutPaste, section 2.4).
-
-    Args:
-        encoder: trained encoder.
-        config: head and map.
-        size: side of the images in pixels.
-    """
+    """A head's score at every position of the grid, smoothed to a map (CutPaste, section 2.4)."""
 
     def __init__(self, encoder: Encoder, config: BranchConfig, size: int) -> None:
-        super().__init__()
-        self.extractor = FeatureExtractor(encoder, config.head)
-        positions = len(encoder.centres(size))
+        super().__init__(encoder, config, size)
+        positions = len(self._centres)
         self.geometry = encoder.window, encoder.stride, (positions, positions)
         self.exact = encoder.exact
-        self._size, self._centres = size, encoder.centres(size)
-        self.score_map = self.score_map_with(config.map)
 
     def forward(self, images: Tensor, heads: Sequence[GaussianHead]) -> tuple[list[Scored], Tensor]:
         """See :meth:`Branch.forward`."""
@@ -81,10 +87,6 @@ class PatchBranch(Branch):
         """See :meth:`Branch.features`."""
         features: Tensor = self.extractor(images)
         return features
-
-    def score_map_with(self, config: MapConfig) -> ScoreMap:
-        """From a grid of this branch to a map, with other settings than its own."""
-        return ScoreMap(config, self._size, self._centres).to(self.extractor.projection.device)
 
     def score(self, grid: Tensor) -> Tensor:
         """See :meth:`Branch.score`."""
@@ -98,18 +100,10 @@ class PatchBranch(Branch):
 
 
 class ImageBranch(Branch):
-    """A head's score of the mean feature, with a map of what raised it (CutPaste, sections 2.2 and 4.2).
-
-    Args:
-        encoder: trained encoder.
-        config: head and map.
-        size: side of the images in pixels.
-    """
+    """A head's score of the mean feature, with a map of what raised it (CutPaste, sections 2.2 and 4.2)."""
 
     def __init__(self, encoder: Encoder, config: BranchConfig, size: int) -> None:
-        super().__init__()
-        self.extractor = FeatureExtractor(encoder, config.head)
-        self.score_map = ScoreMap(config.map, size, encoder.centres(size))
+        super().__init__(encoder, config, size)
         self.geometry = size, size, (1, 1)
         self.exact = False
 
@@ -130,8 +124,7 @@ class ImageBranch(Branch):
 
     def maps(self, grid: Tensor) -> Tensor:
         """The score at every pixel, as the highest value of a map is its image's score: see :meth:`Branch.maps`."""
-        size = self.score_map.spread.shape[0]
-        return grid.expand(-1, size, size)
+        return grid.expand(-1, self._size, self._size)
 
     def _scored(self, feature_map: Tensor, features: Tensor, head: GaussianHead) -> Scored:
         score = head.score(features)[:, 0, 0]

@@ -6,6 +6,7 @@ import torch
 from discs import TINY
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from normalisation import unsettle
 from pydantic import ValidationError
 
 from edge_occ.bundle import ENCODER_GRAPH, read_bundle
@@ -20,13 +21,7 @@ from trainer.train import Job, train
 def make(stride, seed, width=4, dim=8):
     torch.manual_seed(seed)
     encoder = DensePatchEncoder(stride, width, dim, NARROW_WINDOW)
-    for module in encoder.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):  # statistics that are not the identity
-            module.running_mean.uniform_(-0.5, 0.5)
-            module.running_var.uniform_(0.5, 2)
-            torch.nn.init.uniform_(module.weight, 0.5, 1.5)
-            torch.nn.init.uniform_(module.bias, -0.5, 0.5)
-    return encoder.eval()
+    return unsettle(encoder)
 
 
 def all_windows(frame, stride):

@@ -11,6 +11,7 @@ import onnxruntime
 import pytest
 import sklearn.datasets
 import torch
+from normalisation import unsettle
 from torch.nn import functional
 
 from trainer.encoders.build import LITE0_FILE, LITE0_PACKAGE
@@ -27,13 +28,7 @@ NETWORK = (
 def make(blocks, *, frozen=True):
     torch.manual_seed(0)
     encoder = Lite0Encoder(blocks, frozen=frozen)
-    for module in encoder.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):  # statistics that are not the identity
-            module.running_mean.uniform_(-0.5, 0.5)
-            module.running_var.uniform_(0.5, 2)
-            torch.nn.init.uniform_(module.weight, 0.5, 1.5)
-            torch.nn.init.uniform_(module.bias, -0.5, 0.5)
-    return encoder.eval()
+    return unsettle(encoder)
 
 
 def naive_unit(state, name, x, stride, relu):

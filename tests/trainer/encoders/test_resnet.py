@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from normalisation import unsettle
 from torch.nn import functional
 
 from trainer.encoders.resnet import ResNet18Encoder
@@ -10,13 +11,7 @@ from trainer.encoders.resnet import ResNet18Encoder
 def make(seed=0, **options):
     torch.manual_seed(seed)
     encoder = ResNet18Encoder(**options)
-    for module in encoder.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):  # statistics that are not the identity
-            module.running_mean.uniform_(-0.2, 0.2)
-            module.running_var.uniform_(0.5, 2)
-            torch.nn.init.uniform_(module.weight, 0.5, 1.5)
-            torch.nn.init.uniform_(module.bias, -0.5, 0.5)
-    return encoder.eval()
+    return unsettle(encoder, 0.2)
 
 
 def torchvision_names():
