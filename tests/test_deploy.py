@@ -5,18 +5,13 @@ import json
 import os
 import re
 import shlex
-import shutil
-import socket
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 
-import paho.mqtt.client as mqtt
 import pytest
-import yaml
-from paho.mqtt.enums import CallbackAPIVersion
+from deployment import ENVIRONMENT, ROOT, compose, text, tool
 from typer.testing import CliRunner
 
 from edge_occ import __version__
@@ -26,8 +21,6 @@ from edge_occ.mqtt.broker import PASSWORD, USERNAME, parse_broker
 from edge_occ.settings import load_settings
 from edge_occ.sources.uri import parse_uri
 
-ROOT = Path(__file__).resolve().parent.parent
-ENVIRONMENT = {"EDGE_OCC_DEVICE": "station-1", USERNAME: "line", PASSWORD: "p a$s 'word'"}
 INSTALLED = "/opt/edge-occ/bin/edge-occ"
 
 FROM_NVIDIA = {"python3-libnvinfer"}
@@ -37,17 +30,6 @@ FROM_UBUNTU = {
     *("build-essential", "v4l-utils"),
 }
 """In Ubuntu 22.04 and 24.04 (packages.ubuntu.com), and under the same names in Debian."""
-
-
-def text(name):
-    return (ROOT / name).read_text(encoding="utf-8")
-
-
-def tool(name):
-    """A program on the PATH, beside this Python, or a reason to skip."""
-    beside = Path(sys.executable).parent
-    found = shutil.which(name, path=os.pathsep.join([str(beside), os.environ.get("PATH", ""), "/usr/sbin"]))
-    return found or pytest.skip(f"no {name} here")
 
 
 def toml_list(section, key):
@@ -69,10 +51,6 @@ def of(name):
 def environment():
     """What the image's ENV instructions say, quotes gone."""
     return dict(word.split("=", 1) for rest in of("ENV") for word in shlex.split(rest))
-
-
-def compose():
-    return yaml.safe_load(text("compose.yaml"))
 
 
 def unit():
@@ -336,72 +314,6 @@ def test_docker_compose_accepts_the_file():
     service = json.loads(done.stdout)["services"]["edge-occ"]
     assert service["environment"][PASSWORD].replace("$$", "$") == ENVIRONMENT[PASSWORD]
     assert service["command"][-1] == "mqtt://broker:1883"
-
-
-@pytest.fixture
-def broker(tmp_path):
-    """Starts the real mosquitto by the very lines of compose.yaml; gives the process and its port."""
-    tool("mosquitto_passwd")
-    programs = Path(tool("mosquitto")).parent
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    configuration, script = text("deploy/mosquitto.conf"), compose()["services"]["broker"]["command"][2]
-    for old in ("/run/mosquitto", "/mosquitto/data", "/mosquitto/config"):
-        configuration, script = configuration.replace(old, str(tmp_path)), script.replace(old, str(tmp_path))
-    # As root mosquitto would become another user, who must not read the folder of this test.
-    configuration = configuration.replace("listener 1883", f"listener {port} 127.0.0.1") + "user root\n"
-    (tmp_path / "mosquitto.conf").write_text(configuration)
-    processes = []
-
-    def start(password):
-        variables = {**os.environ, **ENVIRONMENT, PASSWORD: password, "PATH": f"{programs}:{os.environ['PATH']}"}
-        command = ["sh", "-euc", script.replace("$$", "$")]
-        processes.append(subprocess.Popen(command, env=variables, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
-        return processes[0], port
-
-    yield start
-    for process in processes:
-        process.terminate()
-        process.wait(10)
-
-
-def test_the_broker_lets_in_who_has_the_password_and_nobody_else(broker, tmp_path):
-    _, port = broker(ENVIRONMENT[PASSWORD])
-    assert [answer(port, password) for password in (ENVIRONMENT[PASSWORD], "another", None)] == [True, False, False]
-    assert ENVIRONMENT[PASSWORD] not in (tmp_path / "passwords").read_text()
-
-
-def test_the_broker_refuses_a_password_that_mosquitto_would_cut(broker):
-    process, _ = broker("before:after")
-    assert process.wait(10) == 2
-
-
-def answer(port, password):
-    """Whether the broker lets a client in; waits for it to start."""
-    known, heard = threading.Event(), []
-    client = mqtt.Client(CallbackAPIVersion.VERSION2)
-    if password is not None:
-        client.username_pw_set(ENVIRONMENT[USERNAME], password)
-
-    def connected(_client, _data, _flags, reason, _properties):
-        heard.append(not reason.is_failure)
-        known.set()
-
-    client.on_connect = connected
-    for _ in range(100):
-        try:
-            client.connect("127.0.0.1", port)
-            break
-        except OSError:
-            time.sleep(0.1)
-    client.loop_start()
-    try:
-        assert known.wait(10)
-    finally:
-        client.disconnect()
-        client.loop_stop()
-    return heard[0]
 
 
 # systemd
