@@ -20,8 +20,8 @@ from trainer.config import ExportConfig
 from trainer.data import read_frames
 from trainer.export import export_encoder_graph, export_inspection_graph, golden_frames, reference
 from trainer.graph.inspection import EncoderGraph, InspectionGraph, exact_branch
-from trainer.model_card import preview
 from trainer.precisions import TOLERANCE, Trial, reduce_to_fp16, reduce_to_int8
+from trainer.report.model_card import preview
 from trainer.stage2 import CalibratedHead
 
 

@@ -13,7 +13,7 @@ from edge_occ.images import read_image
 from edge_occ.manifest import Calibration
 from engines.base import Engine
 from trainer.data import LabelledImage
-from trainer.pictures import picture_row, scored_pair
+from trainer.report.pictures import picture_row, scored_pair
 
 HARDEST, TYPICAL = 4, 8
 """How many pictures a group has at most."""

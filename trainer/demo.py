@@ -24,9 +24,9 @@ from edge_occ.bundle import Bundle, read_bundle
 from edge_occ.errors import BundleRefused, UserError
 from edge_occ.mqtt.embedded import EmbeddedBroker, broker_answers
 from edge_occ.promise import promise
-from trainer.charts import score_histogram
 from trainer.metrics import image_auroc
-from trainer.page import Picture, Report, Section, Table, write_report
+from trainer.report.charts import score_histogram
+from trainer.report.page import Picture, Report, Section, Table, write_report
 from trainer.solar_cells import LICENCE, SolarCells, prepare_solar_cells
 
 _PORT = 1883

@@ -28,8 +28,8 @@ from trainer.graph.branches import Branch, PatchBranch
 from trainer.graph.inspection import InspectionGraph, exact_branch
 from trainer.graph.preprocess import Preprocess
 from trainer.jury import make_defects
-from trainer.model_card import model_card
-from trainer.report import training_report
+from trainer.report.model_card import model_card
+from trainer.report.training import training_report
 from trainer.stage1 import learn_representations
 from trainer.stage2 import Stage2
 

@@ -83,7 +83,7 @@ def evaluate(
 
     evaluation = run_evaluation(bundle, data, partial(load, name=engine, precision=precision))
     if report:
-        from trainer.report import evaluation_report  # noqa: PLC0415
+        from trainer.report.evaluation import evaluation_report  # noqa: PLC0415
 
         opened = read_bundle(bundle)
         page = evaluation_report(report, opened.manifest, evaluation, opened.held_out)

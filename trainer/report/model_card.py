@@ -10,7 +10,7 @@ from edge_occ.manifest import Calibration, Geometry, Precision, Training
 from edge_occ.promise import promise, share_in_words
 from engines.base import Engine
 from engines.parity import Golden, Parity
-from trainer.pictures import picture_row, scored_pair
+from trainer.report.pictures import picture_row, scored_pair
 
 _CARD = """\
 # Model card

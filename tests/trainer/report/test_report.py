@@ -14,7 +14,8 @@ from edge_occ.manifest import Candidate, Choice, Manifest
 from trainer.cases import Cases, ScoredImage
 from trainer.data import LabelledImage
 from trainer.evaluate import Evaluation, evaluate
-from trainer.report import evaluation_report, training_report
+from trainer.report.evaluation import evaluation_report
+from trainer.report.training import training_report
 
 HISTORY = [[10, 1.1, 0.5, 0.2, 0.1], [20, 0.6, 0.9, 0.6, 0.5]]
 HELD_OUT = np.linspace(5, 60, 16)

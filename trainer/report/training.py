@@ -1,4 +1,4 @@
-"""What a training and an evaluation tell the people at the line, as one page each."""
+"""What a training tells the people at the line, as one page."""
 
 from __future__ import annotations
 
@@ -8,14 +8,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binom
 
 from edge_occ.manifest import Calibration, Choice, Manifest
-from edge_occ.promise import promise, share_in_words
-from trainer.cases import Case
-from trainer.charts import score_histogram, training_curve
-from trainer.evaluate import Evaluation
-from trainer.page import Picture, Report, Section, Table, write_report
+from edge_occ.promise import promise
+from trainer.report.charts import score_histogram, training_curve
+from trainer.report.page import Picture, Report, Section, Table, lines, write_report
 
 _CLASSES = {
     "cutpaste": ("normal", "patch"),
@@ -24,10 +21,6 @@ _CLASSES = {
     "cutpaste-3way": ("normal", "patch", "scar"),
     "rotation": ("upright", "turned by 90°", "180°", "270°"),
 }
-_HOW_TO_READ = (
-    "Left: the image, with the known defect outlined in green. Right: the same image coloured by its scores; what is "
-    "above the threshold is outlined in white."
-)
 
 
 def training_report(
@@ -74,60 +67,13 @@ def training_report(
         sections.append(_choice(manifest.choice))
     sections += _stage1(histories)
     if training.skipped:
-        sections.append(Section("Skipped images", "These could not be used.", table=_lines("image", training.skipped)))
+        sections.append(Section("Skipped images", "These could not be used.", table=lines("image", training.skipped)))
     software = ", ".join(f"{name} {version}" for name, version in training.software.items())
     sections.append(Section("How to repeat it", f"With {software}:", code=training.command))
     settings = Table(("setting", "value"), list(_settings(training.config)))
     sections.append(Section("All settings", "Override one with --set setting=value.", table=settings, folded=True))
     title = f"{path.stem}: trained on {training.images} images of good parts"
     return write_report(path, Report(title, promise(manifest.calibration), _training_facts(manifest), sections))
-
-
-def evaluation_report(folder: Path, manifest: Manifest, evaluation: Evaluation, held_out: NDArray[np.floating]) -> Path:
-    """Write the page of an evaluation, ``folder/index.html``.
-
-    Args:
-        folder: made if it is not there.
-        manifest: of the bundle.
-        evaluation: what came of it.
-        held_out: scores of the calibration ``[n]``.
-
-    Raises:
-        InputError: it cannot be written.
-    """
-    groups = {
-        "held-out good parts": held_out,
-        "good test images": np.array([record.verdict.score for record in evaluation.good]),
-        "defects": np.array([record.verdict.score for record in evaluation.defects]),
-    }
-    sections = [
-        Section(
-            "Scores and threshold",
-            f"{promise(manifest.calibration)} {_observation(evaluation)}",
-            score_histogram(groups, manifest.calibration.threshold),
-        )
-    ]
-    if evaluation.per_defect:
-        sections.append(Section("By kind of defect", table=_per_defect(evaluation)))
-    cases = evaluation.cases
-    for title, text, chosen in (
-        ("Defects with the lowest scores", _HOW_TO_READ, cases.defects),
-        ("Good parts with the highest scores", "The next false alarms would look like these.", cases.good),
-        (
-            "One ordinary image of each kind of defect",
-            "The one whose score is in the middle of its kind.",
-            cases.typical,
-        ),
-    ):
-        if chosen:
-            sections.append(Section(title, text, pictures=[_picture(case) for case in chosen]))
-    if evaluation.skipped:
-        sections.append(
-            Section("Skipped images", "These could not be read.", table=_lines("image", evaluation.skipped))
-        )
-    sections.append(Section("All images", table=_all_images(evaluation), folded=True))
-    title = f"Evaluation of {evaluation.bundle.name} on {evaluation.data.resolve().name}"
-    return write_report(folder / "index.html", Report(title, _verdict(evaluation), _facts(evaluation), sections))
 
 
 def _threshold_text(calibration: Calibration) -> str:
@@ -236,90 +182,9 @@ def _scopes(head: Mapping[str, Any]) -> str:
     return scope if isinstance(scope, str) else " and ".join(scope)
 
 
-def _verdict(evaluation: Evaluation) -> str:
-    good, defects = len(evaluation.good), len(evaluation.defects)
-    found = f"{evaluation.detected} of {defects} defects found" if defects else "no defects to find"
-    alarms = f"{evaluation.false_alarms} of {good} good parts refused" if good else "no good parts to pass"
-    return f"At the threshold that was set without any defect: {found}, {alarms}."
-
-
-def _observation(evaluation: Evaluation) -> str:
-    """Whether the good test images bear the promise out, told apart from bad luck at the 5 % level."""
-    good, alarms, bound = len(evaluation.good), evaluation.false_alarms, evaluation.calibration.upper_95
-    if not good:
-        return "There are no good test images to check that with."
-    seen = f"On the good test images there were {alarms} in {good}"
-    if binom.sf(alarms - 1, good, bound) < 0.05:
-        return (
-            f"{seen}, which is more than chance explains: the good test images differ from the training images, in "
-            "light, camera or parts. Train or recalibrate with images from the line as it is now."
-        )
-    return f"{seen}, which agrees with that."
-
-
-def _facts(evaluation: Evaluation) -> list[tuple[str, str]]:
-    return [
-        ("Image AUROC", _number(evaluation.image_auroc)),
-        ("Pixel AUROC", _number(evaluation.pixel_auroc)),
-        ("AUPRO up to 30 % false positives", _number(evaluation.aupro)),
-        ("AUPIMO up to 0.01 % false positives", _number(evaluation.aupimo)),
-        ("Best F1 of any threshold", _number(evaluation.f1_max)),
-        ("Images", f"{len(evaluation.good)} good, {len(evaluation.defects)} defective"),
-        ("Declared false alarms", share_in_words(evaluation.calibration.false_alarm_rate)),
-        ("Engine", f"{evaluation.engine}, {evaluation.precision}"),
-        ("Took", f"{evaluation.seconds:.1f} s"),
-    ]
-
-
-def _per_defect(evaluation: Evaluation) -> Table:
-    return Table(
-        ("kind", "found", "image AUROC", "pixel AUROC"),
-        [
-            (kind, f"{result.detected} of {result.images}", _number(result.image_auroc), _number(result.pixel_auroc))
-            for kind, result in evaluation.per_defect.items()
-        ],
-    )
-
-
-def _all_images(evaluation: Evaluation) -> Table:
-    ranked = sorted(evaluation.records, key=lambda record: -record.verdict.score)
-    return Table(
-        ("image", "score", "p-value", "verdict"),
-        [
-            (
-                r.name,
-                f"{r.verdict.score:.4g}",
-                f"{r.verdict.p_value:.3g}",
-                "anomalous" if r.verdict.anomalous else "normal",
-            )
-            for r in ranked
-        ],
-    )
-
-
-def _picture(case: Case) -> Picture:
-    verdict, defective = case.scored.verdict, case.scored.image.defective
-    outcome = {
-        (True, True): "found",
-        (True, False): "missed",
-        (False, True): "false alarm",
-        (False, False): "passed",
-    }[defective, verdict.anomalous]
-    share = f"{verdict.score / verdict.threshold:.2f} of the threshold"
-    return Picture(case.jpeg, f"{case.scored.name}: {outcome}, {share}")
-
-
 def _settings(config: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
     for name, value in config.items():
         if isinstance(value, dict):
             yield from _settings(value, f"{prefix}{name}.")
         else:
             yield prefix + name, str(value)
-
-
-def _lines(header: str, lines: Sequence[str]) -> Table:
-    return Table((header,), [(line,) for line in lines])
-
-
-def _number(value: float | None) -> str:
-    return "not defined" if value is None else f"{value:.4f}"

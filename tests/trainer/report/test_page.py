@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from edge_occ.errors import InputError
-from trainer.page import Picture, Report, Section, Table, write_report
+from trainer.report.page import Picture, Report, Section, Table, write_report
 
 
 def test_everything_is_on_the_page_and_nothing_else_is_fetched(tmp_path, open_page):

@@ -38,7 +38,7 @@ class Section:
 
     Attributes:
         text: paragraphs, an empty line between them.
-        svg: an ``<svg>`` element of :mod:`trainer.charts`; the only thing that is not escaped.
+        svg: an ``<svg>`` element of :mod:`trainer.report.charts`; the only thing that is not escaped.
         code: commands to type or to read, shown as they are.
         pictures: one fills the page's width, several form a gallery.
         folded: shown only when the reader opens it.
@@ -88,3 +88,8 @@ def write_report(path: Path, report: Report) -> Path:
             f"to write a report to {path}", str(error.strerror or error), "make room or choose another place"
         ) from error
     return path
+
+
+def lines(header: str, values: Sequence[str]) -> Table:
+    """A table of one column."""
+    return Table((header,), [(value,) for value in values])

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from trainer.charts import _bin_edges, score_histogram, training_curve
+from trainer.report.charts import _bin_edges, score_histogram, training_curve
 
 
 def texts(svg: str) -> list[str]:

@@ -10,7 +10,7 @@ from edge_occ.bundle import MODEL_CARD, PREVIEW, Bundle, read_bundle
 from edge_occ.promise import promise
 from engines.cpu import OnnxRuntimeEngine
 from engines.parity import Golden, Parity
-from trainer.model_card import model_card, preview
+from trainer.report.model_card import model_card, preview
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,30 @@
+"""Every setting of ``edge-occ train``, with its default, its limits and where it comes from.
+
+A preset (``configs/presets/*.yaml``) and ``--config`` are YAML files of these fields; ``--set key=value`` overrides
+one.
+"""
+
+from trainer.config.choice import CalibrationConfig, ChoiceConfig, ExportConfig
+from trainer.config.encoder import EncoderConfig, InputConfig
+from trainer.config.head import FusionConfig, HeadConfig, MapConfig, Scope
+from trainer.config.optimiser import OptimiserConfig
+from trainer.config.pretext import PretextConfig
+from trainer.config.section import Range
+from trainer.config.train import BranchConfig, TrainConfig
+
+__all__ = [
+    "BranchConfig",
+    "CalibrationConfig",
+    "ChoiceConfig",
+    "EncoderConfig",
+    "ExportConfig",
+    "FusionConfig",
+    "HeadConfig",
+    "InputConfig",
+    "MapConfig",
+    "OptimiserConfig",
+    "PretextConfig",
+    "Range",
+    "Scope",
+    "TrainConfig",
+]

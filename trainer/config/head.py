@@ -1,0 +1,110 @@
+"""Settings of stage 2: one-class heads, their maps, and how they are fused."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field, FiniteFloat, model_validator
+
+from trainer.config.section import Section
+
+Scope = Literal["shared", "per-position", "position-mean"]
+"""Which positions of a grid share a Gaussian."""
+
+
+def _several(value: object) -> object:
+    return (value,) if isinstance(value, str) else value
+
+
+class HeadConfig(Section):
+    """Stage 2: Gaussian density estimation on window features (CutPaste, sections 2.4 and A.5)."""
+
+    scope: Annotated[tuple[Scope, ...], BeforeValidator(_several)] = Field(
+        ("per-position",),
+        min_length=1,
+        description="one Gaussian for all positions (shared), one a position (per-position: aligned parts), or means "
+        "by position and one covariance (position-mean); a list of them makes one head each, fused",
+    )
+    dim: int = Field(100, ge=2, le=2048, description="features left after the fixed orthogonal projection")
+    l2: bool = Field(False, description="divide features by their length first, as the papers' code does")
+    regulariser: Literal["ledoit-wolf", "ridge"] = Field(
+        "ledoit-wolf", description="what makes the covariance invertible"
+    )
+    ridge: float = Field(
+        1e-6, gt=0, description="added to the diagonal with regulariser=ridge (scikit-learn's reg_covar)"
+    )
+    floor: float = Field(
+        0.01,
+        ge=0,
+        description="variance added to every feature, as a share of its variance over all positions: a change of less "
+        "than a tenth of the usual spread is little evidence, so that neither dust on an even ground nor rounding to "
+        "fp16 decides; 0 is the paper's",
+    )
+    neighbourhood: int | Literal["auto"] = Field(
+        "auto",
+        description="per-position Gaussians pool the samples of this many rows and columns of positions (odd); "
+        "auto takes the fewest that give two samples a dimension, at most 5",
+    )
+
+    @model_validator(mode="after")
+    def _odd(self) -> HeadConfig:
+        if self.neighbourhood != "auto" and (self.neighbourhood < 1 or self.neighbourhood % 2 == 0):
+            raise ValueError(f"neighbourhood must be odd and positive, or auto, not {self.neighbourhood}")
+        return self
+
+    def shares(self, scales: Sequence[int]) -> tuple[int, ...]:
+        """Dimensions for each scale of an encoder's features: all there are of the later ones, at most two thirds of
+        the head's in all; the rest for the first.
+
+        Raises:
+            ValueError: the encoder has too few features.
+        """
+        first, *later = scales
+        taken: list[int] = []
+        for scale in later:
+            taken.append(min(scale, 2 * self.dim // 3 - sum(taken)))
+        rest = self.dim - sum(taken)
+        if rest > first:
+            raise ValueError(f"head.dim={self.dim} is more than the encoder's {first} + {sum(taken)} features")
+        return (rest, *taken)
+
+    def samples_side(self, images: int) -> int:
+        """Rows and columns of positions to pool, for a head fitted on ``images`` images."""
+        if self.neighbourhood != "auto":
+            return self.neighbourhood
+        return next((side for side in (1, 3) if images * side * side >= 2 * self.dim), 5)
+
+
+class MapConfig(Section):
+    """From window scores to the score map and the image score."""
+
+    sigma: float = Field(
+        4, gt=0, description="smoothing of the score map, Gaussian sigma in pixels of the resized frame"
+    )
+    upsampling: Literal["normalised", "paper"] = Field(
+        "normalised",
+        description="whether the map keeps its gain towards the border, or loses it as the paper's raw transposed "
+        "Gaussian does (CutPaste, A.5)",
+    )
+    image_score: Literal["max", "top"] = Field("max", description="maximum of the map, or mean of its highest values")
+    top_fraction: float = Field(0.01, gt=0, le=0.05, description="fraction of the map averaged with image_score=top")
+
+
+class FusionConfig(Section):
+    """How several heads give one score and one map: each is measured by its spread on held-out normal images, then they
+    are added.
+    """
+
+    score_weights: tuple[FiniteFloat, ...] | None = Field(
+        None, description="weight of each head in the image score, in the order of branches and scopes; none: equal"
+    )
+    map_weights: tuple[FiniteFloat, ...] | None = Field(None, description="the same in the score map")
+
+    @model_validator(mode="after")
+    def _weigh(self) -> FusionConfig:
+        for name in ("score_weights", "map_weights"):
+            weights = getattr(self, name)
+            if weights is not None and (min(weights, default=0) < 0 or sum(weights) <= 0):
+                raise ValueError(f"{name} must be at least 0 and not all 0, not {weights}")
+        return self

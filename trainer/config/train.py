@@ -1,0 +1,74 @@
+"""All settings of a training: branches, and what they share."""
+
+from __future__ import annotations
+
+from pydantic import Field, model_validator
+
+from trainer.config.choice import CalibrationConfig, ChoiceConfig, ExportConfig
+from trainer.config.encoder import EncoderConfig, InputConfig
+from trainer.config.head import FusionConfig, HeadConfig, MapConfig, Scope
+from trainer.config.optimiser import OptimiserConfig
+from trainer.config.pretext import PretextConfig
+from trainer.config.section import Section
+
+
+class BranchConfig(Section):
+    """One encoder, how it is trained, and the heads on its features."""
+
+    encoder: EncoderConfig = EncoderConfig()
+    pretext: PretextConfig = PretextConfig()
+    optimiser: OptimiserConfig = OptimiserConfig()
+    head: HeadConfig = HeadConfig()
+    map: MapConfig = MapConfig()
+
+    @model_validator(mode="after")
+    def _trainable(self) -> BranchConfig:
+        if self.pretext.name != "none" and self.pretext.mode != "image" and self.encoder.name != "dense":
+            raise ValueError(
+                f"only the dense encoder has a label for each window: encoder.name={self.encoder.name} needs "
+                "pretext.mode=image, or pretext.name=none"
+            )
+        if self.pretext.mode == "crops" and self.pretext.crop < self.encoder.window:
+            raise ValueError(f"pretext.crop={self.pretext.crop} is smaller than encoder.window={self.encoder.window}")
+        if self.pretext.scales == 2 and self.encoder.window == 32:
+            raise ValueError("pretext.scales=2 needs encoder.window=64: one of 32 has one scale of features")
+        return self
+
+
+class TrainConfig(BranchConfig):
+    """All settings of a training run; the settings of a branch are those of the first one."""
+
+    input: InputConfig = InputConfig()
+    beside: tuple[BranchConfig, ...] = Field((), description="further branches, whose heads are fused with the first's")
+    ensemble: int = Field(1, ge=1, le=16, description="models of every branch, each with a seed of its own, fused")
+    fusion: FusionConfig = FusionConfig()
+    choice: ChoiceConfig = ChoiceConfig()
+    calibration: CalibrationConfig = CalibrationConfig()
+    export: ExportConfig = ExportConfig()
+
+    @property
+    def branches(self) -> tuple[BranchConfig, ...]:
+        """Every branch, in the order of the graph: the first and those beside it, once for each of the ensemble."""
+        first = BranchConfig(**{name: getattr(self, name) for name in BranchConfig.model_fields})
+        return (first, *self.beside) * self.ensemble
+
+    @property
+    def heads(self) -> tuple[tuple[int, Scope], ...]:
+        """Every head, in the order of the graph: its branch and its scope."""
+        return tuple((i, scope) for i, branch in enumerate(self.branches) for scope in branch.head.scope)
+
+    @model_validator(mode="after")
+    def _choosable(self) -> TrainConfig:
+        if self.choice.enabled and (self.ensemble > 1 or any(b.encoder.name == "resnet18" for b in self.branches)):
+            raise ValueError("choice.enabled works with patch encoders (dense, lite0) and without an ensemble")
+        return self
+
+    @model_validator(mode="after")
+    def _weights_fit(self) -> TrainConfig:
+        for name in ("score_weights", "map_weights"):
+            weights = getattr(self.fusion, name)
+            if weights is not None and len(weights) != len(self.heads):
+                raise ValueError(
+                    f"fusion.{name} needs a weight for each of {len(self.heads)} heads, not {len(weights)}"
+                )
+        return self
