@@ -40,11 +40,14 @@ class Choice:
     Attributes:
         config: the settings with the choice made.
         kept: branches of the settings before that are still in it.
+        grids: of each head that was taken, scores of the normal images by heads that had not seen them, ``[n, rows,
+            columns]``; calibration needs the same ones.
         record: every candidate, taken or not, for the manifest.
     """
 
     config: TrainConfig
     kept: tuple[int, ...]
+    grids: tuple[Tensor, ...]
     record: Record
 
 
@@ -81,7 +84,10 @@ def choose(
             chosen, evidence = max(trials, key=lambda trial: jury.merit(trial[1]))
             branch.score_map = branch.score_map_with(chosen)
             settings.append(asked.model_copy(update={"map": chosen}))
-            heads += [_Head(index, scope, seen) for scope, seen in zip(scopes, evidence, strict=True)]
+            heads += [
+                _Head(index, scope, seen, grid[: len(normal)])
+                for scope, seen, grid in zip(scopes, evidence, grids, strict=True)
+            ]
             progress.advance()
     scores, maps = [head.evidence.scores for head in heads], [head.evidence.maps for head in heads]
     merits = [jury.image_auroc(score) for score in scores]
@@ -115,7 +121,7 @@ def choose(
     )
     taken = [(h, c) for h, c in zip(heads, candidates, strict=True) if c.score_weight or c.map_weight]
     kept = tuple(sorted({head.branch for head, _ in taken}))
-    return Choice(_resolved(config, settings, kept, taken), kept, record)
+    return Choice(_resolved(config, settings, kept, taken), kept, tuple(head.grid for head, _ in taken), record)
 
 
 def alignment(features: Tensor) -> float:
@@ -158,6 +164,7 @@ class _Head:
     branch: int
     scope: Scope
     evidence: Evidence
+    grid: Tensor
 
 
 _LEAST_GAIN = 1e-4

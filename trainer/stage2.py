@@ -56,15 +56,19 @@ class Stage2:
     def __init__(self, branches: Sequence[Branch], config: TrainConfig, seed: int) -> None:
         self._branches, self._config, self._seed = branches, config, seed
 
-    def fit(self, features: Sequence[Tensor]) -> CalibratedHead:
-        """Fit and calibrate heads on the features of all normal images, ``[n, rows, columns, d]`` for each branch.
+    def fit(self, features: Sequence[Tensor], grids: Sequence[Tensor] | None = None) -> CalibratedHead:
+        """Fit and calibrate heads.
+
+        Args:
+            features: of all normal images, ``[n, rows, columns, d]`` for each branch.
+            grids: what :meth:`grids` gives for them, where it is known already.
 
         Raises:
             InputError: the features cannot carry a Gaussian.
         """
         configs = self._config.branches
         with fitting():
-            grids = self.grids(features)
+            grids = self.grids(features) if grids is None else grids
             parts = tuple(fit_gaussian(features[i], configs[i].head, scope) for i, scope in self._config.heads)
         scores = torch.stack(
             [self._branches[i].score(grid) for (i, _), grid in zip(self._config.heads, grids, strict=True)]

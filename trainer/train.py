@@ -87,15 +87,15 @@ def train(job: Job) -> Trained:
     data = find_normal_images(job.data)
     represented = learn_representations(data, job.config, job.seed, device, job.checkpoints)
     features = _features(represented.branches, data, job.config.input.size, device)
-    config, branches, chosen = represented.config, represented.branches, None
+    config, branches, chosen, grids = represented.config, represented.branches, None, None
     if config.choice.enabled:
         patches = [branch for branch in branches if isinstance(branch, PatchBranch)]
         defects = make_defects(represented.images, config.choice.images, job.seed)
         chosen = choose(patches, features, defects, config, job.seed)
-        config, branches = chosen.config, tuple(branches[i] for i in chosen.kept)
+        config, branches, grids = chosen.config, tuple(branches[i] for i in chosen.kept), chosen.grids
         features = [features[i] for i in chosen.kept]
     stage2 = Stage2(branches, config, job.seed)
-    fitted = stage2.fit(features)
+    fitted = stage2.fit(features, grids)
     heads = [len(branch.head.scope) for branch in config.branches]
     graph = InspectionGraph(branches, heads, config.input.size).cpu().eval()
     held_out = partial(stage2.held_out, features, head=fitted.head)

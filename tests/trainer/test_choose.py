@@ -19,6 +19,7 @@ from trainer.config import TrainConfig
 from trainer.encoders.base import Encoder
 from trainer.graph.branches import PatchBranch
 from trainer.jury import make_defects
+from trainer.stage2 import Stage2
 from trainer.train import Job, train
 
 CELL = {"head": {"dim": 3, "floor": 0.05}, "pretext": {"name": "none"}}
@@ -130,6 +131,21 @@ def test_the_settings_hold_what_was_taken_and_nothing_else(beside_noise):
     # What is not up for choice stays.
     assert (config.head.dim, config.head.floor, config.input.size) == (3, 0.05, 64)
     assert config.map.top_fraction == TrainConfig().map.top_fraction
+
+
+@pytest.mark.parametrize("aligned", [True, False])
+def test_calibration_takes_over_the_grids_of_the_choice(aligned):
+    images = discs(aligned=aligned)
+    config = {**CELL, "input": {"size": 64}, "beside": [{**CELL, "map": {"sigma": 5}}], "choice": CHOICE}
+    branches, choice = chosen(images, [Means(), Means()], config)
+    branches = [branches[i] for i in choice.kept]
+    with torch.inference_mode():
+        features = [branch.features(images.float()) for branch in branches]
+    stage2 = Stage2(branches, choice.config, seed=1)
+    for own, expected in zip(choice.grids, stage2.grids(features), strict=True):
+        torch.testing.assert_close(own, expected)
+    calibrations = [stage2.fit(features, grids).calibration for grids in (choice.grids, None)]
+    assert calibrations[0].threshold == pytest.approx(calibrations[1].threshold, rel=1e-5)
 
 
 def test_the_smoothing_is_the_best_of_those_asked_for():
