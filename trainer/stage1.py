@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from trainer.graph.branches import Branch, make_branch
 from trainer.graph.preprocess import Preprocess
 
 _LEVEL_IMAGES = 64
+_MOST_BYTES = 16 << 30
 
 
 @dataclass(frozen=True)
@@ -53,11 +55,13 @@ def learn_representations(
         folder: of the checkpoints; each is left there when its encoder is trained.
 
     Raises:
-        InputError: an encoder has too few features, weights cannot be read, a checkpoint belongs to another run.
+        InputError: an encoder has too few features, those of all images would not fit into memory, weights cannot be
+            read, a checkpoint belongs to another run.
         KeyboardInterrupt: interrupted; the checkpoint is on disk.
     """
-    for branch in config.branches:  # what does not fit a later one is told before an earlier one is trained
-        _branch(make_encoder(branch.encoder), branch, config.input.size)
+    # What does not fit, a later branch or the memory, is told before an earlier branch is trained.
+    untrained = [_branch(make_encoder(branch.encoder), branch, config.input.size) for branch in config.branches]
+    _check_size(untrained, len(data))
     images = resized(data, config.input.size)
     sample = images[:: max(1, len(images) // _LEVEL_IMAGES)].to(device)
     models = len(config.branches) // config.ensemble
@@ -82,6 +86,22 @@ def learn_representations(
         branches.append(built)
         fits.append(fit)
     return Represented(config, images, tuple(branches), tuple(fits))
+
+
+def _check_size(branches: Sequence[Branch], images: int) -> None:
+    """Stage 2 holds the features of all images."""
+    positions = [
+        (rows * columns, branch.extractor.projection.shape[1])
+        for branch in branches
+        for rows, columns in [branch.geometry[2]]
+    ]
+    size = 4 * images * sum(count * dim for count, dim in positions)
+    if size > _MOST_BYTES:
+        raise InputError(
+            f"features of all images to fit into {_MOST_BYTES / 1e9:.0f} GB",
+            f"{size / 1e9:.0f} GB from {images} images",
+            "use fewer images or --set encoder.stride=16",
+        )
 
 
 def _enough(first: Branch, sample: Tensor, choice: ChoiceConfig) -> bool:

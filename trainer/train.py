@@ -141,7 +141,6 @@ def _check_writable(out: Path) -> None:
 
 def _features(branches: Sequence[Branch], data: NormalImages, size: int, device: torch.device) -> list[Tensor]:
     """Features of all images for each branch, ``[n, rows, columns, d]``, on the CPU."""
-    _check_size(branches, len(data))
     preprocess = Preprocess(size)
     collected: list[list[Tensor]] = [[] for _ in branches]
     with torch.inference_mode():
@@ -150,21 +149,6 @@ def _features(branches: Sequence[Branch], data: NormalImages, size: int, device:
             for branch, batches in zip(branches, collected, strict=True):
                 batches.append(branch.features(images).cpu())
     return [torch.cat(batches) for batches in collected]
-
-
-def _check_size(branches: Sequence[Branch], images: int) -> None:
-    positions = [
-        (rows * columns, branch.extractor.projection.shape[1])
-        for branch in branches
-        for rows, columns in [branch.geometry[2]]
-    ]
-    size = 4 * images * sum(count * dim for count, dim in positions)
-    if size > 16 << 30:
-        raise InputError(
-            "features of all images to fit into 16 GB",
-            f"{size / 1e9:.0f} GB from {images} images",
-            "use fewer images or --set encoder.stride=16",
-        )
 
 
 @dataclass(frozen=True)

@@ -288,6 +288,7 @@ def test_test_images_take_no_part(tiny_data, tmp_path, monkeypatch):
         ({"head": {"scope": ["shared", "per-position"]}, "fusion": {"map_weights": [1]}}, "each of 2 heads, not 1"),
         ({"fusion": {"map_weights": [-1]}}, "at least 0"),
         ({"fusion": {"score_weights": [0]}}, "not all 0"),
+        ({"head": {"scope": ["shared", "shared"]}}, "each kind of head once"),
         ({"pretext": {"name": "cutout"}}, "needs pretext.mode=image"),
         ({"encoder": {"name": "lite0"}}, "only the dense encoder"),
         ({"beside": [{"encoder": {"name": "lite0"}, "pretext": {"mode": "dense"}}]}, "only the dense encoder"),

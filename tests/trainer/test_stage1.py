@@ -114,3 +114,10 @@ def test_settings_that_do_not_fit_each_other_are_told_before_training(data, tmp_
     monkeypatch.setattr(stage1, "fit_encoder", lambda *arguments: pytest.fail("trained"))
     with pytest.raises(InputError, match=r"head\.dim=100 is more than the encoder's 16 \+ 8 features"):
         learn_representations(data, config(head={"dim": 100}), 0, CPU, tmp_path)
+
+
+def test_features_beyond_the_memory_are_refused_before_anything_is_trained(data, tmp_path, monkeypatch):
+    monkeypatch.setattr(stage1, "_MOST_BYTES", 1000)
+    monkeypatch.setattr(stage1, "fit_encoder", None)
+    with pytest.raises(InputError, match="features of all images"):
+        learn_representations(data, config(), 0, CPU, tmp_path)

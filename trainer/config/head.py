@@ -48,6 +48,12 @@ class HeadConfig(Section):
     )
 
     @model_validator(mode="after")
+    def _once(self) -> HeadConfig:
+        if len(set(self.scope)) < len(self.scope):
+            raise ValueError(f"scope must name each kind of head once, not {', '.join(self.scope)}")
+        return self
+
+    @model_validator(mode="after")
     def _odd(self) -> HeadConfig:
         if self.neighbourhood != "auto" and (self.neighbourhood < 1 or self.neighbourhood % 2 == 0):
             raise ValueError(f"neighbourhood must be odd and positive, or auto, not {self.neighbourhood}")
