@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,7 +43,7 @@ class Represented:
 
 
 def learn_representations(
-    data: NormalImages, config: TrainConfig, seed: int, device: torch.device, folder: Path
+    data: NormalImages, config: TrainConfig, seed: int, device: torch.device, checkpoint: Callable[[int, str], Path]
 ) -> Represented:
     """Train every branch's encoder, or go on from their checkpoints.
 
@@ -52,7 +52,8 @@ def learn_representations(
         config: all settings.
         seed: of the first model of an ensemble; the others follow.
         device: where to train.
-        folder: of the checkpoints; each is left there when its encoder is trained.
+        checkpoint: from a branch and its :func:`fingerprint` to the file of its state, which is left there when its
+            encoder is trained.
 
     Raises:
         InputError: an encoder has too few features, those of all images would not fit into memory, weights cannot be
@@ -77,9 +78,8 @@ def learn_representations(
         built = _branch(encoder, branch, config.input.size)
         fit = None
         if branch.pretext.name != "none":
-            checkpoint = folder / ("checkpoint.safetensors" if i == 0 else f"checkpoint-{i}.safetensors")
             run = fingerprint(branch, config.input.size, own_seed, data)
-            fit = fit_encoder(images, encoder, branch, own_seed, device, checkpoint, run)
+            fit = fit_encoder(images, encoder, branch, own_seed, device, checkpoint(i, run), run)
         encoder.eval().to(device).fuse()
         built.to(device).eval()
         built.extractor.level(sample)

@@ -46,6 +46,8 @@ class Job:
         preset: name of the preset, for the record.
         command: as typed, for the record.
         restart: discard an earlier run's checkpoint.
+        encoders: folder in which trained encoders stay, for other trainings with the same stage 1; none: their
+            checkpoints go when the bundle is written.
     """
 
     data: Path
@@ -56,11 +58,18 @@ class Job:
     device: str
     command: str
     restart: bool = False
+    encoders: Path | None = None
 
     @property
     def checkpoints(self) -> Path:
-        """Folder where stage 1 keeps its state until the bundle is written."""
+        """Folder that is there from the beginning of the training until the bundle is written."""
         return self.out.with_suffix(".train")
+
+    def checkpoint(self, branch: int, fingerprint: str) -> Path:
+        """File of the state of a branch's stage 1."""
+        if self.encoders is not None:
+            return self.encoders / f"{fingerprint}.safetensors"
+        return self.checkpoints / ("checkpoint.safetensors" if branch == 0 else f"checkpoint-{branch}.safetensors")
 
 
 @dataclass(frozen=True)
@@ -85,7 +94,7 @@ def train(job: Job) -> Trained:
     if job.restart:
         shutil.rmtree(job.checkpoints, ignore_errors=True)
     data = find_normal_images(job.data)
-    represented = learn_representations(data, job.config, job.seed, device, job.checkpoints)
+    represented = learn_representations(data, job.config, job.seed, device, job.checkpoint)
     features = _features(represented.branches, data, job.config.input.size, device)
     config, branches, chosen, grids = represented.config, represented.branches, None, None
     if config.choice.enabled:

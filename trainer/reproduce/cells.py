@@ -76,11 +76,14 @@ class CellResult(BaseModel):
 
 
 class Store:
-    """A folder of bundles and results that outlives the command.
+    """A folder of encoders, bundles and results that outlives the command.
 
     Args:
         folder: made if it is not there.
         say: takes a line for people.
+
+    Attributes:
+        encoders: folder of the checkpoints of stage 1.
 
     Raises:
         InputError: the folder cannot be written to.
@@ -88,7 +91,8 @@ class Store:
 
     def __init__(self, folder: Path, say: Callable[[str], None]) -> None:
         self._cells, self._bundles, self._say = folder / "cells", folder / "bundles", say
-        for place in (self._cells, self._bundles):
+        self.encoders = folder / "encoders"
+        for place in (self._cells, self._bundles, self.encoders):
             check_writable(place, "--work")
 
     def result(self, cell: Cell) -> CellResult | None:
@@ -112,7 +116,7 @@ class Store:
             file.write(result.model_dump_json(indent=1).encode())
 
     def bundle(self, cell: Cell) -> Path:
-        """Place of the cell's bundle, beside its checkpoint."""
+        """Place of the cell's bundle."""
         return self._bundles / f"{cell.category}-{cell.bundle_key}.occ"
 
     def picture(self, cell: Cell) -> Path:

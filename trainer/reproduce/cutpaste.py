@@ -23,11 +23,18 @@ _METHODS = (
     Row("quick", "`quick`: dense CutPaste from scratch, short", "quick", paper="image-cutpaste-3way"),
     Row("auto", "`auto`: chosen by normal images", "auto", paper="image-cutpaste-3way"),
     Row("scratch", "`scratch`: dense CutPaste from scratch", "scratch", paper="image-cutpaste-3way"),
+    Row(
+        "fused",
+        "both fused: `auto`, with the encoder from scratch for aligned parts too",
+        "auto",
+        ("choice.beside=always",),
+        paper="image-cutpaste-3way",
+    ),
     Row("paper-image", "`paper-image`: the paper's image model", "paper-image", paper="image-cutpaste-3way"),
     Row("paper", "`paper`: the paper's patch model", "paper"),
     Row("paper-ensemble", "`paper-image`: five of them", "paper-image", ("ensemble=5",), paper="image-ensemble"),
 )
-_OF_PIXELS = dict.fromkeys(("quick", "auto", "scratch", "paper"), "patch-cutpaste-3way")
+_OF_PIXELS = dict.fromkeys(("quick", "auto", "scratch", "fused", "paper"), "patch-cutpaste-3way")
 
 _IMAGE_LEVEL = "image level, the paper's tables 1, 4 and 5"
 _DENSE = "dense options, each alone on preset quick"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import shlex
-from dataclasses import replace
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
@@ -45,10 +44,12 @@ def trained(task: Task) -> Manifest:
     command = shlex.join(
         ["edge-occ", "train", "--data", task.category, "--preset", task.preset, "--seed", str(task.seed)]
     )
-    job = Job(task.data, task.bundle, task.config, task.preset, task.seed, task.device, command)
-    if not all(map(_is_whole, job.checkpoints.glob("*.safetensors"))):
-        task.say(f"a checkpoint of {task.bundle.name} is damaged: its training starts over")
-        job = replace(job, restart=True)
+    job = Job(task.data, task.bundle, task.config, task.preset, task.seed, task.device, command, encoders=task.encoders)
+    for checkpoint in task.encoders.glob("*.safetensors"):
+        if not _is_whole(checkpoint):
+            task.say(f"the checkpoint {checkpoint.name} is damaged: its training starts over")
+            checkpoint.unlink()
+    job.checkpoints.mkdir(exist_ok=True)  # the cell has begun
     return train(job).manifest
 
 

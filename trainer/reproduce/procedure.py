@@ -19,6 +19,7 @@ class Task:
         config: all settings of the training.
         preset: their preset's name, for the record.
         device: ``auto``, ``cpu`` or ``cuda``.
+        encoders: folder of checkpoints, shared by all cells: those with the same stage 1 train it once.
         bundle: the trained bundle's place; what lies there already is of the same settings, seed and data.
         picture: place of a JPEG of some heatmaps, if the procedure has any.
         say: takes a line for people.
@@ -30,6 +31,7 @@ class Task:
     preset: str
     seed: int
     device: str
+    encoders: Path
     bundle: Path
     picture: Path
     say: Callable[[str], None]

@@ -168,6 +168,7 @@ def _work_out(cell: Cell, store: Store, device: str, say: Callable[[str], None])
         preset=cell.row.preset,
         seed=cell.seed,
         device=device,
+        encoders=store.encoders,
         bundle=store.bundle(cell),
         picture=store.picture(cell),
         say=say,

@@ -104,13 +104,25 @@ def test_a_damaged_bundle_and_a_damaged_checkpoint_are_said_and_made_again(done,
     fresh = Store(tmp_path, said.append)
     bundle = fresh.bundle(cell)
     bundle.write_bytes(store.bundle(cell).read_bytes()[:-100])
-    checkpoint = bundle.with_suffix(".train") / "checkpoint.safetensors"
-    checkpoint.parent.mkdir()
-    checkpoint.write_bytes(b"damaged")
+    for kept in store.encoders.iterdir():
+        (fresh.encoders / kept.name).write_bytes(b"damaged")
     outcome = reproduce([cell], fresh, Budget(None), "cpu", said.append)
     assert outcome.statuses[0].result.values == outcomes["mvtec"].statuses[1].result.values
     assert any(line.startswith(f"{bundle.name} is trained again") for line in said)
     assert any("checkpoint" in line and "starts over" in line for line in said)
+
+
+def test_rows_that_differ_in_their_heads_train_one_encoder(done, monkeypatch):
+    store, outcomes, _ = done
+    cell = outcomes["mvtec"].statuses[1].cell
+    monkeypatch.setattr("trainer.fit._update", lambda *arguments: pytest.fail("trained again"))
+    head = cell.config.head.model_copy(update={"scope": ("shared",)})
+    other = replace(cell, config=cell.config.model_copy(update={"head": head}))
+    assert other.bundle_key != cell.bundle_key
+    outcome = reproduce([other], store, Budget(None), "cpu", print)
+    assert outcome.statuses[0].state == "done"
+    assert not store.begun(other)
+    assert outcome.statuses[0].result.updates == cell.config.optimiser.steps
 
 
 def test_a_sheet_without_masks_or_without_defects(done, tmp_path):
