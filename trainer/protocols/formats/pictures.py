@@ -51,7 +51,7 @@ def area_square(picture: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
 
 
 def bicubic_square(picture: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
-    """A picture shrunk or enlarged as Pillow's ``resize`` does without further arguments: bicubic, anti-aliased.
+    """A square picture resized as Pillow does without further arguments, within one level: bicubic, anti-aliased.
 
     Like Pillow it resamples along the rows, rounds to whole levels, and then resamples along the columns.
     """
