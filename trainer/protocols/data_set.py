@@ -111,19 +111,20 @@ class DataSet(ABC):
     def fingerprint(self, data: Path, category: str) -> str:
         """SHA-256 of the protocol, the category, and the names and contents of all files that it reads.
 
-        Contents and not dates, because a fresh copy has other dates and the same images.
+        Contents and not dates, because a fresh copy has other dates and the same images; names without folders, because
+        the same files may lie in either of two layouts.
 
         Raises:
             InputError: unknown category, as :meth:`find`, or a file that cannot be read.
         """
         self.check_known(category)
         folder = self.find(data)
-        paths = sorted(self._files(folder))
+        paths = sorted(self._files(folder), key=lambda path: path.name)
         whole = hashlib.sha256(f"{self.name} {category}\n".encode())
         shown = len(paths) >= _MANY_FILES
         with ProgressReport(f"hashing {self.title}", len(paths)) if shown else nullcontext() as progress:
             for path in paths:
-                whole.update(f"{path.relative_to(folder).as_posix()} {content_hash(path)}\n".encode())
+                whole.update(f"{path.name} {content_hash(path)}\n".encode())
                 if progress:
                     progress.advance()
         return whole.hexdigest()

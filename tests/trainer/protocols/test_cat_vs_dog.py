@@ -51,6 +51,11 @@ def test_the_split(pictures, category, flags, place):
     assert experiment.name == f"catdog {category}"
 
 
+def test_the_fingerprint_is_the_same_from_either_folder(pictures):
+    assert SMALL.fingerprint(pictures, "cat") == SMALL.fingerprint(pictures / "dogs-vs-cats" / "train", "cat")
+    assert SMALL.fingerprint(pictures, "cat") != SMALL.fingerprint(pictures, "dog")
+
+
 def test_both_classes_are_normal_once(pictures):
     assert SMALL.available(pictures) == ("cat", "dog")
     assert (CAT_VS_DOG.images, CAT_VS_DOG.train_images, CAT_VS_DOG.side) == (12_500, 10_000, 64)

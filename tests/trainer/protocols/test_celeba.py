@@ -69,6 +69,20 @@ def test_the_split_and_the_crop(tmp_path, official):
     assert experiment.anomalous.dtype == np.bool_
 
 
+def test_the_fingerprint_is_of_the_pictures_in_use_and_the_lists(tmp_path):
+    attributes, _ = write(tmp_path)
+    first = SMALL.fingerprint(tmp_path, "no-eyeglasses")
+    pictures = tmp_path / "img_align_celeba"
+    for name in (NAMES[0], NAMES[6]):  # with eyeglasses in the training part; in the validation part
+        (pictures / name).write_bytes(b"other")
+    assert SMALL.fingerprint(tmp_path, "no-eyeglasses") == first
+    (pictures / NAMES[9]).write_bytes(b"other")  # in the test part, with eyeglasses
+    second = SMALL.fingerprint(tmp_path, "no-eyeglasses")
+    assert second != first
+    attributes.write_text(attributes.read_text() + "unknown.jpg 1 1 1\n")
+    assert SMALL.fingerprint(tmp_path, "no-eyeglasses") not in {first, second}
+
+
 def test_the_one_category(faces):
     assert SMALL.available(faces) == ("no-eyeglasses",)
     with pytest.raises(InputError, match="a category of CelebA: no-eyeglasses; found 'Smiling'"):
@@ -93,7 +107,7 @@ def test_pictures_that_are_missing_are_counted_and_one_is_named(tmp_path):
 def test_pictures_of_another_size(tmp_path):
     write(tmp_path)
     write_picture(tmp_path / "img_align_celeba" / NAMES[1], noise(0, 178, 218, 3))
-    with pytest.raises(InputError, match="aligned faces of 178x218 pixels; found 218x178"):
+    with pytest.raises(InputError, match=r"aligned faces of 178x218 pixels; found .*000002\.jpg, 218x178"):
         SMALL.load(tmp_path, "no-eyeglasses")
 
 

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_occ.errors import InputError
 from edge_occ.images import read_image
 from edge_occ.progress import ProgressReport
 
@@ -25,12 +26,16 @@ def read_squares(paths: Sequence[Path], side: int, shrink: Shrink, title: str) -
         RGB uint8 ``[n, 3, side, side]``.
 
     Raises:
-        InputError: as :func:`edge_occ.images.read_image`, or what ``shrink`` raises.
+        InputError: as :func:`edge_occ.images.read_image`, or what ``shrink`` raises, with the path.
     """
     squares = np.empty((len(paths), 3, side, side), np.uint8)
 
     def read(place: int) -> None:
-        squares[place] = shrink(read_image(paths[place]), side)[..., ::-1].transpose(2, 0, 1)
+        picture = read_image(paths[place])
+        try:
+            squares[place] = shrink(picture, side)[..., ::-1].transpose(2, 0, 1)
+        except InputError as error:
+            raise InputError(error.expected, f"{paths[place]}, {error.found}", error.advice) from None
 
     with ThreadPoolExecutor() as pool, ProgressReport(title, len(paths)) as progress:
         for _ in pool.map(read, range(len(paths))):
