@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from typing import Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict
@@ -20,14 +21,17 @@ class Figure:
 
     Attributes:
         value: AUROC in percent.
-        error: standard error of the mean; ``None`` where there is none.
+        error: of ours the standard error of the mean, of a paper's what its column calls ``spread``; ``None`` for none.
+        recalled: not read anywhere but written down from memory.
     """
 
     value: float
     error: float | None = None
+    recalled: bool = False
 
     def __str__(self) -> str:
-        return f"{self.value:.1f}" if self.error is None else f"{self.value:.1f} ± {self.error:.1f}"
+        error = "" if self.error is None else f" ± {self.error:.1f}"
+        return f"{self.value:.1f}{error}{' (recalled)' if self.recalled else ''}"
 
 
 class Column(BaseModel):
@@ -36,26 +40,34 @@ class Column(BaseModel):
     Attributes:
         label: the method, in the paper's words.
         source: paper and number of the table.
-        updates: training steps behind each run.
+        updates: training steps behind each run; ``None`` where they are not known.
         figures: by category; ``texture``, ``object`` and ``all`` are the paper's own means.
+        spread: what stands behind ±.
+        recalled: names of the figures that were written down from memory, not verified.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     label: str
     source: str
-    updates: int
+    updates: int | None = None
     figures: Mapping[str, tuple[float] | tuple[float, float]]
+    spread: Literal["standard error", "standard deviation"] = "standard error"
+    recalled: frozenset[str] = frozenset()
 
     def figure(self, name: str) -> Figure | None:
         """The figure of a category or a mean, if the paper prints one."""
-        return Figure(*self.figures[name]) if name in self.figures else None
+        if name not in self.figures:
+            return None
+        value, error = (*self.figures[name], None)[:2]
+        return Figure(value, error, name in self.recalled)
 
     def mean(self, categories: tuple[str, ...]) -> Figure | None:
         """Mean over these categories, without an error, as the paper's runs are not known one by one."""
         if not categories or not all(name in self.figures for name in categories):
             return None
-        return Figure(sum(self.figures[name][0] for name in categories) / len(categories))
+        value = sum(self.figures[name][0] for name in categories) / len(categories)
+        return Figure(value, recalled=not self.recalled.isdisjoint(categories))
 
 
 @cache

@@ -1,0 +1,66 @@
+"""Files of a known size at most: read with a bound, told from others, hashed."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+from edge_occ.errors import InputError
+
+_CHUNK = 2**20
+
+Layout = tuple[tuple[str, ...], ...]
+"""What a folder must hold: of each group one name; a name that ends in ``/`` is a folder's."""
+
+
+def read_bounded(path: Path, most: int, advice: str) -> bytes:
+    """The whole of a file.
+
+    Args:
+        path: of a regular file.
+        most: bytes; a larger file is something else and is not read.
+        advice: where to get the right one.
+
+    Raises:
+        InputError: it cannot be read, or is too large.
+    """
+    try:
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            content = file.read(most) if size <= most else b""
+    except OSError as error:
+        raise InputError(f"a file at {path}", str(error.strerror), advice) from None
+    if size > most:
+        raise InputError(f"at most {most:,} bytes in {path}", f"{size:,} bytes", advice)
+    return content
+
+
+def missing(folder: Path, layout: Layout) -> list[str]:
+    """Names that a folder lacks, the first of each group that has none there."""
+    return [group[0] for group in layout if not any(_is_there(folder, name) for name in group)]
+
+
+def first_there(folder: Path, group: tuple[str, ...]) -> Path:
+    """The first of a group of names that is in a folder; one of them is."""
+    return folder / next(name for name in group if _is_there(folder, name))
+
+
+def content_hash(path: Path) -> str:
+    """SHA-256 of a file's content, read in pieces.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            while piece := file.read(_CHUNK):
+                digest.update(piece)
+    except OSError as error:
+        raise InputError(f"a file at {path}", str(error.strerror), "check its name and permissions") from None
+    return digest.hexdigest()
+
+
+def _is_there(folder: Path, name: str) -> bool:
+    return (folder / name).is_dir() if name.endswith("/") else (folder / name).is_file()
