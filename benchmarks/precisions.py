@@ -37,7 +37,7 @@ def torch_graph(bundle: Bundle) -> InspectionGraph:
         encoder = make_encoder(branch.encoder).eval()
         encoder.fuse()
         branches.append(make_branch(encoder, branch, config.input.size))
-    heads = [len(branch.head.scope) for branch in config.branches]
+    heads = [branch.head.kinds for branch in config.branches]
     graph = InspectionGraph(branches, heads, config.input.size).eval()
     model = onnx.load_from_string(bundle.members["graph.fp32.onnx"])
     weights = {

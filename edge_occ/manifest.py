@@ -8,7 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 FORMAT = 3
 """Version of the format; a reader refuses newer ones.  2 added graphs in less than fp32, with what was measured of
-them; 3 several heads in one graph, and encoders that are not exact window by window."""
+them; 3 several heads in one graph, and encoders that are not exact window by window.  Heads of
+other kinds than Gaussians needed none: an older reader misses a Gaussian's tensors, and refuses."""
 
 _MEMBER_LIMIT = 2 << 30
 

@@ -11,7 +11,7 @@ import safetensors.numpy
 from numpy.typing import NDArray
 
 from edge_occ.errors import BundleRefused
-from engines.base import MEAN, WHITENING, Graph
+from engines.base import HEADS, Graph, heads_among
 from engines.parity import Golden
 
 _HELD_OUT = "held_out_scores"
@@ -34,8 +34,16 @@ def reference_member(golden: Golden) -> bytes:
 
 
 def head_from(head: bytes) -> dict[str, NDArray[np.float32]]:
-    """The head of a :func:`head_member`, as an engine takes it."""
-    tensors = _tensors(head, {MEAN, WHITENING, _HELD_OUT})
+    """The head of a :func:`head_member`, as an engine takes it.
+
+    Raises:
+        BundleRefused: it is damaged, or holds the tensors of no head that is known.
+    """
+    tensors = _tensors(head, {_HELD_OUT})
+    try:
+        heads_among(tensors)
+    except ValueError as error:
+        raise refused(f"the tensors of heads of the kinds {', '.join(HEADS)}", str(error)) from error
     return {name: tensor for name, tensor in tensors.items() if name != _HELD_OUT}
 
 

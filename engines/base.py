@@ -6,7 +6,7 @@ The graph takes the raw camera frame and the tensors of the one-class head, and 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
@@ -18,8 +18,21 @@ FRAME = "frame"
 """Graph input: the camera frame, uint8 ``[height, width, 3]`` in BGR order, of any size."""
 
 MEAN, WHITENING = "mean", "whitening"
-"""Graph inputs: the head, float32 ``[rows, columns, d]`` and ``[rows, columns, d, d]``; one row and column if
-shared."""
+"""Graph inputs: what is subtracted from features first, float32 ``[rows, columns, d]``, and the matrices that they are
+then multiplied by, ``[rows, columns, k, d]``; one row and column if shared."""
+
+REFERENCES, WEIGHTS, GAMMA, OFFSET = "references", "weights", "gamma", "offset"
+"""Graph inputs: features of good parts, float32 ``[k, d]``; what each counts ``[k]``, or the normal of a plane ``[d]``;
+how fast that fades with distance ``[1]``; where the plane lies ``[1]``."""
+
+HEADS: Mapping[str, tuple[str, ...]] = {
+    "gaussian": (MEAN, WHITENING),
+    "kde": (MEAN, REFERENCES, GAMMA),
+    "ocsvm": (MEAN, REFERENCES, WEIGHTS, GAMMA),
+    "ocsvm-linear": (MEAN, WEIGHTS, OFFSET),
+    "nearest": (MEAN, REFERENCES),
+}
+"""Kinds of heads, and the inputs that each has."""
 
 SCORE_WEIGHTS, MAP_WEIGHTS = "score_weights", "map_weights"
 """Graph inputs where there are several heads: float32 ``[heads]``, what their scores and maps are multiplied by before
@@ -37,6 +50,24 @@ IMAGES = "images"
 def of_head(name: str, index: int) -> str:
     """The name of a further head's tensors, or of a further branch's features: the first has the plain name."""
     return name if index == 0 else f"{name}.{index}"
+
+
+def heads_among(names: Iterable[str]) -> tuple[str, ...]:
+    """The kinds of the heads whose tensors have these names, in the order of the heads; other names do not count.
+
+    Raises:
+        ValueError: there is no head, or one that lacks a tensor.
+    """
+    known = {name for tensors in HEADS.values() for name in tensors}
+    found: dict[int, set[str]] = {}
+    for name in names:
+        stem, _, index = name.partition(".")
+        if stem in known and (not index or index.isdecimal()):
+            found.setdefault(int(index or 0), set()).add(stem)
+    kinds = {frozenset(tensors): kind for kind, tensors in HEADS.items()}
+    if sorted(found) != list(range(max(1, len(found)))) or not all(frozenset(of) in kinds for of in found.values()):
+        raise ValueError(f"the tensors of no head that is known: {sorted(map(sorted, found.values()))}")
+    return tuple(kinds[frozenset(found[k])] for k in range(len(found)))
 
 
 @dataclass(frozen=True)
@@ -95,7 +126,7 @@ class Scores:
     """What the graph says of one frame; higher is more anomalous.
 
     Attributes:
-        score: image score, squared Mahalanobis units, at least 0.
+        score: image score, in the units of the heads, at least 0.
         map: score of each pixel of the resized frame, float32 ``[rows, columns]``, same units.
     """
 

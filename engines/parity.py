@@ -36,7 +36,7 @@ class Parity:
     """How far an engine is from the reference.
 
     Attributes:
-        score_error: largest relative error of an image score.
+        score_error: largest error of an image score, see :func:`relative_error`.
         map_error: largest error of a map value, relative to the largest value of its map or, where that is larger, to
             the threshold: what differs far below it changes no verdict and no heatmap.
         flipped: verdicts that differ although the reference score is not within tolerance of the threshold.
@@ -49,6 +49,15 @@ class Parity:
     frames: int
 
 
+def relative_error(found: float, wanted: float, threshold: float) -> float:
+    """Error of an image score, relative to it or, where that is larger, to the threshold, like that of a map's values.
+
+    A head that keeps features of good parts gives the very frames that they are from 0, of which rounding leaves
+    something else in every runtime.
+    """
+    return abs(found - wanted) / max(abs(wanted), threshold, _TINY)
+
+
 def measure_parity(engine: Engine, golden: Golden, tolerance: float) -> Parity:
     """Score the golden frames and compare."""
     score_error = map_error = 0.0
@@ -58,7 +67,7 @@ def measure_parity(engine: Engine, golden: Golden, tolerance: float) -> Parity:
         # A graph that yields NaN must fail, and NaN compares false with everything; so must a map of another size.
         if found.map.shape != reference.shape or not (np.isfinite(found.score) and np.isfinite(found.map).all()):
             return Parity(float("inf"), float("inf"), len(golden.frames), len(golden.frames))
-        score_error = max(score_error, abs(found.score - float(score)) / max(abs(float(score)), _TINY))
+        score_error = max(score_error, relative_error(found.score, float(score), golden.threshold))
         scale = max(float(np.abs(reference).max()), golden.threshold, _TINY)
         map_error = max(map_error, float(np.abs(found.map - reference).max()) / scale)
         close_call = abs(float(score) - golden.threshold) <= tolerance * golden.threshold

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
-from engines.base import FRAME, MAP, MEAN, SCORE, WHITENING
+from engines.base import FRAME, MAP, SCORE, heads_among
 from engines.tensorrt_api import TensorRT
 
 SMALLEST = (2, 2)
@@ -85,7 +86,7 @@ def _build(
     outputs = {network.get_output(i).name for i in range(network.num_outputs)}
     reasons = [str(parser.get_error(i)) for i in range(parser.num_errors)]
     # The parser calls rubbish parsed, without an error, and leaves the network empty.
-    if not parsed or reasons or not inputs >= {FRAME, MEAN, WHITENING} or not outputs >= {SCORE, MAP}:
+    if not parsed or reasons or not _inspects(inputs, outputs):
         found = f"inputs {sorted(inputs)}, outputs {sorted(outputs)}"
         return api.unavailable("an inspection graph that TensorRT can parse", "; ".join(reasons) or found)
 
@@ -112,6 +113,15 @@ def _build(
     if plan is None:
         return api.unavailable("a TensorRT engine of this graph")
     return Built(bytes(plan), bytes(config.get_timing_cache().serialize()))
+
+
+def _inspects(inputs: AbstractSet[str], outputs: AbstractSet[str]) -> bool:
+    """Whether a graph goes from a frame and heads to score and map."""
+    try:
+        heads_among(inputs)
+    except ValueError:
+        return False
+    return FRAME in inputs and outputs >= {SCORE, MAP}
 
 
 class Phases:

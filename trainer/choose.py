@@ -64,7 +64,7 @@ def choose(
         seed: of the assignment of images to folds; heads and their calibration then see the same ones.
 
     Raises:
-        InputError: the features cannot carry a Gaussian.
+        InputError: the features cannot carry a head.
     """
     jury = Jury(defects, folds_of(len(features[0]), config.calibration.folds, seed))
     share = alignment(features[0])

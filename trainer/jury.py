@@ -16,7 +16,7 @@ from torch import Generator, Tensor
 from edge_occ.progress import ProgressReport
 from trainer.config import HeadConfig, Scope
 from trainer.graph.score_map import ScoreMap
-from trainer.heads.gaussian import fit_gaussian
+from trainer.heads.build import fit_head
 from trainer.metrics import image_auroc, pixel_auroc
 from trainer.synthetic import GENERATORS, LEAST_PIXELS
 
@@ -98,9 +98,9 @@ class Jury:
         """Scores ``[n + m, rows, columns]`` of normal images and defects by heads that had not seen the image."""
         found = [torch.empty(part.shape[:3]) for part in (normal, changed)]
         for fold in range(int(self._fold_of.max()) + 1):
-            head = fit_gaussian(normal[self._fold_of != fold], settings, scope)
+            head = fit_head(normal[self._fold_of != fold], settings, scope)
             for grids, part, folds in zip(found, (normal, changed), (self._fold_of, self._fold_of_defect), strict=True):
-                grids[folds == fold] = head.score(part[folds == fold])
+                grids[folds == fold] = head.score_many(part[folds == fold])
         return torch.cat(found)
 
     def evidence(self, score_map: ScoreMap, grids: Tensor) -> Evidence:

@@ -22,7 +22,7 @@ from edge_occ.members import graph_from, reference_member
 from engines.base import Graph
 from engines.cpu import OnnxRuntimeEngine
 from engines.errors import ParityFailure
-from engines.parity import Golden, require_parity
+from engines.parity import Golden, relative_error, require_parity
 from trainer.augment import colour_jitter
 from trainer.data import read_frames
 from trainer.metrics import image_auroc
@@ -105,7 +105,9 @@ class Trial:
             agreement=float(np.mean(((found > threshold) == (wanted > threshold)) | close_call)),
             auroc=_auroc(good, pasted),
             auroc_fp32=_auroc(expected, self._pasted),
-            score_error=float(np.abs(found / wanted - 1).max()),
+            score_error=max(
+                relative_error(*pair, threshold) for pair in zip(found.tolist(), wanted.tolist(), strict=True)
+            ),
             flagged=int((good > threshold + margin).sum()),
             flagged_fp32=int((expected > threshold + margin).sum()),
             reason=None,

@@ -19,8 +19,9 @@ from edge_occ.progress import ProgressReport
 from trainer.calibrate import calibrate, folds_of, held_out_grids
 from trainer.config import HeadConfig, Scope, TrainConfig
 from trainer.graph.branches import Branch
+from trainer.heads.base import Unfit
+from trainer.heads.build import fit_head
 from trainer.heads.fused import FusedHead, weighted_sum
-from trainer.heads.gaussian import fit_gaussian
 
 
 @dataclass(frozen=True)
@@ -64,12 +65,12 @@ class Stage2:
             grids: what :meth:`grids` gives for them, where it is known already.
 
         Raises:
-            InputError: the features cannot carry a Gaussian.
+            InputError: the features cannot carry a head.
         """
         configs = self._config.branches
         with fitting():
             grids = self.grids(features) if grids is None else grids
-            parts = tuple(fit_gaussian(features[i], configs[i].head, scope) for i, scope in self._config.heads)
+            parts = tuple(fit_head(features[i], configs[i].head, scope) for i, scope in self._config.heads)
         scores = torch.stack(
             [self._branches[i].score(grid) for (i, _), grid in zip(self._config.heads, grids, strict=True)]
         )
@@ -133,24 +134,20 @@ class Stage2:
 
 @contextmanager
 def fitting() -> Iterator[None]:
-    """Tell of features that cannot carry a Gaussian.
+    """Tell of features that cannot carry a head.
 
     Raises:
         InputError: a head could not be fitted within.
     """
     try:
         yield
-    except ValueError as error:
-        raise InputError(
-            "features that vary enough for a Gaussian",
-            str(error),
-            "use --set head.regulariser=ledoit-wolf or a larger ridge",
-        ) from error
+    except Unfit as error:
+        raise InputError("features that vary enough for a head", str(error), error.advice) from error
 
 
 def fit_and_score(normal: Tensor, others: Tensor, scope: Scope, config: HeadConfig) -> Tensor:
     """Fit a head on features ``[n, rows, columns, d]`` and score others: ``[m, rows, columns]``."""
-    return fit_gaussian(normal, config, scope).score(others)
+    return fit_head(normal, config, scope).score_many(others)
 
 
 def _weights(given: Sequence[float] | None, heads: int) -> Tensor:

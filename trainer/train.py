@@ -105,7 +105,7 @@ def train(job: Job) -> Trained:
         features = [features[i] for i in chosen.kept]
     stage2 = Stage2(branches, config, job.seed)
     fitted = stage2.fit(features, grids)
-    heads = [len(branch.head.scope) for branch in config.branches]
+    heads = [branch.head.kinds for branch in config.branches]
     graph = InspectionGraph(branches, heads, config.input.size).cpu().eval()
     held_out = partial(stage2.held_out, features, head=fitted.head)
     exported = assemble(graph, fitted, data.paths, job.config.export, held_out)
@@ -233,6 +233,6 @@ def _branch(config: BranchConfig, branch: Branch) -> dict[str, object]:
         "window": window,
         "stride": stride,
         "grid": grid,
-        **config.head.model_dump(include={"scope", "dim", "regulariser"}),
+        **config.head.model_dump(include={"kind", "scope", "dim", "regulariser"}),
         "image_score": config.map.image_score,
     }

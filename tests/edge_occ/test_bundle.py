@@ -19,6 +19,7 @@ from edge_occ.bundle import ENCODER_GRAPH, MANIFEST, read_bundle, write_bundle
 from edge_occ.errors import BundleRefused, InputError
 from edge_occ.manifest import FORMAT
 from edge_occ.members import head_from, head_member, held_out_from
+from engines.base import HEADS
 from engines.errors import UserError
 
 
@@ -122,6 +123,22 @@ def test_a_head_of_several_parts_comes_back_with_every_tensor_and_without_the_sc
     assert set(found) == set(head)
     assert all(np.array_equal(found[name], head[name]) for name in head)
     assert np.array_equal(held_out_from(member), held_out)
+
+
+@pytest.mark.parametrize("kind", HEADS)
+def test_a_head_of_any_kind_comes_back(kind):
+    head = {name: np.full((2, 3), len(name), np.float32) for name in HEADS[kind]}
+    member = head_member(head, np.arange(3.0))
+    found = head_from(member)
+    assert set(found) == set(head)
+    assert all(np.array_equal(found[name], head[name]) for name in head)
+
+
+@pytest.mark.parametrize("names", [(), ("mean",), ("mean", "something-new"), ("mean", "whitening", "gamma.1")])
+def test_a_head_of_no_known_kind_is_refused(names):
+    head = {name: np.zeros(3, np.float32) for name in names}
+    with pytest.raises(BundleRefused, match="gaussian, kde, ocsvm, ocsvm-linear, nearest"):
+        head_from(head_member(head, np.arange(3.0)))
 
 
 def test_a_graph_without_a_tolerance_is_not_written(tiny_bundle, tmp_path):

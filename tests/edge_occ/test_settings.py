@@ -62,12 +62,27 @@ def test_every_setting_is_described():
         ("head.dim=[1", "valid YAML"),
         ("head=3", "head"),
         ("head.neighbourhood=2", "odd"),
+        ("head.kind=svm", "'gaussian', 'kde', 'ocsvm', 'ocsvm-linear' or 'nearest'"),
+        ("head.regulariser=shrunk", "'ledoit-wolf', 'oas', 'ridge', 'low-rank' or 'low-variance'"),
+        ("head.kind=kde", "needs head.scope=shared, not per-position"),
+        ("head={kind: ocsvm-linear, scope: shared, l2: true}", "needs head.l2=false"),
+        ("head={kind: kde, scope: shared, references: 50000}", "20000"),
+        ("head.regulariser=low-rank", "head.components of 1 to 99, not None"),
+        ("head={regulariser: low-variance, components: 100}", "head.components of 1 to 99, not 100"),
+        ("head.components=5", "goes with head.regulariser=low-rank or low-variance, not ledoit-wolf"),
         ("nonsense=1", "known setting"),
     ],
 )
 def test_wrong_settings_are_told(override, message):
     with pytest.raises(InputError, match=message):
         load_settings(TrainConfig, [], [override])
+
+
+def test_heads_of_other_kinds_are_not_chosen_among():
+    own = ["choice.enabled=true", "head.scope=shared"]
+    load_settings(TrainConfig, [], own)
+    with pytest.raises(InputError, match=r"needs head\.kind=gaussian"):
+        load_settings(TrainConfig, [], [*own, "head.kind=nearest"])
 
 
 def test_wrong_files_are_told(tmp_path):

@@ -5,7 +5,7 @@ import pytest
 
 from engines.base import Scores
 from engines.errors import ParityFailure
-from engines.parity import Golden, measure_parity, require_parity
+from engines.parity import Golden, measure_parity, relative_error, require_parity
 
 MAPS = np.array([[[1, 2], [3, 10]], [[5, 5], [5, 20]]], np.float32)
 GOLDEN = Golden([np.zeros((1, 1, 3), np.uint8), np.ones((1, 1, 3), np.uint8)], MAPS.max((1, 2)), MAPS, 15.0)
@@ -34,6 +34,20 @@ def test_errors_are_relative_to_the_reference():
     parity = measure_parity(Wrong(1.01, 0.1), GOLDEN, 1e-3)
     assert parity.score_error == pytest.approx(0.01)
     assert parity.map_error == pytest.approx(0.1 / 15, rel=1e-4)  # the first map's peak is below the threshold
+
+
+def test_a_score_far_below_the_threshold_is_measured_by_it():
+    """A head that keeps features gives their own frame from 0; of the rest of rounding nothing follows."""
+    assert relative_error(3e-7, 0.0, 0.02) == pytest.approx(1.5e-5)
+    assert relative_error(0.01, 0.02, 0.02) == pytest.approx(0.5)
+    assert relative_error(30.0, 20.0, 15.0) == pytest.approx(0.5)
+    own_frame = Golden(GOLDEN.frames[:1], np.array([0], np.float32), 0 * MAPS[:1], 15.0)
+
+    class Rounding(Wrong):
+        def infer(self, frame):
+            return Scores(1e-5, np.full((2, 2), 1e-5, np.float32))
+
+    assert require_parity(Rounding(), own_frame, 1e-6).score_error == pytest.approx(1e-5 / 15)
 
 
 @pytest.mark.parametrize(

@@ -70,7 +70,7 @@ def test_no_head_has_seen_the_image_that_it_scores(monkeypatch):
             self.seen = set(seen)
             sizes.append(len(seen))
 
-        def score(self, features):
+        def score_many(self, features):
             numbers = features[:, 0, 0, 0].tolist()
             assert not self.seen & {number % 100 for number in numbers}
             return features[..., 0]
@@ -81,7 +81,7 @@ def test_no_head_has_seen_the_image_that_it_scores(monkeypatch):
         assert max(numbers) < 100, "fitted on a defect"
         return Head(numbers)
 
-    monkeypatch.setattr(jury, "fit_gaussian", spy)
+    monkeypatch.setattr(jury, "fit_head", spy)
     normal = torch.arange(11.0).view(11, 1, 1, 1).expand(11, 2, 2, 2)
     changed = (100 + defects.source.float()).view(-1, 1, 1, 1).expand(-1, 2, 2, 2)  # a defect has its source's number
     grids = Jury(defects, fold_of).grids(normal, changed, HeadConfig(dim=2), "shared")

@@ -33,7 +33,9 @@ def paths(tiny_data):
 @pytest.fixture(scope="module")
 def fitted(bundle):
     head = {name: torch.from_numpy(value.copy()) for name, value in bundle.graph().head.items()}
-    return CalibratedHead(from_tensors([head["mean"], head["whitening"]]), bundle.held_out, bundle.manifest.calibration)
+    return CalibratedHead(
+        from_tensors(["gaussian"], [head["mean"], head["whitening"]]), bundle.held_out, bundle.manifest.calibration
+    )
 
 
 @pytest.fixture(scope="module")

@@ -46,7 +46,7 @@ def fp16(head):
         encoder = make_encoder(branch.encoder).eval()
         encoder.fuse()
         branches.append(make_branch(encoder, branch, 96))
-    return export_inspection_graph(InspectionGraph(branches, (1, 1), 96).eval(), head, half=True)
+    return export_inspection_graph(InspectionGraph(branches, [["gaussian"]] * 2, 96).eval(), head, half=True)
 
 
 def frames(n):

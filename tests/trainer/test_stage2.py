@@ -8,11 +8,12 @@ import torch
 
 from edge_occ.errors import InputError
 from edge_occ.members import head_from, held_out_from
+from engines.base import HEADS
 from trainer.calibrate import folds_of
 from trainer.config import TrainConfig
 from trainer.encoders.dense import DensePatchEncoder
 from trainer.graph.branches import PatchBranch
-from trainer.heads.gaussian import fit_gaussian
+from trainer.heads.build import fit_head
 from trainer.stage2 import Stage2
 
 IMAGES, RATE, SEED = 40, 0.1, 3
@@ -51,7 +52,7 @@ def naive(config, parts, features):
         own_scores, own_maps = torch.empty(IMAGES), torch.empty(IMAGES, 96, 96)
         for image in range(IMAGES):
             others = [k for k in range(IMAGES) if fold_of[k] != fold_of[image]]
-            head = fit_gaussian(features[i][others], config.branches[i].head, scope)
+            head = fit_head(features[i][others], config.branches[i].head, scope)
             own_scores[image], own_maps[image] = (
                 x[0] for x in parts[i].score_map(head.score(features[i][image : image + 1]))
             )
@@ -82,9 +83,25 @@ def test_every_image_is_scored_by_heads_that_had_not_seen_it(several):
 def test_the_heads_that_are_kept_have_seen_all_images(several):
     config, _, features, fitted, _ = several
     for part, (i, scope) in zip(fitted.head.parts, config.heads, strict=True):
-        expected = fit_gaussian(features[i], config.branches[i].head, scope)
-        assert torch.equal(part.mean, expected.mean)
-        assert torch.equal(part.whitening, expected.whitening)
+        expected = fit_head(features[i], config.branches[i].head, scope).tensors()
+        assert all(torch.equal(tensor, expected[name]) for name, tensor in part.tensors().items())
+
+
+@pytest.mark.parametrize("kind", ["kde", "ocsvm", "ocsvm-linear", "nearest"])
+def test_a_head_of_any_kind_beside_a_gaussian(kind):
+    own = {"dim": 8, "scope": "shared", "kind": kind, "references": 100}
+    config = settings(head=own, calibration={"folds": 2, "false_alarm_rate": RATE})
+    parts, features = branches(config), some_features(8, 4)
+    fitted = Stage2(parts, config, SEED).fit(features)
+    expected, fold_of = np.zeros(IMAGES), folds_of(IMAGES, 2, SEED)
+    for i, scope in config.heads:
+        scores = torch.empty(IMAGES)
+        for fold in (0, 1):
+            head = fit_head(features[i][fold_of != fold], config.branches[i].head, scope)
+            scores[fold_of == fold] = parts[i].score(head.score(features[i][fold_of == fold]))
+        expected += 0.5 * scores.double().numpy() / scores.double().numpy().std()
+    np.testing.assert_allclose(fitted.held_out, expected, rtol=1e-4)
+    assert set(head_from(fitted.member)) == {*HEADS[kind], "mean.1", "whitening.1", "score_weights", "map_weights"}
 
 
 def test_fused_maps_exceed_the_threshold_as_often_as_declared(several):
@@ -147,3 +164,11 @@ def test_features_that_never_vary_are_refused():
     config = settings(head={"dim": 8, "scope": "shared", "floor": 0}, beside=[])
     with pytest.raises(InputError, match="singular"):
         Stage2(branches(config), config, SEED).fit([torch.ones(IMAGES, 5, 5, 8)])
+
+
+@pytest.mark.parametrize("kind", ["kde", "ocsvm", "ocsvm-linear", "nearest"])
+def test_every_kind_refuses_features_that_never_vary(kind):
+    config = settings(head={"dim": 8, "scope": "shared", "kind": kind}, beside=[])
+    with pytest.raises(InputError, match="features that are all the same") as told:
+        Stage2(branches(config), config, SEED).fit([torch.ones(IMAGES, 5, 5, 8)])
+    assert "--seed" in told.value.advice

@@ -6,7 +6,7 @@ one.
 
 from trainer.config.choice import CalibrationConfig, ChoiceConfig, ExportConfig
 from trainer.config.encoder import EncoderConfig, InputConfig
-from trainer.config.head import FusionConfig, HeadConfig, MapConfig, Scope
+from trainer.config.head import FusionConfig, HeadConfig, HeadKind, MapConfig, Scope
 from trainer.config.optimiser import OptimiserConfig
 from trainer.config.pretext import PretextConfig
 from trainer.config.section import Range
@@ -20,6 +20,7 @@ __all__ = [
     "ExportConfig",
     "FusionConfig",
     "HeadConfig",
+    "HeadKind",
     "InputConfig",
     "MapConfig",
     "OptimiserConfig",

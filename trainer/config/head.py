@@ -12,14 +12,24 @@ from trainer.config.section import Section
 Scope = Literal["shared", "per-position", "position-mean"]
 """Which positions of a grid share a Gaussian."""
 
+HeadKind = Literal["gaussian", "kde", "ocsvm", "ocsvm-linear", "nearest"]
+"""One-class classifiers."""
+
 
 def _several(value: object) -> object:
     return (value,) if isinstance(value, str) else value
 
 
 class HeadConfig(Section):
-    """Stage 2: Gaussian density estimation on window features (CutPaste, sections 2.4 and A.5)."""
+    """Stage 2: Gaussian density estimation on window features (CutPaste, sections 2.4 and A.5), or a one-class
+    classifier of the two-stage paper.
+    """
 
+    kind: HeadKind = Field(
+        "gaussian",
+        description="Gaussian; or, shared by all positions, kernel density (kde), support vectors with an RBF or a "
+        "linear kernel (ocsvm, ocsvm-linear), or the nearest good feature by angle (nearest)",
+    )
     scope: Annotated[tuple[Scope, ...], BeforeValidator(_several)] = Field(
         ("per-position",),
         min_length=1,
@@ -28,8 +38,13 @@ class HeadConfig(Section):
     )
     dim: int = Field(100, ge=2, le=2048, description="features left after the fixed orthogonal projection")
     l2: bool = Field(False, description="divide features by their length first, as the papers' code does")
-    regulariser: Literal["ledoit-wolf", "ridge"] = Field(
-        "ledoit-wolf", description="what makes the covariance invertible"
+    regulariser: Literal["ledoit-wolf", "oas", "ridge", "low-rank", "low-variance"] = Field(
+        "ledoit-wolf",
+        description="what makes the covariance invertible: shrinkage, a ridge, one variance for all directions but "
+        "those that vary most (low-rank), or only the directions that vary least (low-variance; NPCA)",
+    )
+    components: int | None = Field(
+        None, ge=1, description="directions kept with regulariser=low-rank or low-variance, fewer than dim"
     )
     ridge: float = Field(
         1e-6, gt=0, description="added to the diagonal with regulariser=ridge (scikit-learn's reg_covar)"
@@ -46,6 +61,13 @@ class HeadConfig(Section):
         description="per-position Gaussians pool the samples of this many rows and columns of positions (odd); "
         "auto takes the fewest that give two samples a dimension, at most 5",
     )
+    references: int = Field(
+        2048,
+        ge=1,
+        le=20_000,
+        description="most features that a kind other than gaussian is fitted on, drawn at random but always the same; "
+        "the graph holds them, and its time and size grow with them (the two-stage paper's code: 20,000)",
+    )
 
     @model_validator(mode="after")
     def _once(self) -> HeadConfig:
@@ -58,6 +80,38 @@ class HeadConfig(Section):
         if self.neighbourhood != "auto" and (self.neighbourhood < 1 or self.neighbourhood % 2 == 0):
             raise ValueError(f"neighbourhood must be odd and positive, or auto, not {self.neighbourhood}")
         return self
+
+    @model_validator(mode="after")
+    def _of_its_kind(self) -> HeadConfig:
+        if self.kind != "gaussian" and self.scope != ("shared",):
+            # One a position would keep all features of all images, and each could only be compared with the few that
+            # its own position has.
+            raise ValueError(
+                f"head.kind={self.kind} is one for all positions: it needs head.scope=shared, not "
+                f"{' and '.join(self.scope)}"
+            )
+        if self.kind == "ocsvm-linear" and self.l2:
+            raise ValueError("head.kind=ocsvm-linear takes features of any length: it needs head.l2=false")
+        return self
+
+    @model_validator(mode="after")
+    def _directions_are_counted(self) -> HeadConfig:
+        by_direction = self.regulariser in ("low-rank", "low-variance")
+        if by_direction and (self.components is None or self.components >= self.dim):
+            raise ValueError(
+                f"head.regulariser={self.regulariser} keeps fewer directions than there are: it needs head.components "
+                f"of 1 to {self.dim - 1}, not {self.components}"
+            )
+        if self.components is not None and not by_direction:
+            raise ValueError(
+                f"head.components goes with head.regulariser=low-rank or low-variance, not {self.regulariser}"
+            )
+        return self
+
+    @property
+    def kinds(self) -> tuple[HeadKind, ...]:
+        """The kind of each of its heads, one a scope."""
+        return (self.kind,) * len(self.scope)
 
     def shares(self, scales: Sequence[int]) -> tuple[int, ...]:
         """Dimensions for each scale of an encoder's features: all there are of the later ones, at most two thirds of

@@ -61,6 +61,8 @@ class TrainConfig(BranchConfig):
     def _choosable(self) -> TrainConfig:
         if self.choice.enabled and (self.ensemble > 1 or any(b.encoder.name == "resnet18" for b in self.branches)):
             raise ValueError("choice.enabled works with patch encoders (dense, lite0) and without an ensemble")
+        if self.choice.enabled and any(branch.head.kind != "gaussian" for branch in self.branches):
+            raise ValueError("choice.enabled chooses among Gaussians: it needs head.kind=gaussian on every branch")
         return self
 
     @model_validator(mode="after")

@@ -11,12 +11,12 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from trainer.cam import gaussian_cam, peak_at
+from trainer.cam import grad_cam, peak_at
 from trainer.config import BranchConfig, MapConfig
 from trainer.encoders.base import Encoder
 from trainer.graph.features import FeatureExtractor
 from trainer.graph.score_map import ScoreMap
-from trainer.heads.gaussian import GaussianHead
+from trainer.heads.base import Head
 
 Scored = tuple[Tensor, Tensor]
 """Image scores ``[n]`` and score maps ``[n, size, size]``."""
@@ -51,7 +51,7 @@ class Branch(nn.Module, ABC):
         return ScoreMap(config, self._size, self._centres).to(self.extractor.projection.device)
 
     @abstractmethod
-    def forward(self, images: Tensor, heads: Sequence[GaussianHead]) -> tuple[list[Scored], Tensor]:
+    def forward(self, images: Tensor, heads: Sequence[Head]) -> tuple[list[Scored], Tensor]:
         """Map RGB ``[n, 3, size, size]`` of 0..255 to what each head says, and the features ``[n, rows, columns,
         d]``.
         """
@@ -78,7 +78,7 @@ class PatchBranch(Branch):
         self.geometry = encoder.window, encoder.stride, (positions, positions)
         self.exact = encoder.exact
 
-    def forward(self, images: Tensor, heads: Sequence[GaussianHead]) -> tuple[list[Scored], Tensor]:
+    def forward(self, images: Tensor, heads: Sequence[Head]) -> tuple[list[Scored], Tensor]:
         """See :meth:`Branch.forward`."""
         features = self.features(images)
         return [self.score_map(head.score(features)) for head in heads], features
@@ -107,7 +107,7 @@ class ImageBranch(Branch):
         self.geometry = size, size, (1, 1)
         self.exact = False
 
-    def forward(self, images: Tensor, heads: Sequence[GaussianHead]) -> tuple[list[Scored], Tensor]:
+    def forward(self, images: Tensor, heads: Sequence[Head]) -> tuple[list[Scored], Tensor]:
         """See :meth:`Branch.forward`."""
         feature_map = self.extractor.map(images)
         features = self.extractor.project(feature_map.mean((2, 3), keepdim=True))
@@ -126,9 +126,9 @@ class ImageBranch(Branch):
         """The score at every pixel, as the highest value of a map is its image's score: see :meth:`Branch.maps`."""
         return grid.expand(-1, self._size, self._size)
 
-    def _scored(self, feature_map: Tensor, features: Tensor, head: GaussianHead) -> Scored:
+    def _scored(self, feature_map: Tensor, features: Tensor, head: Head) -> Scored:
         score = head.score(features)[:, 0, 0]
-        cam = gaussian_cam(feature_map, self.extractor.projection, head.mean, head.whitening, self.extractor.l2)
+        cam = grad_cam(feature_map, self.extractor.projection, head, self.extractor.l2)
         return score, peak_at(self.score_map(cam)[1], score)
 
 

@@ -11,7 +11,12 @@ from trainer.encoders.base import Encoder
 
 
 def projection_matrix(inputs: int, outputs: int) -> Tensor:
-    """The fixed orthogonal projection: ``[inputs, outputs]`` with orthonormal columns, always the same one."""
+    """The fixed orthogonal projection: ``[inputs, outputs]`` with orthonormal columns, always the same one.
+
+    What keeps all features keeps their axes too, on which the width of some heads' kernel depends.
+    """
+    if inputs == outputs:
+        return torch.eye(inputs)
     generator = torch.Generator().manual_seed(0)
     square = torch.randn(inputs, inputs, generator=generator, dtype=torch.float64)
     orthogonal: Tensor = torch.linalg.qr(square)[0]

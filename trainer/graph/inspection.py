@@ -18,15 +18,15 @@ class InspectionGraph(nn.Module):
 
     Args:
         branches: all of one image size.
-        heads: how many heads each branch has.
+        heads: the kinds of each branch's heads.
         size: side of the images in pixels.
     """
 
-    def __init__(self, branches: Sequence[Branch], heads: Sequence[int], size: int) -> None:
+    def __init__(self, branches: Sequence[Branch], heads: Sequence[Sequence[str]], size: int) -> None:
         super().__init__()
         self.preprocess = Preprocess(size)
         self.parts = nn.ModuleList(branches)
-        self.heads = tuple(heads)
+        self.heads = tuple(tuple(kinds) for kinds in heads)
 
     @property
     def branches(self) -> tuple[Branch, ...]:
@@ -44,15 +44,15 @@ class InspectionGraph(nn.Module):
             Image score ``[1]``, score map ``[size, size]``, and each branch's features ``[rows, columns, d]``, which
             cost nothing where nobody asks for them.
         """
-        fused = from_tensors(head)
+        fused = from_tensors([kind for kinds in self.heads for kind in kinds], head)
         # Cast before all else: TensorRT takes bytes into a cast and into nothing else.
         images = self.preprocess(frame.float().unsqueeze(0))
         scored, features, first = [], [], 0
-        for branch, count in zip(self.branches, self.heads, strict=True):
-            found, grid = branch(images, fused.parts[first : first + count])
+        for branch, kinds in zip(self.branches, self.heads, strict=True):
+            found, grid = branch(images, fused.parts[first : first + len(kinds)])
             scored += found
             features.append(grid[0])
-            first += count
+            first += len(kinds)
         score = weighted_sum((score for score, _ in scored), fused.score_weights)
         score_map = weighted_sum((maps[0] for _, maps in scored), fused.map_weights)
         return (score, score_map, *features)

@@ -7,13 +7,14 @@ had seen.  The sums have no offsets, which no order of images depends on, so sco
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
 
-from engines.base import MAP_WEIGHTS, MEAN, SCORE_WEIGHTS, WHITENING, of_head
-from trainer.heads.gaussian import GaussianHead
+from engines.base import MAP_WEIGHTS, SCORE_WEIGHTS, of_head
+from trainer.heads.base import Head
+from trainer.heads.build import CLASSES
 
 
 @dataclass(frozen=True)
@@ -26,28 +27,28 @@ class FusedHead:
         map_weights: of the score maps ``[k]``, at least 0.
     """
 
-    parts: tuple[GaussianHead, ...]
+    parts: tuple[Head, ...]
     score_weights: Tensor
     map_weights: Tensor
 
     def tensors(self) -> dict[str, Tensor]:
         """Inputs of the graph by name, in its order."""
-        named: dict[str, Tensor] = {}
-        for k, part in enumerate(self.parts):
-            named |= {of_head(MEAN, k): part.mean, of_head(WHITENING, k): part.whitening}
+        named = {
+            of_head(name, k): tensor for k, part in enumerate(self.parts) for name, tensor in part.tensors().items()
+        }
         if len(self.parts) > 1:
             named |= {SCORE_WEIGHTS: self.score_weights, MAP_WEIGHTS: self.map_weights}
         return named
 
 
-def from_tensors(tensors: Sequence[Tensor]) -> FusedHead:
-    """The inverse of :meth:`FusedHead.tensors`, from the values alone."""
-    if len(tensors) == 2:
-        one = torch.ones(1)
-        return FusedHead((GaussianHead(*tensors),), one, one)
-    *parts, score_weights, map_weights = tensors
-    pairs = zip(parts[::2], parts[1::2], strict=True)
-    return FusedHead(tuple(GaussianHead(*pair) for pair in pairs), score_weights, map_weights)
+def from_tensors(kinds: Sequence[str], tensors: Sequence[Tensor]) -> FusedHead:
+    """The inverse of :meth:`FusedHead.tensors`, from the kinds of the heads and the values alone."""
+    values = iter(tensors)
+    classes = [CLASSES[kind] for kind in kinds]
+    parts = tuple(of(*(next(values) for _ in fields(of))) for of in classes)
+    weights = tuple(values)
+    score_weights, map_weights = weights if len(parts) > 1 else (torch.ones(1), torch.ones(1))
+    return FusedHead(parts, score_weights, map_weights)
 
 
 def weighted_sum(values: Iterable[Tensor], weights: Tensor) -> Tensor:

@@ -44,9 +44,10 @@ All of this is inside the ONNX graph, which takes the frame as the camera gives 
 
 ## How to read a score
 
-A score is a squared Mahalanobis distance: 0 at the least, without an upper limit, comparable only within this bundle.
-A usual good part scores {median:.4g}; above {threshold:.4g} a part is called anomalous. The p-value beside it is the
-share of good parts expected to score at least as high; with {n} held-out images it is never below {least_p:.2g}.
+A score is a distance from good parts in the units of the heads (of a Gaussian, the square of Mahalanobis's): 0 at the
+least, comparable only within this bundle. A usual good part scores {median:.4g}; above {threshold:.4g} a part is called
+anomalous. The p-value beside it is the share of good parts expected to score at least as high; with {n} held-out images
+it is never below {least_p:.2g}.
 
 ## Limits
 
@@ -105,17 +106,22 @@ def _branches(branches: Sequence[Mapping[str, Any]]) -> str:
         rows, columns = branch["grid"]
         what = f"Every window of {branch['window']} x {branch['window']} pixels, one each {branch['stride']} pixels"
         where = "The image" if rows == columns == 1 else f"{what} ({rows} x {columns}),"
-        kinds = " and one ".join(branch["scope"])
         steps.append(
-            f"{where} becomes {branch['dim']} features of the encoder {branch['encoder']}. A Gaussian ({kinds},\n   "
-            f"{branch['regulariser']}) says how far they are from those of good parts. The smoothed scores are a\n   "
-            f"heatmap; the image score is {_IMAGE_SCORE[branch['image_score']]}."
+            f"{where} becomes {branch['dim']} features of the encoder {branch['encoder']}. {_head(branch)}\n   "
+            f"says how far they are from those of good parts. The smoothed scores are a heatmap; the image score\n   "
+            f"is {_IMAGE_SCORE[branch['image_score']]}."
         )
     if len(steps) > 1 or len(branches[0]["scope"]) > 1:
         steps.append(
-            "Scores and heatmaps of all Gaussians, each measured by its spread on held-out good parts, are added up."
+            "Scores and heatmaps of all heads, each measured by its spread on held-out good parts, are added up."
         )
     return "".join(f"{number}. {step}\n" for number, step in enumerate(steps, 2))
+
+
+def _head(branch: Mapping[str, Any]) -> str:
+    if branch["kind"] != "gaussian":
+        return f"A head of kind {branch['kind']}"
+    return f"A Gaussian ({' and one '.join(branch['scope'])}, {branch['regulariser']})"
 
 
 _IMAGE_SCORE = {"max": "its highest value", "top": "the mean of its highest values"}

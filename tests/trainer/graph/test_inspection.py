@@ -50,7 +50,7 @@ def graph():
         encoder = make_encoder(branch.encoder).eval()
         encoder.fuse()
         branches.append(make_branch(encoder, branch, 96))
-    return InspectionGraph(branches, (2, 1), 96).eval()
+    return InspectionGraph(branches, [branch.head.kinds for branch in config.branches], 96).eval()
 
 
 @pytest.fixture(scope="module")

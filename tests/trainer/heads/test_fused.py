@@ -1,51 +1,70 @@
 """Several heads as one: what becomes of their tensors and their sums."""
 
+from dataclasses import fields
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engines.base import heads_among
+from trainer.heads.build import CLASSES
 from trainer.heads.fused import FusedHead, from_tensors, weighted_sum
-from trainer.heads.gaussian import GaussianHead
 
 
-def heads(count):
-    """Every second one shared."""
-    generator = torch.Generator().manual_seed(count)
-    sides = [3 if k % 2 else 1 for k in range(count)]
-    parts = tuple(
-        GaussianHead(torch.randn(s, s, 4 + k, generator=generator), torch.randn(s, s, 4 + k, 4 + k).tril())
-        for k, s in enumerate(sides)
-    )
-    return FusedHead(parts, *torch.rand(2, count, generator=generator))
+def part(kind, dim, side):
+    """A head whose tensors are random numbers."""
+    shapes = {
+        "mean": (side, side, dim),
+        "whitening": (side, side, dim, dim),
+        "references": (7, dim),
+        "weights": (dim if kind == "ocsvm-linear" else 7,),
+        "gamma": (1,),
+        "offset": (1,),
+    }
+    return CLASSES[kind](*(torch.randn(shapes[field.name]) for field in fields(CLASSES[kind])))
 
 
 @pytest.mark.parametrize(
-    ("count", "names"),
+    ("kinds", "names"),
     [
-        (1, ["mean", "whitening"]),
-        (2, ["mean", "whitening", "mean.1", "whitening.1", "score_weights", "map_weights"]),
+        (["gaussian"], ["mean", "whitening"]),
+        (["ocsvm"], ["mean", "references", "weights", "gamma"]),
+        (["gaussian", "gaussian"], ["mean", "whitening", "mean.1", "whitening.1", "score_weights", "map_weights"]),
         (
-            3,
-            ["mean", "whitening", "mean.1", "whitening.1", "mean.2", "whitening.2", "score_weights", "map_weights"],
+            ["nearest", "gaussian", "kde", "ocsvm-linear"],
+            [
+                *("mean", "references", "mean.1", "whitening.1", "mean.2", "references.2", "gamma.2"),
+                *("mean.3", "weights.3", "offset.3", "score_weights", "map_weights"),
+            ],
         ),
     ],
 )
-def test_heads_come_back_from_the_graphs_inputs(count, names):
-    head = heads(count)
+def test_heads_come_back_from_the_graphs_inputs(kinds, names):
+    count = len(kinds)
+    sides = [3 if kind == "gaussian" and k % 2 else 1 for k, kind in enumerate(kinds)]
+    parts = tuple(part(kind, 4 + k, side) for k, (kind, side) in enumerate(zip(kinds, sides, strict=True)))
+    head = FusedHead(parts, *torch.rand(2, count))
     tensors = head.tensors()
     assert list(tensors) == names
-    again = from_tensors(list(tensors.values()))
+    assert heads_among(names) == tuple(kinds)
+    again = from_tensors(kinds, list(tensors.values()))
     assert len(again.parts) == count
-    for part, expected in zip(again.parts, head.parts, strict=True):
-        assert part.mean is expected.mean
-        assert part.whitening is expected.whitening
+    for found, expected in zip(again.parts, parts, strict=True):
+        assert type(found) is type(expected)
+        assert all(tensor is expected.tensors()[name] for name, tensor in found.tensors().items())
     if count > 1:
         assert again.score_weights is head.score_weights
         assert again.map_weights is head.map_weights
     else:
         # One alone is not weighted, so nothing is said of its weights.
         assert weighted_sum([torch.tensor([3.0])], again.score_weights).item() == 3
+
+
+@pytest.mark.parametrize("given_ones", [1, 3])
+def test_too_few_or_too_many_tensors_are_no_head(given_ones):
+    with pytest.raises((RuntimeError, ValueError)):
+        from_tensors(["gaussian", "kde"], [torch.ones(1)] * (5 + given_ones))
 
 
 @given(count=st.integers(2, 5), seed=st.integers(0, 2**31))

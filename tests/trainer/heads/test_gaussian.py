@@ -3,10 +3,13 @@
 import numpy as np
 import pytest
 import torch
-from sklearn.covariance import LedoitWolf
+from sklearn.covariance import OAS, LedoitWolf
 
 from trainer.config import HeadConfig
-from trainer.heads.gaussian import fit_gaussian, ledoit_wolf
+from trainer.heads.base import Unfit
+from trainer.heads.gaussian import fit_gaussian
+
+ESTIMATORS = {"ledoit-wolf": LedoitWolf, "oas": OAS}
 
 
 def features(n=30, rows=3, columns=4, dim=6, seed=0):
@@ -20,7 +23,7 @@ def regularised(samples, config):
     centred = samples - samples.mean(0)
     if config.regulariser == "ridge":
         return centred.T @ centred / len(samples) + config.ridge * np.eye(samples.shape[1])
-    return LedoitWolf(assume_centered=True).fit(centred).covariance_
+    return ESTIMATORS[config.regulariser](assume_centered=True).fit(centred).covariance_
 
 
 def naive_scores(train, test, config, mean_of, samples_of):
@@ -38,7 +41,7 @@ def naive_scores(train, test, config, mean_of, samples_of):
     return scores
 
 
-@pytest.mark.parametrize("regulariser", ["ledoit-wolf", "ridge"])
+@pytest.mark.parametrize("regulariser", ["ledoit-wolf", "oas", "ridge"])
 def test_shared(regulariser):
     train, test = features(), features(5, seed=1)
     config = HeadConfig(dim=6, regulariser=regulariser)
@@ -50,7 +53,7 @@ def test_shared(regulariser):
     np.testing.assert_allclose(head.score(test), expected, rtol=1e-4)
 
 
-@pytest.mark.parametrize("regulariser", ["ledoit-wolf", "ridge"])
+@pytest.mark.parametrize("regulariser", ["ledoit-wolf", "oas", "ridge"])
 def test_position_mean(regulariser):
     train, test = features(), features(5, seed=1)
     config = HeadConfig(dim=6, regulariser=regulariser)
@@ -64,7 +67,7 @@ def test_position_mean(regulariser):
     np.testing.assert_allclose(head.score(test), expected, rtol=1e-4)
 
 
-@pytest.mark.parametrize("regulariser", ["ledoit-wolf", "ridge"])
+@pytest.mark.parametrize("regulariser", ["ledoit-wolf", "oas", "ridge"])
 @pytest.mark.parametrize("side", [1, 3])
 def test_per_position(regulariser, side):
     train, test = features(), features(5, seed=1)
@@ -84,20 +87,6 @@ def test_per_position(regulariser, side):
 
     expected = naive_scores(train, test, config, lambda i, j: samples(i, j).mean(0), samples)
     np.testing.assert_allclose(head.score(test), expected, rtol=1e-4)
-
-
-def test_ledoit_wolf_equals_scikit_learn_where_samples_are_few():
-    """The case that matters: fewer images than dimensions."""
-    generator = torch.Generator().manual_seed(0)
-    samples = torch.randn(4, 12, 40, generator=generator, dtype=torch.float64)
-    centred = samples - samples.mean(1, keepdim=True)
-    shrinkage, scale = ledoit_wolf(centred, centred.transpose(1, 2) @ centred / 12)
-    for k in range(4):
-        reference = LedoitWolf(assume_centered=True).fit(centred[k].numpy())
-        assert float(shrinkage[k]) == pytest.approx(reference.shrinkage_, rel=1e-9)
-        covariance = centred[k].T @ centred[k] / 12
-        mixed = (1 - shrinkage[k]) * covariance + shrinkage[k] * scale[k] * torch.eye(40, dtype=torch.float64)
-        np.testing.assert_allclose(mixed, reference.covariance_, rtol=1e-9, atol=1e-12)
 
 
 def test_a_rank_deficient_set_is_legal():
@@ -130,3 +119,31 @@ def test_the_floor_bounds_what_rounding_can_do():
     assert float(with_floor.score(nudged)[0, 0, 0]) == pytest.approx(1e-6 / HeadConfig().floor, rel=1e-2)
     with pytest.raises(ValueError, match="singular"):
         fit_gaussian(train, HeadConfig(dim=6, neighbourhood=1, floor=0), "per-position")
+
+
+@pytest.mark.parametrize("regulariser", ["low-rank", "low-variance"])
+@pytest.mark.parametrize("scope", ["shared", "per-position", "position-mean"])
+def test_kept_directions_are_those_of_each_position(regulariser, scope):
+    """A position's matrix is what its samples alone give."""
+    train, test = features(), features(5, seed=1)
+    config = HeadConfig(dim=6, regulariser=regulariser, components=2, neighbourhood=1, floor=0)
+    head = fit_gaussian(train, config, scope)
+    rows = 6 if regulariser == "low-rank" else 2
+    assert head.whitening.shape == ((3, 4) if scope == "per-position" else (1, 1)) + (rows, 6)
+    if scope == "per-position":
+        alone = fit_gaussian(train[:, 1:2, 2:3], config, "shared")
+        torch.testing.assert_close(head.score(test)[:, 1, 2], alone.score(test[:, 1:2, 2:3])[:, 0, 0])
+    distances = head.score(train).mean() / rows
+    # Whitened samples have variance one in each direction; those that share a variance have it in the mean, and
+    # shrinking moves a little between the others.
+    assert 0.8 < float(distances) < 1.2
+
+
+def test_components_that_leave_no_variance_are_told():
+    """Three images span two directions; nothing is left for the others but the floor."""
+    few = features(n=3, rows=1, columns=1)
+    config = HeadConfig(dim=6, regulariser="low-rank", components=4)
+    assert torch.isfinite(fit_gaussian(few, config, "shared").whitening).all()
+    with pytest.raises(Unfit, match="regulariser=low-rank") as told:
+        fit_gaussian(few, config.model_copy(update={"floor": 0}), "shared")
+    assert "head.floor" in told.value.advice

@@ -56,7 +56,7 @@ def test_every_branch_is_told_and_how_they_are_fused(bundle):
         card = model_card({**manifest, "head": {**manifest["head"], "branches": branches}}, Parity(0, 0, 0, 6))
         steps = card.split("## What happens to a frame\n\n")[1].split("\n\n")[0]
         assert [line[:2] for line in steps.split("\n") if line[0] != " "] == [f"{n}." for n in range(1, count + 1)]
-        assert ("all Gaussians" in steps) == (count > 2)
+        assert ("all heads" in steps) == (count > 2)
     assert "3. The image becomes 8 features of the encoder resnet18" in steps
     assert "the mean of its highest values" in steps
     assert "one per-position" not in steps

@@ -1,0 +1,82 @@
+"""A tiny bundle with a head of each kind, trained, written, read, and put through the parity gate."""
+
+import pytest
+
+from edge_occ.bundle import read_bundle
+from edge_occ.errors import InputError
+from engines.base import HEADS
+from engines.cpu import OnnxRuntimeEngine
+from engines.parity import require_parity
+from trainer.config import TrainConfig
+from trainer.evaluate import evaluate
+from trainer.train import Job, train
+
+SETTINGS = {
+    "input": {"size": 64},
+    "encoder": {"name": "lite0", "blocks": [0, 1]},
+    "pretext": {"name": "none"},
+    "calibration": {"folds": 2},
+}
+
+
+def trained(data, out, head, **changes):
+    settings = {**SETTINGS, "head": {"dim": 8, "scope": "shared", **head}, "export": {"fp16": False, "int8": False}}
+    config = TrainConfig.model_validate({**settings, **changes})
+    return train(Job(data, out, config, "tiny", 0, "cpu", "edge-occ train"))
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        {"kind": "kde", "references": 60},
+        {"kind": "ocsvm", "references": 200},
+        {"kind": "ocsvm-linear", "references": 200},
+        {"regulariser": "low-variance", "components": 3},
+    ],
+    ids=lambda head: next(iter(head.values())),
+)
+def test_every_kind_makes_a_bundle(tiny_data, tmp_path, head):
+    out = tmp_path / "x.occ"
+    manifest = trained(tiny_data, out, head).manifest
+    kind = head.get("kind", "gaussian")
+    assert manifest.format == 3
+    assert manifest.head["kind"] == manifest.head["branches"][0]["kind"] == kind
+    bundle = read_bundle(out)
+    tensors = bundle.graph().head
+    assert set(tensors) == set(HEADS[kind])
+    if kind == "kde":
+        assert tensors["references"].shape == (60, 8)
+    if "components" in head:
+        assert tensors["whitening"].shape == (1, 1, 3, 8)
+    parity = require_parity(OnnxRuntimeEngine(bundle.graph()), bundle.golden(), 1e-4)
+    assert parity.flipped == 0
+    assert (bundle.held_out >= 0).all()
+    words = f"A head of kind {kind}" if "kind" in head else f"A Gaussian (shared, {head['regulariser']})"
+    assert words in bundle.members["MODEL_CARD.md"].decode()
+    evaluation = evaluate(out, tiny_data)
+    assert evaluation.calibration == manifest.calibration
+
+
+def test_the_nearest_neighbour_holds_in_fp16(tiny_data, tmp_path):
+    """It feels rounding most: parts that it was fitted on are at no distance."""
+    manifest = trained(
+        tiny_data, tmp_path / "x.occ", {"kind": "nearest"}, export={"fp16": True, "int8": False}
+    ).manifest
+    bundle = read_bundle(tmp_path / "x.occ")
+    assert set(bundle.graph().head) == set(HEADS["nearest"])
+    require_parity(OnnxRuntimeEngine(bundle.graph()), bundle.golden(), 1e-4)
+    assert manifest.precisions["fp16"].included, manifest.precisions["fp16"].reason
+    require_parity(OnnxRuntimeEngine(bundle.graph("fp16")), bundle.golden("fp16"), bundle.tolerance("fp16"))
+
+
+def test_images_that_are_all_the_same_carry_no_head(tiny_data, tmp_path):
+    folder = tmp_path / "same"
+    folder.mkdir()
+    original = sorted((tiny_data / "train" / "good").iterdir())[0].read_bytes()
+    for i in range(9):
+        (folder / f"{i}.png").write_bytes(original)
+    image = {"encoder": {"name": "resnet18"}, "input": {"size": 64}}
+    with pytest.raises(InputError, match="all the same") as told:
+        trained(folder, tmp_path / "x.occ", {"kind": "kde"}, **image)
+    assert "--seed" in told.value.advice
+    assert not (tmp_path / "x.occ").exists()

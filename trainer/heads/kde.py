@@ -1,0 +1,43 @@
+"""Kernel density estimation on features at unit length, with the kernel of the two-stage paper's released code.
+
+There the score is ``-logsumexp over i of (2 gamma cos(u, u_i)) / gamma``.  As ``2 cos = 2 - ||u - u_i||^2``, ours,
+``-log(mean over i of exp(-gamma ||u - u_i||^2)) / gamma``, is that plus ``2 + log(n) / gamma``: it ranks the same, is
+at least 0, and does not depend on the number ``n`` of references by itself.  With a growing gamma it becomes the
+nearest neighbour.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from trainer.config import HeadConfig
+from trainer.heads.references import ReferenceHead, make_references, soft_minimum
+
+
+@dataclass(frozen=True)
+class KdeHead(ReferenceHead):
+    """A fitted head, float32; see :class:`trainer.heads.references.ReferenceHead` for the other tensors.
+
+    Attributes:
+        gamma: of the kernel, ``[1]``.
+    """
+
+    gamma: Tensor
+
+    def of_distances(self, squared: Tensor) -> tuple[Tensor, Tensor]:
+        """See :meth:`trainer.heads.references.ReferenceHead.of_distances`."""
+        count = len(self.references)
+        return soft_minimum(squared, self.gamma.new_full((count,), 1 / count), self.gamma)
+
+
+def fit_kde(features: Tensor, config: HeadConfig) -> KdeHead:
+    """Keep features of normal images, ``[n, rows, columns, d]``, as references.
+
+    Raises:
+        Unfit: they are all the same.
+    """
+    references = make_references(features, config)
+    gamma = references.mean.new_tensor([references.gamma])
+    return KdeHead(references.mean.float(), references.centred.float(), gamma.float())
