@@ -53,11 +53,12 @@ def learn_representations(
         folder: of the checkpoints; each is left there when its encoder is trained.
 
     Raises:
-        InputError: an encoder has too few features, weights cannot be read, a checkpoint belongs to another run.
+        InputError: an encoder has too few features, weights cannot be read, a checkpoint belongs to another run, a
+            training has collapsed.
         KeyboardInterrupt: interrupted; the checkpoint is on disk.
     """
     for branch in config.branches:  # what does not fit a later one is told before an earlier one is trained
-        _branch(make_encoder(branch.encoder), branch, config.input.size)
+        _branch(make_encoder(branch.encoder, config.input.size), branch, config.input.size)
     images = resized(data, config.input.size)
     sample = images[:: max(1, len(images) // _LEVEL_IMAGES)].to(device)
     models = len(config.branches) // config.ensemble
@@ -69,7 +70,7 @@ def learn_representations(
             config = config.model_copy(update={"beside": ()})
             break
         torch.manual_seed(own_seed)
-        encoder = make_encoder(branch.encoder)
+        encoder = make_encoder(branch.encoder, config.input.size)
         built = _branch(encoder, branch, config.input.size)
         fit = None
         if branch.pretext.name != "none":
@@ -95,7 +96,7 @@ def _enough(first: Branch, sample: Tensor, choice: ChoiceConfig) -> bool:
 
 def fingerprint(config: BranchConfig, size: int, seed: int, data: NormalImages) -> str:
     """What must be equal for a run to be resumed: the settings of stage 1, the seed, and the images."""
-    settings = config.model_dump(include={"encoder", "pretext", "optimiser"})
+    settings = config.model_dump(include={"encoder", "pretext", "views", "optimiser"})
     settings["optimiser"].pop("checkpoint_seconds")
     return hashlib.sha256(json.dumps([settings, size, seed, data.sha256], sort_keys=True).encode()).hexdigest()
 
