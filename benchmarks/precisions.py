@@ -34,7 +34,7 @@ def torch_graph(bundle: Bundle) -> InspectionGraph:
     config = TrainConfig.model_validate(bundle.manifest.training.config)
     branches: list[Branch] = []
     for branch in config.branches:
-        encoder = make_encoder(branch.encoder).eval()
+        encoder = make_encoder(branch.encoder, config.input.size).eval()
         encoder.fuse()
         branches.append(make_branch(encoder, branch, config.input.size))
     heads = [branch.head.kinds for branch in config.branches]

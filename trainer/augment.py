@@ -31,8 +31,17 @@ def take(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     return images.flatten(2).gather(2, index).view(n, channels, rows.shape[1], columns.shape[1])
 
 
-def adjust_hue(images: Tensor, shift: Tensor) -> Tensor:
-    """Turn the hue of image ``i`` by ``shift[i]`` of the full circle (HSV hue, -0.5 to 0.5)."""
+def adjust_hue(images: Tensor, shift: Tensor, saturation: Tensor | None = None) -> Tensor:
+    """Turn the hue of image ``i`` by ``shift[i]`` of the full circle (HSV hue, -0.5 to 0.5).
+
+    Colours outside of 0..1 keep their highest and their lowest channel's value.
+
+    Args:
+        images: ``[n, 3, h, w]``.
+        shift: ``[n]``.
+        saturation: factors ``[n]`` of the HSV saturation, which becomes at most 1: a pixel with a positive channel ends
+            without a negative one; a pixel without, grey.
+    """
     red, green, blue = images.unbind(1)
     value, low = torch.maximum(torch.maximum(red, green), blue), torch.minimum(torch.minimum(red, green), blue)
     chroma = value - low
@@ -43,6 +52,8 @@ def adjust_hue(images: Tensor, shift: Tensor) -> Tensor:
         torch.where(value == green, (blue - red).add_(chroma, alpha=2), (red - green).add_(chroma, alpha=4)),
     )
     hue = hue.div_(chroma.clamp_min(1e-8)).add_(6 * shift.view(-1, 1, 1))
+    if saturation is not None:
+        chroma = torch.minimum(chroma * saturation.view(-1, 1, 1), value.clamp_min(0))
     # One formula for the three channels (HSV to RGB without branches): a channel is value - chroma * ramp.
     offsets = images.new_tensor([5.0, 3.0, 1.0]).view(1, 3, 1, 1)
     k = (hue.unsqueeze(1) + offsets).remainder_(6)

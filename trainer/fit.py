@@ -16,9 +16,18 @@ from edge_occ.progress import ProgressReport
 from trainer.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from trainer.config import BranchConfig, OptimiserConfig
 from trainer.encoders.base import Encoder
-from trainer.pretext.build import Task, make_task
+from trainer.pretext.build import make_task
+from trainer.pretext.projection import ProjectionHead
+from trainer.pretext.task import Figures, Task
 
 _REPORT_EVERY = 10
+
+_TRIAL = 200
+"""Steps before a training may be given up: these, the warm-up, and a twentieth of all.  Trainings that went well were
+seen to begin with a hundred steps of hardly any progress."""
+
+_JUDGED = 5
+"""Reports that are then judged together."""
 
 _SEED_APART = 1_000_003
 """More than the steps of any run.  A generator on the CPU takes the lowest 32 bits of its seed and no others."""
@@ -30,11 +39,16 @@ class Fit:
 
     Attributes:
         seconds: time spent on updates, over all resumed runs.
-        history: rows of step, loss, and the accuracy of each class of the task, averaged since the row before.
+        history: rows of step, loss, and the task's figures, averaged since the row before.
+        figures: what these are.
+        projection: the trained projection head of a task on whole images, on the training's device and in evaluation
+            mode: what turns the encoder's features into features after the head.  Others have none.
     """
 
     seconds: float
     history: list[list[float]]
+    figures: Figures
+    projection: ProjectionHead | None = None
 
 
 def fit_encoder(
@@ -54,17 +68,17 @@ def fit_encoder(
     Args:
         images: normal images, uint8 RGB ``[n, 3, size, size]``; held on the device.
         encoder: trained in place, and left in evaluation mode.
-        config: pretext task and optimiser.
+        config: pretext task, views and optimiser.
         seed: of every step.
         device: where to train.
         checkpoint: file to resume from if it exists, and to write to.
         fingerprint: of settings, seed and data; see :class:`trainer.checkpoint.Checkpoint`.
 
     Raises:
-        InputError: the checkpoint is damaged or belongs to another run.
+        InputError: the checkpoint is damaged or belongs to another run; the training has collapsed.
         KeyboardInterrupt: interrupted; the checkpoint is on disk.
     """
-    task = make_task(config.pretext, encoder)
+    task = make_task(config, encoder)
     model = nn.ModuleDict({"encoder": encoder, "classifier": task.classifier(encoder.scales)})
     model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     settings = config.optimiser
@@ -81,7 +95,8 @@ def fit_encoder(
     images = images.to(device)
     step, history, begun = state.step, list(state.history), time.monotonic() - state.seconds
     saved = time.monotonic()
-    tally = Tally(task.classes)
+    tally = Tally()
+    trial = max(_TRIAL, _warmup(settings) + _JUDGED * _REPORT_EVERY, settings.steps // 20)
 
     def save() -> None:
         save_checkpoint(checkpoint, Checkpoint(step, time.monotonic() - begun, fingerprint, history), model, optimiser)
@@ -92,11 +107,14 @@ def fit_encoder(
             for group in optimiser.param_groups:
                 group["lr"] = learning_rate(step, settings)
             generator = Generator(device).manual_seed(seed * _SEED_APART + step)
-            tally.add(*_update(model, task, optimiser, _draw(images, settings.batch, generator), generator))
+            drawn = task.draw(images, settings.batch, generator)
+            tally.add(*_update(model, task, optimiser, drawn, generator))
             step += 1
             if step % _REPORT_EVERY == 0 or step == settings.steps:
                 history.append([step, *tally.take()])
-            progress.advance(_note(history))
+                if step >= trial:
+                    task.check(history[-_JUDGED:], len(drawn))
+            progress.advance(_note(history, task.figures))
             if interrupted.is_set():
                 save()
                 raise KeyboardInterrupt
@@ -105,72 +123,60 @@ def fit_encoder(
                 saved = time.monotonic()
     if step > state.step:
         save()
-    encoder.eval()
-    return Fit(time.monotonic() - begun, history)
+    model.eval()
+    head = model["classifier"]
+    projection = head if isinstance(head, ProjectionHead) else None
+    return Fit(time.monotonic() - begun, history, task.figures, projection)
 
 
 def learning_rate(step: int, settings: OptimiserConfig) -> float:
     """Linear warm-up, then half a cosine to zero."""
-    warmup = max(1, round(settings.warmup * settings.steps))
+    warmup = _warmup(settings)
     if step < warmup:
         return settings.learning_rate * (step + 1) / warmup
     done = (step - warmup) / max(1, settings.steps - warmup)
     return settings.learning_rate * (1 + math.cos(math.pi * done)) / 2
 
 
-def _draw(images: Tensor, batch: int, generator: Generator) -> Tensor:
-    """A batch of different images where there are enough, as float in 0..1."""
-    n = len(images)
-    if n >= batch:
-        chosen = torch.randperm(n, generator=generator, device=images.device)[:batch]
-    else:
-        chosen = torch.randint(n, (batch,), generator=generator, device=images.device)
-    return images[chosen].float() / 255
+def _warmup(settings: OptimiserConfig) -> int:
+    return max(1, round(settings.warmup * settings.steps))
 
 
 def _update(
     model: nn.ModuleDict, task: Task, optimiser: torch.optim.SGD, images: Tensor, generator: Generator
-) -> tuple[Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, Tensor]:
     inputs, labels = task.batch(images, generator)
     encoder = cast("Encoder", model["encoder"])
     inputs = encoder.normalise(inputs * 255).contiguous(memory_format=torch.channels_last)
     with torch.autocast(inputs.device.type, torch.bfloat16, enabled=inputs.device.type == "cuda"):
-        logits = model["classifier"](encoder(inputs))
-    loss = task.loss(logits.float(), labels)
+        outputs = model["classifier"](encoder(inputs))
+    loss = task.loss(outputs.float(), labels)
     optimiser.zero_grad()
     loss.backward()  # type: ignore[no-untyped-call]
     optimiser.step()
-    return loss.detach(), logits.detach(), labels
+    return loss.detach(), task.count(outputs.detach().float(), labels)
 
 
 class Tally:
-    """Mean loss and accuracy of each class since it was last taken; kept on the device, so that no step waits for
-    it.
-    """
+    """Mean loss and figures since they were last taken; kept on the device, so that no step waits for them."""
 
-    def __init__(self, classes: int) -> None:
-        self._classes = classes
+    def __init__(self) -> None:
         self._rows: list[Tensor] = []
 
-    def add(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
-        """Count one step: scalar loss, ``[n, classes, rows, columns]`` logits, ``[n, rows, columns]`` labels."""
-        predicted = logits.argmax(1)
-        row = [loss]
-        for label in range(self._classes):
-            chosen = labels == label
-            row += [(chosen & (predicted == label)).sum(), chosen.sum()]
-        self._rows.append(torch.stack([value.float() for value in row]))
+    def add(self, loss: Tensor, counts: Tensor) -> None:
+        """Count one step: scalar loss, and what :meth:`trainer.pretext.task.Task.count` gives, ``[figures, 2]``."""
+        self._rows.append(torch.cat([loss.float().view(1), counts.float().flatten()]))
 
     def take(self) -> list[float]:
-        """Loss, then the accuracy of each class (0 where none occurred); forgets them."""
+        """Loss, then the mean of each figure (0 where there was nothing to count); forgets them."""
         rows = torch.stack(self._rows).double().cpu()
         self._rows = []
-        hits, counts = rows[:, 1::2].sum(0), rows[:, 2::2].sum(0)
-        return [float(rows[:, 0].mean()), *(hits / counts.clamp_min(1)).tolist()]
+        sums, numbers = rows[:, 1::2].sum(0), rows[:, 2::2].sum(0)
+        return [float(rows[:, 0].mean()), *(sums / numbers.clamp_min(1)).tolist()]
 
 
-def _note(history: list[list[float]]) -> str:
+def _note(history: list[list[float]], figures: Figures) -> str:
     if not history:
         return ""
-    _, loss, *accuracies = history[-1]
-    return f"loss {loss:.3f}, accuracy " + " ".join(f"{100 * value:.0f}%" for value in accuracies)
+    _, loss, *shares = history[-1]
+    return f"loss {loss:.3f}, {figures.axis} " + " ".join(f"{100 * value:.0f}%" for value in shares)

@@ -57,11 +57,12 @@ def learn_representations(
 
     Raises:
         InputError: an encoder has too few features, those of all images would not fit into memory, weights cannot be
-            read, a checkpoint belongs to another run.
+            read, a checkpoint belongs to another run, a training has collapsed.
         KeyboardInterrupt: interrupted; the checkpoint is on disk.
     """
+    size = config.input.size
     # What does not fit, a later branch or the memory, is told before an earlier branch is trained.
-    untrained = [_branch(make_encoder(branch.encoder), branch, config.input.size) for branch in config.branches]
+    untrained = [_branch(make_encoder(branch.encoder, size), branch, size) for branch in config.branches]
     _check_size(untrained, len(data))
     images = resized(data, config.input.size)
     sample = images[:: max(1, len(images) // _LEVEL_IMAGES)].to(device)
@@ -74,7 +75,7 @@ def learn_representations(
             config = config.model_copy(update={"beside": ()})
             break
         torch.manual_seed(own_seed)
-        encoder = make_encoder(branch.encoder)
+        encoder = make_encoder(branch.encoder, config.input.size)
         built = _branch(encoder, branch, config.input.size)
         fit = None
         if branch.pretext.name != "none":
@@ -115,7 +116,7 @@ def _enough(first: Branch, sample: Tensor, choice: ChoiceConfig) -> bool:
 
 def fingerprint(config: BranchConfig, size: int, seed: int, data: NormalImages) -> str:
     """What must be equal for a run to be resumed: the settings of stage 1, the seed, and the images."""
-    settings = config.model_dump(include={"encoder", "pretext", "optimiser"})
+    settings = config.model_dump(include={"encoder", "pretext", "views", "optimiser"})
     settings["optimiser"].pop("checkpoint_seconds")
     return hashlib.sha256(json.dumps([settings, size, seed, data.sha256], sort_keys=True).encode()).hexdigest()
 

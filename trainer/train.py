@@ -114,8 +114,8 @@ def train(job: Job) -> Trained:
     members = {**exported.members, MODEL_CARD: model_card(manifest, exported.parity).encode()}
     written = write_bundle(job.out, manifest, members)
     fitted_tasks = zip(represented.config.branches, represented.fits, strict=True)
-    histories = [(branch.pretext.name, fit.history) for branch, fit in fitted_tasks if fit is not None]
-    report = training_report(job.out.with_suffix(".html"), written, histories, fitted.held_out, members[PREVIEW])
+    fits = [(branch.pretext.name, fit) for branch, fit in fitted_tasks if fit is not None]
+    report = training_report(job.out.with_suffix(".html"), written, fits, fitted.held_out, members[PREVIEW])
     shutil.rmtree(job.checkpoints, ignore_errors=True)
     return Trained(written, report)
 

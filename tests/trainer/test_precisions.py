@@ -48,7 +48,7 @@ def features(bundle, paths):
 @pytest.fixture(scope="module")
 def stage2(bundle):
     config = TrainConfig.model_validate(bundle.manifest.training.config)
-    branches = [make_branch(make_encoder(b.encoder), b, config.input.size) for b in config.branches]
+    branches = [make_branch(make_encoder(b.encoder, config.input.size), b, config.input.size) for b in config.branches]
     return Stage2(branches, config, bundle.manifest.training.seed)
 
 

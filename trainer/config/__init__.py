@@ -11,6 +11,7 @@ from trainer.config.optimiser import OptimiserConfig
 from trainer.config.pretext import PretextConfig
 from trainer.config.section import Range
 from trainer.config.train import BranchConfig, TrainConfig
+from trainer.config.views import ViewsConfig
 
 __all__ = [
     "BranchConfig",
@@ -28,4 +29,5 @@ __all__ = [
     "Range",
     "Scope",
     "TrainConfig",
+    "ViewsConfig",
 ]

@@ -12,7 +12,7 @@ from trainer.config.section import Section
 class InputConfig(Section):
     """What a frame becomes before the encoder sees it."""
 
-    size: int = Field(256, ge=64, le=2048, description="side in pixels that every frame is resized to")
+    size: int = Field(256, ge=32, le=2048, description="side in pixels that every frame is resized to")
 
 
 class EncoderConfig(Section):
@@ -34,6 +34,14 @@ class EncoderConfig(Section):
     stride: Literal[4, 8, 16] = Field(8, description="grid stride in pixels of the resized frame (dense)")
     width: int = Field(32, ge=4, le=256, description="channels of the first layer (dense)")
     dim: int = Field(256, ge=8, le=2048, description="features a window (dense)")
+    base_width: int = Field(  # torch 2.13 was seen to crash on a CPU with 4 and 5 channels
+        64,
+        ge=8,
+        le=256,
+        multiple_of=8,
+        description="channels of the first layer, an eighth of the features: 64 is the papers', 16 trains on a CPU "
+        "(resnet18)",
+    )
     blocks: tuple[int, ...] = Field(
         (2, 4, 7, 10), description="blocks whose outputs are the features, of 0..15 (lite0)"
     )

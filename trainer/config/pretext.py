@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -24,10 +24,13 @@ class PretextConfig(Section):
         "colour-scar",
         "confetti",
         "rotation",
+        "contrastive",
+        "contrastive-da",
     ] = Field(
         "cutpaste-3way",
-        description="what is told apart: CutPaste in its four forms, the baselines of its tables 1 and 4 (mode=image), "
-        "or none, which leaves the encoder as it begins",
+        description="what is told apart: CutPaste in its four forms, the baselines of its tables 1 and 4 (mode=image); "
+        "rotations, or views of different images, also of turned copies as images of their own (the two-stage paper's, "
+        "mode=image); or none, which leaves the encoder as it begins",
     )
     mode: Literal["dense", "crops", "image"] = Field(
         "dense",
@@ -52,7 +55,9 @@ class PretextConfig(Section):
         0.1, ge=0, lt=1, description="colour jitter of the whole image (CutPaste A.1 names no value)"
     )
     shift: float = Field(0.0, ge=0, lt=1, description="largest translation, fraction of the side (A.1 names no value)")
-    flips: bool = Field(True, description="mirror images at random along both axes")
+    flips: bool = Field(
+        True, description="mirror images at random along both axes (rotation: left-right, as both are half a turn)"
+    )
     visible: float = Field(
         4 / 255, ge=0, le=1, description="a pasted pixel counts where it changed by more than this (mean over channels)"
     )
@@ -94,11 +99,33 @@ class PretextConfig(Section):
         description="classify each window, or also the central 32 of its 64 pixels (dense encoder of 64, dense mode)",
     )
     hidden_layers: int = Field(
-        1, ge=0, le=16, description="depth of the projection head (image mode; the authors' other code has 8)"
+        1,
+        ge=0,
+        le=16,
+        description="depth of the projection head (image mode; the two-stage paper's code has 7 for rotation, 8 for "
+        "contrastive)",
     )
     hidden_width: int = Field(512, ge=8, le=2048, description="width of its hidden layers (image mode)")
     embedding: int = Field(
-        0, ge=0, le=2048, description="width of its last, linear layer, 0 for none (image mode; theirs has 128)"
+        0,
+        ge=0,
+        le=2048,
+        description="width of its last, linear layer, 0 for none (image mode; theirs has 512 for rotation, 128 for "
+        "contrastive)",
+    )
+    temperature: float = Field(
+        0.2, gt=0, description="what similarities are divided by (contrastive; the two-stage paper's scripts)"
+    )
+    symmetric: bool = Field(
+        False,
+        description="compare all views with all (NT-Xent), instead of first views with second views alone, as the "
+        "two-stage paper's code does (contrastive)",
+    )
+    copies: Literal["rot", "hflip", "vflip"] | Annotated[int, Field(ge=1, le=8)] = Field(
+        "rot",
+        description="copies of each image that count as images of their own: rot (0, 90, 180, 270 degrees), hflip, "
+        "vflip, or the first 1 to 8 of the turns by 0, 90, 180, 270 degrees, each followed by its mirror image "
+        "(contrastive-da)",
     )
 
     @model_validator(mode="after")
@@ -109,6 +136,10 @@ class PretextConfig(Section):
                 raise ValueError(f"{name} must be two rising positive numbers, not {low}, {high}")
         if not self.name.startswith("cutpaste") and self.name != "none" and self.mode != "image":
             raise ValueError(f"pretext.name={self.name} labels whole images: it needs pretext.mode=image")
+        if self.name.startswith("contrastive") and not self.embedding:
+            raise ValueError(
+                f"pretext.name={self.name} compares embeddings: it needs a pretext.embedding above 0 (the paper's: 128)"
+            )
         if self.scales == 2 and self.mode != "dense":
             raise ValueError(f"pretext.scales=2 needs pretext.mode=dense, not {self.mode}")
         if self.scar_blend[1] > 1:

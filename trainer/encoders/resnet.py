@@ -13,8 +13,12 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from trainer.encoders.base import Encoder
 
-WIDTHS = (64, 128, 256, 512)
-"""Channels of the four layers; each layer but the first halves the resolution."""
+BASE_WIDTH = 64
+"""Channels of the first of the four layers; each layer after it doubles them and halves the resolution."""
+
+SMALL_INPUT = 64
+"""Images of up to this many pixels get the small stem; 32 and 64 in the authors' two-stage paper's code, which has the
+large one for 128 and 256."""
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
@@ -61,12 +65,13 @@ class ResNet18Encoder(Encoder):
         small: begin with a 3x3 convolution of stride 1 and no pooling, for images of up to 64 pixels, instead of 7x7 of
             stride 2 and 3x3 max-pooling.
         pretrained: expect ImageNet's mean and deviation, as pre-trained weights do, instead of plain 0..1.
+        base_width: channels of the first layer; there are eight times as many features.
     """
 
-    scales = (WIDTHS[-1],)
-
-    def __init__(self, small: bool = False, pretrained: bool = False) -> None:
+    def __init__(self, small: bool = False, pretrained: bool = False, base_width: int = BASE_WIDTH) -> None:
         super().__init__()
+        widths = [base_width * factor for factor in (1, 2, 4, 8)]
+        self.scales = (widths[-1],)
         self.small = small
         self.stride = self.window = 8 if small else 32
         self.offset, self.deviation = 0.0, 255.0
@@ -76,18 +81,20 @@ class ResNet18Encoder(Encoder):
             red, green, blue = IMAGENET_DEVIATION
             self.deviation = (255 * red, 255 * green, 255 * blue)
         kernel, stride = (3, 1) if small else (7, 2)
-        self.conv1 = nn.Conv2d(3, WIDTHS[0], kernel, stride, kernel // 2, bias=False)
-        self.bn1: nn.Module = nn.BatchNorm2d(WIDTHS[0])
-        self.layer1 = _layer(WIDTHS[0], WIDTHS[0], 1)
-        self.layer2 = _layer(WIDTHS[0], WIDTHS[1], 2)
-        self.layer3 = _layer(WIDTHS[1], WIDTHS[2], 2)
-        self.layer4 = _layer(WIDTHS[2], WIDTHS[3], 2)
+        self.conv1 = nn.Conv2d(3, base_width, kernel, stride, kernel // 2, bias=False)
+        self.bn1: nn.Module = nn.BatchNorm2d(base_width)
+        self.layer1 = _layer(base_width, widths[0], 1)
+        self.layer2 = _layer(widths[0], widths[1], 2)
+        self.layer3 = _layer(widths[1], widths[2], 2)
+        self.layer4 = _layer(widths[2], widths[3], 2)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, image: Tensor) -> Tensor:
-        """Map normalised images ``[n, 3, h, w]`` to ``[n, 512, rows, columns]``, a stride of 32 pixels (small: 8)."""
+        """Map normalised images ``[n, 3, h, w]`` to ``[n, 8 base_width, rows, columns]``; the stride is 32 pixels
+        (small: 8).
+        """
         x: Tensor = self.bn1(self.conv1(image)).relu()
         if not self.small:
             x = functional.max_pool2d(x, 3, 2, 1)

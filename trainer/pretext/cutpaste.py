@@ -32,6 +32,7 @@ from trainer.paste import (
     select,
 )
 from trainer.poisson import poisson_blend
+from trainer.pretext.task import Task, normal_or_changed
 from trainer.pretext.windows import IGNORE, WindowClassifier, label_windows
 
 _CUTPASTE, _SCAR = 0, 1
@@ -50,7 +51,7 @@ _CANDIDATES = 128
 four has but one of its ends there."""
 
 
-class CutPasteTask:
+class CutPasteTask(Task):
     """Makes labelled batches from normal images, and the classifier that tells the labels apart.
 
     Args:
@@ -71,6 +72,7 @@ class CutPasteTask:
         self.config, self.stride, self.window = config, stride, window
         self._classes = _CLASSES[config.name]
         self.classes = 1 + max(self._classes.values())
+        self.figures = normal_or_changed(config.name)
 
     def classifier(self, scales: tuple[int, ...]) -> nn.Module:
         """The shallow projection heads and linear classifiers, from the encoder's features to logits.
@@ -103,13 +105,13 @@ class CutPasteTask:
         images = colour_jitter(images, config.image_jitter, generator, hue=False)
         return self._crops(images, generator) if config.mode == "crops" else self._dense(images, generator)
 
-    def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+    def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
         """Cross-entropy over the windows that count, averaged in each scale and summed.
 
         A paste weighs twice a normal window, as normal ones abound; or, with ``balance: frequency``, as much more as
         it is rarer in the batch.
         """
-        scales = zip(logits.chunk(self.config.scales), labels.chunk(self.config.scales), strict=True)
+        scales = zip(outputs.chunk(self.config.scales), labels.chunk(self.config.scales), strict=True)
         losses = [
             functional.cross_entropy(values, wanted, self._weights(wanted).to(values.dtype), ignore_index=IGNORE)
             for values, wanted in scales

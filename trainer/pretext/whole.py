@@ -1,4 +1,5 @@
-"""Tasks that tell whole images apart: CutPaste's image-level model and what its tables 1, 4 and 5 compare it with.
+"""Tasks that tell whole images from changed ones: CutPaste's image-level model, and what its tables 1, 4 and 5 compare
+it with, but for rotation.
 
 Each source image gives one input a class: itself, and a copy for each of the task's transformations (CutPaste,
 equation 1).
@@ -9,13 +10,16 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from torch import Generator, Tensor, nn
+from torch import Generator, Tensor
 from torch.nn import functional
 
-from trainer.augment import colour_jitter, random_flip, random_shift, uniform
+from trainer.augment import colour_jitter, uniform
 from trainer.config import PretextConfig
 from trainer.occlusion import confetti, cover, random_colours
 from trainer.paste import Pastes, paste, sample_cutpaste, sample_scar
+from trainer.pretext.projection import ProjectionHead
+from trainer.pretext.task import Task, normal_or_changed
+from trainer.views import mild_view
 
 Transformation = Callable[[Tensor, PretextConfig, Generator], Tensor]
 """Images ``[n, 3, h, w]`` in 0..1, settings and randomness to images of the same shape."""
@@ -67,13 +71,6 @@ def _confetti(images: Tensor, _: PretextConfig, generator: Generator) -> Tensor:
     return confetti(images, generator)
 
 
-def _turned(quarters: int) -> Transformation:
-    def turn(images: Tensor, _: PretextConfig, __: Generator) -> Tensor:
-        return images.rot90(quarters, (2, 3))
-
-    return turn
-
-
 _TRANSFORMATIONS: dict[str, tuple[Transformation, ...]] = {
     "cutpaste": (_cutpaste,),
     "cutpaste-scar": (_scar,),
@@ -84,11 +81,10 @@ _TRANSFORMATIONS: dict[str, tuple[Transformation, ...]] = {
     "cutout-colour": (_cutout_colour,),
     "colour-scar": (_colour_scar,),
     "confetti": (_confetti,),
-    "rotation": (_turned(1), _turned(2), _turned(3)),
 }
 
 
-class WholeImageTask:
+class WholeImageTask(Task):
     """Makes labelled batches from normal images, and the classifier that tells the labels apart.
 
     Rectangles of one colour have the geometry of the patches and scars that they are compared with.  The "mean pixel"
@@ -102,43 +98,28 @@ class WholeImageTask:
         self.config = config
         self._transformations = _TRANSFORMATIONS[config.name]
         self.classes = 1 + len(self._transformations)
+        self.figures = normal_or_changed(config.name)
 
-    def classifier(self, scales: tuple[int, ...]) -> nn.Module:
-        """From a feature map ``[n, sum(scales), h, w]`` to logits ``[n, classes, 1, 1]``: the mean over the positions,
-        the projection head, and a linear layer.
-
-        The head is the authors' (two-stage paper's code, "head_dims"): hidden layers without bias, each with batch
-        normalisation and ReLU, then, if ``embedding`` is set, a linear layer of that width.
-        """
-        layers: list[nn.Module] = [nn.AdaptiveAvgPool2d(1)]
-        width = sum(scales)
-        for _ in range(self.config.hidden_layers):
-            hidden = self.config.hidden_width
-            layers += [nn.Conv2d(width, hidden, 1, bias=False), nn.BatchNorm2d(hidden), nn.ReLU()]
-            width = hidden
-        if self.config.embedding:
-            layers.append(nn.Conv2d(width, self.config.embedding, 1))
-            width = self.config.embedding
-        return nn.Sequential(*layers, nn.Conv2d(width, self.classes, 1))
+    def classifier(self, scales: tuple[int, ...]) -> ProjectionHead:
+        """Projection head and classifier; see :meth:`trainer.pretext.task.Task.classifier`."""
+        return ProjectionHead(sum(scales), self.config, self.classes)
 
     def batch(self, images: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
         """Augment, transform and label.
 
         Args:
-            images: float32 RGB in 0..1, ``[n, 3, h, w]``; square for ``rotation``.
+            images: float32 RGB in 0..1, ``[n, 3, h, w]``.
             generator: source of all randomness, on the images' device.
 
         Returns:
             Images ``[n * classes, 3, h, w]``, all of one class after all of another, and int64 labels
             ``[n * classes, 1, 1]``; class 0 is normal.
         """
-        images = random_flip(images, generator, self.config.flips, self.config.flips)
-        images = random_shift(images, self.config.shift, generator)
-        images = colour_jitter(images, self.config.image_jitter, generator, hue=False)
+        images = mild_view(images, self.config, generator)
         inputs = [images, *(transform(images, self.config, generator) for transform in self._transformations)]
         labels = torch.arange(self.classes, device=images.device).repeat_interleave(len(images))
         return torch.cat(inputs), labels.view(-1, 1, 1)
 
-    def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+    def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
         """Cross-entropy; every class has as many images."""
-        return functional.cross_entropy(logits, labels)
+        return functional.cross_entropy(outputs, labels)

@@ -79,29 +79,30 @@ def score_histogram(groups: Mapping[str, NDArray[np.floating]], threshold: float
         return _svg(figure, axes)
 
 
-def training_curve(history: Sequence[Sequence[float]], classes: Sequence[str]) -> str:
-    """Loss and accuracy over the steps of stage 1.
+def training_curve(history: Sequence[Sequence[float]], figures: Sequence[str], axis: str = "accuracy") -> str:
+    """Loss and shares over the steps of stage 1.
 
     Args:
-        history: rows of step, loss, and the accuracy of each class; at least one.
-        classes: name of each class, at most four.
+        history: rows of step, loss, and each figure, a share of 1; at least one.
+        figures: name of each figure, at most four.
+        axis: what they are shares of.
 
     Returns:
         An ``<svg>`` element.
     """
-    step, loss, *accuracies = np.asarray(history, dtype=np.float64).T
+    step, loss, *shares = np.asarray(history, dtype=np.float64).T
     marker = "o" if len(step) < 4 else ""
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(7.2, 2.6), layout="constrained")
         left, right = figure.subplots(1, 2)
         left.plot(step, loss, color=_INK, linewidth=1.2, marker=marker, label="loss")
         left.set_ylim(bottom=0)
-        for name, accuracy, colour in zip(classes, accuracies, SERIES[: len(classes)], strict=True):
-            right.plot(step, accuracy, color=colour, linewidth=1.2, marker=marker, label=name)
+        for name, share, colour in zip(figures, shares, SERIES[: len(figures)], strict=True):
+            right.plot(step, share, color=colour, linewidth=1.2, marker=marker, label=name)
         right.set_ylim(0, 1)
         right.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         left.set_ylabel("loss")
-        right.set_ylabel("accuracy")
+        right.set_ylabel(axis)
         for axes in (left, right):
             axes.set_xlabel("training step")
             axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10], integer=True))

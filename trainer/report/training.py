@@ -11,22 +11,15 @@ from numpy.typing import NDArray
 
 from edge_occ.manifest import Calibration, Choice, Manifest
 from edge_occ.promise import promise
+from trainer.fit import Fit
 from trainer.report.charts import score_histogram, training_curve
 from trainer.report.page import Picture, Report, Section, Table, lines, write_report
-
-_CLASSES = {
-    "cutpaste": ("normal", "patch"),
-    "cutpaste-scar": ("normal", "scar"),
-    "cutpaste-union": ("normal", "patch or scar"),
-    "cutpaste-3way": ("normal", "patch", "scar"),
-    "rotation": ("upright", "turned by 90°", "180°", "270°"),
-}
 
 
 def training_report(
     path: Path,
     manifest: Manifest,
-    histories: Sequence[tuple[str, list[list[float]]]],
+    fits: Sequence[tuple[str, Fit]],
     held_out: NDArray[np.floating],
     picture: bytes,
 ) -> Path:
@@ -35,8 +28,7 @@ def training_report(
     Args:
         path: the HTML file.
         manifest: of the bundle.
-        histories: of each encoder that was trained, its task, and rows of step, loss and accuracies of stage 1 (see
-            :class:`trainer.fit.Fit`).
+        fits: of each encoder that was trained, the name of its task, and how it went.
         held_out: scores of the calibration ``[n]``.
         picture: JPEG of a normal and a pasted frame beside their heatmaps.
 
@@ -65,7 +57,7 @@ def training_report(
         sections.append(_precisions(manifest))
     if manifest.choice:
         sections.append(_choice(manifest.choice))
-    sections += _stage1(histories)
+    sections += _stage1(fits)
     if training.skipped:
         sections.append(Section("Skipped images", "These could not be used.", table=lines("image", training.skipped)))
     software = ", ".join(f"{name} {version}" for name, version in training.software.items())
@@ -134,17 +126,12 @@ def _choice(choice: Choice) -> Section:
     return Section("How it was chosen", text, table=Table(header, rows))
 
 
-def _stage1(histories: Sequence[tuple[str, list[list[float]]]]) -> Iterator[Section]:
+def _stage1(fits: Sequence[tuple[str, Fit]]) -> Iterator[Section]:
     """A section for each encoder that was trained, numbered if there are several."""
-    for number, (name, history) in enumerate(histories, 1):
-        which = f" ({number} of {len(histories)})" if len(histories) > 1 else ""
-        text = (
-            f"The encoder learned to tell good images from changed ones (task {name}). Accuracy is that of each class, "
-            "on training images."
-        )
-        yield Section(
-            f"How the encoder learned{which}", text, training_curve(history, _CLASSES.get(name, ("normal", name)))
-        )
+    for number, (name, fit) in enumerate(fits, 1):
+        which = f" ({number} of {len(fits)})" if len(fits) > 1 else ""
+        curve = training_curve(fit.history, fit.figures.names, fit.figures.axis)
+        yield Section(f"How the encoder learned{which}", f"By the task {name}. {fit.figures.text}", curve)
 
 
 def _training_facts(manifest: Manifest) -> list[tuple[str, str]]:

@@ -71,6 +71,20 @@ def test_it_has_as_many_parameters_as_torchvisions():
     assert sum(parameter.numel() for parameter in ResNet18Encoder().parameters()) == 11_689_512 - 513_000
 
 
+@pytest.mark.parametrize("small", [False, True])
+def test_a_narrow_one_is_the_same_network_with_fewer_channels(small):
+    encoder = make(small=small, base_width=16).double()
+    assert encoder.scales == (128,)
+    state, wide = encoder.state_dict(), make(small=small).state_dict()
+    assert list(state) == list(wide)
+    for name, value in state.items():
+        expected = [size // 4 if size > 7 else size for size in wide[name].shape]  # all but the kernels and the colours
+        assert list(value.shape) == expected, name
+    image = torch.rand(1, 3, 32, 64, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    with torch.inference_mode():
+        torch.testing.assert_close(encoder(image), naive(state, image, small))
+
+
 def test_it_begins_with_he_weights_of_the_fan_out():
     torch.manual_seed(0)
     for name, module in ResNet18Encoder().named_modules():

@@ -47,7 +47,7 @@ def graph():
     config = TrainConfig.model_validate({**DENSE, **REST, "beside": [LITE]})
     branches = []
     for branch in config.branches:
-        encoder = make_encoder(branch.encoder).eval()
+        encoder = make_encoder(branch.encoder, 96).eval()
         encoder.fuse()
         branches.append(make_branch(encoder, branch, 96))
     return InspectionGraph(branches, [branch.head.kinds for branch in config.branches], 96).eval()

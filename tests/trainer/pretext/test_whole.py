@@ -19,7 +19,6 @@ CLASSES = {
     "cutout-colour": 2,
     "colour-scar": 2,
     "confetti": 2,
-    "rotation": 4,
 }
 PAPER = {"mode": "image", "area": (0.02, 0.15), "scar_length": (10, 25), "flips": False}
 STILL = {**PAPER, "image_jitter": 0, "patch_jitter": 0}
@@ -56,6 +55,8 @@ def test_each_image_gives_one_input_a_class(name):
     assert inputs.max() <= 1
     assert labels.dtype == torch.int64
     assert labels.shape == (5 * task.classes, 1, 1)
+    assert len(task.figures.names) == task.classes
+    assert task.figures.names[0] == "normal"
     assert labels.flatten().tolist() == [k for k in range(task.classes) for _ in range(5)]
 
 
@@ -117,17 +118,6 @@ def test_the_union_holds_patches_and_scars():
     assert 6 < patches < 26
 
 
-def test_rotation_has_every_image_in_four_directions():
-    task = WholeImageTask(PretextConfig(name="rotation", shift=0.125, **PAPER))
-    inputs, _ = task.batch(images(), torch.Generator().manual_seed(0))
-    upright = inputs[:4]
-    for k in range(1, 4):
-        turned = upright
-        for _ in range(k):
-            turned = turned.transpose(2, 3).flip(2)  # a quarter turn, counter-clockwise
-        assert torch.equal(inputs[4 * k : 4 * k + 4], turned)
-
-
 @pytest.mark.parametrize("augmentation", [{"shift": 0.125}, {"image_jitter": 0.2}, {"flips": True}])
 def test_the_copies_share_the_augmentation_of_their_source(augmentation):
     task = WholeImageTask(PretextConfig(name="cutout", **{**STILL, "area": (0.02, 0.03), **augmentation}))
@@ -135,37 +125,6 @@ def test_the_copies_share_the_augmentation_of_their_source(augmentation):
     inputs, _ = task.batch(before, torch.Generator().manual_seed(0))
     assert not torch.equal(inputs[:4], before)
     assert ((inputs[:4] != inputs[4:]).any(1).float().mean((1, 2)) < 0.04).all()
-
-
-def naive_head(classifier, features):
-    """Dense layers on the pooled features of one image, from the weights (evaluation mode)."""
-    layers = [layer for layer in classifier if not isinstance(layer, nn.AdaptiveAvgPool2d)]
-    x = features.mean((1, 2))
-    for layer in layers:
-        if isinstance(layer, nn.Conv2d):
-            x = layer.weight[:, :, 0, 0] @ x + (0 if layer.bias is None else layer.bias)
-        elif isinstance(layer, nn.BatchNorm2d):
-            x = (x - layer.running_mean) / (layer.running_var + layer.eps).sqrt() * layer.weight + layer.bias
-        else:
-            x = x.clamp_min(0)
-    return x
-
-
-@pytest.mark.parametrize(("hidden", "embedding"), [(0, 0), (1, 0), (2, 0), (8, 128)])
-def test_the_classifier_is_a_projection_head_of_the_depth_asked_for(hidden, embedding):
-    config = PretextConfig(hidden_layers=hidden, hidden_width=32, embedding=embedding, **PAPER)
-    task = WholeImageTask(config)
-    torch.manual_seed(0)
-    classifier = task.classifier((32, 16))
-    features = torch.rand(6, 48, 3, 5)
-    assert classifier(features).shape == (6, 3, 1, 1)  # once in training mode, for statistics that are not the identity
-    widths = [layer.out_channels for layer in classifier if isinstance(layer, nn.Conv2d)]
-    assert widths == [32] * hidden + ([embedding] if embedding else []) + [3]
-    assert sum(isinstance(layer, nn.BatchNorm2d) for layer in classifier) == hidden
-    classifier.eval()
-    with torch.inference_mode():
-        found = classifier(features).flatten(1)
-        torch.testing.assert_close(found, torch.stack([naive_head(classifier, one) for one in features]))
 
 
 def test_the_loss_is_the_mean_over_all_images():

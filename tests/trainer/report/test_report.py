@@ -14,10 +14,15 @@ from edge_occ.manifest import Candidate, Choice, Manifest
 from trainer.cases import Cases, ScoredImage
 from trainer.data import LabelledImage
 from trainer.evaluate import Evaluation, evaluate
+from trainer.fit import Fit
+from trainer.pretext.contrastive import ContrastiveTask
+from trainer.pretext.rotation import RotationTask
+from trainer.pretext.task import normal_or_changed
 from trainer.report.evaluation import evaluation_report
 from trainer.report.training import training_report
 
 HISTORY = [[10, 1.1, 0.5, 0.2, 0.1], [20, 0.6, 0.9, 0.6, 0.5]]
+CUTPASTE = ("cutpaste-3way", Fit(1.0, HISTORY, normal_or_changed("cutpaste-3way")))
 HELD_OUT = np.linspace(5, 60, 16)
 
 
@@ -43,13 +48,23 @@ def test_training_writes_a_report_beside_the_bundle(tiny_bundle, open_page):
 
 
 def test_every_encoder_that_was_trained_has_a_curve(tmp_path, manifest, open_page):
-    rotation = [[*row, 0.3] for row in HISTORY]
-    histories = [("cutpaste-3way", HISTORY), ("rotation", rotation)]
-    page = open_page(training_report(tmp_path / "r.html", manifest, histories, HELD_OUT, b""))
-    for number, task in ((1, "cutpaste-3way"), (2, "rotation")):
-        assert f"How the encoder learned ({number} of 2)" in page.text
+    rotation = Fit(1.0, [[*row, 0.3] for row in HISTORY], RotationTask.figures)
+    views = Fit(1.0, [row[:4] for row in HISTORY], ContrastiveTask.figures)
+    fits = [CUTPASTE, ("rotation", rotation), ("contrastive", views)]
+    page = open_page(training_report(tmp_path / "r.html", manifest, fits, HELD_OUT, b""))
+    for number, (task, aim, figure) in enumerate(
+        [
+            ("cutpaste-3way", "tell good images from changed ones", "scar"),
+            ("rotation", "tell by how many quarter turns", "upright"),
+            ("contrastive", "find, among views of many images", "own view most similar"),
+        ],
+        1,
+    ):
+        assert f"How the encoder learned ({number} of 3)" in page.text
         assert f"task {task}" in page.text
-    assert len(page.named("svg")) == 3
+        assert f"The encoder learned to {aim}" in page.text
+        assert figure in page.text
+    assert len(page.named("svg")) == 4
     untrained = open_page(training_report(tmp_path / "u.html", manifest, [], HELD_OUT, b""))
     assert "How the encoder learned" not in untrained.text
     assert len(untrained.named("svg")) == 1
@@ -76,20 +91,20 @@ def test_a_certified_promise_is_the_lead(tmp_path, manifest, open_page):
         update={"n": 209, "expected": 2 / 210, "upper_95": 0.0225, "certified": True}
     )
     changed = manifest.model_copy(update={"calibration": certified})
-    page = open_page(training_report(tmp_path / "r.html", changed, [("cutpaste-3way", HISTORY)], HELD_OUT, b""))
+    page = open_page(training_report(tmp_path / "r.html", changed, [CUTPASTE], HELD_OUT, b""))
     assert "Expect about 1 false alarm in 105 good parts (at most 1 in 44 with 95 % confidence)" in page.text
     assert "cannot certify" not in page.text
 
 
 def test_an_uncertified_rate_is_said_plainly(tmp_path, manifest, open_page):
-    page = open_page(training_report(tmp_path / "r.html", manifest, [("cutpaste-3way", HISTORY)], HELD_OUT, b""))
+    page = open_page(training_report(tmp_path / "r.html", manifest, [CUTPASTE], HELD_OUT, b""))
     assert "16 images cannot certify the declared rate of 1 in 100: that takes at least 99" in page.text
 
 
 def test_skipped_images_are_listed_and_hostile_names_are_only_text(tmp_path, manifest, open_page, hostile):
     training = manifest.training.model_copy(update={"skipped": (f"{hostile}.png: damaged",), "command": hostile})
     changed = manifest.model_copy(update={"training": training})
-    page = open_page(training_report(tmp_path / "r.html", changed, [("cutpaste-3way", HISTORY)], HELD_OUT, b""))
+    page = open_page(training_report(tmp_path / "r.html", changed, [CUTPASTE], HELD_OUT, b""))
     assert "1 skipped" in page.text
     assert f"{hostile}.png: damaged" in page.text
     assert page.named("script") == []

@@ -1,0 +1,104 @@
+"""Telling by how many quarter turns an image was turned: the two-stage paper's rotation prediction, and CutPaste's
+baseline; and the scores of its own classifier (RotNet).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Generator, Tensor
+from torch.nn import functional
+
+from trainer.config import PretextConfig, ViewsConfig
+from trainer.encoders.base import Encoder
+from trainer.pretext.projection import ProjectionHead
+from trainer.pretext.task import Task, accuracies
+from trainer.views import mild_view, strong_view
+
+TURNS = 4
+
+
+class RotationTask(Task):
+    """Four copies of each image, each augmented by itself and then turned by 0, 90, 180 or 270 degrees.
+
+    A batch of 64 images gives 256 inputs (two-stage paper's code).  Augmented by views, it is that paper's; with the
+    mild shift and jitter of whole images, CutPaste's baseline, whose details are not told.
+
+    Args:
+        pretext: projection head and mild augmentation.
+        views: strong augmentation, used if it is enabled.
+    """
+
+    figures = accuracies(
+        ("upright", "turned by 90°", "180°", "270°"), "tell by how many quarter turns an image was turned"
+    )
+
+    def __init__(self, pretext: PretextConfig, views: ViewsConfig) -> None:
+        self.pretext, self.views = pretext, views
+
+    def classifier(self, scales: tuple[int, ...]) -> ProjectionHead:
+        """Projection head and classifier; see :meth:`trainer.pretext.task.Task.classifier`."""
+        return ProjectionHead(sum(scales), self.pretext, TURNS)
+
+    def batch(self, images: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
+        """Augment and turn.
+
+        Args:
+            images: float32 RGB in 0..1, square, ``[n, 3, h, h]``.
+            generator: source of all randomness, on the images' device.
+
+        Returns:
+            Images ``[4 n, 3, h, h]``, all of one turn after all of another, and int64 labels ``[4 n, 1, 1]``: how many
+            quarter turns, counter-clockwise.
+        """
+        copies = images.repeat(TURNS, 1, 1, 1)
+        if self.views.enabled:
+            copies = strong_view(copies, self.views, generator)
+        else:
+            # Mirrored along both axes, an image would be one turned by 180 degrees.
+            copies = mild_view(copies, self.pretext, generator, vertical=False)
+        turned = [copy.rot90(turns, (2, 3)) for turns, copy in enumerate(copies.chunk(TURNS))]
+        labels = torch.arange(TURNS, device=images.device).repeat_interleave(len(images))
+        return torch.cat(turned), labels.view(-1, 1, 1)
+
+    def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        """Cross-entropy; every turn has as many images."""
+        return functional.cross_entropy(outputs, labels)
+
+
+@dataclass(frozen=True)
+class RotationScores:
+    """Anomaly scores of the rotation classifier itself, without a one-class head (two-stage paper's code, dscore and
+    logit): high where it does not know which way is up.
+
+    Attributes:
+        product: ``1 - p0(x) p1(x90) p2(x180) p3(x270)``, ``[n]``, where ``pk`` is the probability of ``k`` turns.
+        upright: ``1 - p0(x)``, ``[n]``.
+    """
+
+    product: Tensor
+    upright: Tensor
+
+
+@torch.inference_mode()
+def rotation_scores(encoder: Encoder, head: ProjectionHead, images: Tensor, batch: int = 256) -> RotationScores:
+    """Score images by the trained classifier, without augmentation.
+
+    Args:
+        encoder: trained, in evaluation mode.
+        head: trained with it, in evaluation mode; of :class:`RotationTask`.
+        images: RGB of 0..255, square, ``[n, 3, h, h]``; the device is the encoder's.
+        batch: images at a time.
+
+    Returns:
+        float64 on the CPU.
+    """
+    logs: list[Tensor] = []
+    for chunk in torch.split(images, batch):
+        pixels = encoder.normalise(chunk.float())
+        logits = [head(encoder(pixels.rot90(turns, (2, 3)))) for turns in range(TURNS)]
+        logs.append(torch.stack([of_turn.flatten(1).double().log_softmax(1) for of_turn in logits], 1).cpu())
+    right = torch.cat(logs).diagonal(dim1=1, dim2=2)
+    # expm1, so that images of which the classifier is all but sure still differ.
+    return RotationScores(-torch.expm1(right.sum(1)), -torch.expm1(right[:, 0]))
