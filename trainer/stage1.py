@@ -79,7 +79,7 @@ def learn_representations(
         built = _branch(encoder, branch, config.input.size)
         fit = None
         if branch.pretext.name != "none":
-            run = fingerprint(branch, config.input.size, own_seed, data)
+            run = fingerprint(branch, config.input.size, own_seed, data.sha256)
             fit = fit_encoder(images, encoder, branch, own_seed, device, checkpoint(i, run), run)
         encoder.eval().to(device).fuse()
         built.to(device).eval()
@@ -114,11 +114,13 @@ def _enough(first: Branch, sample: Tensor, choice: ChoiceConfig) -> bool:
     return alignment(features) >= choice.aligned
 
 
-def fingerprint(config: BranchConfig, size: int, seed: int, data: NormalImages) -> str:
-    """What must be equal for a run to be resumed: the settings of stage 1, the seed, and the images."""
+def fingerprint(config: BranchConfig, size: int, seed: int, content: str) -> str:
+    """What must be equal for a run to be resumed: settings of stage 1, seed, and images, of which ``content`` is a
+    hash.
+    """
     settings = config.model_dump(include={"encoder", "pretext", "views", "optimiser"})
     settings["optimiser"].pop("checkpoint_seconds")
-    return hashlib.sha256(json.dumps([settings, size, seed, data.sha256], sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps([settings, size, seed, content], sort_keys=True).encode()).hexdigest()
 
 
 def resized(data: NormalImages, size: int) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -32,6 +33,10 @@ def reproduce(  # noqa: PLR0913 - one parameter an option
         str | None, typer.Option(help="Time for the whole command: 90s, 20m, 1h30m. What is left is for the next run.")
     ] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Training steps of every row, in place of its own.")] = None,
+    override: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Override a setting of every row: section.field=value. Repeatable."),
+    ] = None,
     out: Annotated[Path, typer.Option(help="Folder for the table, its plot and its pictures.")] = Path("docs/results"),
     work: Annotated[
         Path,
@@ -73,6 +78,7 @@ def reproduce(  # noqa: PLR0913 - one parameter an option
         categories=_split(categories),
         seeds=seeds,
         steps=steps,
+        settings=tuple(override or ()),
     )
     limit = Budget(None if budget is None else parse_budget(budget))
     choose_device(device)
@@ -88,7 +94,7 @@ def reproduce(  # noqa: PLR0913 - one parameter an option
     check_writable(out, "--out")
     store = Store(work, say)
     outcome = run_table(cells, store, limit, device, say)
-    about = About(_command(table, data, options), data.resolve().name, provenance(device))
+    about = About(_command(table, data, options, request.settings), data.resolve().name, provenance(device))
     summary = summarise(request.table, outcome.statuses)
     path = write_table(out, summary, outcome.statuses, store, about)
     if json:
@@ -109,9 +115,11 @@ def _split(names: list[str] | None) -> tuple[str, ...]:
     return tuple(part.strip() for name in names or [] for part in name.split(",") if part.strip())
 
 
-def _command(table: str, data: Path, options: dict[str, object]) -> str:
+def _command(table: str, data: Path, options: dict[str, object], settings: Sequence[str]) -> str:
     """What does the table again, without the machine's paths."""
     words = ["edge-occ", "reproduce", table, "--data", data.resolve().name]
     for option, value in options.items():
         words += [f"--{option}", str(value)] if value else []
+    for setting in settings:
+        words += ["--set", setting]
     return shlex.join(words)

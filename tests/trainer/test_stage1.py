@@ -40,7 +40,7 @@ def weights(branch):
 
 
 def of(data, seed=0, size=96, **changes):
-    return fingerprint(config(**changes).branches[0], size, seed, data)
+    return fingerprint(config(**changes).branches[0], size, seed, data.sha256)
 
 
 def test_only_what_changes_stage_1_changes_the_fingerprint(data):

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, FiniteFloat, ValidationError
+from safetensors import SafetensorError, safe_open
 
 from edge_occ.errors import InputError
 from edge_occ.files import atomic_write
@@ -50,6 +51,9 @@ class Cell:
         settings = self.config.model_dump(mode="json")
         for branch in (settings, *settings["beside"]):
             branch["optimiser"].pop("checkpoint_seconds")  # changes no figure
+            if branch["pretext"]["name"] == "none":
+                for section in ("pretext", "views", "optimiser"):
+                    branch[section] = None  # nothing is trained
         return [self.row.preset, settings, self.seed, self.fingerprint]
 
     def __str__(self) -> str:
@@ -131,6 +135,14 @@ class Store:
         return self._cells / f"{cell.key}.json"
 
 
+def drop_damaged(encoders: Path, say: Callable[[str], None]) -> None:
+    """Remove checkpoints that are not whole, and say so."""
+    for checkpoint in encoders.glob("*.safetensors"):
+        if not _is_whole(checkpoint):
+            say(f"the checkpoint {checkpoint.name} is damaged: its training starts over")
+            checkpoint.unlink()
+
+
 def check_writable(folder: Path, option: str) -> None:
     """Find out before the work, not after.
 
@@ -146,6 +158,14 @@ def check_writable(folder: Path, option: str) -> None:
         raise InputError(
             f"a folder to write to at {folder}", str(error.strerror), f"choose another place with {option}"
         ) from error
+
+
+def _is_whole(checkpoint: Path) -> bool:
+    try:
+        with safe_open(checkpoint, framework="pt"):
+            return True
+    except (SafetensorError, OSError):
+        return False
 
 
 def _hash(content: list[object]) -> str:

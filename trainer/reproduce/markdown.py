@@ -11,6 +11,8 @@ from trainer.reproduce.run import Status
 from trainer.reproduce.summary import Entry, Summary, paper_figure
 
 _NONE = "-"
+_SPREADS = {"standard error": "standard error", "standard deviation": "standard deviation (standard error)"}
+"""Behind our figures, by what is behind the paper's."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +40,8 @@ def markdown(
     lines = [
         f"# {table.title}",
         "",
-        f"Percent. Ours: mean ± standard error over {seeds} seed{'s' * (seeds > 1)} (from 0 on), of the graph in fp32 "
-        "after the last step; nothing was chosen on test data. The paper's: mean ± standard error over 5 seeds.",
+        f"Percent. Ours: mean ± {_SPREADS[table.spread]} over {seeds} seed{'s' * (seeds > 1)} (from 0 on), in fp32, "
+        f"after the last step; nothing was chosen on test data. The paper's: mean ± {table.spread} over 5 seeds.",
         "",
         *(f"{note}\n" for note in table.notes),
         "| | |",
@@ -76,12 +78,14 @@ def markdown(
 
 def _mean_lines(summary: Summary) -> list[str]:
     same = f"paper, the same {len(summary.categories)}"
-    titles = ["row", "stands beside", same, *(f"paper, {name}" for name in MEANS), *_ours(summary), "seeds", "updates"]
+    columns = [entry.row.column for entry in summary.means]
+    means = [name for name in MEANS if any(column and name in column.figures for column in columns)]
+    titles = ["row", "stands beside", same, *(f"paper, {name}" for name in means), *_ours(summary), "seeds", "updates"]
     rows = []
     for entry in summary.means:
         column = entry.row.column
         beside = f"{column.label} ({column.source})" if column else _NONE
-        papers = [column.mean(summary.categories) if column else None, *(paper_figure(column, name) for name in MEANS)]
+        papers = [column.mean(summary.categories) if column else None, *(paper_figure(column, name) for name in means)]
         figures = _our_figures(summary, entry)
         rows.append((entry.row.block, [entry.row.label, beside, *map(_text, papers), *figures, *_effort(entry)[:2]]))
     return _grid(titles, rows)

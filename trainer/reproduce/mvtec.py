@@ -6,12 +6,11 @@ import hashlib
 import shlex
 from pathlib import Path
 
-from safetensors import SafetensorError, safe_open
-
 from edge_occ.bundle import read_bundle
 from edge_occ.errors import BundleRefused, InputError
 from edge_occ.manifest import Manifest
 from trainer.evaluate import evaluate
+from trainer.reproduce.cells import drop_damaged
 from trainer.reproduce.heatmaps import heatmap_sheet
 from trainer.reproduce.procedure import Measured, Procedure, Task
 from trainer.train import Job, train
@@ -45,10 +44,7 @@ def trained(task: Task) -> Manifest:
         ["edge-occ", "train", "--data", task.category, "--preset", task.preset, "--seed", str(task.seed)]
     )
     job = Job(task.data, task.bundle, task.config, task.preset, task.seed, task.device, command, encoders=task.encoders)
-    for checkpoint in task.encoders.glob("*.safetensors"):
-        if not _is_whole(checkpoint):
-            task.say(f"the checkpoint {checkpoint.name} is damaged: its training starts over")
-            checkpoint.unlink()
+    drop_damaged(task.encoders, task.say)
     job.checkpoints.mkdir(exist_ok=True)  # the cell has begun
     return train(job).manifest
 
@@ -70,7 +66,7 @@ def find(data: Path, category: str) -> Path | None:
     return folder
 
 
-def fingerprint(folder: Path) -> str:
+def fingerprint(folder: Path, _: str) -> str:
     """Of names and contents of all files to train and test on.
 
     Contents and not dates, because a fresh copy of the data has other dates and the same images; reading a category
@@ -83,14 +79,6 @@ def fingerprint(folder: Path) -> str:
                 content = hashlib.sha256(path.read_bytes()).hexdigest()
                 whole.update(f"{path.relative_to(folder).as_posix()} {content}\n".encode())
     return whole.hexdigest()
-
-
-def _is_whole(checkpoint: Path) -> bool:
-    try:
-        with safe_open(checkpoint, framework="pt"):
-            return True
-    except (SafetensorError, OSError):
-        return False
 
 
 def training_seconds(manifest: Manifest) -> float:

@@ -11,6 +11,9 @@ from typing import Literal
 import yaml
 from pydantic import BaseModel, ConfigDict
 
+Spread = Literal["standard error", "standard deviation"]
+"""What stands behind ±: CutPaste prints the former, the two-stage paper the latter."""
+
 MEANS = ("texture", "object", "all")
 """Means over categories that a paper prints beside the categories themselves."""
 
@@ -21,17 +24,30 @@ class Figure:
 
     Attributes:
         value: AUROC in percent.
-        error: of ours the standard error of the mean, of a paper's what its column calls ``spread``; ``None`` for none.
+        error: standard error of the mean; ``None`` where it is not known or not asked for.
+        deviation: standard deviation of the runs; ``None`` likewise.
         recalled: not read anywhere but written down from memory.
     """
 
     value: float
     error: float | None = None
+    deviation: float | None = None
     recalled: bool = False
 
+    @property
+    def spread(self) -> float | None:
+        """What stands behind ±: the deviation, or else the error."""
+        return self.error if self.deviation is None else self.deviation
+
     def __str__(self) -> str:
-        error = "" if self.error is None else f" ± {self.error:.1f}"
-        return f"{self.value:.1f}{error}{' (recalled)' if self.recalled else ''}"
+        words = [f"{self.value:.1f}"]
+        if self.spread is not None:
+            words.append(f"± {self.spread:.1f}")
+        if self.deviation is not None and self.error is not None:
+            words.append(f"({self.error:.1f})")
+        if self.recalled:
+            words.append("(recalled)")
+        return " ".join(words)
 
 
 class Column(BaseModel):
@@ -52,15 +68,18 @@ class Column(BaseModel):
     source: str
     updates: int | None = None
     figures: Mapping[str, tuple[float] | tuple[float, float]]
-    spread: Literal["standard error", "standard deviation"] = "standard error"
+    spread: Spread = "standard error"
     recalled: frozenset[str] = frozenset()
 
     def figure(self, name: str) -> Figure | None:
         """The figure of a category or a mean, if the paper prints one."""
         if name not in self.figures:
             return None
-        value, error = (*self.figures[name], None)[:2]
-        return Figure(value, error, name in self.recalled)
+        value, spread = (*self.figures[name], None)[:2]
+        recalled = name in self.recalled
+        if self.spread == "standard deviation":
+            return Figure(value, deviation=spread, recalled=recalled)
+        return Figure(value, spread, recalled=recalled)
 
     def mean(self, categories: tuple[str, ...]) -> Figure | None:
         """Mean over these categories, without an error, as the paper's runs are not known one by one."""

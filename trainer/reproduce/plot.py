@@ -27,7 +27,7 @@ def comparison_plot(path: Path, summary: Summary) -> bool:
         axes.errorbar(
             [x + offset for x, _ in ours],
             [figure.value for _, figure in ours],
-            [figure.error or 0 for _, figure in ours],
+            [figure.spread or 0 for _, figure in ours],
             fmt="o" if index < 10 else "s",
             markersize=5,
             color=colour,

@@ -60,12 +60,12 @@ class Procedure:
         name: for the cache.
         version: to be raised whenever the same settings, seed and data would give other figures.
         find: from the folder of all data and a category to the category's folder; ``None`` if it is not there.
-        fingerprint: of a category's folder.
+        fingerprint: of the files in that folder which the category needs.
         measure: does the work; it can be interrupted, and goes on where it was.
     """
 
     name: str
     version: int
     find: Callable[[Path, str], Path | None]
-    fingerprint: Callable[[Path], str]
+    fingerprint: Callable[[Path, str], str]
     measure: Callable[[Task], Measured]

@@ -33,6 +33,7 @@ class Request:
         rows, categories: names; none: all that there are.
         seeds: how many, from 0 on.
         steps: training steps instead of the presets'.
+        settings: overrides of every row, ``section.field=value``; a row's own come after them.
     """
 
     table: Table
@@ -41,6 +42,7 @@ class Request:
     categories: tuple[str, ...] = ()
     seeds: int = 3
     steps: int | None = None
+    settings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -75,13 +77,13 @@ def plan(request: Request) -> list[Cell]:
         InputError: unknown row, category, preset or setting; none of the table's categories in the data.
     """
     rows = request.table.choose_rows(request.rows)
-    configs = {row.name: _settings(row, request.steps) for row in rows}
+    configs = {row.name: _settings(row, request) for row in rows}
     procedure, folders = request.table.procedure, find_categories(request)
-    fingerprints = {category: procedure.fingerprint(folder) for category, folder in folders.items()}
+    fingerprints = {category: procedure.fingerprint(folder, category) for category, folder in folders.items()}
     return [
         Cell(procedure, row, category, seed, folder, fingerprints[category], configs[row.name])
         for row in rows
-        for seed in range(request.seeds)
+        for seed in range(request.seeds if row.seeded else 1)
         for category, folder in folders.items()
     ]
 
@@ -99,11 +101,12 @@ def find_categories(request: Request) -> dict[str, Path]:
     found = {name: table.procedure.find(request.data, name) for name in wanted}
     missing = [name for name, folder in found.items() if folder is None]
     if len(missing) == len(wanted) or (request.categories and missing):
+        there = [name for name in table.categories if table.procedure.find(request.data, name) is not None]
         holds = sorted(p.name for p in request.data.iterdir() if p.is_dir()) if request.data.is_dir() else None
         raise InputError(
-            f"{'all' if request.categories else 'any'} of the folders {', '.join(wanted)} in {request.data}",
-            "no such folder" if holds is None else ", ".join(holds) or "no folder in it",
-            "name the folder of all categories with --data",
+            f"{'all' if request.categories else 'any'} of the categories {', '.join(wanted)} in {request.data}",
+            "no such folder" if holds is None else ", ".join(there or holds) or "no folder in it",
+            "choose of these with --categories" if there else "name the folder of all categories with --data",
         )
     return {name: folder for name, folder in found.items() if folder is not None}
 
@@ -148,12 +151,12 @@ def reproduce(cells: Sequence[Cell], store: Store, budget: Budget, device: str, 
     return Outcome(statuses, interrupted, tuple(failures.values()))
 
 
-def _settings(row: Row, steps: int | None) -> TrainConfig:
-    config = load_settings(TrainConfig, [preset(row.preset)], [*row.settings, *_COMMON])
-    if steps is None:
+def _settings(row: Row, request: Request) -> TrainConfig:
+    config = load_settings(TrainConfig, [preset(row.preset)], [*request.settings, *row.settings, *_COMMON])
+    if request.steps is None:
         return config
-    beside = tuple(_shortened(branch, steps) for branch in config.beside)
-    return _shortened(config, steps).model_copy(update={"beside": beside})
+    beside = tuple(_shortened(branch, request.steps) for branch in config.beside)
+    return _shortened(config, request.steps).model_copy(update={"beside": beside})
 
 
 def _shortened(branch: AnyBranch, steps: int) -> AnyBranch:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trainer.reproduce.paper import Column, Figure
+from trainer.reproduce.paper import Column, Figure, Spread
 from trainer.reproduce.run import State, Status
 from trainer.reproduce.table import Row, Table
 
@@ -17,7 +17,7 @@ class Entry:
     """One row of a table, for one category or for the mean over all.
 
     Attributes:
-        figures: in percent, mean and standard error over the seeds that are done; empty if none is.
+        figures: in percent, mean and spread over the seeds that are done; empty if none is.
         asked, done: seeds; of the mean, those that are done in every category.
         state: of what is not done: the worst of ``failed``, ``incomplete`` and ``not run``; ``done`` if all are.
         updates: training steps behind a cell; ``None`` where no cell is done.
@@ -68,7 +68,7 @@ def summarise(table: Table, statuses: Sequence[Status]) -> Summary:
         name
         for status in statuses
         if status.result
-        for name, value in status.result.values.items()
+        for name, value in status.cell.row.figures(status.result.values).items()
         if value is not None
     )
     headings = table.metrics or {name: name for name in (*present, table.main)}
@@ -78,15 +78,25 @@ def summarise(table: Table, statuses: Sequence[Status]) -> Summary:
         rows,
         categories,
         metrics,
-        {name: tuple(_entry(row, [[status] for status in of[row.name, name]]) for row in rows) for name in categories},
-        tuple(_entry(row, _by_seed(s for name in categories for s in of[row.name, name])) for row in rows),
+        {
+            name: tuple(_entry(row, [[status] for status in of[row.name, name]], table.spread) for row in rows)
+            for name in categories
+        },
+        tuple(
+            _entry(row, _by_seed(s for name in categories for s in of[row.name, name]), table.spread) for row in rows
+        ),
     )
 
 
-def mean_and_error(values: Sequence[float]) -> Figure:
-    """Mean of fractions, in percent, and the standard error of the mean if there are two or more."""
-    error = 100 * float(np.std(values, ddof=1)) / len(values) ** 0.5 if len(values) > 1 else None
-    return Figure(100 * float(np.mean(values)), error)
+def mean_and_spread(values: Sequence[float], spread: Spread = "standard error") -> Figure:
+    """Mean of fractions, in percent; if there are two or more, the standard error of the mean, and their standard
+    deviation if it is asked for.
+    """
+    mean = 100 * float(np.mean(values))
+    if len(values) < 2:
+        return Figure(mean)
+    deviation = 100 * float(np.std(values, ddof=1))
+    return Figure(mean, deviation / len(values) ** 0.5, deviation if spread == "standard deviation" else None)
 
 
 def paper_figure(column: Column | None, category: str) -> Figure | None:
@@ -94,17 +104,18 @@ def paper_figure(column: Column | None, category: str) -> Figure | None:
     return column.figure(category) if column else None
 
 
-def _entry(row: Row, by_seed: Sequence[Sequence[Status]]) -> Entry:
+def _entry(row: Row, by_seed: Sequence[Sequence[Status]], spread: Spread) -> Entry:
     """Of groups of cells, one group a seed."""
     results = [[status.result for status in group if status.result] for group in by_seed]
     complete = [found for found, group in zip(results, by_seed, strict=True) if len(found) == len(group)]
-    names = dict.fromkeys(name for group in complete for result in group for name in result.values)
+    values = [[row.figures(result.values) for result in group] for group in complete]
+    names = dict.fromkeys(name for group in values for cell in group for name in cell)
     figures = {}
     for name in names:
-        columns = [[result.values.get(name) for result in group] for group in complete]
+        columns = [[cell.get(name) for cell in group] for group in values]
         known = [[value for value in column if value is not None] for column in columns]
         if all(len(some) == len(column) for some, column in zip(known, columns, strict=True)):
-            figures[name] = mean_and_error([float(np.mean(column)) for column in known])
+            figures[name] = mean_and_spread([float(np.mean(column)) for column in known], spread)
     cells = [result for group in complete for result in group]
     states = {status.state for group in by_seed for status in group}
     order: tuple[State, ...] = ("failed", "incomplete", "not run")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 
 from edge_occ.errors import InputError
-from trainer.reproduce.paper import Column, paper_columns
+from trainer.reproduce.paper import Column, Spread, paper_columns
 from trainer.reproduce.procedure import Procedure
 
 
@@ -23,6 +23,8 @@ class Row:
         paper: name of the paper's column that it stands beside.
         fixed: printed whatever ``--rows`` says.
         block: heading of the rows that belong together.
+        seeded: whether its figures depend on the seed; if not, it is done once.
+        part: which of a cell's figures are the row's: those whose names begin with it and a dot; none: all.
     """
 
     name: str
@@ -32,6 +34,13 @@ class Row:
     paper: str | None = None
     fixed: bool = False
     block: str = ""
+    part: str = ""
+    seeded: bool = True
+
+    def figures(self, values: Mapping[str, float | None]) -> dict[str, float | None]:
+        """The row's own of all figures of a cell, by their names without ``part``."""
+        prefix = f"{self.part}." if self.part else ""
+        return {name.removeprefix(prefix): value for name, value in values.items() if name.startswith(prefix)}
 
     @property
     def column(self) -> Column | None:
@@ -53,6 +62,7 @@ class Table:
         metrics: all figures shown, by their names in a cell's result, with headings; empty: all that the cells have.
         notes: sentences for the reader.
         appendix: columns of the paper that no category of ours stands beside.
+        spread: what stands behind ±, as in the paper; with deviations ours have the standard error too.
         pictured: rows whose heatmaps are shown, the first that is done.
     """
 
@@ -65,6 +75,7 @@ class Table:
     metrics: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     appendix: tuple[str, ...] = ()
+    spread: Spread = "standard error"
     pictured: tuple[str, ...] = ("auto", "quick", "frozen")
 
     def choose_rows(self, names: Sequence[str]) -> tuple[Row, ...]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from trainer.reproduce import cutpaste
+from trainer.reproduce import cutpaste, two_stage
 from trainer.reproduce.table import Table, check_known
 
-TABLES = {table.name: table for table in cutpaste.TABLES}
+TABLES = {table.name: table for table in (*cutpaste.TABLES, *two_stage.TABLES)}
 
 
 def find_table(name: str) -> Table:

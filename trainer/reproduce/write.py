@@ -109,8 +109,13 @@ def _entry_json(entry: Entry) -> dict[str, Any]:
     }
 
 
-def _figure_json(figure: Figure | None) -> dict[str, float | None] | None:
+def _figure_json(figure: Figure | None) -> dict[str, float | bool | None] | None:
     if figure is None:
         return None
-    error = None if figure.error is None else round(figure.error, 4)
-    return {"mean": round(figure.value, 4), "standard_error": error}
+    known: dict[str, float | bool | None] = {
+        "mean": round(figure.value, 4),
+        "standard_error": None if figure.error is None else round(figure.error, 4),
+    }
+    if figure.deviation is not None:
+        known["standard_deviation"] = round(figure.deviation, 4)
+    return {**known, "recalled": True} if figure.recalled else known

@@ -37,6 +37,14 @@ def test_a_key_does_not_depend_on_names_of_rows_nor_on_how_often_checkpoints_are
     assert changed(cell, "optimiser", checkpoint_seconds=1.0).key == cell.key
 
 
+def test_what_concerns_training_alone_does_not_count_where_nothing_is_trained(fake):
+    cell = fake.plan()[0]
+    untrained = changed(cell, "pretext", name="none")
+    assert untrained.key != cell.key
+    assert changed(untrained, "optimiser", steps=99).key == untrained.key
+    assert changed(untrained, "encoder", width=8).key != untrained.key
+
+
 def test_a_key_depends_on_the_contents_of_the_data_and_not_on_its_dates(fake, tmp_path):
     cell = fake.plan()[0]
     copy = tmp_path / "elsewhere"

@@ -1,6 +1,7 @@
 """Which cells are done, in which order, and what remains of those that are not."""
 
 import signal
+from dataclasses import replace
 
 import pytest
 
@@ -88,6 +89,20 @@ def test_rows_with_the_same_settings_share_their_cells(fake):
     object.__setattr__(fake.table, "rows", (*fake.table.rows[:1], twin))
     assert states(fake.run(fake.plan(seeds=1))) == ["done"] * 4
     assert fake.calls == [("bottle", 0, 1), ("screw", 0, 1)]
+
+
+def test_settings_are_every_rows_but_where_it_has_its_own(fake):
+    cells = fake.plan(seeds=1, categories=("bottle",), settings=("optimiser.steps=7", "head.dim=9"))
+    assert [cell.config.head.dim for cell in cells] == [9, 9, 9]
+    assert [cell.config.optimiser.steps for cell in cells] == [1, 2, 3]
+
+
+def test_a_row_that_does_not_depend_on_the_seed_is_done_once(fake):
+    rows = (replace(fake.table.rows[0], seeded=False), *fake.table.rows[1:])
+    object.__setattr__(fake.table, "rows", rows)
+    assert [(cell.row.name, cell.seed) for cell in fake.plan(categories=("bottle",))] == [
+        ("fixed", 0), ("short", 0), ("short", 1), ("long", 0), ("long", 1),
+    ]  # fmt: skip
 
 
 def test_fixed_rows_cannot_be_left_out(fake):

@@ -4,15 +4,24 @@ import statistics
 
 import pytest
 
-from trainer.reproduce.summary import mean_and_error, summarise
+from trainer.reproduce.summary import mean_and_spread, summarise
 
 
 def test_mean_and_standard_error():
     values = [0.9, 0.95, 0.97]
-    figure = mean_and_error(values)
+    figure = mean_and_spread(values)
     assert figure.value == pytest.approx(100 * statistics.mean(values))
     assert figure.error == pytest.approx(100 * statistics.stdev(values) / 3**0.5)
-    assert mean_and_error([0.5]).error is None
+    assert mean_and_spread([0.5]).error is None
+    assert figure.deviation is None
+
+
+def test_with_deviations_the_error_is_told_beside_them():
+    values = [0.9, 0.95, 0.97]
+    figure = mean_and_spread(values, "standard deviation")
+    assert figure.deviation == pytest.approx(100 * statistics.stdev(values))
+    assert figure.error == pytest.approx(figure.deviation / 3**0.5)
+    assert str(figure) == "94.0 ± 3.6 (2.1)"
 
 
 def test_entries_average_over_seeds_and_means_over_categories(fake):
@@ -21,7 +30,7 @@ def test_entries_average_over_seeds_and_means_over_categories(fake):
     assert [row.name for row in summary.rows] == ["fixed", "short", "long"]
     entry = summary.entries["screw"][1]
     values = [fake.value("screw", seed, 2) for seed in range(3)]
-    assert entry.figures["auroc"] == mean_and_error(values)
+    assert entry.figures["auroc"] == mean_and_spread(values)
     assert (entry.asked, entry.done, entry.state, entry.updates, entry.minutes) == (3, 3, "done", 2, 2.0)
     mean = summary.means[1]
     by_seed = [statistics.mean(fake.value(c, seed, 2) for c in summary.categories) for seed in range(3)]

@@ -8,23 +8,29 @@ from trainer.config import TrainConfig
 from trainer.reproduce.paper import paper_columns
 from trainer.reproduce.tables import TABLES, find_table
 
+CUTPASTE = ["mvtec", "mvtec-pixels", "cutpaste-ablation", "synthetic"]
 ROWS = [(table, row) for table in TABLES.values() for row in table.rows]
 
 
 def test_the_tables():
-    assert list(TABLES) == ["mvtec", "mvtec-pixels", "cutpaste-ablation", "synthetic"]
+    assert list(TABLES) == [*CUTPASTE, "cifar10", "cifar100", "fmnist", "catdog", "celeba"]
     with pytest.raises(InputError) as caught:
         find_table("mvtek")
-    assert "mvtec, mvtec-pixels, cutpaste-ablation, synthetic" in caught.value.expected
+    assert "mvtec, mvtec-pixels, cutpaste-ablation, synthetic, cifar10" in caught.value.expected
     assert "did you mean mvtec?" in caught.value.advice
 
 
 @pytest.mark.parametrize("table", TABLES.values(), ids=lambda table: table.name)
 def test_the_rows_without_training_are_always_there(table):
     rows = table.choose_rows([table.rows[-1].name])
-    assert [row.name for row in rows] == ["frozen", "untrained", table.rows[-1].name]
-    labels = [row.label for row in rows[:2]]
-    assert labels == ["*frozen features + Gaussian, no training*", "*untrained encoder + Gaussian*"]
+    if table.name in CUTPASTE:
+        names = ["frozen", "untrained"]
+        labels = ["*frozen features + Gaussian, no training*", "*untrained encoder + Gaussian*"]
+    else:
+        names = ["frozen-kde", "untrained-kde"]
+        labels = ["*frozen ImageNet features, no training*, KDE", "*untrained encoder*, KDE"]
+    assert [row.name for row in rows] == [*names, table.rows[-1].name]
+    assert [row.label for row in rows[:2]] == labels
 
 
 @pytest.mark.parametrize(("table", "row"), ROWS, ids=lambda x: x.name)
