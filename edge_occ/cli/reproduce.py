@@ -14,11 +14,12 @@ from edge_occ.cli.training import Json, _need
 
 
 def reproduce(  # noqa: PLR0913 - one parameter an option
-    table: Annotated[str, typer.Argument(help="mvtec, mvtec-pixels, cutpaste-ablation or synthetic.")],
+    table: Annotated[str, typer.Argument(help="Which table; they are listed above.")],
     data: Annotated[
         Path,
         typer.Option(
-            help="Folder of the categories (bottle, cable, ...), each in the MVTec layout; those there are done."
+            help="Folder of the categories (bottle, cable, ...), each in the MVTec layout, or of the data set "
+            "(cifar-10-batches-bin, fashion_mnist, ...); the categories that are there are done."
         ),
     ],
     rows: Annotated[
@@ -56,8 +57,11 @@ def reproduce(  # noqa: PLR0913 - one parameter an option
     * **mvtec-pixels**: pixel AUROC and AUPRO of the same bundles
     * **cutpaste-ablation**: the paper's variants of CutPaste, and the options of dense training
     * **synthetic**: image AUROC of generated defects on good test images
+    * **cifar10**, **cifar100**, **fmnist**, **catdog**, **celeba**: one class against the rest, every representation of the
+      two-stage paper with every head, on features before and after the projection head
 
-    For instance: `edge-occ reproduce mvtec --data mvtec_ad --rows quick,auto --seeds 3 --budget 2h`
+    For instance: `edge-occ reproduce mvtec --data mvtec_ad --rows quick,auto --seeds 3 --budget 2h`; or, on two CPU
+    cores, `edge-occ reproduce fmnist --data sets --steps 200 --set encoder.base_width=8`
     """
     _need("torch", "train")
     from trainer.reproduce.budget import Budget, parse_budget  # noqa: PLC0415
