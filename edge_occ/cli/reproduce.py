@@ -57,8 +57,8 @@ def reproduce(  # noqa: PLR0913 - one parameter an option
     * **mvtec-pixels**: pixel AUROC and AUPRO of the same bundles
     * **cutpaste-ablation**: the paper's variants of CutPaste, and the options of dense training
     * **synthetic**: image AUROC of generated defects on good test images
-    * **cifar10**, **cifar100**, **fmnist**, **catdog**, **celeba**: one class against the rest, every representation of the
-      two-stage paper with every head, on features before and after the projection head
+    * **cifar10**, **cifar100**, **fmnist**, **catdog**, **celeba**: one class against the rest, every representation of
+      the two-stage paper with every head, on features before and after the projection head
 
     For instance: `edge-occ reproduce mvtec --data mvtec_ad --rows quick,auto --seeds 3 --budget 2h`; or, on two CPU
     cores, `edge-occ reproduce fmnist --data sets --steps 200 --set encoder.base_width=8`
