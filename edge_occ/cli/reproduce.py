@@ -39,6 +39,9 @@ def reproduce(  # noqa: PLR0913 - one parameter an option
         typer.Option("--set", help="Override a setting of every row: section.field=value. Repeatable."),
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder for the table, its plot and its pictures.")] = Path("docs/results"),
+    pictures: Annotated[
+        bool, typer.Option(help="Whether to copy pictures with heatmaps there too; they show the data's own images.")
+    ] = True,
     work: Annotated[
         Path,
         typer.Option(help="Folder of bundles, checkpoints and finished cells; needed to go on, else deletable."),
@@ -93,6 +96,7 @@ def reproduce(  # noqa: PLR0913 - one parameter an option
         "seeds": seeds,
         "budget": budget,
         "steps": steps,
+        "no-pictures": not pictures,
         "device": device if device != "auto" else None,
     }
     check_writable(out, "--out")
@@ -100,7 +104,7 @@ def reproduce(  # noqa: PLR0913 - one parameter an option
     outcome = run_table(cells, store, limit, device, say)
     about = About(_command(table, data, options, request.settings), data.resolve().name, provenance(device))
     summary = summarise(request.table, outcome.statuses)
-    path = write_table(out, summary, outcome.statuses, store, about)
+    path = write_table(out, summary, outcome.statuses, store, about, show=pictures)
     if json:
         print_json(as_json(summary, outcome.statuses, about))
     else:
@@ -123,7 +127,8 @@ def _command(table: str, data: Path, options: dict[str, object], settings: Seque
     """What does the table again, without the machine's paths."""
     words = ["edge-occ", "reproduce", table, "--data", data.resolve().name]
     for option, value in options.items():
-        words += [f"--{option}", str(value)] if value else []
+        if value:
+            words += [f"--{option}"] if value is True else [f"--{option}", str(value)]
     for setting in settings:
         words += ["--set", setting]
     return shlex.join(words)

@@ -28,7 +28,7 @@ def table(tmp_path, monkeypatch):
         events.get(task.category, lambda: None)()
         return Measured({"auroc": 0.9}, task.config.optimiser.steps, 1.0)
 
-    procedure = Procedure("fake", 1, mvtec.find, lambda folder: folder.name, measure)
+    procedure = Procedure("fake", 1, mvtec.find, lambda folder, category: category, measure)
     rows = (Row("fixed", "*fixed*", "quick", fixed=True), Row("other", "other", "quick", ("optimiser.steps=7",)))
     fake = Table("fake", "A fake", procedure, ("bottle", "screw", "pill"), rows, "auroc", {"auroc": "AUROC"})
     monkeypatch.setitem(tables.TABLES, "fake", fake)

@@ -17,15 +17,27 @@ from trainer.reproduce.run import Status
 from trainer.reproduce.summary import Entry, Summary, paper_figure
 
 
-def write_table(folder: Path, summary: Summary, statuses: Sequence[Status], store: Store, about: About) -> Path:
+def write_table(
+    folder: Path, summary: Summary, statuses: Sequence[Status], store: Store, about: About, *, show: bool = True
+) -> Path:
     """Write everything into a folder; no figure is printed for a cell that is not done.
+
+    Args:
+        folder: made if it is not there.
+        summary: of the cells.
+        statuses: of the cells.
+        store: has their pictures.
+        about: what the files tell besides.
+        show: whether pictures of the data are copied, which belong to whoever made the data.
 
     Returns:
         Path of the Markdown file.
     """
     name = summary.table.name
     plot = comparison_plot(folder / f"{name}.png", summary)
-    copied = {category: _picture(folder / name, statuses, summary, store, category) for category in summary.categories}
+    copied = {
+        category: _picture(folder / name, statuses, summary, store, category) for category in summary.categories if show
+    }
     pictures = {category: what for category, what in copied.items() if what}
     text = markdown(summary, statuses, about, plot=plot, pictures=pictures)
     for path, content in (

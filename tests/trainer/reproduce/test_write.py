@@ -80,6 +80,18 @@ def test_a_table_without_any_cell_has_no_plot(fake, tmp_path):
     assert not re.search(r"\d ±", text.replace("mean ±", "").split("| ours")[0])
 
 
+def test_pictures_can_be_left_out(fake, tmp_path):
+    outcome = fake.run(fake.plan(seeds=1))
+    fake.store.picture(outcome.statuses[0].cell).write_bytes(b"jpeg")
+    object.__setattr__(fake.table, "pictured", ("fixed",))
+    summary = summarise(fake.table, outcome.statuses)
+    for show in (True, False):
+        folder = tmp_path / str(show)
+        folder.mkdir()
+        text = write_table(folder, summary, outcome.statuses, fake.store, ABOUT, show=show).read_text(encoding="utf-8")
+        assert ("heatmaps of" in text) == (folder / "fake").exists() == show
+
+
 def test_pictures_are_those_of_the_first_pictured_row_that_is_done(fake, tmp_path):
     object.__setattr__(fake.table, "pictured", ("long", "short"))
     cells = fake.plan()
