@@ -67,6 +67,7 @@ def colour_jitter(
     """Brightness, contrast, saturation and hue of each image, at random up to ``strength``, in a random order.
 
     CutPaste, A.2: patches are jittered "in random order, max intensity 0.1"; the scales of torchvision's ColorJitter.
+    The two-stage paper's jitter is another one, :func:`trainer.views.jitter`.
     But for clipping, which is done once at the end, brightness, contrast and saturation give the same in any order, and
     hue differs only in whose grey values the other two stretch about: so they are one pass over the pixels, and each
     image draws whether its hue is turned before or after them.

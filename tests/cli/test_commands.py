@@ -16,7 +16,7 @@ from edge_occ.bundle import ENCODER_GRAPH, read_bundle, write_bundle
 from edge_occ.cli import app
 from edge_occ.manifest import FORMAT
 
-PRESETS = ["quick", "auto", "imagenet", "scratch", "paper", "paper-image"]
+PRESETS = ["quick", "auto", "imagenet", "scratch", "paper", "paper-image", "rotation", "contrastive-da"]
 COMMANDS = ["train", "evaluate", "reproduce", "score", "inspect", "verify", "bench", "run", "watch", "demo", "doctor"]
 
 

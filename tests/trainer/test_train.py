@@ -5,8 +5,11 @@ import pytest
 
 from edge_occ.bundle import read_bundle
 from edge_occ.images import find_images, read_image
+from edge_occ.settings import load_settings, preset
 from engines.cpu import OnnxRuntimeEngine
+from engines.parity import require_parity
 from trainer.config import TrainConfig
+from trainer.evaluate import evaluate
 from trainer.train import Job, train
 
 CONFIG = {
@@ -61,3 +64,37 @@ def test_held_out_scores_are_those_of_the_exported_graph_but_for_the_fold(tiny_d
     seen = [engine.infer(read_image(path)).score for path in find_images(tiny_data / "train" / "good")]
     ratio = np.mean(seen) / np.mean(bundle.held_out)
     assert 0.2 < ratio < 1
+
+
+REDUCED = (
+    *("encoder.base_width=8", "pretext.hidden_width=16", "head.dim=16", "calibration.folds=3"),
+    *("optimiser.steps=3", "optimiser.batch=4", "export.fp16=false"),
+)
+
+
+@pytest.mark.parametrize(("name", "size"), [("rotation", 32), ("contrastive-da", 96)])
+def test_the_two_stage_papers_presets_make_bundles(tiny_data, tmp_path, name, size):
+    settings = load_settings(TrainConfig, [preset(name)], [*REDUCED, f"input.size={size}"])
+    out = tmp_path / "x.occ"
+    train(Job(tiny_data, out, settings, name, 0, "cpu", "edge-occ train"))
+    bundle = read_bundle(out)
+    geometry = bundle.manifest.geometry
+    assert (geometry.size, geometry.grid, geometry.exact) == (size, (1, 1), False)
+    assert bundle.manifest.training.config["views"]["enabled"]
+    require_parity(OnnxRuntimeEngine(bundle.graph()), bundle.golden(), bundle.manifest.parity_tolerance["fp32"])
+    evaluation = evaluate(out, tiny_data)
+    assert 0 <= evaluation.image_auroc <= 1
+    assert len(evaluation.records) == 13
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("name", ["rotation", "contrastive-da"])
+def test_the_two_stage_papers_presets_inspect_real_parts(shared_data, tmp_path, name):
+    data = tmp_path / "bottle"
+    for kind, count in (("train/good", 32), ("test/good", 6), ("test/broken_large", 6)):
+        data.joinpath(kind).mkdir(parents=True)
+        for path in find_images(shared_data / "mvtec_ad" / "bottle" / kind)[:count]:
+            data.joinpath(kind, path.name).symlink_to(path)
+    settings = load_settings(TrainConfig, [preset(name)], ["optimiser.steps=5", "export.fp16=false"])
+    train(Job(data, tmp_path / "x.occ", settings, name, 0, "cpu", "edge-occ train"))
+    assert evaluate(tmp_path / "x.occ", data).image_auroc > 0.8  # all but untrained, and large defects
