@@ -102,7 +102,8 @@ def reproduce(  # noqa: PLR0913 - one parameter an option
     check_writable(out, "--out")
     store = Store(work, say)
     outcome = run_table(cells, store, limit, device, say)
-    about = About(_command(table, data, options, request.settings), data.resolve().name, provenance(device))
+    overrides = (*request.settings, *([] if steps is None else [f"optimiser.steps={steps}"]))
+    about = About(_command(table, data, options, request.settings), data.resolve().name, provenance(device), overrides)
     summary = summarise(request.table, outcome.statuses)
     path = write_table(out, summary, outcome.statuses, store, about, show=pictures)
     if json:

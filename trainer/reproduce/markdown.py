@@ -23,11 +23,13 @@ class About:
         command: that does the table again.
         data: name of the folder, without the way to it.
         now: which code and machine wrote the files.
+        overrides: settings of every row that are not its preset's.
     """
 
     command: str
     data: str
     now: Provenance
+    overrides: tuple[str, ...] = ()
 
 
 def markdown(
@@ -47,6 +49,11 @@ def markdown(
         "| | |",
         "|---|---|",
         f"| command | `{about.command}` |",
+        *(
+            [f"| **not as in the presets**, in every row | `{'`, `'.join(about.overrides)}` |"]
+            if about.overrides
+            else []
+        ),
         f"| data | {about.data} |",
         f"| cells done | {len(done)} of {len(statuses)} |",
         f"| commits | {_distinct(made.commit for made in done)} |",

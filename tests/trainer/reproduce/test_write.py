@@ -3,6 +3,7 @@
 import json
 import re
 import signal
+from dataclasses import replace
 
 import cv2
 
@@ -78,6 +79,15 @@ def test_a_table_without_any_cell_has_no_plot(fake, tmp_path):
     assert not (tmp_path / "out" / "fake.png").exists()
     assert "![" not in text
     assert not re.search(r"\d ±", text.replace("mean ±", "").split("| ours")[0])
+
+
+def test_what_is_not_as_in_the_presets_is_told(fake, tmp_path):
+    outcome = fake.run(fake.plan(seeds=1))
+    summary = summarise(fake.table, outcome.statuses)
+    about = replace(ABOUT, overrides=("encoder.base_width=8", "optimiser.steps=9"))
+    text = write_table(tmp_path, summary, outcome.statuses, fake.store, about).read_text(encoding="utf-8")
+    assert "| **not as in the presets**, in every row | `encoder.base_width=8`, `optimiser.steps=9` |" in text
+    assert "not as in the presets" not in written(fake, tmp_path / "plain", seeds=1)[0]
 
 
 def test_pictures_can_be_left_out(fake, tmp_path):
