@@ -26,10 +26,12 @@ class KdeHead(ReferenceHead):
 
     gamma: Tensor
 
-    def of_distances(self, squared: Tensor) -> tuple[Tensor, Tensor]:
-        """See :meth:`trainer.heads.references.ReferenceHead.of_distances`."""
+    def compare(self, place: Tensor) -> tuple[Tensor, Tensor]:
+        """See :meth:`trainer.heads.references.ReferenceHead.compare`."""
         count = len(self.references)
-        return soft_minimum(squared, self.gamma.new_full((count,), 1 / count), self.gamma)
+        alike = self.gamma.new_full((count,), 1 / count)
+        score, shares = soft_minimum(self.squared_distances(place), alike, self.gamma)
+        return score, 2 * (place - shares @ self.references)
 
 
 def fit_kde(features: Tensor, config: HeadConfig) -> KdeHead:

@@ -1,6 +1,7 @@
 """The nearest neighbour by angle: ``1 - max over i of cos(u, u_i)`` (the two-stage paper's released code: "auc").
 
-It is half the least squared distance between features at unit length, and computed as that.
+It is half the least squared distance between features at unit length.  Products of matrices tell which reference is the
+nearest; the distance to that one is then taken by itself, as it is a small difference of the numbers in these products.
 """
 
 from __future__ import annotations
@@ -17,11 +18,10 @@ from trainer.heads.references import ReferenceHead, make_references
 class NearestHead(ReferenceHead):
     """A fitted head, float32; see :class:`trainer.heads.references.ReferenceHead` for its tensors."""
 
-    def of_distances(self, squared: Tensor) -> tuple[Tensor, Tensor]:
-        """See :meth:`trainer.heads.references.ReferenceHead.of_distances`; of several nearest ones each has a share."""
-        least = squared.amin(-1, keepdim=True)
-        nearest = (squared <= least).to(squared.dtype)
-        return least.squeeze(-1) / 2, nearest / (2 * nearest.sum(-1, keepdim=True))
+    def compare(self, place: Tensor) -> tuple[Tensor, Tensor]:
+        """See :meth:`trainer.heads.references.ReferenceHead.compare`."""
+        difference = place - self.references[self.squared_distances(place).argmin(-1)]
+        return difference.square().sum(-1) / 2, difference
 
 
 def fit_nearest(features: Tensor, config: HeadConfig) -> NearestHead:

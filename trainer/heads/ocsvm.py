@@ -44,9 +44,10 @@ class RbfHead(ReferenceHead):
     weights: Tensor
     gamma: Tensor
 
-    def of_distances(self, squared: Tensor) -> tuple[Tensor, Tensor]:
-        """See :meth:`trainer.heads.references.ReferenceHead.of_distances`."""
-        return soft_minimum(squared, self.weights, self.gamma)
+    def compare(self, place: Tensor) -> tuple[Tensor, Tensor]:
+        """See :meth:`trainer.heads.references.ReferenceHead.compare`."""
+        score, shares = soft_minimum(self.squared_distances(place), self.weights, self.gamma)
+        return score, 2 * (place - shares @ self.references)
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from trainer.heads.base import Head, Unfit
 
 @dataclass(frozen=True)
 class ReferenceHead(Head):
-    """A head whose score is made of the squared distances to references, float32.
+    """A head whose score is made of distances to references, float32.
 
     Attributes:
         mean: of the references at unit length, ``[1, 1, d]``.
@@ -31,20 +31,21 @@ class ReferenceHead(Head):
     references: Tensor
 
     @abstractmethod
-    def of_distances(self, squared: Tensor) -> tuple[Tensor, Tensor]:
-        """Scores ``[...]`` of squared distances ``[..., k]``, and how fast they rise with each, ``[..., k]``."""
+    def compare(self, place: Tensor) -> tuple[Tensor, Tensor]:
+        """Scores ``[...]`` of features at unit length less the mean, ``[..., d]``, and their gradients there."""
 
     def score(self, features: Tensor) -> Tensor:
         """See :meth:`trainer.heads.base.Head.score`."""
-        return self.of_distances(self._distances(self._place(features)))[0]
+        return self.compare(self._place(features))[0]
 
     def gradient(self, features: Tensor) -> Tensor:
-        """See :meth:`trainer.heads.base.Head.gradient`: ``sum over i of 2 slope_i (u - r_i)``, where ``u`` is the
-        feature at unit length, and then through the division by its length.
-        """
-        place = self._place(features)
-        slopes = self.of_distances(self._distances(place))[1]
-        return l2_pullback(features, 2 * (slopes.sum(-1, keepdim=True) * place - slopes @ self.references))
+        """See :meth:`trainer.heads.base.Head.gradient`: :meth:`compare`'s, through the division by the length."""
+        return l2_pullback(features, self.compare(self._place(features))[1])
+
+    def squared_distances(self, place: Tensor) -> Tensor:
+        """From each place ``[..., d]`` to each reference, ``[..., k]``, as a product of matrices."""
+        lengths = place.square().sum(-1, keepdim=True) + self.references.square().sum(1)
+        return (lengths - 2 * place @ self.references.transpose(0, 1)).clamp_min(0)
 
     def score_many(self, features: Tensor) -> Tensor:
         """See :meth:`trainer.heads.base.Head.score_many`."""
@@ -53,10 +54,6 @@ class ReferenceHead(Head):
 
     def _place(self, features: Tensor) -> Tensor:
         return l2_normalise(features) - self.mean
-
-    def _distances(self, place: Tensor) -> Tensor:
-        lengths = place.square().sum(-1, keepdim=True) + self.references.square().sum(1)
-        return (lengths - 2 * place @ self.references.transpose(0, 1)).clamp_min(0)
 
 
 @dataclass(frozen=True)
