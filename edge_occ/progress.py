@@ -1,7 +1,11 @@
-"""Progress of long work: a bar on a terminal, a line every ten seconds where the output goes to a file."""
+"""Progress of long work: a bar on a terminal, a line every ten seconds where the output goes to a file.
+
+Of several processes that ``torchrun`` started, which tells each its ``RANK``, the first alone shows any.
+"""
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -26,7 +30,8 @@ class ProgressReport:
         self._title, self._total, self._done, self._first = title, total, done, done
         console = Console(stderr=True)
         self._bar: Progress | None = None
-        if console.is_terminal:
+        self._silent = os.environ.get("RANK", "0") != "0"
+        if console.is_terminal and not self._silent:
             columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
             note = TextColumn("{task.fields[note]}")
             self._bar = Progress(TextColumn("{task.description}"), *columns, note, console=console)
@@ -51,7 +56,7 @@ class ProgressReport:
         rate = (self._done - self._first) / max(now - self._start, 1e-9)
         if self._bar:
             self._bar.update(self._task, completed=self._done, note=f"{rate:.1f}/s {note}")
-        elif now - self._last_line >= _LINE_SECONDS or self._done == self._total:
+        elif not self._silent and (now - self._last_line >= _LINE_SECONDS or self._done == self._total):
             self._last_line = now
             left = (self._total - self._done) / max(rate, 1e-9)
             line = f"{self._title}: {self._done}/{self._total}, {rate:.1f}/s, {left:.0f} s left"

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from edge_occ.errors import InputError
 from edge_occ.files import atomic_write
+from trainer import processes
 
 _MODEL, _MOMENTUM, _META = "model.", "momentum.", "edge_occ"
 
@@ -35,7 +36,12 @@ class Checkpoint:
 
 
 def save_checkpoint(path: Path, state: Checkpoint, model: nn.Module, optimiser: torch.optim.SGD) -> None:
-    """Write parameters, buffers, momenta and the run's state; the file is whole or not there."""
+    """Write parameters, buffers, momenta and the run's state; the file is whole or not there.
+
+    Of several processes, which all have the same, the first alone writes.
+    """
+    if processes.rank() != 0:
+        return
     tensors = {_MODEL + name: value for name, value in model.state_dict().items()}
     for index, parameter in enumerate(_parameters(optimiser)):
         momentum = optimiser.state[parameter].get("momentum_buffer")

@@ -6,19 +6,20 @@ import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 import torch
-from torch import Generator, Tensor, nn
+from torch import Tensor
 
 from edge_occ.interrupt import interruptible
 from edge_occ.progress import ProgressReport
+from trainer import processes
 from trainer.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from trainer.config import BranchConfig, OptimiserConfig
 from trainer.encoders.base import Encoder
 from trainer.pretext.build import make_task
 from trainer.pretext.projection import ProjectionHead
-from trainer.pretext.task import Figures, Task
+from trainer.pretext.task import Figures
+from trainer.update import Pretraining, Updates
 
 _REPORT_EVERY = 10
 
@@ -28,9 +29,6 @@ seen to begin with a hundred steps of hardly any progress."""
 
 _JUDGED = 5
 """Reports that are then judged together."""
-
-_SEED_APART = 1_000_003
-"""More than the steps of any run.  A generator on the CPU takes the lowest 32 bits of its seed and no others."""
 
 
 @dataclass(frozen=True)
@@ -60,26 +58,27 @@ def fit_encoder(
     checkpoint: Path,
     fingerprint: str,
 ) -> Fit:
-    """Train, or go on training.
+    """Train, or go on training; alone, or together with the processes that have joined.
 
-    Every step draws its randomness from a generator seeded by (seed, step) alone, so that a resumed run takes the same
-    steps as one that was never interrupted.
+    Every step draws its randomness from the seed and its own number alone, so that a resumed run takes the same steps
+    as one that was never interrupted.
 
     Args:
-        images: normal images, uint8 RGB ``[n, 3, size, size]``; held on the device.
+        images: normal images, uint8 RGB ``[n, 3, size, size]``.
         encoder: trained in place, and left in evaluation mode.
         config: pretext task, views and optimiser.
         seed: of every step.
         device: where to train.
-        checkpoint: file to resume from if it exists, and to write to.
+        checkpoint: file to resume from if it exists, and to write to; the same for all processes.
         fingerprint: of settings, seed and data; see :class:`trainer.checkpoint.Checkpoint`.
 
     Raises:
-        InputError: the checkpoint is damaged or belongs to another run; the training has collapsed.
+        InputError: the checkpoint is damaged or belongs to another run; the training has collapsed; shards do not fit
+            the batch or the processes.
         KeyboardInterrupt: interrupted; the checkpoint is on disk.
     """
     task = make_task(config, encoder)
-    model = nn.ModuleDict({"encoder": encoder, "classifier": task.classifier(encoder.scales)})
+    model = Pretraining(encoder, task.classifier(encoder.scales))
     model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     settings = config.optimiser
     optimiser = torch.optim.SGD(
@@ -92,7 +91,6 @@ def fit_encoder(
     state = Checkpoint(0, 0.0, fingerprint, [])
     if checkpoint.exists():
         state = load_checkpoint(checkpoint, fingerprint, model, optimiser)
-    images = images.to(device)
     step, history, begun = state.step, list(state.history), time.monotonic() - state.seconds
     saved = time.monotonic()
     tally = Tally()
@@ -102,20 +100,22 @@ def fit_encoder(
         save_checkpoint(checkpoint, Checkpoint(step, time.monotonic() - begun, fingerprint, history), model, optimiser)
 
     model.train()
+    update = Updates(model, task, optimiser, images, settings, seed, device)
     with interruptible() as interrupted, ProgressReport("training", settings.steps, step) as progress:
         while step < settings.steps:
             for group in optimiser.param_groups:
                 group["lr"] = learning_rate(step, settings)
-            generator = Generator(device).manual_seed(seed * _SEED_APART + step)
-            drawn = task.draw(images, settings.batch, generator)
-            tally.add(*_update(model, task, optimiser, drawn, generator))
+            loss, counts, drawn = update(step)
+            tally.add(loss, counts)
             step += 1
-            if step % _REPORT_EVERY == 0 or step == settings.steps:
+            reported = step % _REPORT_EVERY == 0 or step == settings.steps
+            if reported:
                 history.append([step, *tally.take()])
                 if step >= trial:
-                    task.check(history[-_JUDGED:], len(drawn))
+                    task.check(history[-_JUDGED:], drawn)
             progress.advance(_note(history, task.figures))
-            if interrupted.is_set():
+            # Together, processes stop at the same step; to ask the others takes time, so they do it now and then.
+            if (reported or processes.count() == 1) and processes.anywhere(interrupted.is_set(), device):
                 save()
                 raise KeyboardInterrupt
             if time.monotonic() - saved > settings.checkpoint_seconds:
@@ -124,7 +124,7 @@ def fit_encoder(
     if step > state.step:
         save()
     model.eval()
-    head = model["classifier"]
+    head = model.classifier
     projection = head if isinstance(head, ProjectionHead) else None
     return Fit(time.monotonic() - begun, history, task.figures, projection)
 
@@ -140,21 +140,6 @@ def learning_rate(step: int, settings: OptimiserConfig) -> float:
 
 def _warmup(settings: OptimiserConfig) -> int:
     return max(1, round(settings.warmup * settings.steps))
-
-
-def _update(
-    model: nn.ModuleDict, task: Task, optimiser: torch.optim.SGD, images: Tensor, generator: Generator
-) -> tuple[Tensor, Tensor]:
-    inputs, labels = task.batch(images, generator)
-    encoder = cast("Encoder", model["encoder"])
-    inputs = encoder.normalise(inputs * 255).contiguous(memory_format=torch.channels_last)
-    with torch.autocast(inputs.device.type, torch.bfloat16, enabled=inputs.device.type == "cuda"):
-        outputs = model["classifier"](encoder(inputs))
-    loss = task.loss(outputs.float(), labels)
-    optimiser.zero_grad()
-    loss.backward()  # type: ignore[no-untyped-call]
-    optimiser.step()
-    return loss.detach(), task.count(outputs.detach().float(), labels)
 
 
 class Tally:

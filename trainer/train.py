@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import shutil
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from edge_occ import __version__
 from edge_occ.bundle import MODEL_CARD, PREVIEW, write_bundle
 from edge_occ.errors import InputError
 from edge_occ.manifest import Calibration, Geometry, Manifest, Training
+from trainer import processes
 from trainer.assemble import Assembled, assemble
 from trainer.choose import Choice, choose
 from trainer.config import BranchConfig, TrainConfig
@@ -87,14 +89,21 @@ def train(job: Job) -> Trained:
         InputError: data, settings, checkpoint or output place are wrong.
         ParityFailure: the exported graph does not compute what torch computes.
         KeyboardInterrupt: interrupted; the same command goes on from the checkpoint.
+        SystemExit: of every process of ``torchrun`` but the first, which does the rest, when stage 1 is done.
     """
     begun = time.monotonic()
     device = choose_device(job.device)
-    _check_writable(job.out)
-    if job.restart:
-        shutil.rmtree(job.checkpoints, ignore_errors=True)
-    data = find_normal_images(job.data)
-    represented = learn_representations(data, job.config, job.seed, device, job.checkpoint)
+    with processes.joined(device):
+        first = processes.rank() == 0
+        if first:
+            _check_writable(job.out)
+            if job.restart:
+                shutil.rmtree(job.checkpoints, ignore_errors=True)
+        processes.wait()
+        data = find_normal_images(job.data)
+        represented = learn_representations(data, job.config, job.seed, device, job.checkpoint)
+    if not first:
+        sys.exit(0)
     features = _features(represented.branches, data, job.config.input.size, device)
     config, branches, chosen, grids = represented.config, represented.branches, None, None
     if config.choice.enabled:
@@ -121,7 +130,7 @@ def train(job: Job) -> Trained:
 
 
 def choose_device(name: str) -> torch.device:
-    """``auto`` takes a GPU if there is one.
+    """``auto`` takes a GPU if there is one; each process of a machine takes one of its own.
 
     Raises:
         InputError: unknown name, or ``cuda`` without a usable GPU.
@@ -130,7 +139,9 @@ def choose_device(name: str) -> torch.device:
         raise InputError("a device of auto, cpu, cuda", repr(name), "choose one with --device")
     if name == "cuda" and not torch.cuda.is_available():
         raise InputError("a CUDA GPU that torch can use", f"none (torch {torch.__version__})", "use --device cpu")
-    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+    if name == "cpu" or not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", processes.local_rank()) if processes.launched() else torch.device("cuda")
 
 
 def _check_writable(out: Path) -> None:

@@ -11,6 +11,7 @@ import typer
 
 from edge_occ.cli.console import print_json, say
 from edge_occ.cli.training import Json, _need
+from edge_occ.errors import InputError
 
 
 def reproduce(  # noqa: PLR0913 - one parameter an option
@@ -34,6 +35,10 @@ def reproduce(  # noqa: PLR0913 - one parameter an option
         str | None, typer.Option(help="Time for the whole command: 90s, 20m, 1h30m. What is left is for the next run.")
     ] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Training steps of every row, in place of its own.")] = None,
+    epochs: Annotated[
+        float | None,
+        typer.Option(min=1e-3, help="The same, as times that a category's training images are gone through."),
+    ] = None,
     override: Annotated[
         list[str] | None,
         typer.Option("--set", help="Override a setting of every row: section.field=value. Repeatable."),
@@ -67,6 +72,7 @@ def reproduce(  # noqa: PLR0913 - one parameter an option
     cores, `edge-occ reproduce fmnist --data sets --steps 200 --set encoder.base_width=8`
     """
     _need("torch", "train")
+    from trainer.processes import launched  # noqa: PLC0415
     from trainer.reproduce.budget import Budget, parse_budget  # noqa: PLC0415
     from trainer.reproduce.cells import Store, check_writable  # noqa: PLC0415
     from trainer.reproduce.markdown import About  # noqa: PLC0415
@@ -78,6 +84,14 @@ def reproduce(  # noqa: PLR0913 - one parameter an option
     from trainer.reproduce.write import as_json, write_table  # noqa: PLC0415
     from trainer.train import choose_device  # noqa: PLC0415
 
+    if steps and epochs:
+        raise InputError("either --steps or --epochs", "both", "leave one of them out")
+    if launched():
+        raise InputError(
+            "one process, for a table is many trainings",
+            "several, started by torchrun",
+            "start one command for each category or row; see docs/scaling.md",
+        )
     request = Request(
         table=find_table(table),
         data=data,
@@ -85,6 +99,7 @@ def reproduce(  # noqa: PLR0913 - one parameter an option
         categories=_split(categories),
         seeds=seeds,
         steps=steps,
+        epochs=epochs,
         settings=tuple(override or ()),
     )
     limit = Budget(None if budget is None else parse_budget(budget))
@@ -96,13 +111,15 @@ def reproduce(  # noqa: PLR0913 - one parameter an option
         "seeds": seeds,
         "budget": budget,
         "steps": steps,
+        "epochs": epochs,
         "no-pictures": not pictures,
         "device": device if device != "auto" else None,
     }
     check_writable(out, "--out")
     store = Store(work, say)
     outcome = run_table(cells, store, limit, device, say)
-    overrides = (*request.settings, *([] if steps is None else [f"optimiser.steps={steps}"]))
+    lengths = {"optimiser.steps": steps, "epochs": epochs}
+    overrides = (*request.settings, *(f"{name}={value:g}" for name, value in lengths.items() if value is not None))
     about = About(_command(table, data, options, request.settings), data.resolve().name, provenance(device), overrides)
     summary = summarise(request.table, outcome.statuses)
     path = write_table(out, summary, outcome.statuses, store, about, show=pictures)

@@ -276,6 +276,6 @@ def test_a_full_disk_while_the_bundle_is_written_costs_no_training(tiny_data, tm
         patch.setattr(module, "write_bundle", write)
         told(edge_occ("train", "--data", tiny_data, "--out", out, *TINY), 2, "No space left", "make room")
     assert [path.name for path in tmp_path.iterdir()] == ["part.train"]
-    monkeypatch.setattr("trainer.fit._update", lambda *arguments: pytest.fail("trained again"))
+    monkeypatch.setattr("trainer.update.Updates.__call__", lambda *arguments: pytest.fail("trained again"))
     assert edge_occ("train", "--data", tiny_data, "--out", out, *TINY).exit_code == 0
     shutil.rmtree(tmp_path)

@@ -28,7 +28,7 @@ def table(tmp_path, monkeypatch):
         events.get(task.category, lambda: None)()
         return Measured({"auroc": 0.9}, task.config.optimiser.steps, 1.0)
 
-    procedure = Procedure("fake", 1, mvtec.find, lambda folder, category: category, measure)
+    procedure = Procedure("fake", 1, mvtec.find, lambda folder, category: category, mvtec.images, measure)
     rows = (Row("fixed", "*fixed*", "quick", fixed=True), Row("other", "other", "quick", ("optimiser.steps=7",)))
     fake = Table("fake", "A fake", procedure, ("bottle", "screw", "pill"), rows, "auroc", {"auroc": "AUROC"})
     monkeypatch.setitem(tables.TABLES, "fake", fake)
@@ -97,6 +97,7 @@ def test_a_failed_cell_gives_its_error_and_exit_status_after_the_table(table):
         (["--categories", "pill"], "bottle, screw"),
         (["--budget", "soon"], "20m"),
         (["--device", "tpu"], "auto, cpu, cuda"),
+        (["--steps", "3", "--epochs", "2"], "leave one of them out"),
         (["--out", "file"], "choose another place with --out"),
         (["--out", "file/below"], "choose another place with --out"),
         (["--work", "file"], "choose another place with --work"),
@@ -109,6 +110,19 @@ def test_wrong_arguments(table, tmp_path, arguments, message):
     assert result.exit_code == 2, result.output
     assert message in " ".join(result.stderr.split())
     assert not (tmp_path / ".cache" / "reproduce" / "cells").exists() or not list(tmp_path.rglob("*.json"))
+
+
+def test_several_processes_are_told_to_take_a_command_each(table, monkeypatch):
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "1")
+    result = reproduce()
+    assert result.exit_code == 2
+    assert "docs/scaling.md" in result.stderr
+
+
+def test_epochs_are_told(table, tmp_path):
+    result = reproduce("--epochs", 2.5, "--rows", "fixed")
+    assert "--epochs 2.5`" in result.stdout
+    assert "| **not as in the presets**, in every row | `epochs=2.5` |" in result.stdout
 
 
 def test_an_unknown_table_lists_the_known(table):

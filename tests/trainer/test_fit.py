@@ -16,6 +16,7 @@ from trainer.config import BranchConfig, EncoderConfig, OptimiserConfig, Pretext
 from trainer.encoders.build import make_encoder
 from trainer.fit import Tally, fit_encoder, learning_rate
 from trainer.pretext.task import Task, accuracies
+from trainer.update import Pretraining, Updates
 
 CPU = torch.device("cpu")
 
@@ -142,13 +143,14 @@ def test_windows_have_no_projection_head(tmp_path):
 def test_everything_decays_batch_normalisation_and_biases_too(tmp_path, name, monkeypatch):
     """One step of plain SGD: its weights differ from those without decay by rate times decay times what they were."""
     models = []
-    original = fit_module._update
+    original = Updates.__call__
 
-    def update(model, *others):
+    def update(self, step):
+        model = self._model
         models.append([model, {name: value.detach().clone() for name, value in model.named_parameters()}])
-        return original(model, *others)
+        return original(self, step)
 
-    monkeypatch.setattr(fit_module, "_update", update)
+    monkeypatch.setattr(Updates, "__call__", update)
     for decay in (0, 0.5):
         settings = whole(name, steps=1, learning_rate=0.1, warmup=0, nesterov=False, weight_decay=decay)
         train(tmp_path / str(decay), settings)
@@ -179,6 +181,26 @@ def test_a_short_or_warming_training_is_not_judged(tmp_path, monkeypatch):
     train(tmp_path / "b", whole("contrastive", steps=60, hidden=4, learning_rate=1e-9, warmup=0.9))
 
 
+def test_a_compiled_network_learns_the_same(tmp_path, monkeypatch):
+    """But for rounding; checkpoints go from one to the other.  Captured as for Inductor, but run without its minute of
+    compilation; benchmarks/stage1_throughput.py does that.
+    """
+    calls = []
+
+    def captured(model):
+        calls.append(model)
+        torch.nn.Module.compile(model, backend="aot_eager")
+
+    monkeypatch.setattr(Pretraining, "compile", captured)
+    settings = whole("rotation", steps=2, learning_rate=1e-3)
+    encoder, fit = train(tmp_path / "a", settings)
+    compiled, of_compiled = train(tmp_path / "b", whole("rotation", steps=2, learning_rate=1e-3, compile=True))
+    assert len(calls) == 1
+    assert of_compiled.history[-1][1] == pytest.approx(fit.history[-1][1], rel=1e-3)
+    assert encoder.state_dict().keys() == compiled.state_dict().keys()
+    torch.testing.assert_close(weights(compiled), weights(encoder), rtol=1e-2, atol=1e-2)
+
+
 def test_it_learns(tmp_path):
     _, fit = train(tmp_path / "c", config(40, learning_rate=0.05))
     losses = [row[1] for row in fit.history]
@@ -190,7 +212,7 @@ def test_it_learns(tmp_path):
 def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(tmp_path, monkeypatch, settings):
     expected, _ = train(tmp_path / "whole", settings)
     steps = []
-    original = fit_module._update
+    original = Updates.__call__
 
     def update(*arguments):
         steps.append(1)
@@ -198,7 +220,7 @@ def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(tmp_path, monkeyp
             os.kill(os.getpid(), signal.SIGINT)
         return original(*arguments)
 
-    monkeypatch.setattr(fit_module, "_update", update)
+    monkeypatch.setattr(Updates, "__call__", update)
     with pytest.raises(KeyboardInterrupt):
         train(tmp_path / "part", settings)
     resumed, _ = train(tmp_path / "part", settings)
@@ -233,8 +255,7 @@ def fresh():
 
     settings = config()
     encoder = make_encoder(settings.encoder, 96)
-    classifier = make_task(settings, encoder).classifier(encoder.scales)
-    model = torch.nn.ModuleDict({"encoder": encoder, "classifier": classifier})
+    model = Pretraining(encoder, make_task(settings, encoder).classifier(encoder.scales))
     return model, torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
 
 
@@ -257,7 +278,7 @@ def test_a_damaged_checkpoint_is_told(tmp_path):
 
 def test_a_finished_run_is_not_repeated(tmp_path, monkeypatch):
     first, fit = train(tmp_path / "c", config())
-    monkeypatch.setattr(fit_module, "_update", lambda *arguments: pytest.fail("trained again"))
+    monkeypatch.setattr(Updates, "__call__", lambda *arguments: pytest.fail("trained again"))
     second, again = train(tmp_path / "c", config())
     assert torch.equal(weights(first), weights(second))
     assert again.history == fit.history

@@ -111,7 +111,7 @@ def test_every_model_of_an_ensemble_has_a_seed_and_a_checkpoint_of_its_own(data,
 def test_it_goes_on_from_the_checkpoints_of_every_branch(data, tmp_path, monkeypatch):
     settings = config(beside=[{**BRANCH, "pretext": {"name": "cutpaste"}}])
     first = learn_representations(data, settings, 0, CPU, beside(tmp_path))
-    monkeypatch.setattr("trainer.fit._update", lambda *arguments: pytest.fail("trained again"))
+    monkeypatch.setattr("trainer.update.Updates.__call__", lambda *arguments: pytest.fail("trained again"))
     again = learn_representations(data, settings, 0, CPU, beside(tmp_path))
     for before, after in zip(first.branches, again.branches, strict=True):
         assert torch.equal(weights(before), weights(after))

@@ -153,7 +153,7 @@ def check_writable(folder: Path, option: str) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / ".probe"
         probe.touch()
-        probe.unlink()
+        probe.unlink(missing_ok=True)  # another command may have removed it
     except OSError as error:
         raise InputError(
             f"a folder to write to at {folder}", str(error.strerror), f"choose another place with {option}"

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from edge_occ.bundle import read_bundle
 from edge_occ.errors import BundleRefused, InputError
+from edge_occ.images import find_images
 from edge_occ.manifest import Manifest
 from trainer.evaluate import evaluate
 from trainer.reproduce.cells import drop_damaged
@@ -81,9 +82,14 @@ def fingerprint(folder: Path, _: str) -> str:
     return whole.hexdigest()
 
 
+def images(folder: Path, _: str) -> int:
+    """How many good ones there are to train on."""
+    return len(find_images(folder / "train/good"))
+
+
 def training_seconds(manifest: Manifest) -> float:
     """Of a training; after an interruption, stage 1 over all runs may be more than the last run in all."""
     return max(manifest.training.seconds, manifest.metrics.get("stage1_seconds", 0))
 
 
-MVTEC = Procedure("mvtec", 1, find, fingerprint, measure)
+MVTEC = Procedure("mvtec", 1, find, fingerprint, images, measure)

@@ -61,6 +61,7 @@ class Procedure:
         version: to be raised whenever the same settings, seed and data would give other figures.
         find: from the folder of all data and a category to the category's folder; ``None`` if it is not there.
         fingerprint: of the files in that folder which the category needs.
+        images: how many there are in that folder to train on.
         measure: does the work; it can be interrupted, and goes on where it was.
     """
 
@@ -68,4 +69,5 @@ class Procedure:
     version: int
     find: Callable[[Path, str], Path | None]
     fingerprint: Callable[[Path, str], str]
+    images: Callable[[Path, str], int]
     measure: Callable[[Task], Measured]

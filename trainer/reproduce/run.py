@@ -33,6 +33,7 @@ class Request:
         rows, categories: names; none: all that there are.
         seeds: how many, from 0 on.
         steps: training steps instead of the presets'.
+        epochs: the same, as times that all images of the category are gone through, of whatever batch.
         settings: overrides of every row, ``section.field=value``; a row's own come after them.
     """
 
@@ -42,6 +43,7 @@ class Request:
     categories: tuple[str, ...] = ()
     seeds: int = 3
     steps: int | None = None
+    epochs: float | None = None
     settings: tuple[str, ...] = ()
 
 
@@ -77,11 +79,16 @@ def plan(request: Request) -> list[Cell]:
         InputError: unknown row, category, preset or setting; none of the table's categories in the data.
     """
     rows = request.table.choose_rows(request.rows)
-    configs = {row.name: _settings(row, request) for row in rows}
+    settings = {row.name: _settings(row, request) for row in rows}
     procedure, folders = request.table.procedure, find_categories(request)
     fingerprints = {category: procedure.fingerprint(folder, category) for category, folder in folders.items()}
+    configs = {}
+    for category, folder in folders.items():
+        images = procedure.images(folder, category) if request.epochs else 0
+        for name, config in settings.items():
+            configs[name, category] = _shortened(config, request, images)
     return [
-        Cell(procedure, row, category, seed, folder, fingerprints[category], configs[row.name])
+        Cell(procedure, row, category, seed, folder, fingerprints[category], configs[row.name, category])
         for row in rows
         for seed in range(request.seeds if row.seeded else 1)
         for category, folder in folders.items()
@@ -152,15 +159,20 @@ def reproduce(cells: Sequence[Cell], store: Store, budget: Budget, device: str, 
 
 
 def _settings(row: Row, request: Request) -> TrainConfig:
-    config = load_settings(TrainConfig, [preset(row.preset)], [*request.settings, *row.settings, *_COMMON])
-    if request.steps is None:
-        return config
-    beside = tuple(_shortened(branch, request.steps) for branch in config.beside)
-    return _shortened(config, request.steps).model_copy(update={"beside": beside})
+    return load_settings(TrainConfig, [preset(row.preset)], [*request.settings, *row.settings, *_COMMON])
 
 
-def _shortened(branch: AnyBranch, steps: int) -> AnyBranch:
-    return branch.model_copy(update={"optimiser": branch.optimiser.model_copy(update={"steps": steps})})
+def _shortened(config: TrainConfig, request: Request, images: int) -> TrainConfig:
+    """With the steps or epochs that are asked for, if any are, in every branch."""
+
+    def steps(branch: AnyBranch) -> AnyBranch:
+        wanted = request.steps
+        if request.epochs is not None:
+            wanted = max(1, round(request.epochs * images / branch.optimiser.batch))
+        optimiser = branch.optimiser if wanted is None else branch.optimiser.model_copy(update={"steps": wanted})
+        return branch.model_copy(update={"optimiser": optimiser})
+
+    return steps(config).model_copy(update={"beside": tuple(steps(branch) for branch in config.beside)})
 
 
 def _work_out(cell: Cell, store: Store, device: str, say: Callable[[str], None]) -> None:

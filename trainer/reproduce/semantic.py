@@ -54,7 +54,12 @@ HEADS: Mapping[str, HeadConfig] = {
 def semantic(data_set: DataSet) -> Procedure:
     """How a cell on a data set gets its figures."""
     return Procedure(
-        f"semantic-{data_set.name}", 1, partial(_find, data_set), data_set.fingerprint, partial(measure, data_set)
+        f"semantic-{data_set.name}",
+        1,
+        partial(_find, data_set),
+        data_set.fingerprint,
+        lambda folder, category: len(data_set.load(folder, category).train),
+        partial(measure, data_set),
     )
 
 

@@ -16,7 +16,7 @@ from edge_occ.progress import ProgressReport
 from engines.base import Engine
 from trainer.data import read_frames
 from trainer.metrics import image_auroc
-from trainer.reproduce.mvtec import find, fingerprint, trained, training_seconds
+from trainer.reproduce.mvtec import find, fingerprint, images, trained, training_seconds
 from trainer.reproduce.procedure import Measured, Procedure, Task
 from trainer.synthetic import GENERATORS, DefectGenerator
 
@@ -61,4 +61,4 @@ def _auroc(clean: NDArray[np.float64], pasted: NDArray[np.float64]) -> float | N
     return image_auroc(np.repeat([False, True], [len(clean), len(pasted)]), np.concatenate([clean, pasted]))
 
 
-SHAPES = Procedure("synthetic", 2, find, fingerprint, measure)
+SHAPES = Procedure("synthetic", 2, find, fingerprint, images, measure)

@@ -10,7 +10,7 @@ import pytest
 from edge_occ.errors import InputError
 from trainer.reproduce.budget import Budget
 from trainer.reproduce.cells import Store
-from trainer.reproduce.mvtec import find, fingerprint
+from trainer.reproduce.mvtec import find, fingerprint, images
 from trainer.reproduce.procedure import Measured, Procedure
 from trainer.reproduce.run import Request, plan, reproduce
 from trainer.reproduce.table import Row, Table
@@ -37,7 +37,7 @@ class FakeTable:
             Row("short", "short", "quick", ("optimiser.steps=2",), paper="image-cutpaste-3way", block="a"),
             Row("long", "long", "quick", ("optimiser.steps=3",), block="b"),
         )
-        procedure = Procedure("fake", 1, find, fingerprint, self.measure)
+        procedure = Procedure("fake", 1, find, fingerprint, images, self.measure)
         self.table = Table("fake", "A fake", procedure, FAKE_CATEGORIES, rows, "auroc", {"auroc": "AUROC"})
 
     @staticmethod

@@ -110,6 +110,19 @@ def test_fixed_rows_cannot_be_left_out(fake):
     assert list(rows) == ["fixed", "long"]
 
 
+def test_epochs_are_of_the_categorys_images_and_of_each_branchs_batch(fake):
+    for number in range(1, 10):  # the tenth of bottle's; screw has one
+        (fake.data / f"bottle/train/good/{number}.png").touch()
+    row = Row("two", "two", "quick", ("optimiser.batch=4", "beside=[{optimiser: {batch: 2}}]"))
+    fake.table = replace(fake.table, rows=(row,))
+    steps = {
+        cell.category: [branch.optimiser.steps for branch in cell.config.branches]
+        for cell in fake.plan(epochs=8, seeds=1)
+    }
+    assert steps == {"bottle": [20, 40], "screw": [2, 4]}
+    assert [cell.config.optimiser.steps for cell in fake.plan(epochs=0.01, seeds=1)] == [1, 1]
+
+
 def test_steps_take_the_place_of_every_branchs_own(fake):
     assert {cell.config.optimiser.steps for cell in fake.plan(steps=9)} == {9}
     row = Row("two", "two", "quick", ("beside=[{optimiser: {steps: 5}}]",))
