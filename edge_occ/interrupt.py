@@ -10,6 +10,21 @@ from types import FrameType
 
 
 @contextmanager
+def terminable() -> Iterator[None]:
+    """SIGTERM, with which schedulers, supervisors and containers end a process, raises :class:`KeyboardInterrupt` as
+    SIGINT does; in the main thread, where alone Python allows handlers.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    earlier = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, earlier)
+
+
+@contextmanager
 def interruptible(on_request: Callable[[], None] | None = None) -> Iterator[threading.Event]:
     """Yield an event that the first SIGINT or SIGTERM sets; a second one raises :class:`KeyboardInterrupt` at once.
 

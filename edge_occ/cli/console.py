@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.text import Text
 
 from edge_occ.errors import UserError
+from edge_occ.interrupt import terminable
 
 INTERRUPTED = 130
 
@@ -39,7 +40,8 @@ def guarded(command: Callable[..., Result]) -> Callable[..., Result]:
     @functools.wraps(command)
     def run(*arguments: Any, **options: Any) -> Result:  # noqa: ANN401 - whatever the command takes
         try:
-            return command(*arguments, **options)
+            with terminable():
+                return command(*arguments, **options)
         except UserError as error:
             for label, text in (("expected", error.expected), ("found", error.found), ("next", error.advice)):
                 _console.print(Text(f"{label:>9}  ", style="bold red") + Text(text))

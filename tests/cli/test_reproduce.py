@@ -64,8 +64,9 @@ def test_json_prints_one_object_and_nothing_else(table, tmp_path):
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["fake.json", "fake.md", "fake.png"]
 
 
-def test_ctrl_c_prints_the_table_so_far(table, tmp_path):
-    table["screw"] = lambda: signal.raise_signal(signal.SIGINT)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_and_a_scheduler_get_the_table_so_far(table, number):
+    table["screw"] = lambda: signal.raise_signal(number)
     result = reproduce("--seeds", 1)
     assert result.exit_code == INTERRUPTED
     assert "| *fixed* | - | 90.0 | 1 of 1 | 420 | 0.0 |" in result.stdout
@@ -120,7 +121,10 @@ def test_several_processes_are_told_to_take_a_command_each(table, monkeypatch):
 
 
 def test_epochs_are_told(table, tmp_path):
-    result = reproduce("--epochs", 2.5, "--rows", "fixed")
+    for category in ("bottle", "screw"):
+        (tmp_path / f"data/{category}/train/good/0.png").touch()
+    result = reproduce("--epochs", 2.5)
+    assert result.exit_code == 0, result.output
     assert "--epochs 2.5`" in result.stdout
     assert "| **not as in the presets**, in every row | `epochs=2.5` |" in result.stdout
 

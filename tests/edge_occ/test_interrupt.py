@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from edge_occ.interrupt import interruptible
+from edge_occ.interrupt import interruptible, terminable
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -39,3 +39,14 @@ def test_other_threads_may_use_it():
     thread.start()
     thread.join()
     assert seen == [False]
+
+
+def test_termination_is_as_ctrl_c_and_another_handler_may_come_between():
+    before = signal.getsignal(signal.SIGTERM)
+    with terminable():
+        with interruptible() as requested:
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert requested.wait(5)
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGTERM)
+    assert signal.getsignal(signal.SIGTERM) == before
