@@ -12,23 +12,34 @@ from edge_occ.files import atomic_write
 from trainer.reproduce.paper import Figure
 from trainer.reproduce.summary import Summary, paper_figure
 
+_MARKERS = "osD^vPX*"
+_COLOURS = 10
+
 
 def comparison_plot(path: Path, summary: Summary) -> bool:
-    """Write a PNG of the paper's figure and ours, category by category; tells whether there was anything to show."""
+    """Write a PNG of the paper's figure and ours, category by category; tells whether there was anything to show.
+
+    A method has a colour.  Its parts have a marker each, or, where there are none, every ten methods have.
+    """
     shown = [row for row in summary.rows if any(_main(summary, row.name, c) for c in summary.categories)]
     if not shown:
         return False
-    plot = Plot(figsize=(max(6.0, 1.2 + 1.3 * len(summary.categories)), 4.2), layout="constrained")
+    width, height = max(6.0, 1.2 + 1.3 * len(summary.categories)), max(4.2, 0.6 + 0.18 * len(shown))
+    plot = Plot(figsize=(width, height), layout="constrained")
     axes = plot.add_subplot()
     offsets = np.linspace(-0.3, 0.3, len(shown)) if len(shown) > 1 else np.zeros(1)
-    for index, (row, offset) in enumerate(zip(shown, offsets, strict=True)):
-        colour = f"C{index % 10}"
+    methods = list(dict.fromkeys(row.method for row in shown))
+    parts = list(dict.fromkeys(row.part for row in shown))
+    for row, offset in zip(shown, offsets, strict=True):
+        number = methods.index(row.method)
+        colour = f"C{number % _COLOURS}"
+        marker = _MARKERS[(parts.index(row.part) if row.part else number // _COLOURS) % len(_MARKERS)]
         ours = [(x, figure) for x, c in enumerate(summary.categories) if (figure := _main(summary, row.name, c))]
         axes.errorbar(
             [x + offset for x, _ in ours],
             [figure.value for _, figure in ours],
             [figure.spread or 0 for _, figure in ours],
-            fmt="o" if index < 10 else "s",
+            fmt=marker,
             markersize=5,
             color=colour,
             label=row.name,

@@ -43,6 +43,11 @@ class Row:
         return {name.removeprefix(prefix): value for name, value in values.items() if name.startswith(prefix)}
 
     @property
+    def method(self) -> str:
+        """Its name without ``part``: rows of one method differ in the part that they show."""
+        return self.name.removesuffix(f"-{self.part}") if self.part else self.name
+
+    @property
     def column(self) -> Column | None:
         """The paper's figures that it stands beside."""
         return paper_columns()[self.paper] if self.paper else None
