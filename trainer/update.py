@@ -99,7 +99,7 @@ class Updates:
         """This process' part of the batch, and how many images the whole of it is made from."""
         generator = Generator(self._images.device).manual_seed(self._seed * _SEED_APART + step)
         drawn = self._task.draw(self._images, self._batch, generator)
-        if self._shards == 1 and drawn.device == self._device:
+        if self._shards == 1 and drawn.device.type == self._device.type:
             return *self._task.batch(drawn, generator), len(drawn)
         size = len(drawn) // self._shards
         shares = self._shards // processes.count()
