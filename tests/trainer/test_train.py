@@ -8,6 +8,7 @@ from edge_occ.images import find_images, read_image
 from edge_occ.settings import load_settings, preset
 from engines.cpu import OnnxRuntimeEngine
 from engines.parity import require_parity
+from trainer import processes
 from trainer.config import TrainConfig
 from trainer.evaluate import evaluate
 from trainer.train import Job, train
@@ -35,6 +36,14 @@ def test_a_seed_gives_one_bundle(tiny_data, tmp_path):
         assert first.members[member].sha256 == second.members[member].sha256, member
     assert first.members["head.safetensors"].sha256 != other.members["head.safetensors"].sha256
     assert first.calibration == second.calibration
+
+
+def test_of_several_processes_the_first_alone_writes(tiny_data, tmp_path, monkeypatch):
+    monkeypatch.setattr(processes, "rank", lambda: 1)
+    with pytest.raises(SystemExit) as left:
+        train(job(tiny_data, tmp_path / "new" / "x.occ"))
+    assert left.value.code == 0
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(("scope", "stride"), [("shared", 16), ("per-position", 8), ("position-mean", 8)])
