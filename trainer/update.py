@@ -52,7 +52,8 @@ class Updates:
         device: where to compute.
 
     Raises:
-        InputError: there are fewer images than shards, or shards that cannot be shared out evenly.
+        InputError: there are fewer images than shards, or shards that cannot be shared out evenly; or, from an update,
+            there is no compiler though the network is to be compiled.
     """
 
     def __init__(
@@ -70,7 +71,8 @@ class Updates:
         self._images = _held(images, device)
         self._batch, self._shards, self._seed, self._device = settings.batch, settings.shards, seed, device
         self._forward: nn.Module = model
-        if settings.compile:
+        self._compiled = settings.compile
+        if self._compiled:
             model.compile()
         if processes.count() > 1:
             synchronise(model)
@@ -83,6 +85,20 @@ class Updates:
         Returns:
             Loss; what :meth:`trainer.pretext.task.Task.count` gives; how many images were drawn, in all processes.
         """
+        if not self._compiled:
+            return self._update(step)
+        from torch._dynamo.exc import BackendCompilerFailed  # noqa: PLC0415 - takes seconds, and few need it
+
+        try:
+            return self._update(step)
+        except BackendCompilerFailed as error:
+            raise InputError(
+                "a compiler that torch.compile can use: g++ on a CPU, Triton on a GPU",
+                str(error).splitlines()[0],
+                "install it, or leave out optimiser.compile",
+            ) from error
+
+    def _update(self, step: int) -> tuple[Tensor, Tensor, int]:
         inputs, labels, drawn = self._inputs(step)
         inputs = self._model.encoder.normalise(inputs * 255).contiguous(memory_format=torch.channels_last)
         with torch.autocast(inputs.device.type, torch.bfloat16, enabled=inputs.device.type == "cuda"):

@@ -201,6 +201,17 @@ def test_a_compiled_network_learns_the_same(tmp_path, monkeypatch):
     torch.testing.assert_close(weights(compiled), weights(encoder), rtol=1e-2, atol=1e-2)
 
 
+# Inductor imports a part of torch that torch itself has deprecated.
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+def test_a_missing_compiler_is_told(tmp_path, monkeypatch):
+    from torch._inductor import config as inductor
+
+    torch.compiler.reset()
+    monkeypatch.setattr(inductor.cpp, "cxx", (None, "/nowhere/g++"))
+    with pytest.raises(InputError, match=r"No working C\+\+ compiler.*leave out optimiser.compile"):
+        train(tmp_path / "c", whole("rotation", steps=1, compile=True))
+
+
 def test_it_learns(tmp_path):
     _, fit = train(tmp_path / "c", config(40, learning_rate=0.05))
     losses = [row[1] for row in fit.history]
