@@ -7,12 +7,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from unittest import mock
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
 from edge_occ.errors import InputError
+from trainer import fit as fit_module
 from trainer import processes
 from trainer.config import BranchConfig
 from trainer.encoders.build import make_encoder
@@ -31,7 +33,7 @@ TASKS = {
 }
 
 
-def settings(task, steps=20, shards=2, batch=8, **optimiser):
+def settings(task, steps=10, shards=2, batch=8, **optimiser):
     dense = task == "dense"
     encoder = {"name": "dense", "width": 4, "dim": 16} if dense else {"name": "resnet18", "base_width": 8}
     return BranchConfig.model_validate(
@@ -53,11 +55,12 @@ def images(task):
 
 
 def train(task, checkpoint, **changes):
-    """History and state of an encoder trained with or without others."""
+    """History, every second step, and state of an encoder trained with or without others."""
     config, normal = settings(task, **changes), images(task)
     torch.manual_seed(0)
     encoder = make_encoder(config.encoder, normal.shape[2])
-    fit = fit_encoder(normal, encoder, config, 0, CPU, checkpoint, "x")
+    with mock.patch.object(fit_module, "_REPORT_EVERY", 2):
+        fit = fit_encoder(normal, encoder, config, 0, CPU, checkpoint, "x")
     return fit.history, encoder.state_dict()
 
 
@@ -96,10 +99,10 @@ def test_two_processes_have_the_loss_curve_of_one_with_the_doubled_batch(pair, t
     history, state = train(task, tmp_path / "c", **GENTLE)
     _, other = train(task, tmp_path / "d", batch=4, **GENTLE)
     shared, weights = json.loads((pair / f"{task}-0.json").read_text()), load_file(pair / f"{task}-0.safetensors")
-    assert [row[0] for row in shared] == [row[0] for row in history] == [10, 20]
+    assert [row[0] for row in shared] == [row[0] for row in history] == [2, 4, 6, 8, 10]
     for row, wanted in zip(shared, history, strict=True):
-        assert row[1] == pytest.approx(wanted[1], rel=2e-3)
-        assert row[2:] == pytest.approx(wanted[2:], abs=0.02)
+        assert row[1] == pytest.approx(wanted[1], rel=5e-3)
+        assert row[2:] == pytest.approx(wanted[2:], abs=0.15)
     torch.manual_seed(0)
     begun = make_encoder(settings(task).encoder, images(task).shape[2]).state_dict()
     moved = distance(begun, state)
