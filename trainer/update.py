@@ -122,7 +122,7 @@ class Updates:
         made = []
         for shard in range(processes.rank() * shares, (processes.rank() + 1) * shares):
             seed = int(np.random.SeedSequence([self._seed, step, shard]).generate_state(1)[0])
-            part = drawn[shard * size : (shard + 1) * size].to(self._device, non_blocking=True)
+            part = drawn[shard * size : (shard + 1) * size].to(self._device)
             made.append(self._task.batch(part, Generator(self._device).manual_seed(seed)))
         inputs, labels = (_merged(parts, size) for parts in zip(*made, strict=True))
         return inputs, labels, size * self._shards
@@ -137,7 +137,7 @@ def _merged(parts: Sequence[Tensor], images: int) -> Tensor:
 
 def _held(images: Tensor, device: torch.device) -> Tensor:
     if device.type == "cuda" and images.nbytes > torch.cuda.mem_get_info(device)[0] // 2:
-        return images.pin_memory()
+        return images
     return images.to(device)
 
 

@@ -71,8 +71,8 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     """
     readers: dict[str, Callable[[Path], object]] = {
         ".safetensors": safetensors.torch.load_file,
-        ".pth": _unpickle,
-        ".pt": _unpickle,
+        ".pth": _read_state_dict,
+        ".pt": _read_state_dict,
     }
     if path.suffix not in readers:
         raise InputError(
@@ -124,7 +124,8 @@ def packaged_weights(package: str, file: str) -> Path:
     )
 
 
-def _unpickle(path: Path) -> object:
+def _read_state_dict(path: Path) -> object:
+    # A pickle of anything but tensors and plain containers is refused, before any of it runs.
     return torch.load(path, map_location="cpu", weights_only=True)
 
 
