@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fakes import cuda_bindings, pycuda
-from fakes.cuda import CONTEXT, ILLEGAL_ADDRESS, OUT_OF_MEMORY, CudaError
+from fakes.cuda_contexts import CONTEXT
+from fakes.cuda_errors import ILLEGAL_ADDRESS, OUT_OF_MEMORY, CudaError
 from fakes.install import installed
 
 import engines

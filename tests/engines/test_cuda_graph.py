@@ -4,7 +4,8 @@ import logging
 
 import numpy as np
 import pytest
-from fakes.cuda import INVALID_VALUE, CudaError, submit
+from fakes.cuda import submit
+from fakes.cuda_errors import INVALID_VALUE, CudaError
 from fakes.install import installed
 
 from engines.cuda import open_driver

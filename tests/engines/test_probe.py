@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from fakes.cuda import NO_DEVICE, STUB_LIBRARY
+from fakes.cuda_errors import NO_DEVICE, STUB_LIBRARY
 from fakes.install import installed
 
 from engines.errors import EngineUnavailable

@@ -10,7 +10,8 @@ from enum import IntEnum
 from functools import wraps
 from types import ModuleType
 
-from fakes.cuda import TEXTS, CudaError, gpu
+from fakes.cuda import gpu
+from fakes.cuda_errors import TEXTS, CudaError
 
 CU_MEMHOSTALLOC_DEVICEMAP = 2
 

@@ -10,7 +10,8 @@ import ctypes
 from collections.abc import Callable
 from ctypes import c_int, c_uint, c_ulonglong, c_void_p
 
-from fakes.cuda import INVALID_VALUE, TEXTS, CudaError, gpu
+from fakes.cuda import gpu
+from fakes.cuda_errors import INVALID_VALUE, TEXTS, CudaError
 
 _STRINGS = {code: ctypes.create_string_buffer(text.encode()) for code, text in TEXTS.items()}
 

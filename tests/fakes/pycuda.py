@@ -13,7 +13,8 @@ from types import ModuleType
 
 import numpy as np
 
-from fakes.cuda import INVALID_CONTEXT, INVALID_HANDLE, NO_DEVICE, OUT_OF_MEMORY, CudaError, gpu
+from fakes.cuda import gpu
+from fakes.cuda_errors import INVALID_CONTEXT, INVALID_HANDLE, NO_DEVICE, OUT_OF_MEMORY, CudaError
 
 
 class Error(Exception): ...

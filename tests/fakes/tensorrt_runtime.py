@@ -13,6 +13,7 @@ import numpy as np
 import onnxruntime as ort
 
 from fakes import cuda
+from fakes.cuda_errors import CudaError
 
 MAGIC = b"FAKEPLAN"
 FROM_ORT = {
@@ -131,7 +132,7 @@ class IExecutionContext:
             cuda.gpu().fault("a context used by another thread")
         try:
             cuda.submit(stream_handle, self._work())
-        except cuda.CudaError as error:
+        except CudaError as error:
             return self._refuse(f"Error Code 1: Cuda Runtime ({error})")
         self._fake.enqueued += 1
         return True
