@@ -59,8 +59,10 @@ def train(  # noqa: PLR0913 - one parameter an option
         say("the pictures differ in size; each was stretched to a square")
     if manifest.choice:
         taken = [c for c in manifest.choice.candidates if c.score_weight or c.map_weight]
-        words = ", ".join(f"{c.encoder} {c.scope} ({c.score_weight:.2f} of the score)" for c in taken)
-        say(f"chosen by synthetic defects on held-out good parts: {words}; the report says why")
+        say("chosen by synthetic defects on held-out good parts (the report says why):")
+        for head in taken:
+            weights = f"{head.score_weight:.2f} of the score, {head.map_weight:.2f} of the heatmap"
+            say(f"- {head.encoder} {head.scope}: {weights}")
     say(promise(manifest.calibration))
     say(f"{target} written in {manifest.training.seconds:.0f} s; report: {trained.report}")
     say(f"next: edge-occ run --bundle {target} --camera 0")

@@ -81,22 +81,22 @@ def test_the_score_that_is_taken_is_no_worse_than_the_best_heads(beside_noise):
     _, choice = beside_noise
     record = choice.record
     assert record.aligned
-    assert [c.scope for c in record.candidates] == ["per-position", "shared"] * 2
+    assert [c.scope for c in record.candidates] == ["per-position", "shared", "position-mean"] * 2
     assert sum(c.score_weight for c in record.candidates) == pytest.approx(1)
     assert sum(c.map_weight for c in record.candidates) == pytest.approx(1)
     for kind in ("image_auroc", "pixel_auroc"):
-        seeing, noise = ([getattr(c, kind) for c in record.candidates[at : at + 2]] for at in (0, 2))
+        seeing, noise = ([getattr(c, kind) for c in record.candidates[at : at + 3]] for at in (0, 3))
         assert max(noise) < 0.75 < 0.95 < max(seeing)
     assert record.image_auroc >= max(c.image_auroc for c in record.candidates)
-    # The map of aligned parts is of all heads of the branch that sees, and of no other.
-    assert [c.map_weight for c in record.candidates] == [0.5, 0.5, 0, 0]
+    # The map of aligned parts is of one head of the branch that sees.
+    assert [c.map_weight for c in record.candidates] == [0, 0, 1, 0, 0, 0]
 
 
-@pytest.mark.parametrize(("taken", "kept"), [(0, (0,)), (2, (1,))])
+@pytest.mark.parametrize(("taken", "kept"), [(0, (0,)), (3, (1,))])
 def test_a_branch_without_weight_is_dropped(taken, kept, monkeypatch):
     def select(members, merit):
-        assert members == 4
-        return tuple(float(k == taken) for k in range(4))
+        assert members == 6
+        return tuple(float(k == taken) for k in range(members))
 
     monkeypatch.setattr(choosing, "select_ensemble", select)
     encoders = [Means(), Noise()] if taken == 0 else [Noise(), Means()]
@@ -104,9 +104,9 @@ def test_a_branch_without_weight_is_dropped(taken, kept, monkeypatch):
     branches, choice = chosen(discs(), encoders, config)
     assert choice.kept == kept
     assert choice.config.beside == ()
-    assert choice.config.heads == ((0, "per-position"), (0, "shared"))
+    assert choice.config.heads == ((0, "per-position"), (0, "position-mean"))
     assert choice.config.fusion.score_weights == (1, 0)
-    assert choice.config.fusion.map_weights == (0.5, 0.5)
+    assert choice.config.fusion.map_weights == (0, 1)
     assert choice.record.image_auroc == choice.record.candidates[taken].image_auroc
     branch = branches[kept[0]]
     assert torch.equal(branch.score_map.spread, branch.score_map_with(choice.config.map).spread)
@@ -270,7 +270,7 @@ def test_test_images_take_no_part(tiny_data, tmp_path, monkeypatch):
     (expected,) = caught.value.args
     assert found.choice == expected.record
     assert found.training.config == expected.config.model_dump(mode="json")
-    assert len(found.choice.candidates) == 4
+    assert len(found.choice.candidates) == 6
     heads = sum(len(branch["scope"]) for branch in found.head["branches"])
     taken = [c for c in found.choice.candidates if c.score_weight or c.map_weight]
     assert heads == len(taken) == len(found.training.config["fusion"]["score_weights"])

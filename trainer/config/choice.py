@@ -29,7 +29,9 @@ class ChoiceConfig(Section):
 
     enabled: bool = Field(False, description="choose, instead of taking head.scope, map and fusion as they are set")
     scopes: tuple[Scope, ...] = Field(
-        ("per-position", "shared"), min_length=1, description="heads to try on each branch"
+        ("per-position", "shared"),
+        min_length=1,
+        description="heads to try on each branch; for aligned parts position-mean too, which makes their map",
     )
     sigmas: tuple[PositiveFloat, ...] = Field((4, 8), min_length=1, description="smoothings to try on each branch")
     image_scores: tuple[Literal["max", "top"], ...] = Field(

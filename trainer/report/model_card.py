@@ -113,7 +113,7 @@ def _branches(branches: Sequence[Mapping[str, Any]]) -> str:
         )
     if len(steps) > 1 or len(branches[0]["scope"]) > 1:
         steps.append(
-            "Scores and heatmaps of all heads, each measured by its spread on held-out good parts, are added up."
+            "Scores and heatmaps of all heads, in units of their spread on held-out good parts, are added with weights."
         )
     return "".join(f"{number}. {step}\n" for number, step in enumerate(steps, 2))
 
