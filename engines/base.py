@@ -22,8 +22,8 @@ MEAN, WHITENING = "mean", "whitening"
 then multiplied by, ``[rows, columns, k, d]``; one row and column if shared."""
 
 REFERENCES, WEIGHTS, GAMMA, OFFSET = "references", "weights", "gamma", "offset"
-"""Graph inputs: features of good parts, float32 ``[k, d]``; what each counts ``[k]``, or the normal of a plane ``[d]``;
-how fast that fades with distance ``[1]``; where the plane lies ``[1]``."""
+"""Graph inputs: features of good parts, float32 ``[k, d]``; what each counts ``[k]``, or each of the nearest, or the
+normal of a plane ``[d]``; how fast that fades with distance ``[1]``; where the plane lies ``[1]``."""
 
 HEADS: Mapping[str, tuple[str, ...]] = {
     "gaussian": (MEAN, WHITENING),
@@ -31,6 +31,7 @@ HEADS: Mapping[str, tuple[str, ...]] = {
     "ocsvm": (MEAN, REFERENCES, WEIGHTS, GAMMA),
     "ocsvm-linear": (MEAN, WEIGHTS, OFFSET),
     "nearest": (MEAN, REFERENCES),
+    "knn": (MEAN, REFERENCES, WEIGHTS),
 }
 """Kinds of heads, and the inputs that each has."""
 

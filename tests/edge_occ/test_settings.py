@@ -62,7 +62,7 @@ def test_every_setting_is_described():
         ("head.dim=[1", "valid YAML"),
         ("head=3", "head"),
         ("head.neighbourhood=2", "odd"),
-        ("head.kind=svm", "'gaussian', 'kde', 'ocsvm', 'ocsvm-linear' or 'nearest'"),
+        ("head.kind=svm", "'gaussian', 'kde', 'ocsvm', 'ocsvm-linear', 'nearest' or 'knn'"),
         ("head.regulariser=shrunk", "'ledoit-wolf', 'oas', 'ridge', 'low-rank' or 'low-variance'"),
         ("head.kind=kde", "needs head.scope=shared, not per-position"),
         ("head={kind: ocsvm-linear, scope: shared, l2: true}", "needs head.l2=false"),

@@ -25,7 +25,7 @@ def test_several_heads_are_told_apart():
         REST,
         ["mean"],
         ["mean", "whitening", "gamma"],
-        ["mean", "references", "weights"],
+        ["mean", "references", "offset"],
         ["mean.1", "whitening.1"],
         ["mean", "whitening", "mean.2", "whitening.2"],
         ["mean", "whitening", "mean.1"],

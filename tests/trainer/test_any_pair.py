@@ -42,6 +42,7 @@ HEADS = {
     "ocsvm": {"kind": "ocsvm"},
     "ocsvm-linear": {"kind": "ocsvm-linear"},
     "nearest": {"kind": "nearest"},
+    "knn": {"kind": "knn"},
 }
 
 

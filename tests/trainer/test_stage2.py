@@ -87,7 +87,7 @@ def test_the_heads_that_are_kept_have_seen_all_images(several):
         assert all(torch.equal(tensor, expected[name]) for name, tensor in part.tensors().items())
 
 
-@pytest.mark.parametrize("kind", ["kde", "ocsvm", "ocsvm-linear", "nearest"])
+@pytest.mark.parametrize("kind", ["kde", "ocsvm", "ocsvm-linear", "nearest", "knn"])
 def test_a_head_of_any_kind_beside_a_gaussian(kind):
     own = {"dim": 8, "scope": "shared", "kind": kind, "references": 100}
     config = settings(head=own, calibration={"folds": 2, "false_alarm_rate": RATE})
@@ -166,7 +166,7 @@ def test_features_that_never_vary_are_refused():
         Stage2(branches(config), config, SEED).fit([torch.ones(IMAGES, 5, 5, 8)])
 
 
-@pytest.mark.parametrize("kind", ["kde", "ocsvm", "ocsvm-linear", "nearest"])
+@pytest.mark.parametrize("kind", ["kde", "ocsvm", "ocsvm-linear", "nearest", "knn"])
 def test_every_kind_refuses_features_that_never_vary(kind):
     config = settings(head={"dim": 8, "scope": "shared", "kind": kind}, beside=[])
     with pytest.raises(InputError, match="features that are all the same") as told:

@@ -12,7 +12,7 @@ from trainer.config.section import Section
 Scope = Literal["shared", "per-position", "position-mean"]
 """Which positions of a grid share a Gaussian."""
 
-HeadKind = Literal["gaussian", "kde", "ocsvm", "ocsvm-linear", "nearest"]
+HeadKind = Literal["gaussian", "kde", "ocsvm", "ocsvm-linear", "nearest", "knn"]
 """One-class classifiers."""
 
 
@@ -28,7 +28,8 @@ class HeadConfig(Section):
     kind: HeadKind = Field(
         "gaussian",
         description="Gaussian; or, shared by all positions, kernel density (kde), support vectors with an RBF or a "
-        "linear kernel (ocsvm, ocsvm-linear), or the nearest good feature by angle (nearest)",
+        "linear kernel (ocsvm, ocsvm-linear), the nearest good feature by angle (nearest), or the nearest ones by "
+        "distance (knn)",
     )
     scope: Annotated[tuple[Scope, ...], BeforeValidator(_several)] = Field(
         ("per-position",),
@@ -67,6 +68,13 @@ class HeadConfig(Section):
         le=20_000,
         description="most features that a kind other than gaussian is fitted on, drawn at random but always the same; "
         "the graph holds them, and its time and size grow with them (the two-stage paper's code: 20,000)",
+    )
+
+    neighbours: int = Field(
+        3,
+        ge=1,
+        le=100,
+        description="good features whose mean squared distance is the score of kind knn; one follows single odd ones",
     )
 
     @model_validator(mode="after")

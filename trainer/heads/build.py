@@ -10,6 +10,7 @@ from trainer.config import HeadConfig, HeadKind, Scope
 from trainer.heads.base import Head
 from trainer.heads.gaussian import GaussianHead, fit_gaussian
 from trainer.heads.kde import KdeHead, fit_kde
+from trainer.heads.knn import KnnHead, fit_knn
 from trainer.heads.nearest import NearestHead, fit_nearest
 from trainer.heads.ocsvm import LinearHead, RbfHead, fit_linear, fit_rbf
 
@@ -19,6 +20,7 @@ CLASSES: Mapping[str, type[Head]] = {
     "ocsvm": RbfHead,
     "ocsvm-linear": LinearHead,
     "nearest": NearestHead,
+    "knn": KnnHead,
 }
 """By ``head.kind``."""
 
@@ -46,3 +48,5 @@ def fit_head(features: Tensor, config: HeadConfig, scope: Scope) -> Head:
             return fit_linear(features, config)
         case "nearest":
             return fit_nearest(features, config)
+        case "knn":
+            return fit_knn(features, config)

@@ -1,6 +1,6 @@
-"""What heads share that keep features of good parts: how many, at unit length, and distances to them.
+"""What heads share that keep features of good parts: how many, at which length, and distances to them.
 
-Features are divided by their length, as in the released code of the two-stage paper (``util/train.py``, eval_embed).
+Most divide features by their length, as in the released code of the two-stage paper (``util/train.py``, eval_embed).
 Both they and the references are then measured from the references' mean: distances are differences of large numbers
 otherwise, as all features of parts that are alike point in nearly one direction, and fp32 has seven digits.
 """
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -23,16 +24,18 @@ class ReferenceHead(Head):
     """A head whose score is made of distances to references, float32.
 
     Attributes:
-        mean: of the references at unit length, ``[1, 1, d]``.
-        references: at unit length, less their mean, ``[k, d]``.
+        mean: of the references, ``[1, 1, d]``.
+        references: less their mean, ``[k, d]``.
+        at_unit_length: whether features are divided by their length first, as the references were.
     """
 
     mean: Tensor
     references: Tensor
+    at_unit_length: ClassVar[bool] = True
 
     @abstractmethod
     def compare(self, place: Tensor) -> tuple[Tensor, Tensor]:
-        """Scores ``[...]`` of features at unit length less the mean, ``[..., d]``, and their gradients there."""
+        """Scores ``[...]`` of features less the mean, ``[..., d]``, and their gradients there."""
 
     def score(self, features: Tensor) -> Tensor:
         """See :meth:`trainer.heads.base.Head.score`."""
@@ -40,7 +43,8 @@ class ReferenceHead(Head):
 
     def gradient(self, features: Tensor) -> Tensor:
         """See :meth:`trainer.heads.base.Head.gradient`: :meth:`compare`'s, through the division by the length."""
-        return l2_pullback(features, self.compare(self._place(features))[1])
+        gradient = self.compare(self._place(features))[1]
+        return l2_pullback(features, gradient) if self.at_unit_length else gradient
 
     def squared_distances(self, place: Tensor) -> Tensor:
         """From each place ``[..., d]`` to each reference, ``[..., k]``, as a product of matrices."""
@@ -53,7 +57,7 @@ class ReferenceHead(Head):
         return torch.cat([self.score(part) for part in torch.split(features, at_once)])
 
     def _place(self, features: Tensor) -> Tensor:
-        return l2_normalise(features) - self.mean
+        return (l2_normalise(features) if self.at_unit_length else features) - self.mean
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,13 @@ _METHODS = (
     Row("auto", "`auto`: chosen by normal images", "auto", paper="image-cutpaste-3way"),
     Row("scratch", "`scratch`: dense CutPaste from scratch", "scratch", paper="image-cutpaste-3way"),
     Row(
+        "scratch-knn",
+        "the same with k nearest neighbours in place of a Gaussian",
+        "scratch",
+        ("choice.enabled=false", "head.kind=knn", "head.scope=shared", "map.image_score=top"),
+        paper="image-cutpaste-3way",
+    ),
+    Row(
         "fused",
         "both fused: `auto`, with the encoder from scratch for aligned parts too",
         "auto",
@@ -38,7 +45,7 @@ _AUTO = (
     "No run chose anything on test data, but rules and sizes of `auto` were made with test figures of bottle, pill and "
     "screw in view (docs/results/defects.md)."
 )
-_OF_PIXELS = dict.fromkeys(("quick", "auto", "scratch", "fused", "paper"), "patch-cutpaste-3way")
+_OF_PIXELS = dict.fromkeys(("quick", "auto", "scratch", "scratch-knn", "fused", "paper"), "patch-cutpaste-3way")
 
 _IMAGE_LEVEL = "image level, the paper's tables 1, 4 and 5"
 _DENSE = "dense options, each alone on preset quick"

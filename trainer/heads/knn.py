@@ -1,0 +1,53 @@
+"""The k nearest neighbours: the mean squared distance to the closest features of good parts (Ramaswamy et al., 2000;
+PatchCore, section 3.2, takes the closest one, of a memory that is chosen instead of drawn).
+
+Unlike :mod:`trainer.heads.nearest` it counts lengths too, as a Gaussian does.  Other than that it asks for no shape of
+what is normal: one Gaussian for all positions has to cover a part, its edge and the ground together.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from trainer.config import HeadConfig
+from trainer.heads.base import Unfit
+from trainer.heads.references import ReferenceHead, drawn, refuse_sameness
+
+
+@dataclass(frozen=True)
+class KnnHead(ReferenceHead):
+    """A fitted head, float32; see :class:`trainer.heads.references.ReferenceHead` for the other tensors.
+
+    Attributes:
+        weights: what each of the nearest references counts, ``[neighbours]``, with a sum of 1.
+    """
+
+    weights: Tensor
+    at_unit_length: ClassVar[bool] = False
+
+    def compare(self, place: Tensor) -> tuple[Tensor, Tensor]:
+        """See :meth:`trainer.heads.references.ReferenceHead.compare`."""
+        closest = self.squared_distances(place).topk(len(self.weights), largest=False).indices
+        # The products of matrices tell which they are; a small distance needs to be taken by itself.
+        difference = place.unsqueeze(-2) - self.references[closest]
+        weighted = difference * self.weights.unsqueeze(-1)
+        return (weighted * difference).sum((-2, -1)), 2 * weighted.sum(-2)
+
+
+def fit_knn(features: Tensor, config: HeadConfig) -> KnnHead:
+    """Keep features of normal images, ``[n, rows, columns, d]``, as references.
+
+    Raises:
+        Unfit: they are all the same, or fewer than the neighbours.
+    """
+    samples, count = drawn(features, config.references), config.neighbours
+    if len(samples) < count:
+        raise Unfit(f"{len(samples)} features for {count} neighbours", "raise head.references or lower head.neighbours")
+    mean = samples.mean(0)
+    centred = samples - mean
+    refuse_sameness(centred.square().sum(1).mean() / samples.square().sum(1).mean(), samples)
+    weights = mean.new_full((count,), 1 / count)
+    return KnnHead(mean.view(1, 1, -1).float(), centred.float(), weights.float())
