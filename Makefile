@@ -17,8 +17,9 @@ JETPACK6_NEWEST := numpy==1.26.4 opencv-python==4.10.0.84
 demo: $(VENV)/.demo
 	$(BIN)/edge-occ demo
 
+# Files share out among the processors, each with one thread: the networks of the tests are too small to split.
 test: $(VENV)/.dev lint
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 8 --dist loadfile
 
 # Nothing is left out but what is marked as needing the training packages: a forgotten mark is a failure.  The second time
 # so is MQTT, which does nothing with arrays but pass them on.
