@@ -9,7 +9,7 @@ Two rules of ours stand where that criterion was seen to mislead (docs/results/d
 defects that matter are often the part's own texture in the wrong place, which no synthetic defect here resembles; every
 encoder counts alike in the image score, and one that was trained here has one Gaussian for all positions.  Aligned
 parts: changed pixels are found almost perfectly by every head, so that the criterion says little of maps; the map is of
-one head of the best encoder, with means by position and one covariance.
+one head of the best encoder, with means by position and one covariance if it is frozen, else per position.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Final
 
 import numpy as np
 import torch
@@ -95,7 +94,7 @@ def choose(
     pixel_merits = [jury.pixel_auroc(smoothed) for smoothed in maps]
     if aligned:
         score_weights = select_ensemble(len(heads), lambda weights: jury.image_auroc(_sum(scores, weights)))
-        map_weights = _of_map(heads, pixel_merits)
+        map_weights = _of_map(config.branches, heads, pixel_merits)
     else:
         score_weights = _one_each(heads, merits)
         map_weights = select_ensemble(len(heads), lambda weights: jury.pixel_auroc(_sum(maps, weights)))
@@ -181,22 +180,32 @@ def _one_each(heads: Sequence[_Head], merits: Sequence[float]) -> tuple[float, .
     return tuple(float(k in best) / len(best) for k in range(len(heads)))
 
 
-_MAP_SCOPE: Final = "position-mean"
-"""Head whose map aligned parts get.  Positions differ in what is normal there, but a covariance of their own has few
-samples to be made of, and makes much of small changes where hardly anything varies."""
-
-
 def _scopes(asked: BranchConfig, choice: ChoiceConfig, aligned: bool) -> tuple[Scope, ...]:
     """Heads to try on a branch."""
     if aligned:
-        return tuple(dict.fromkeys((*choice.scopes, _MAP_SCOPE)))
-    return choice.scopes if asked.pretext.name == "none" else ("shared",)
+        return tuple(dict.fromkeys((*choice.scopes, _map_scope(asked))))
+    return choice.scopes if _frozen(asked) else ("shared",)
 
 
-def _of_map(heads: Sequence[_Head], merits: Sequence[float]) -> tuple[float, ...]:
+def _map_scope(branch: BranchConfig) -> Scope:
+    """Which head of a branch makes the map of aligned parts.
+
+    A covariance of each position's own has few samples to be made of, and makes much of small changes where hardly
+    anything varies.  An encoder that learned to tell changed windows needs it nevertheless: what varies in its features
+    differs from place to place.
+    """
+    return "position-mean" if _frozen(branch) else "per-position"
+
+
+def _of_map(branches: Sequence[BranchConfig], heads: Sequence[_Head], merits: Sequence[float]) -> tuple[float, ...]:
     """All weight for the head that makes the map of aligned parts, of the branch that has the best one."""
     best = heads[int(np.argmax(merits))].branch
-    return tuple(float(head.branch == best and head.scope == _MAP_SCOPE) for head in heads)
+    scope = _map_scope(branches[best])
+    return tuple(float(head.branch == best and head.scope == scope) for head in heads)
+
+
+def _frozen(branch: BranchConfig) -> bool:
+    return branch.pretext.name == "none"
 
 
 def _features(branch: PatchBranch, images: Tensor) -> Tensor:

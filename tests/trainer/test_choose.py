@@ -185,6 +185,13 @@ def test_parts_in_any_pose_give_every_encoder_one_equal_head():
     assert sum(choice.config.fusion.map_weights) == pytest.approx(1)
 
 
+def test_the_map_of_a_trained_encoder_is_of_its_head_per_position():
+    trained = {"head": {"dim": 3, "floor": 0.05}, "pretext": {"name": "cutpaste"}}
+    _, choice = chosen(discs(), [Means()], {**trained, "input": {"size": 64}, "choice": CHOICE})
+    assert choice.record.aligned
+    assert [c.scope for c in choice.record.candidates if c.map_weight] == ["per-position"]
+
+
 def test_alignment_is_the_share_that_the_position_explains():
     generator = torch.Generator().manual_seed(0)
     one = torch.randn(1, 6, 7, 4, generator=generator)
@@ -270,7 +277,7 @@ def test_test_images_take_no_part(tiny_data, tmp_path, monkeypatch):
     (expected,) = caught.value.args
     assert found.choice == expected.record
     assert found.training.config == expected.config.model_dump(mode="json")
-    assert len(found.choice.candidates) == 6
+    assert len(found.choice.candidates) == 2 + 3
     heads = sum(len(branch["scope"]) for branch in found.head["branches"])
     taken = [c for c in found.choice.candidates if c.score_weight or c.map_weight]
     assert heads == len(taken) == len(found.training.config["fusion"]["score_weights"])

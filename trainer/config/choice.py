@@ -31,7 +31,7 @@ class ChoiceConfig(Section):
     scopes: tuple[Scope, ...] = Field(
         ("per-position", "shared"),
         min_length=1,
-        description="heads to try on each branch; for aligned parts position-mean too, which makes their map",
+        description="heads to try on each branch; for aligned parts position-mean too, if frozen",
     )
     sigmas: tuple[PositiveFloat, ...] = Field((4, 8), min_length=1, description="smoothings to try on each branch")
     image_scores: tuple[Literal["max", "top"], ...] = Field(

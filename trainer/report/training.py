@@ -101,7 +101,7 @@ def _choice(choice: Choice) -> Section:
     share = f"the position explains {choice.alignment:.0%} of what varies from feature to feature"
     how = (
         f"Parts lie in the same place ({share}), so the weights in the score are those that tell synthetic defects "
-        "best, and the heatmap is of the best encoder's head with means by position and one covariance."
+        "best, and the heatmap is of one head of the best encoder."
         if choice.aligned
         else f"Parts lie in any pose, or are a texture ({share}), so every encoder counts alike in the image score."
     )
