@@ -42,8 +42,8 @@ _METHODS = (
     Row("paper-ensemble", "`paper-image`: five of them", "paper-image", ("ensemble=5",), paper="image-ensemble"),
 )
 _AUTO = (
-    "No run chose anything on test data, but rules and sizes of `auto` were made with test figures of bottle, pill and "
-    "screw in view (docs/results/defects.md)."
+    "No run chose anything on test data, but rules and sizes of `auto` were made with test figures of bottle, pill, "
+    "screw and toothbrush in view (docs/results/defects.md)."
 )
 _OF_PIXELS = dict.fromkeys(("quick", "auto", "scratch", "scratch-knn", "fused", "paper"), "patch-cutpaste-3way")
 
