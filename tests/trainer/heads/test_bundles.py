@@ -57,13 +57,12 @@ def test_every_kind_makes_a_bundle(tiny_data, tmp_path, head):
     assert evaluation.calibration == manifest.calibration
 
 
-def test_the_nearest_neighbour_holds_in_fp16(tiny_data, tmp_path):
-    """It feels rounding most: parts that it was fitted on are at no distance."""
-    manifest = trained(
-        tiny_data, tmp_path / "x.occ", {"kind": "nearest"}, export={"fp16": True, "int8": False}
-    ).manifest
+@pytest.mark.parametrize("kind", ["nearest", "knn"])
+def test_nearest_neighbours_hold_in_fp16(tiny_data, tmp_path, kind):
+    """They feel rounding most: parts that they were fitted on are at no distance."""
+    manifest = trained(tiny_data, tmp_path / "x.occ", {"kind": kind}, export={"fp16": True, "int8": False}).manifest
     bundle = read_bundle(tmp_path / "x.occ")
-    assert set(bundle.graph().head) == set(HEADS["nearest"])
+    assert set(bundle.graph().head) == set(HEADS[kind])
     require_parity(OnnxRuntimeEngine(bundle.graph()), bundle.golden(), bundle.tolerance("fp32"))
     assert manifest.precisions["fp16"].included, manifest.precisions["fp16"].reason
     require_parity(OnnxRuntimeEngine(bundle.graph("fp16")), bundle.golden("fp16"), bundle.tolerance("fp16"))
