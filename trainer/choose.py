@@ -5,11 +5,12 @@ Held-out normal images, and the same kind of images with synthetic defects from 
 best is taken.  Weights come from ensemble selection with replacement (Caruana et al., 2004): again and again the head
 is added that helps most, and its weight is how often it was.  Test images never take part.
 
-Two rules of ours stand where that criterion was seen to mislead (docs/results/defects.md).  Parts in any pose: the
-defects that matter are often the part's own texture in the wrong place, which no synthetic defect here resembles; every
-encoder counts alike in the image score, and one that was trained here has one Gaussian for all positions.  Aligned
-parts: changed pixels are found almost perfectly by every head, so that the criterion says little of maps; the map is of
-one head of the best encoder, with means by position and one covariance if it is frozen, else per position.
+Rules of ours stand where that criterion was seen to mislead (docs/results/defects.md).  Parts in any pose: the defects
+that matter are often the part's own texture in the wrong place, which no synthetic defect here resembles; every encoder
+counts alike in the image score, and one that was trained here has one Gaussian for all positions and the mean of its
+highest values, as the single highest is noisier.  Aligned parts: changed pixels are found almost perfectly by every
+head, so that the criterion says little of maps; the map is of one head of the best encoder, with means by position and
+one covariance if it is frozen, else per position.
 """
 
 from __future__ import annotations
@@ -79,7 +80,7 @@ def choose(
                 grids = [jury.grids(normal, changed, asked.head, scope) for scope in scopes]
             trials = [
                 (chosen, [jury.evidence(branch.score_map_with(chosen), grid) for grid in grids])
-                for chosen in _maps(asked.map, config.choice)
+                for chosen in _maps(asked, config.choice, aligned)
             ]
             chosen, evidence = max(trials, key=lambda trial: jury.merit(trial[1]))
             branch.score_map = branch.score_map_with(chosen)
@@ -214,10 +215,12 @@ def _features(branch: PatchBranch, images: Tensor) -> Tensor:
         return torch.cat([branch.features(chunk.to(device).float()).cpu() for chunk in torch.split(images, BATCH)])
 
 
-def _maps(asked: MapConfig, choice: ChoiceConfig) -> list[MapConfig]:
+def _maps(asked: BranchConfig, choice: ChoiceConfig, aligned: bool) -> list[MapConfig]:
+    """Smoothings and image scores to try on a branch."""
+    image_scores = choice.image_scores if aligned or _frozen(asked) else ("top",)
     return [
-        asked.model_copy(update={"sigma": sigma, "image_score": image_score})
-        for sigma, image_score in product(choice.sigmas, choice.image_scores)
+        asked.map.model_copy(update={"sigma": sigma, "image_score": image_score})
+        for sigma, image_score in product(choice.sigmas, image_scores)
     ]
 
 

@@ -168,12 +168,14 @@ def test_the_smoothing_is_the_best_of_those_asked_for():
 
 def test_parts_in_any_pose_give_every_encoder_one_equal_head():
     trained = {"head": {"dim": 3, "floor": 0.05}, "pretext": {"name": "cutpaste"}}
-    config = {**CELL, "input": {"size": 64}, "beside": [trained, CELL], "choice": CHOICE}
+    only = {**CHOICE, "image_scores": ["max"]}
+    config = {**CELL, "input": {"size": 64}, "beside": [trained, CELL], "choice": only}
     _, choice = chosen(discs(aligned=False), [Means(), Means(), Noise()], config)
     record = choice.record
     assert not record.aligned
     assert record.alignment < 0.2
-    # One that was trained here has one Gaussian for all positions.
+    # One that was trained here has one Gaussian for all positions, and the mean of its highest values.
+    assert record.candidates[2].image_score == "top"
     assert [c.scope for c in record.candidates] == ["per-position", "shared", "shared", "per-position", "shared"]
     first, beside, last = record.candidates[:2], record.candidates[2:3], record.candidates[3:]
     for own in (first, beside, last):

@@ -35,7 +35,9 @@ class ChoiceConfig(Section):
     )
     sigmas: tuple[PositiveFloat, ...] = Field((4, 8), min_length=1, description="smoothings to try on each branch")
     image_scores: tuple[Literal["max", "top"], ...] = Field(
-        ("max", "top"), min_length=1, description="image scores to try on each branch"
+        ("max", "top"),
+        min_length=1,
+        description="image scores to try on each branch; top alone on one trained for parts in any pose",
     )
     images: int = Field(64, ge=8, description="synthetic defects of each of the generators")
     beside: Literal["always", "unaligned"] = Field(
