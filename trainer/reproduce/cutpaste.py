@@ -25,7 +25,7 @@ _METHODS = (
     Row("scratch", "`scratch`: dense CutPaste from scratch", "scratch", paper="image-cutpaste-3way"),
     Row(
         "scratch-knn",
-        "the same with k nearest neighbours in place of a Gaussian",
+        "`scratch` with k nearest neighbours in place of a Gaussian",
         "scratch",
         ("choice.enabled=false", "head.kind=knn", "head.scope=shared", "map.image_score=top", "map.top_fraction=0.02"),
         paper="image-cutpaste-3way",
