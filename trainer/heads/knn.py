@@ -1,5 +1,5 @@
 """The k nearest neighbours: the mean squared distance to the closest features of good parts (Ramaswamy et al., 2000;
-PatchCore, section 3.2, takes the closest one, of a memory that is chosen instead of drawn).
+PatchCore, sections 3.2 and 3.3, takes the closest one, of a memory that is chosen instead of drawn).
 
 Unlike :mod:`trainer.heads.nearest` it counts lengths too, as a Gaussian does.  Other than that it asks for no shape of
 what is normal: one Gaussian for all positions has to cover a part, its edge and the ground together.
