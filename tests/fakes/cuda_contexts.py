@@ -70,8 +70,7 @@ class Contexts:
     def pop(self) -> None:
         if not self.stack:
             raise CudaError(INVALID_CONTEXT, "pop of an empty stack")
-        if self.retained == 1 and self.live():
-            self.fault(f"context popped while these are live: {self.live()}")
+        self._must_be_empty("popped")
         self.log.append("pop")
         self.stack.pop()
 
@@ -79,10 +78,13 @@ class Contexts:
         """As the real one, it does not pop the context from any stack."""
         if not self.retained:
             raise CudaError(INVALID_CONTEXT, "release without retain")
-        if self.retained == 1 and self.live():
-            self.fault(f"context released while these are live: {self.live()}")
+        self._must_be_empty("released")
         self.log.append("release")
         self.retained -= 1
+
+    def _must_be_empty(self, ended: str) -> None:
+        if self.retained == 1 and self.live():
+            self.fault(f"context {ended} while these are live: {self.live()}")
 
     def require_context(self) -> None:
         if not self.stack or not self.retained:
