@@ -156,7 +156,13 @@ class MapConfig(Section):
         "Gaussian does (CutPaste, A.5)",
     )
     image_score: Literal["max", "top"] = Field("max", description="maximum of the map, or mean of its highest values")
-    top_fraction: float = Field(0.01, gt=0, le=0.05, description="fraction of the map averaged with image_score=top")
+    top_fraction: float = Field(
+        0.01,
+        gt=0,
+        le=0.25,
+        description="fraction of the map averaged with image_score=top; a small defect raises about one window of a "
+        "dense encoder, 0.0625 of a map of 256 pixels",
+    )
 
 
 class FusionConfig(Section):

@@ -27,7 +27,7 @@ _METHODS = (
         "scratch-knn",
         "`scratch` with k nearest neighbours in place of a Gaussian",
         "scratch",
-        ("choice.enabled=false", "head.kind=knn", "head.scope=shared", "map.image_score=top", "map.top_fraction=0.02"),
+        ("choice.enabled=false", "head.kind=knn", "head.scope=shared", "map.image_score=top"),
         paper="image-cutpaste-3way",
     ),
     Row(

@@ -79,6 +79,19 @@ def test_the_image_score_is_the_maximum_or_the_mean_of_the_top():
     torch.testing.assert_close(top, highest.mean(1))
 
 
+@settings(max_examples=15, deadline=None)
+@given(fraction=st.floats(0.001, 0.25), size=st.sampled_from([128, 256, 257, 512]))
+def test_the_top_is_no_more_than_tensorrt_can_take(fraction, size):
+    centres = centres_of(size)
+    score_map = ScoreMap(MapConfig(image_score="top", top_fraction=fraction), size, centres)
+    grid = torch.rand(1, len(centres), len(centres), generator=torch.Generator().manual_seed(size))
+    top, maps = score_map(grid)
+    assert score_map.top <= 3840
+    assert score_map.step == 1 or fraction * size * size > 3840
+    highest = maps.flatten(1).sort(1, descending=True).values[:, : max(1, round(fraction * size * size))]
+    torch.testing.assert_close(top, highest.mean(1), rtol=1e-2, atol=0)
+
+
 def test_positions_may_lie_anywhere():
     """Layers that pad have positions near the border; the first and the last one there fill it."""
     centres = torch.tensor([4.0, 36.0, 68.0, 92.0], dtype=torch.float64)
