@@ -5,12 +5,12 @@ Held-out normal images, and the same kind of images with synthetic defects from 
 best is taken.  Weights come from ensemble selection with replacement (Caruana et al., 2004): again and again the head
 is added that helps most, and its weight is how often it was.  Test images never take part.
 
-Rules of ours stand where that criterion was seen to mislead (docs/results/defects.md).  Parts in any pose: the defects
+Rules of ours stand where that criterion was seen to mislead (docs/results/defects.md). Parts in any pose: the defects
 that matter are often the part's own texture in the wrong place, which no synthetic defect here resembles; every encoder
 counts alike in the image score, and one that was trained here has one Gaussian for all positions and the mean of its
-highest values (in the presets: of as many pixels as one window has), as the single highest is noisier.  Aligned parts: changed pixels are found almost perfectly by every
-head, so that the criterion says little of maps; the map is of one head of the best encoder, with means by position and
-one covariance if it is frozen, else per position.
+highest values (in the presets: of as many pixels as one window has), as the single highest is noisier. Aligned parts:
+changed pixels are found almost perfectly by every head, so that the criterion says little of maps; the map is of one
+head of the best encoder, with means by position and one covariance if it is frozen, else per position.
 """
 
 from __future__ import annotations
