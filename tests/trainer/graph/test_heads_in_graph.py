@@ -116,6 +116,11 @@ def test_onnx_runtime_computes_each_head_as_torch_does(graph, parts, exported, p
 
 @pytest.mark.parametrize("runtime", [OpenVinoEngine, OpenCvEngine])
 def test_other_runtimes_compute_all_of_them(graph, fused, exported, runtime):
+    agree(runtime, graph, fused, exported)
+
+
+def agree(runtime, graph, fused, exported):
+    """Scores and maps of good and spoilt frames are torch's."""
     if runtime is OpenVinoEngine:
         sys.modules.setdefault("openvino_telemetry", None)  # as the engine does: nobody is told of this import
         pytest.importorskip("openvino")
@@ -126,6 +131,31 @@ def test_other_runtimes_compute_all_of_them(graph, fused, exported, runtime):
         found = engine.infer(frame)
         assert found.score == pytest.approx(float(score), rel=1e-4)
         np.testing.assert_allclose(found.map, score_map.numpy(), rtol=0, atol=3e-4 * float(score_map.max()))
+
+
+@pytest.fixture(scope="module")
+def subsampled():
+    """Graph, head and model of a score over so many pixels that only every second one is read."""
+    config = BranchConfig.model_validate(
+        {
+            "encoder": {"name": "lite0"},
+            "pretext": {"name": "none"},
+            "head": {"dim": 16},
+            "map": {"image_score": "top", "top_fraction": 0.25},
+        }
+    )
+    graph = InspectionGraph([PatchBranch(Small().eval(), config, 128)], [["gaussian"]], 128).eval()
+    assert graph.branches[0].score_map.step == 2
+    images = Preprocess(128)(torch.from_numpy(np.stack(frames(12, 0))))
+    with torch.inference_mode():
+        part = fit_head(graph.branches[0].features(images), config.head, "per-position")
+    head = FusedHead((part,), torch.ones(1), torch.ones(1))
+    return graph, head, export_inspection_graph(graph, head)
+
+
+@pytest.mark.parametrize("runtime", [OnnxRuntimeEngine, OpenVinoEngine, OpenCvEngine])
+def test_runtimes_read_every_second_pixel(subsampled, runtime):
+    agree(runtime, *subsampled)
 
 
 def test_every_tensor_is_an_input_that_can_be_swapped(graph, fused, exported, parts):
@@ -141,16 +171,25 @@ def test_every_tensor_is_an_input_that_can_be_swapped(graph, fused, exported, pa
 
 
 def test_nvidias_own_builder_compiles_all_of_them(exported):
+    assert compiled(exported)
+
+
+def test_nvidias_own_builder_compiles_the_top_of_every_second_pixel(subsampled):
+    assert compiled(subsampled[2])
+
+
+def compiled(model):
+    """A plan for a GPU that is not here; that takes no GPU."""
     trt = pytest.importorskip("tensorrt_rtx_bindings", reason="NVIDIA publishes TensorRT-RTX for x86-64 alone")
     logger = trt.Logger(trt.Logger.ERROR)
     builder = trt.Builder(logger)
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
     parser = trt.OnnxParser(network, logger)
-    assert parser.parse(exported), [parser.get_error(i).desc() for i in range(parser.num_errors)]
+    assert parser.parse(model), [parser.get_error(i).desc() for i in range(parser.num_errors)]
     config = builder.create_builder_config()
     config.num_compute_capabilities = 1
     config.set_compute_capability(trt.ComputeCapability.SM86, 0)
     profile = builder.create_optimization_profile()
     profile.set_shape(FRAME, (2, 2, 3), (96, 96, 3), (1200, 1920, 3))
     config.add_optimization_profile(profile)
-    assert builder.build_serialized_network(network, config) is not None
+    return builder.build_serialized_network(network, config)
