@@ -17,7 +17,7 @@ from edge_occ.manifest import Calibration
 from edge_occ.members import head_member
 from edge_occ.progress import ProgressReport
 from trainer.calibrate import calibrate, folds_of, held_out_grids
-from trainer.config import HeadConfig, Scope, TrainConfig
+from trainer.config import HeadConfig, TrainConfig
 from trainer.graph.branches import Branch
 from trainer.heads.base import Unfit
 from trainer.heads.build import fit_head
@@ -67,10 +67,9 @@ class Stage2:
         Raises:
             InputError: the features cannot carry a head.
         """
-        configs = self._config.branches
         with fitting():
             grids = self.grids(features) if grids is None else grids
-            parts = tuple(fit_head(features[i], configs[i].head, scope) for i, scope in self._config.heads)
+            parts = tuple(fit_head(features[i], own, own.scope[0]) for i, own in self._config.heads)
         scores = torch.stack(
             [self._branches[i].score(grid) for (i, _), grid in zip(self._config.heads, grids, strict=True)]
         )
@@ -107,11 +106,11 @@ class Stage2:
                 held_out_grids(
                     features[i],
                     fold_of,
-                    partial(fit_and_score, scope=scope, config=self._config.branches[i].head),
+                    partial(fit_and_score, config=own),
                     None if scored is None else scored[i],
                     progress,
                 )
-                for i, scope in heads
+                for i, own in heads
             ]
 
     def _map_scale(self, grids: Sequence[Tensor], weights: Tensor, threshold: float) -> float:
@@ -145,9 +144,9 @@ def fitting() -> Iterator[None]:
         raise InputError("features that vary enough for a head", str(error), error.advice) from error
 
 
-def fit_and_score(normal: Tensor, others: Tensor, scope: Scope, config: HeadConfig) -> Tensor:
-    """Fit a head on features ``[n, rows, columns, d]`` and score others: ``[m, rows, columns]``."""
-    return fit_head(normal, config, scope).score_many(others)
+def fit_and_score(normal: Tensor, others: Tensor, config: HeadConfig) -> Tensor:
+    """Fit a head of one scope on features ``[n, rows, columns, d]`` and score others: ``[m, rows, columns]``."""
+    return fit_head(normal, config, config.scope[0]).score_many(others)
 
 
 def _weights(given: Sequence[float] | None, heads: int) -> Tensor:

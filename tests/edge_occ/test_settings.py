@@ -64,6 +64,9 @@ def test_every_setting_is_described():
         ("head.neighbourhood=2", "odd"),
         ("head.kind=svm", "'gaussian', 'kde', 'ocsvm', 'ocsvm-linear', 'nearest' or 'knn'"),
         ("head.regulariser=shrunk", "'ledoit-wolf', 'oas', 'ridge', 'low-rank' or 'low-variance'"),
+        ("head.beside=gaussian", "must name other kinds than gaussian"),
+        ("head.beside=[knn, knn]", "each once"),
+        ("head={beside: [ocsvm-linear], l2: true}", "needs head.l2=false"),
         ("head.kind=kde", "needs head.scope=shared, not per-position"),
         ("head={kind: ocsvm-linear, scope: shared, l2: true}", "needs head.l2=false"),
         ("head={kind: kde, scope: shared, references: 50000}", "20000"),
@@ -83,6 +86,8 @@ def test_heads_of_other_kinds_are_not_chosen_among():
     load_settings(TrainConfig, [], own)
     with pytest.raises(InputError, match=r"needs head\.kind=gaussian"):
         load_settings(TrainConfig, [], [*own, "head.kind=nearest"])
+    with pytest.raises(InputError, match=r"needs head\.kind=gaussian"):
+        load_settings(TrainConfig, [], [*own, "head.beside=knn"])
 
 
 def test_wrong_files_are_told(tmp_path):

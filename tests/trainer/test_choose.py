@@ -104,7 +104,7 @@ def test_a_branch_without_weight_is_dropped(taken, kept, monkeypatch):
     branches, choice = chosen(discs(), encoders, config)
     assert choice.kept == kept
     assert choice.config.beside == ()
-    assert choice.config.heads == ((0, "per-position"), (0, "position-mean"))
+    assert [(i, own.scope) for i, own in choice.config.heads] == [(0, ("per-position",)), (0, ("position-mean",))]
     assert choice.config.fusion.score_weights == (1, 0)
     assert choice.config.fusion.map_weights == (0, 1)
     assert choice.record.image_auroc == choice.record.candidates[taken].image_auroc
@@ -117,7 +117,7 @@ def test_the_settings_hold_what_was_taken_and_nothing_else(beside_noise):
     config = choice.config
     assert TrainConfig.model_validate(config.model_dump()) == config
     taken = [c for c in choice.record.candidates if c.score_weight or c.map_weight]
-    assert [scope for _, scope in config.heads] == [c.scope for c in taken]
+    assert [own.scope for _, own in config.heads] == [(c.scope,) for c in taken]
     assert config.fusion.score_weights == tuple(c.score_weight for c in taken)
     assert config.fusion.map_weights == tuple(c.map_weight for c in taken)
     for candidate, (i, _) in zip(taken, config.heads, strict=True):

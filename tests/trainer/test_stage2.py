@@ -10,7 +10,7 @@ from edge_occ.errors import InputError
 from edge_occ.members import head_from, held_out_from
 from engines.base import HEADS
 from trainer.calibrate import folds_of
-from trainer.config import TrainConfig
+from trainer.config import HeadConfig, TrainConfig
 from trainer.encoders.dense import DensePatchEncoder
 from trainer.graph.branches import PatchBranch
 from trainer.heads.build import fit_head
@@ -48,11 +48,11 @@ def naive(config, parts, features):
     """Scores ``[heads, n]`` and maps ``[heads, n, size, size]``, each image by heads fitted on the other folds."""
     fold_of = folds_of(IMAGES, 4, SEED)
     scores, maps = [], []
-    for i, scope in config.heads:
+    for i, own in config.heads:
         own_scores, own_maps = torch.empty(IMAGES), torch.empty(IMAGES, 96, 96)
         for image in range(IMAGES):
             others = [k for k in range(IMAGES) if fold_of[k] != fold_of[image]]
-            head = fit_head(features[i][others], config.branches[i].head, scope)
+            head = fit_head(features[i][others], own, own.scope[0])
             own_scores[image], own_maps[image] = (
                 x[0] for x in parts[i].score_map(head.score(features[i][image : image + 1]))
             )
@@ -82,8 +82,8 @@ def test_every_image_is_scored_by_heads_that_had_not_seen_it(several):
 
 def test_the_heads_that_are_kept_have_seen_all_images(several):
     config, _, features, fitted, _ = several
-    for part, (i, scope) in zip(fitted.head.parts, config.heads, strict=True):
-        expected = fit_head(features[i], config.branches[i].head, scope).tensors()
+    for part, (i, own) in zip(fitted.head.parts, config.heads, strict=True):
+        expected = fit_head(features[i], own, own.scope[0]).tensors()
         assert all(torch.equal(tensor, expected[name]) for name, tensor in part.tensors().items())
 
 
@@ -94,14 +94,33 @@ def test_a_head_of_any_kind_beside_a_gaussian(kind):
     parts, features = branches(config), some_features(8, 4)
     fitted = Stage2(parts, config, SEED).fit(features)
     expected, fold_of = np.zeros(IMAGES), folds_of(IMAGES, 2, SEED)
-    for i, scope in config.heads:
+    for i, alone in config.heads:
         scores = torch.empty(IMAGES)
         for fold in (0, 1):
-            head = fit_head(features[i][fold_of != fold], config.branches[i].head, scope)
+            head = fit_head(features[i][fold_of != fold], alone, alone.scope[0])
             scores[fold_of == fold] = parts[i].score(head.score(features[i][fold_of == fold]))
         expected += 0.5 * scores.double().numpy() / scores.double().numpy().std()
     np.testing.assert_allclose(fitted.held_out, expected, rtol=1e-4)
     assert set(head_from(fitted.member)) == {*HEADS[kind], "mean.1", "whitening.1", "score_weights", "map_weights"}
+
+
+def test_heads_of_other_kinds_on_the_same_features():
+    """One for the image score and another for the map: what each gives is what it gives alone."""
+    own = {"dim": 8, "scope": ["per-position", "shared"], "references": 100}
+    fusion = {"score_weights": [0, 1, 0, 0], "map_weights": [0, 0, 1, 0]}
+    config = settings(head={**own, "beside": ["knn", "kde"]}, beside=[], fusion=fusion)
+    assert config.head.kinds == ("gaussian", "gaussian", "knn", "kde")
+    parts, features = branches(config), some_features(8)
+    fitted = Stage2(parts, config, SEED).fit(features)
+    one_each = [("gaussian", "per-position"), ("gaussian", "shared"), ("knn", "shared"), ("kde", "shared")]
+    for part, (kind, scope) in zip(fitted.head.parts, one_each, strict=True):
+        expected = fit_head(features[0], HeadConfig(dim=8, kind=kind, scope=scope, references=100), scope).tensors()
+        assert part.tensors().keys() == expected.keys()
+        assert all(torch.equal(tensor, expected[name]) for name, tensor in part.tensors().items())
+    alone = settings(head={**own, "scope": "shared"}, beside=[])
+    score = Stage2(parts, alone, SEED).fit(features).held_out
+    np.testing.assert_allclose(fitted.held_out, score / score.std(), rtol=1e-4)
+    np.testing.assert_array_equal(fitted.head.map_weights.numpy() > 0, [False, False, True, False])
 
 
 def test_fused_maps_exceed_the_threshold_as_often_as_declared(several):

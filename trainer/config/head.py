@@ -37,6 +37,11 @@ class HeadConfig(Section):
         description="one Gaussian for all positions (shared), one a position (per-position: aligned parts), or means "
         "by position and one covariance (position-mean); a list of them makes one head each, fused",
     )
+    beside: Annotated[tuple[HeadKind, ...], BeforeValidator(_several)] = Field(
+        (),
+        description="kinds of further heads on the same features, each shared by all positions and fused: fusion gives "
+        "one the image score, say, and another the map",
+    )
     dim: int = Field(100, ge=2, le=2048, description="features left after the fixed orthogonal projection")
     l2: bool = Field(False, description="divide features by their length first, as the papers' code does")
     regulariser: Literal["ledoit-wolf", "oas", "ridge", "low-rank", "low-variance"] = Field(
@@ -81,6 +86,8 @@ class HeadConfig(Section):
     def _once(self) -> HeadConfig:
         if len(set(self.scope)) < len(self.scope):
             raise ValueError(f"scope must name each kind of head once, not {', '.join(self.scope)}")
+        if len({self.kind, *self.beside}) <= len(self.beside):
+            raise ValueError(f"head.beside must name other kinds than {self.kind}, and each once, not {self.beside}")
         return self
 
     @model_validator(mode="after")
@@ -98,7 +105,7 @@ class HeadConfig(Section):
                 f"head.kind={self.kind} is one for all positions: it needs head.scope=shared, not "
                 f"{' and '.join(self.scope)}"
             )
-        if self.kind == "ocsvm-linear" and self.l2:
+        if "ocsvm-linear" in self.kinds and self.l2:
             raise ValueError("head.kind=ocsvm-linear takes features of any length: it needs head.l2=false")
         return self
 
@@ -118,8 +125,17 @@ class HeadConfig(Section):
 
     @property
     def kinds(self) -> tuple[HeadKind, ...]:
-        """The kind of each of its heads, one a scope."""
-        return (self.kind,) * len(self.scope)
+        """The kind of each of its heads: one a scope, and those beside."""
+        return (self.kind,) * len(self.scope) + self.beside
+
+    @property
+    def each(self) -> tuple[HeadConfig, ...]:
+        """Its heads one by one, in the order of :attr:`kinds`."""
+        scopes = *self.scope, *("shared" for _ in self.beside)
+        return tuple(
+            self.model_copy(update={"kind": kind, "scope": (scope,), "beside": ()})
+            for kind, scope in zip(self.kinds, scopes, strict=True)
+        )
 
     def shares(self, scales: Sequence[int]) -> tuple[int, ...]:
         """Dimensions for each scale of an encoder's features: all there are of the later ones, at most two thirds of

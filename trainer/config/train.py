@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from trainer.config.choice import CalibrationConfig, ChoiceConfig, ExportConfig
 from trainer.config.encoder import EncoderConfig, InputConfig
-from trainer.config.head import FusionConfig, HeadConfig, MapConfig, Scope
+from trainer.config.head import FusionConfig, HeadConfig, MapConfig
 from trainer.config.optimiser import OptimiserConfig
 from trainer.config.pretext import PretextConfig
 from trainer.config.section import Section
@@ -67,16 +67,18 @@ class TrainConfig(BranchConfig):
         return (first, *self.beside) * self.ensemble
 
     @property
-    def heads(self) -> tuple[tuple[int, Scope], ...]:
-        """Every head, in the order of the graph: its branch and its scope."""
-        return tuple((i, scope) for i, branch in enumerate(self.branches) for scope in branch.head.scope)
+    def heads(self) -> tuple[tuple[int, HeadConfig], ...]:
+        """Every head, in the order of the graph: its branch and its own settings, with one scope."""
+        return tuple((i, head) for i, branch in enumerate(self.branches) for head in branch.head.each)
 
     @model_validator(mode="after")
     def _choosable(self) -> TrainConfig:
         if self.choice.enabled and (self.ensemble > 1 or any(b.encoder.name == "resnet18" for b in self.branches)):
             raise ValueError("choice.enabled works with patch encoders (dense, lite0) and without an ensemble")
-        if self.choice.enabled and any(branch.head.kind != "gaussian" for branch in self.branches):
-            raise ValueError("choice.enabled chooses among Gaussians: it needs head.kind=gaussian on every branch")
+        if self.choice.enabled and any(set(branch.head.kinds) != {"gaussian"} for branch in self.branches):
+            raise ValueError(
+                "choice.enabled chooses among Gaussians: it needs head.kind=gaussian alone on every branch"
+            )
         return self
 
     @model_validator(mode="after")

@@ -155,7 +155,7 @@ def _training_facts(manifest: Manifest) -> list[tuple[str, str]]:
 
 
 def _heads(config: Mapping[str, Any]) -> str:
-    """Every branch's encoder, and the kind and the scopes of its heads."""
+    """Every branch's encoder, and the kinds and the scopes of its heads."""
     branches = [config, *config.get("beside", ())]
     words = [
         f"{b['encoder'].get('name', 'dense')}: {_scopes(b['head'])}, {b['head']['dim']} features" for b in branches
@@ -167,7 +167,8 @@ def _heads(config: Mapping[str, Any]) -> str:
 def _scopes(head: Mapping[str, Any]) -> str:
     scope, kind = head["scope"], head.get("kind", "gaussian")
     words = scope if isinstance(scope, str) else " and ".join(scope)
-    return words if kind == "gaussian" else f"{kind}, {words}"
+    first = words if kind == "gaussian" else f"{kind}, {words}"
+    return " and ".join((first, *head.get("beside", ())))
 
 
 def _settings(config: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:

@@ -25,9 +25,16 @@ _METHODS = (
     Row("scratch", "`scratch`: dense CutPaste from scratch", "scratch", paper="image-cutpaste-3way"),
     Row(
         "scratch-knn",
-        "`scratch` with k nearest neighbours in place of a Gaussian",
+        "`scratch` with one Gaussian for the image score and k nearest neighbours for the map",
         "scratch",
-        ("choice.enabled=false", "head.kind=knn", "head.scope=shared", "map.image_score=top"),
+        (
+            "choice.enabled=false",
+            "head.scope=shared",
+            "head.beside=knn",
+            "map.image_score=top",
+            "fusion.score_weights=[1,0]",
+            "fusion.map_weights=[0,1]",
+        ),
         paper="image-cutpaste-3way",
     ),
     Row(

@@ -59,7 +59,7 @@ def head(graph):
     images = Preprocess(96)(torch.from_numpy(np.stack(frames(8))))
     with torch.inference_mode():
         features = [branch.features(images) for branch in graph.branches]
-    parts = [fit_gaussian(features[i], config.branches[i].head, scope) for i, scope in config.heads]
+    parts = [fit_gaussian(features[i], own, own.scope[0]) for i, own in config.heads]
     return FusedHead(tuple(parts), torch.tensor([0.5, 0.2, 0.3]), torch.tensor([0.1, 0.0, 2.0]))
 
 
