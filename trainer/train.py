@@ -244,6 +244,6 @@ def _branch(config: BranchConfig, branch: Branch) -> dict[str, object]:
         "window": window,
         "stride": stride,
         "grid": grid,
-        **config.head.model_dump(include={"kind", "scope", "dim", "regulariser"}),
+        **config.head.model_dump(include={"kind", "scope", "beside", "dim", "regulariser"}),
         "image_score": config.map.image_score,
     }

@@ -87,7 +87,9 @@ class HeadConfig(Section):
         if len(set(self.scope)) < len(self.scope):
             raise ValueError(f"scope must name each kind of head once, not {', '.join(self.scope)}")
         if len({self.kind, *self.beside}) <= len(self.beside):
-            raise ValueError(f"head.beside must name other kinds than {self.kind}, and each once, not {self.beside}")
+            raise ValueError(
+                f"head.beside must name other kinds than {self.kind}, each once, not {', '.join(self.beside)}"
+            )
         return self
 
     @model_validator(mode="after")

@@ -57,6 +57,20 @@ def test_every_kind_makes_a_bundle(tiny_data, tmp_path, head):
     assert evaluation.calibration == manifest.calibration
 
 
+def test_kinds_beside_each_other_make_a_bundle(tiny_data, tmp_path):
+    fusion = {"score_weights": [1, 0], "map_weights": [0, 1]}
+    trained(tiny_data, tmp_path / "x.occ", {"beside": "knn", "references": 60}, fusion=fusion)
+    bundle = read_bundle(tmp_path / "x.occ")
+    assert bundle.manifest.head["branches"][0]["beside"] == ["knn"]
+    head = bundle.graph().head
+    assert {name for name in head if name.endswith(".1")} == {f"{name}.1" for name in HEADS["knn"]}
+    assert head["score_weights"][1] == head["map_weights"][0] == 0 < head["map_weights"][1]
+    require_parity(OnnxRuntimeEngine(bundle.graph()), bundle.golden(), 1e-4)
+    card = bundle.members["MODEL_CARD.md"].decode()
+    assert "A Gaussian (shared, ledoit-wolf) and a head of kind knn" in card
+    assert "are added with weights" in card
+
+
 @pytest.mark.parametrize("kind", ["nearest", "knn"])
 def test_nearest_neighbours_hold_in_fp16(tiny_data, tmp_path, kind):
     """They feel rounding most: parts that they were fitted on are at no distance."""
