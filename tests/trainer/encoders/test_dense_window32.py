@@ -46,7 +46,7 @@ def test_a_dense_feature_is_the_feature_of_its_window(stride, height, width, see
         dense, single = encoder(frame), encoder(windows)
     assert dense.shape == (1, 8, rows, columns)
     assert single.shape == (rows * columns, 8, 1, 1)
-    torch.testing.assert_close(dense[0].flatten(1).T, single[:, :, 0, 0], rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(dense[0].flatten(1).T, single[:, :, 0, 0], rtol=1e-4, atol=1e-5)
     assert len(encoder.centres(height)) == rows
 
 
