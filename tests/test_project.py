@@ -116,14 +116,28 @@ def test_packages_are_typed(package):
 
 
 RUNS_WHAT_IT_READS = re.compile(
-    r"^\s*(?:import|from)\s+(?:c?[pP]ickle|_pickle|dill|cloudpickle|joblib|marshal|shelve)\b|allow_pickle|shell=True"
-    r"|^\s*from\s+torch\s+import\s.*\bload\b|(?<![.\w])(?:eval|exec)\(|os\.system\(|yaml\.(?:unsafe_|full_)?load\(",
+    r"^\s*(?:import|from)\s+(?:[\w. ]+,\s*)*(?:c?[pP]ickle|_pickle|dill|cloudpickle|joblib|marshal|shelve)\b"
+    r"|allow_pickle|shell=True|(?<![.\w])(?:eval|exec)\(|os\.(?:system|popen)\(|yaml\.(?:unsafe_|full_)?load\("
+    r"|^\s*from\s+torch\s+import\s.*\bload\b|^\s*import\s+torch\s+as\b|torch\.(?:jit|export|package|hub)\.load"
+    r"|\.(?:all_)?gather_object|broadcast_object_list",
     re.MULTILINE,
 )
 
 
 @pytest.mark.parametrize(
-    "line", ["import pickle", "    from pickle import loads", "eval(x)", "os.system(x)", "yaml.load(x)"]
+    "line",
+    [
+        "import pickle",
+        "import os, pickle",
+        "    from pickle import loads",
+        "import torch as t",
+        "torch.jit.load(x)",
+        "dist.all_gather_object(x, y)",
+        "eval(x)",
+        "os.system(x)",
+        "os.popen(x)",
+        "yaml.load(x)",
+    ],
 )
 def test_the_pattern_finds_what_it_is_for(line):
     assert RUNS_WHAT_IT_READS.search(f"x = 1\n{line}\n")

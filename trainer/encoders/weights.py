@@ -125,7 +125,7 @@ def packaged_weights(package: str, file: str) -> Path:
 
 
 def _read_state_dict(path: Path) -> object:
-    # A pickle of anything but tensors and plain containers is refused, before any of it runs.
+    # What asks for anything but tensors and plain containers is refused by its name, before it is looked up.
     return torch.load(path, map_location="cpu", weights_only=True)
 
 

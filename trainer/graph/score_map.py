@@ -22,6 +22,10 @@ class ScoreMap(nn.Module):
         config: smoothing and image score.
         size: side of the map in pixels.
         centres: of the positions along one axis, in pixels; see :meth:`trainer.encoders.base.Encoder.centres`.
+
+    Attributes:
+        top: how many of the highest values the image score is the mean of; none if it is the maximum.
+        step: these are read from every ``step``-th row and column of the map.
     """
 
     def __init__(self, config: MapConfig, size: int, centres: Tensor) -> None:

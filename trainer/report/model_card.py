@@ -111,7 +111,7 @@ def _branches(branches: Sequence[Mapping[str, Any]]) -> str:
             f"says how far they are from those of good parts. The smoothed scores are a heatmap; the image score\n   "
             f"is {_IMAGE_SCORE[branch['image_score']]}."
         )
-    if len(steps) > 1 or len([*branches[0]["scope"], *branches[0]["beside"]]) > 1:
+    if len(steps) > 1 or len(branches[0]["scope"]) + len(branches[0]["beside"]) > 1:
         steps.append(
             "Scores and heatmaps of all heads, in units of their spread on held-out good parts, are added with weights."
         )
