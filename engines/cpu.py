@@ -84,6 +84,10 @@ class EncoderRunner:
         result: NDArray[np.float32] = self._session.run([FEATURES], {IMAGES: images})[0]
         return result
 
+    def close(self) -> None:
+        """Drop the session."""
+        del self._session
+
 
 def _require_inputs(session: ort.InferenceSession, graph: Graph) -> None:
     declared = {tensor.name: tensor for tensor in session.get_inputs()}

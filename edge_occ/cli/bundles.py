@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -66,9 +67,10 @@ def verify(bundle: Path, engine: EngineName = "auto", precision: Precision = "au
     """Check hashes, format and parity: does this machine compute what the trainer did?"""
     opened = read_bundle(bundle)
     loaded = load(opened, engine, precision)
-    loaded.engine.close()
+    with closing(loaded.engine):
+        facts = _facts(loaded)
     if json:
-        print_json({"bundle": str(bundle), **_facts(loaded)})
+        print_json({"bundle": str(bundle), **facts})
     else:
         parity = loaded.parity
         say(f"{len(opened.members)} members whole; format {opened.manifest.format}")
@@ -95,14 +97,15 @@ def compile_bundle(
     chosen = load_settings(RunConfig, [config] if config else [], settings or []).engine
     options = chosen.options()
     loaded = load(read_bundle(bundle), engine or chosen.name, precision or chosen.precision, options)
-    loaded.engine.close()
+    with closing(loaded.engine):
+        facts, summary = _facts(loaded), loaded.summary
     seconds = round(time.monotonic() - begun, 1)
     if json:
-        print_json({"bundle": str(bundle), "seconds": seconds, "cache": str(options.cache), **_facts(loaded)})
+        print_json({"bundle": str(bundle), "seconds": seconds, "cache": str(options.cache), **facts})
     elif loaded.engine.name == "tensorrt":
-        say(f"{loaded.summary}; ready after {seconds} s, kept in {options.cache}")
+        say(f"{summary}; ready after {seconds} s, kept in {options.cache}")
     else:
-        say(f"{loaded.summary}; it needs no building")
+        say(f"{summary}; it needs no building")
 
 
 def bench(
@@ -131,6 +134,7 @@ def bench(
         for name, row in content[kind].items():
             say(f"  {name:<8}  {_timing(row)}")
     say(f"end to end  {whole['fps']:.1f} frames/s, {whole['of_engine']:.2f} of the engine alone")
+    say(f"latency     {_timing(whole['ms'])} from capture to verdict, at {whole['paced_fps']:.1f} frames/s")
     if dense is None:
         say("dense       no encoder in this bundle is exact window by window")
     else:
@@ -148,6 +152,7 @@ def load(bundle: Bundle, name: str, precision: str = "auto", options: EngineOpti
 
 
 def _facts(loaded: Loaded) -> dict[str, object]:
+    """Asked while the engine is open: a closed one has no CUDA graph."""
     engine = loaded.engine
     return {"engine": engine.name, "precision": engine.precision, "detail": engine.detail, **vars(loaded.parity)}
 

@@ -89,7 +89,8 @@ def test_inspect_and_verify(tiny_bundle):
 def test_bench_has_the_contracts_fields(tiny_bundle):
     content = json.loads(edge_occ("bench", tiny_bundle, "--frames", 12, "--json").stdout)
     assert set(content["engine"]["ms"]) == {"p50", "p95", "p99"}
-    assert set(content["end_to_end"]) == {"fps", "ms", "of_engine"}
+    assert set(content["end_to_end"]) == {"fps", "ms", "of_engine", "paced_fps"}
+    assert set(content["end_to_end"]["ms"]) == {"p50", "p95", "p99"}
     assert content["dense"]["ratio"] > 0
     assert content["dense"]["max_abs_difference"] < 1e-4
     assert content["grid"] == [5, 5]

@@ -48,6 +48,11 @@ def test_compile_builds_once_and_run_finds_it(jetson, tiny_bundle, tiny_data, tm
     assert build["shapes"]["frame"] == [[2, 2, 3], [112, 112, 3], [1200, 1920, 3]]
     again = json.loads(edge_occ("compile", tiny_bundle, "--json").stdout)
     assert again["engine"] == "tensorrt"
+    # As it is in use: a closed engine has no CUDA graph.
+    assert again["detail"].endswith("CUDA graph")
+    assert "CUDA graph" in first.stderr
+    verified = json.loads(edge_occ("verify", tiny_bundle, "--json").stdout)
+    assert verified["detail"] == again["detail"]
     run = edge_occ("run", "--bundle", tiny_bundle, "--source", tiny_data / "test" / "spot", "--no-mqtt", "--json")
     assert run.exit_code == 0, run.output
     assert len(run.stdout.splitlines()) == 4
@@ -94,6 +99,7 @@ def test_bench_times_both_memories_and_every_precision(jetson, tiny_bundle, righ
     assert done.exit_code == 0, done.output
     content = json.loads(done.stdout)
     assert content["engine"]["name"] == "tensorrt"
+    assert content["engine"]["detail"].endswith("CUDA graph")
     assert set(content["memory"]) == {"mapped", "copy"}
     others = set(read_bundle(tiny_bundle).precisions) - {content["engine"]["precision"]}
     assert set(content["precisions"]) == others
