@@ -8,10 +8,12 @@ import typer
 
 from edge_occ import __version__
 from edge_occ.cli import bundles, doctor, line, reproduce, training
+from edge_occ.cli.commands import Command, Group
 from edge_occ.cli.console import guarded
 
 app = typer.Typer(
     name="edge-occ",
+    cls=Group,
     help="Streaming visual inspector: learns from pictures of good parts alone, scores every camera frame, "
     "reports over MQTT.",
     no_args_is_help=True,
@@ -35,8 +37,8 @@ for command in (
     training.demo,
     doctor.doctor,
 ):
-    app.command()(guarded(command))
-app.command("compile")(guarded(bundles.compile_bundle))
+    app.command(cls=Command)(guarded(command))
+app.command("compile", cls=Command)(guarded(bundles.compile_bundle))
 
 
 def _version(wanted: bool) -> None:

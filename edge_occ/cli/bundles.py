@@ -19,17 +19,33 @@ from edge_occ.settings import load_settings
 from engines.base import EngineOptions
 from engines.select import NAMES
 
-Config = Annotated[Path | None, typer.Option(help="YAML file of settings; configs/run.yaml shows them all.")]
-Settings = Annotated[list[str] | None, typer.Option("--set", help="Override a setting: section.field=value.")]
+_ENGINES = f"auto, the first that runs here and passes the bundle's parity check; or {', '.join(NAMES[1:])}."
+_PRECISIONS = "Arithmetic of the encoder: auto, fp32, fp16 or int8; auto never takes int8."
+
+BundleFile = Annotated[Path, typer.Argument(metavar="BUNDLE", help="File written by edge-occ train, NAME.occ.")]
+Config = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="YAML file of settings; configs/run.yaml shows them all.")
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override a setting: section.field=value. Repeatable."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
-EngineName = Annotated[str, typer.Option("--engine", help=f"{', '.join(NAMES)}.")]
-Precision = Annotated[str, typer.Option("--precision", help="auto, fp32, fp16 or int8.")]
+EngineName = Annotated[str, typer.Option("--engine", metavar="NAME", help=_ENGINES)]
+Precision = Annotated[str, typer.Option("--precision", metavar="NAME", help=_PRECISIONS)]
 
 
 def score(
-    bundle: Path, paths: list[Path], engine: EngineName = "auto", precision: Precision = "auto", json: Json = False
+    bundle: BundleFile,
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH", help="Picture files, or folders of them.")],
+    engine: EngineName = "auto",
+    precision: Precision = "auto",
+    json: Json = False,
 ) -> None:
-    """Score picture files or folders, one line each."""
+    """Score picture files or folders, one line each.
+
+    For instance: `edge-occ score part.occ pictures/ --json`
+    """
     opened = read_bundle(bundle)
     files = [image for path in paths for image in find_images(path)]
     loaded = load(opened, engine, precision)
@@ -52,8 +68,11 @@ def score(
     loaded.engine.close()
 
 
-def inspect(bundle: Path, json: Json = False) -> None:
-    """Show what is in a bundle: model card, members and hashes."""
+def inspect(bundle: BundleFile, json: Json = False) -> None:
+    """Show what is in a bundle: model card, members and hashes.
+
+    For instance: `edge-occ inspect part.occ`
+    """
     opened = read_bundle(bundle)
     if json:
         print_json(opened.manifest.model_dump(mode="json"))
@@ -63,8 +82,13 @@ def inspect(bundle: Path, json: Json = False) -> None:
         typer.echo(f"{member.size:>12,}  {member.sha256[:16]}  {name}")
 
 
-def verify(bundle: Path, engine: EngineName = "auto", precision: Precision = "auto", json: Json = False) -> None:
-    """Check hashes, format and parity: does this machine compute what the trainer did?"""
+def verify(bundle: BundleFile, engine: EngineName = "auto", precision: Precision = "auto", json: Json = False) -> None:
+    """Check hashes, format and parity: does this machine compute what the trainer did?
+
+    Exit status 3 if the bundle is damaged or this machine computes something else.
+
+    For instance: `edge-occ verify part.occ --engine tensorrt`
+    """
     opened = read_bundle(bundle)
     loaded = load(opened, engine, precision)
     with closing(loaded.engine):
@@ -81,9 +105,9 @@ def verify(bundle: Path, engine: EngineName = "auto", precision: Precision = "au
 
 
 def compile_bundle(
-    bundle: Path,
-    engine: Annotated[str | None, typer.Option("--engine", help=f"{', '.join(NAMES)}.")] = None,
-    precision: Annotated[str | None, typer.Option("--precision", help="auto, fp32, fp16 or int8.")] = None,
+    bundle: BundleFile,
+    engine: Annotated[str | None, typer.Option("--engine", metavar="NAME", help=_ENGINES)] = None,
+    precision: Annotated[str | None, typer.Option("--precision", metavar="NAME", help=_PRECISIONS)] = None,
     config: Config = None,
     settings: Settings = None,
     json: Json = False,
@@ -92,6 +116,8 @@ def compile_bundle(
 
     Only TensorRT builds anything; it takes minutes, and it is done here, on the device. Others are loaded and checked.
     Give the same --config as to run: an engine is built for a largest frame.
+
+    For instance: `edge-occ compile part.occ --config run.yaml`
     """
     begun = time.monotonic()
     chosen = load_settings(RunConfig, [config] if config else [], settings or []).engine
@@ -109,8 +135,8 @@ def compile_bundle(
 
 
 def bench(
-    bundle: Path,
-    frames: Annotated[int, typer.Option(min=10, help="Frames to time.")] = 200,
+    bundle: BundleFile,
+    frames: Annotated[int, typer.Option(metavar="N", min=10, help="Frames to time.")] = 200,
     engine: EngineName = "auto",
     precision: Precision = "auto",
     compare: Annotated[
@@ -118,9 +144,12 @@ def bench(
     ] = False,
     json: Json = False,
 ) -> None:
-    """Measure the speed of a bundle on this machine: engine alone, end to end, and dense against window by window.
+    """Measure the speed of a bundle on this machine.
 
-    With TensorRT on a GPU also both ways of handing it frames.
+    Times of the engine alone, frames a second from picture files to messages, latency at half that rate as from a
+    camera, one dense pass against window by window, memory, cold start; with TensorRT both ways of handing it frames.
+
+    For instance: `edge-occ bench part.occ --frames 500`
     """
     from edge_occ.bench import run_bench  # noqa: PLC0415
 

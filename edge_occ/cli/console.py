@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import json
-import os
 import sys
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -49,9 +48,5 @@ def guarded(command: Callable[..., Result]) -> Callable[..., Result]:
         except KeyboardInterrupt:
             say("interrupted; everything written so far is whole")
             raise typer.Exit(INTERRUPTED) from None
-        except BrokenPipeError:
-            # The reader has gone; Python would complain when it flushes at exit.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise typer.Exit(0) from None
 
     return run

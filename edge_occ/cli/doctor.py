@@ -21,16 +21,18 @@ _STYLES = {State.OK: "green", State.MISSING: "bold red", State.WRONG: "bold red"
 
 def doctor(
     broker: Annotated[
-        str | None, typer.Option(help="Broker to try: mqtt://host[:port] or mqtts://host[:port].")
+        str | None, typer.Option(metavar="URL", help="Broker to try: mqtt://host[:port] or mqtts://host[:port].")
     ] = None,
     config: Annotated[
-        Path | None, typer.Option(help="YAML file of settings of edge-occ run; names the broker.")
+        Path | None, typer.Option(metavar="FILE", help="YAML file of settings of edge-occ run; names the broker.")
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")] = False,
 ) -> None:
     """Say what this machine can do, what is missing, and the command that mends it.
 
     Exit status 0 if edge-occ run can work here, 4 if no engine loads, 2 if something else that it needs does not.
+
+    For instance: `edge-occ doctor --broker mqtt://192.168.0.10`
     """
     mqtt = load_settings(RunConfig, [config], []).mqtt if config else None
     if broker is not None:

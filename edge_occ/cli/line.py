@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from edge_occ.bundle import Bundle, read_bundle
+from edge_occ.cli.bundles import Config, Settings
 from edge_occ.cli.console import print_json, say
 from edge_occ.config import EngineConfig, RunConfig
 from edge_occ.decision import EventTracker, Phase
@@ -38,27 +39,34 @@ from edge_occ.sources.uri import open_source
 _THIS_MACHINE = ("127.0.0.1", "localhost")
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object a line on standard output.")]
-Config = Annotated[Path | None, typer.Option(help="YAML file of settings; configs/run.yaml shows them all.")]
-Broker = Annotated[str | None, typer.Option(help="mqtt://host[:port] or mqtts://host[:port].")]
-Settings = Annotated[list[str] | None, typer.Option("--set", help="Override a setting: section.field=value.")]
+Broker = Annotated[
+    str | None, typer.Option(metavar="URL", help="mqtt://host[:port] or mqtts://host[:port]; default: this machine.")
+]
 
 
 def run(  # noqa: PLR0913 - one parameter an option
-    camera: Annotated[int | None, typer.Option(min=0, help="Number of a camera: /dev/videoN.")] = None,
+    camera: Annotated[int | None, typer.Option(metavar="N", min=0, help="Number of a camera: /dev/videoN.")] = None,
     source: Annotated[
-        str | None, typer.Option(help="0, v4l2:///dev/video0, file.mp4, folder/, 'folder/*.png'; ?fps=10.")
+        str | None,
+        typer.Option(
+            metavar="URI",
+            help="0, v4l2:///dev/video0, file.mp4, folder/, 'folder/*.png'; with options: 'folder/?fps=10&loop=1'.",
+        ),
     ] = None,
-    bundle: Annotated[Path | None, typer.Option(help="Default: the only .occ file here.")] = None,
+    bundle: Annotated[Path | None, typer.Option(metavar="FILE", help="Default: the only .occ file here.")] = None,
     broker: Broker = None,
     no_mqtt: Annotated[bool, typer.Option("--no-mqtt", help="Publish nothing.")] = False,
     config: Config = None,
     settings: Settings = None,
-    max_frames: Annotated[int | None, typer.Option(min=1, help="Stop after so many frames.")] = None,
+    max_frames: Annotated[int | None, typer.Option(metavar="N", min=1, help="Stop after so many frames.")] = None,
     json: Json = False,
 ) -> None:
     """Inspect a stream: score every frame, publish scores, events and heatmaps over MQTT.
 
     Without --broker and --config, a broker on this machine is used; if there is none, one is started for the run.
+    A camera that is lost for 30 seconds ends the run with status 5.
+
+    For instance: `edge-occ run --camera 0 --bundle part.occ --broker mqtt://192.168.0.10`
     """
     if (camera is None) == (source is None):
         raise InputError("one of --camera and --source", "both" if source else "neither", "for instance --camera 0")
@@ -101,11 +109,16 @@ def run(  # noqa: PLR0913 - one parameter an option
 
 def watch(
     broker: Broker = None,
-    prefix: Annotated[str, typer.Option(help="First levels of the topics.")] = "edge-occ",
-    save: Annotated[Path | None, typer.Option(help="Folder for messages (.jsonl) and heatmaps (.jpg).")] = None,
+    prefix: Annotated[str, typer.Option(metavar="TOPIC", help="First levels of the topics.")] = "edge-occ",
+    save: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder for messages (.jsonl) and heatmaps (.jpg).")
+    ] = None,
     until_offline: Annotated[bool, typer.Option("--until-offline", help="End when the device goes offline.")] = False,
 ) -> None:
-    """Show what inspectors publish, as it arrives; a subscriber like any dashboard."""
+    """Show what inspectors publish, as it arrives; a subscriber like any dashboard.
+
+    For instance: `edge-occ watch --broker mqtt://192.168.0.10 --save messages`
+    """
     options = MqttConfig(prefix=prefix, **({"broker": broker} if broker else {}))
     with interruptible() as stop, Watcher(options, save=save, until_offline=until_offline, stop=stop) as watcher:
         say(f"watching {options.broker}, topics {prefix}/+/...")

@@ -15,43 +15,63 @@ from edge_occ.errors import InputError
 
 
 def reproduce(  # noqa: PLR0913 - one parameter an option
-    table: Annotated[str, typer.Argument(help="Which table; they are listed above.")],
+    table: Annotated[str, typer.Argument(metavar="TABLE", help="Which table; they are listed above.")],
     data: Annotated[
         Path,
         typer.Option(
+            metavar="DIR",
             help="Folder of the categories (bottle, cable, ...), each in the MVTec layout, or of the data set "
-            "(cifar-10-batches-bin, fashion_mnist, ...); the categories that are there are done."
+            "(cifar-10-batches-bin, fashion_mnist, ...); the categories that are there are done.",
         ),
     ],
     rows: Annotated[
         list[str] | None,
-        typer.Option(help="Only these rows (repeat it, or separate by commas); the two without training always stay."),
+        typer.Option(
+            metavar="NAMES",
+            help="Only these rows (repeat it, or separate by commas); the two without training always stay.",
+        ),
     ] = None,
     categories: Annotated[
-        list[str] | None, typer.Option(help="Only these categories (repeat it, or separate by commas).")
+        list[str] | None,
+        typer.Option(metavar="NAMES", help="Only these categories (repeat it, or separate by commas)."),
     ] = None,
-    seeds: Annotated[int, typer.Option(min=1, max=100, help="Trainings a row and category; the paper has 5.")] = 3,
+    seeds: Annotated[
+        int, typer.Option(metavar="N", min=1, max=100, help="Trainings a row and category; the paper has 5.")
+    ] = 3,
     budget: Annotated[
-        str | None, typer.Option(help="Time for the whole command: 90s, 20m, 1h30m. What is left is for the next run.")
+        str | None,
+        typer.Option(
+            metavar="TIME", help="Time for the whole command: 90s, 20m, 1h30m. What is left is for the next run."
+        ),
     ] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="Training steps of every row, in place of its own.")] = None,
+    steps: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Training steps of every row, in place of its own.")
+    ] = None,
     epochs: Annotated[
         float | None,
-        typer.Option(min=1e-3, help="The same, as times that a category's training images are gone through."),
+        typer.Option(
+            metavar="N", min=1e-3, help="The same, as times that a category's training images are gone through."
+        ),
     ] = None,
     override: Annotated[
         list[str] | None,
-        typer.Option("--set", help="Override a setting of every row: section.field=value. Repeatable."),
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="Override a setting of every row: section.field=value. Repeatable."
+        ),
     ] = None,
-    out: Annotated[Path, typer.Option(help="Folder for the table, its plot and its pictures.")] = Path("docs/results"),
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the table, its plot and its pictures.")] = Path(
+        "docs/results"
+    ),
     pictures: Annotated[
         bool, typer.Option(help="Whether to copy pictures with heatmaps there too; they show the data's own images.")
     ] = True,
     work: Annotated[
         Path,
-        typer.Option(help="Folder of bundles, checkpoints and finished cells; needed to go on, else deletable."),
+        typer.Option(
+            metavar="DIR", help="Folder of bundles, checkpoints and finished cells; needed to go on, else deletable."
+        ),
     ] = Path(".cache/reproduce"),
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    device: Annotated[str, typer.Option(metavar="NAME", help="auto, cpu or cuda.")] = "auto",
     json: Json = False,
 ) -> None:
     """Do a paper's table again: the paper's figures beside ours, with the seeds and updates behind them.

@@ -11,34 +11,45 @@ from typing import Annotated
 import typer
 
 from edge_occ.bundle import read_bundle
-from edge_occ.cli.bundles import EngineName, Precision, load
+from edge_occ.cli.bundles import BundleFile, EngineName, Precision, Settings, load
 from edge_occ.cli.console import print_json, say
 from edge_occ.errors import InputError
 from edge_occ.promise import promise
 from edge_occ.settings import load_settings, preset
 
 Data = Annotated[
-    Path, typer.Option(help="MVTec layout (train/good, test/..., ground_truth/...) or a folder of good parts.")
+    Path,
+    typer.Option(
+        metavar="DIR", help="MVTec layout (train/good, test/..., ground_truth/...) or a folder of good parts."
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
 
 
 def train(  # noqa: PLR0913 - one parameter an option
     data: Data,
-    config: Annotated[Path | None, typer.Option(help="YAML file of settings, on top of the preset.")] = None,
-    preset_name: Annotated[str, typer.Option("--preset", help="Name of a file in configs/presets.")] = "quick",
-    out: Annotated[Path | None, typer.Option(help="The bundle; default: the data folder's name with .occ.")] = None,
-    seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="The same seed gives the same bundle.")] = 0,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    settings: Annotated[
-        list[str] | None, typer.Option("--set", help="Override a setting: section.field=value.")
+    config: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="YAML file of settings, on top of the preset.")
     ] = None,
+    preset_name: Annotated[
+        str, typer.Option("--preset", metavar="NAME", help="Name of a file in configs/presets.")
+    ] = "quick",
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The bundle; default: the data folder's name with .occ.")
+    ] = None,
+    seed: Annotated[
+        int, typer.Option(metavar="N", min=0, max=2**31 - 1, help="The same seed gives the same bundle.")
+    ] = 0,
+    device: Annotated[str, typer.Option(metavar="NAME", help="auto, cpu or cuda.")] = "auto",
+    settings: Settings = None,
     restart: Annotated[bool, typer.Option("--restart", help="Discard the checkpoint of an interrupted run.")] = False,
     json: Json = False,
 ) -> None:
     """Learn from pictures of good parts; write one bundle and a report.
 
     Ctrl-C, or a power cut, costs half a minute at most: the same command goes on from the checkpoint.
+
+    For instance: `edge-occ train --data pictures/good --preset imagenet --out part.occ`
     """
     _need("torch", "train")
     from trainer.config import TrainConfig  # noqa: PLC0415
@@ -72,14 +83,20 @@ def train(  # noqa: PLR0913 - one parameter an option
 
 
 def evaluate(
-    bundle: Path,
-    data: Data,
+    bundle: BundleFile,
+    data: Annotated[
+        Path,
+        typer.Option(metavar="DIR", help="MVTec layout: test/good, test/KIND, ground_truth/KIND/NAME_mask.png."),
+    ],
     engine: EngineName = "auto",
     precision: Precision = "auto",
-    report: Annotated[Path | None, typer.Option(help="Folder for an HTML page with pictures.")] = None,
+    report: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder for an HTML page with pictures.")] = None,
     json: Json = False,
 ) -> None:
-    """Score a labelled set through the exported graph, as the device would."""
+    """Score a labelled set through the exported graph, as the device would.
+
+    For instance: `edge-occ evaluate part.occ --data mvtec_ad/bottle --report report`
+    """
     _need("sklearn", "train")
     from trainer.evaluate import evaluate as run_evaluation  # noqa: PLC0415
 
@@ -101,10 +118,17 @@ def evaluate(
 
 
 def demo(
-    folder: Annotated[Path, typer.Option(help="Where bundle, stream, messages and report go.")] = Path("demo"),
-    fps: Annotated[float, typer.Option(min=0.5, max=100, help="Pictures a second on the simulated line.")] = 10,
+    folder: Annotated[Path, typer.Option(metavar="DIR", help="Where bundle, stream, messages and report go.")] = Path(
+        "demo"
+    ),
+    fps: Annotated[
+        float, typer.Option(metavar="N", min=0.5, max=100, help="Pictures a second on the simulated line.")
+    ] = 10,
 ) -> None:
-    """Do the whole job on real solar cells: train, calibrate, inspect a stream, collect the MQTT messages, report."""
+    """Do the whole job on real solar cells: train, calibrate, inspect a stream, collect the MQTT messages, report.
+
+    For instance: `edge-occ demo --folder demo --fps 5`
+    """
     _need("elpv_dataset", "demo")
     from trainer.demo import run_demo  # noqa: PLC0415
 

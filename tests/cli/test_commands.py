@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from typer.main import get_command
 from typer.testing import CliRunner
 
 from edge_occ.bundle import ENCODER_GRAPH, read_bundle, write_bundle
@@ -17,7 +19,10 @@ from edge_occ.cli import app
 from edge_occ.manifest import FORMAT
 
 PRESETS = ["quick", "auto", "imagenet", "scratch", "paper", "paper-image", "rotation", "contrastive-da"]
-COMMANDS = ["train", "evaluate", "reproduce", "score", "inspect", "verify", "bench", "run", "watch", "demo", "doctor"]
+COMMANDS = [
+    *("train", "evaluate", "reproduce", "score", "inspect", "verify", "compile", "bench", "run", "watch", "demo"),
+    "doctor",
+]
 
 
 def edge_occ(*arguments):
@@ -31,15 +36,34 @@ def start(*arguments, **options):
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
 
 
-def test_help_names_every_command_and_every_option_is_explained():
+def test_help_names_every_command():
     text = edge_occ("--help").output
+    assert set(get_command(app).commands) == set(COMMANDS)
     for command in COMMANDS:
-        assert command in text
-        page = edge_occ(command, "--help").output
-        assert "Usage" in page
-        # An option without help would end its line after its type.
-        bare = re.findall(r"│ (?:\*\s+)?--[a-z-]+[^│]*?\b(?:TEXT|PATH|INTEGER|FLOAT)\s*│", page)
-        assert not bare, bare
+        assert re.search(rf"^│ {command} ", text, re.MULTILINE), command
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_option_is_explained_and_flags_take_no_value(name):
+    command = get_command(app).commands[name]
+    assert [param.name for param in command.params if not param.help] == []
+    page = CliRunner().invoke(app, [name, "--help"], env={"COLUMNS": "200", "NO_COLOR": "1"}).output
+    flags = [param for param in command.params if getattr(param, "is_flag", False)]
+    for option in ["--help", *(option for flag in flags for option in flag.opts)]:
+        # Two spaces or more, and then what it does: neither a type nor a name of a value between.
+        (text,) = re.findall(rf"^│.*{option}(?:\s+(?:-\w|--no-[a-z-]+))?\s{{2,}}(\S.*?)\s*│$", page, re.MULTILINE)
+        assert re.match(r"[A-Z][a-z]", text), (option, text)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_shows_an_example_that_it_understands(name):
+    command = get_command(app).commands[name]
+    examples = re.findall(r"`edge-occ ([^`]+)`", command.help)
+    assert examples
+    for example in examples:
+        called, *words = shlex.split(example)
+        assert called == name
+        command.make_context(called, words)
 
 
 def test_version():
@@ -201,6 +225,16 @@ def test_a_missing_system_library_is_told():
     assert done.returncode == 2
     assert [line.split()[0] for line in done.stderr.splitlines()] == ["expected", "found", "next"]
     assert "apt install libgl1" in done.stderr
+
+
+@pytest.mark.parametrize("words", [["--help"], ["train", "--help"], ["--version"]])
+def test_a_reader_that_leaves_before_the_help_is_no_error(words):
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "edge_occ", *words]
+    done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_a_closed_pipe_is_no_error(tiny_bundle, tiny_data):
