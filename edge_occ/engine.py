@@ -37,6 +37,7 @@ def load_engine(
     options: EngineOptions | None = None,
     *,
     tell: Callable[[str], None] | None = None,
+    everything: bool = False,
     progress: Progress | None = None,
 ) -> Loaded:
     """Choose and load an engine for a bundle.
@@ -51,5 +52,7 @@ def load_engine(
     tallest, widest = zip(options.max_frame, usual, *sizes, strict=True)
     options = replace(options, frame=tuple(usual), max_frame=(max(tallest), max(widest)))
     candidates = {p: Candidate(bundle.graph(p), bundle.golden(p), bundle.tolerance(p)) for p in bundle.precisions}
-    engine, parity = open_engine(name, candidates, precision, options, tell=tell, progress=progress)
+    engine, parity = open_engine(
+        name, candidates, precision, options, tell=tell, everything=everything, progress=progress
+    )
     return Loaded(engine, parity)

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import logging
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 
 from engines.base import Engine, EngineOptions, Graph, Progress
 from engines.errors import EngineUnavailable, ParityFailure, UserError
+from engines.jetson import l4t_release
 from engines.parity import Golden, Parity, require_parity
+from engines.probe import probe_driver
+
+_log = logging.getLogger("engines.select")
 
 NAMES = ("auto", "tensorrt", "onnxruntime-cuda", "cpu", "openvino", "opencv")
 """Names of engines; ``auto`` tries the others in this order."""
@@ -39,6 +46,7 @@ def open_engine(
     options: EngineOptions | None = None,
     *,
     tell: Callable[[str], None] | None = None,
+    everything: bool = False,
     progress: Progress | None = None,
 ) -> tuple[Engine, Parity]:
     """Load a graph into an engine, and let it pass only through the parity gate.
@@ -51,7 +59,9 @@ def open_engine(
         candidates: graphs by precision, fp32 at least.
         precision: ``auto``, or one of the candidates'.
         options: how to make the engine.
-        tell: gets a sentence for everything that was tried and not taken.
+        tell: gets a sentence for what was tried and not taken, unless that is no news: a machine that has nothing of
+            TensorRT.  The log has those too, at level INFO.
+        everything: tell those, too.
         progress: told of a build.
 
     Raises:
@@ -75,8 +85,12 @@ def open_engine(
             try:
                 return _open(engine_name, candidates, chosen, options or EngineOptions(), progress)
             except (EngineUnavailable, ParityFailure) as failure:
-                if tell is not None and str(failure) not in map(str, failures):
-                    tell(f"not {engine_name} {chosen}: {failure.found}")
+                if str(failure) not in map(str, failures):
+                    sentence = f"not {engine_name} {chosen}: {failure.found}"
+                    if tell is not None and (everything or name != "auto" or _is_news(engine_name, failure)):
+                        tell(sentence)
+                    else:
+                        _log.info(sentence)
                 failures.append(failure)
     wrong = [failure for failure in failures if isinstance(failure, ParityFailure)]
     if wrong or name != "auto":
@@ -84,6 +98,14 @@ def open_engine(
     raise EngineUnavailable(
         "an engine that can run here", "; ".join({failure.found: None for failure in failures}), "type edge-occ doctor"
     )
+
+
+def _is_news(engine_name: str, failure: EngineUnavailable | ParityFailure) -> bool:
+    """Whether something of that engine is here.  A machine without GPU and TensorRT is what most machines are."""
+    if engine_name != "tensorrt" or isinstance(failure, ParityFailure):
+        return True
+    installed = "tensorrt" in sys.modules or find_spec("tensorrt") is not None
+    return installed or l4t_release() is not None or probe_driver().ok
 
 
 def _automatic() -> list[str]:

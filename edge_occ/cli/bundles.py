@@ -122,7 +122,9 @@ def compile_bundle(
     begun = time.monotonic()
     chosen = load_settings(RunConfig, [config] if config else [], settings or []).engine
     options = chosen.options()
-    loaded = load(read_bundle(bundle), engine or chosen.name, precision or chosen.precision, options)
+    name, arithmetic = engine or chosen.name, precision or chosen.precision
+    # Who compiles asks for what is built, so why it is not is news on every machine.
+    loaded = load(read_bundle(bundle), name, arithmetic, options, everything=True)
     with closing(loaded.engine):
         facts, summary = _facts(loaded), loaded.summary
     seconds = round(time.monotonic() - begun, 1)
@@ -174,10 +176,20 @@ def bench(
     say(f"memory      {content['rss_mb']:.0f} MB; cold start {content['cold_start_s']:.2f} s")
 
 
-def load(bundle: Bundle, name: str, precision: str = "auto", options: EngineOptions | None = None) -> Loaded:
-    """An engine that has passed the bundle's parity gate; says what was not taken, and shows a build's progress."""
+def load(
+    bundle: Bundle,
+    name: str,
+    precision: str = "auto",
+    options: EngineOptions | None = None,
+    *,
+    everything: bool = False,
+) -> Loaded:
+    """An engine that has passed the bundle's parity gate; says what was not taken, and shows a build's progress.
+
+    For the arguments and what is raised see :func:`engines.select.open_engine`.
+    """
     with PhaseReport() as progress:
-        return load_engine(bundle, name, precision, options, tell=say, progress=progress)
+        return load_engine(bundle, name, precision, options, tell=say, everything=everything, progress=progress)
 
 
 def _facts(loaded: Loaded) -> dict[str, object]:

@@ -39,6 +39,16 @@ def test_compile_where_there_is_nothing_to_build(tiny_bundle):
     assert "it needs no building" in asked.stderr
 
 
+def test_that_a_machine_has_no_gpu_is_told_by_compile_alone(tiny_bundle, tiny_data, monkeypatch):
+    monkeypatch.setattr("engines.select._is_news", lambda _name, _failure: False)
+    for command in ("verify", "bench", "score"):
+        options = {"bench": ["--frames", 10], "score": [tiny_data / "test" / "spot"]}.get(command, [])
+        done = edge_occ(command, tiny_bundle, *options)
+        assert done.exit_code == 0, done.output
+        assert "not tensorrt" not in done.stderr, command
+    assert "not tensorrt" in edge_occ("compile", tiny_bundle).stderr
+
+
 def test_compile_builds_once_and_run_finds_it(jetson, tiny_bundle, tiny_data, tmp_path):
     first = edge_occ("compile", tiny_bundle, "--engine", "tensorrt")
     assert first.exit_code == 0, first.output

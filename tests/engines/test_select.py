@@ -1,7 +1,9 @@
 """Which engine runs, in which precision, and what is said of those that do not."""
 
+import logging
 import sys
 from dataclasses import replace
+from importlib.machinery import ModuleSpec
 
 import numpy as np
 import pytest
@@ -9,9 +11,11 @@ from fakes.install import installed
 from fakes.tensorrt import FakeTensorRT
 
 from edge_occ.bundle import read_bundle
+from engines import select
 from engines.base import EngineOptions
 from engines.errors import EngineUnavailable, ParityFailure, UserError
 from engines.parity import Golden
+from engines.probe import DriverProbe
 from engines.select import NAMES, Candidate, open_engine
 
 
@@ -50,13 +54,42 @@ def spoilt(candidate):
     return replace(candidate, golden=Golden(golden.frames, golden.scores * 2, golden.maps, golden.threshold))
 
 
-def test_without_a_gpu_auto_is_onnx_runtime_and_says_why(fp32, said):
-    engine, parity = open_engine("auto", {"fp32": fp32}, tell=said.append)
+@pytest.fixture
+def nothing_of_nvidia(monkeypatch):
+    monkeypatch.setattr(select, "find_spec", lambda _name: None)
+    monkeypatch.setattr(select, "l4t_release", lambda: None)
+    monkeypatch.setattr(select, "probe_driver", lambda: DriverProbe(0, 0, "no CUDA driver"))
+    monkeypatch.delitem(sys.modules, "tensorrt", raising=False)
+
+
+def test_without_a_gpu_auto_is_onnx_runtime_and_says_why_where_it_is_asked(fp32, said, nothing_of_nvidia, caplog):
+    with caplog.at_level(logging.INFO, "engines.select"):
+        engine, parity = open_engine("auto", {"fp32": fp32}, tell=said.append)
     assert (engine.name, engine.precision) == ("cpu", "fp32")
     assert parity.score_error < 1e-4
-    (line,) = [line for line in said if "tensorrt" in line]
-    assert line.startswith("not tensorrt fp32: no CUDA driver")
     engine.close()
+    assert said == []
+    assert "not tensorrt fp32: no CUDA driver" in caplog.text
+    open_engine("auto", {"fp32": fp32}, tell=said.append, everything=True)[0].close()
+    (line,) = said
+    assert line.startswith("not tensorrt fp32: no CUDA driver")
+
+
+@pytest.mark.parametrize(
+    ("name", "there"),
+    [
+        ("find_spec", lambda _name: ModuleSpec("tensorrt", None)),
+        ("l4t_release", lambda: "36.4.3"),
+        ("probe_driver", lambda: DriverProbe(1, 12060)),
+    ],
+)
+def test_where_something_of_nvidia_is_there_why_tensorrt_is_not_taken_is_news(
+    fp32, said, nothing_of_nvidia, monkeypatch, name, there
+):
+    monkeypatch.setattr(select, name, there)
+    open_engine("auto", {"fp32": fp32}, tell=said.append)[0].close()
+    (line,) = said
+    assert line.startswith("not tensorrt fp32: no CUDA driver")
 
 
 def test_with_a_gpu_auto_is_tensorrt_in_fp16(jetson, fp32, options, said):
@@ -82,8 +115,6 @@ def test_out_of_tolerance_the_next_precision_is_tried(jetson, fp32, options, sai
 
 def test_a_weak_build_out_of_tolerance_is_built_strongly(jetson, fp32, options, monkeypatch):
     """The weak build computes another model here, so that it fails the gate."""
-    from engines import select
-
     asked = []
     real = select._engine
 
