@@ -1,21 +1,18 @@
-"""Images to learn from: finding, checking and reading them."""
+"""Images to learn from and to be judged by: finding and checking them."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from edge_occ.errors import InputError
-from edge_occ.images import find_images, read_image, read_image_with_facts
+from edge_occ.images import find_images, read_image_with_facts
 from edge_occ.progress import ProgressReport
 
 MIN_IMAGES = 8
@@ -135,21 +132,6 @@ def check_unusable(skipped: Sequence[str], total: int, folder: Path) -> None:
             f"{len(skipped)} of {total}, the first being {skipped[0]}",
             "repair or remove them",
         )
-
-
-def read_frames(paths: tuple[Path, ...], title: str, batch: int = 16) -> Iterator[Tensor]:
-    """Read images in order, as uint8 BGR ``[n, h, w, 3]``: neighbours of one size together, at most ``batch``.
-
-    Raises:
-        InputError: an image became unreadable.
-    """
-    with ThreadPoolExecutor() as pool, ProgressReport(title, len(paths)) as progress:
-        for start in range(0, len(paths), batch):
-            chunk = list(pool.map(read_image, paths[start : start + batch]))
-            for _, same in groupby(chunk, key=lambda image: image.shape):
-                frames = torch.from_numpy(np.stack(list(same)))
-                yield frames
-                progress.advance(steps=len(frames))
 
 
 def find_labelled_images(data: Path) -> list[LabelledImage]:

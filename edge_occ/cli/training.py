@@ -1,4 +1,4 @@
-"""Commands of the workstation; each imports the trainer, and with it torch, only when called."""
+"""Commands of the workstation; each imports the trainer, and what of it needs torch, only when called."""
 
 from __future__ import annotations
 
@@ -97,7 +97,9 @@ def evaluate(
 
     For instance: `edge-occ evaluate part.occ --data mvtec_ad/bottle --report report`
     """
-    _need("sklearn", "train")
+    # The figures need the base install alone, the page what draws it.
+    for module in ("jinja2", "matplotlib", "scipy") if report else ():
+        _need(module, "evaluate")
     from trainer.evaluate import evaluate as run_evaluation  # noqa: PLC0415
 
     evaluation = run_evaluation(bundle, data, partial(load, name=engine, precision=precision))

@@ -188,10 +188,7 @@ def test_a_changed_setting_does_not_go_on_from_another_runs_checkpoint(tiny_data
     assert sorted(path.name for path in tmp_path.iterdir()) == ["part.html", "part.occ"]
 
 
-@pytest.mark.parametrize(
-    "command",
-    ["inspect", "verify", "score", "run", "bench", pytest.param("evaluate", marks=pytest.mark.train)],
-)
+@pytest.mark.parametrize("command", ["inspect", "verify", "score", "run", "bench", "evaluate"])
 def test_a_damaged_bundle_is_refused_by_every_command(command, tiny_bundle, tiny_data, tmp_path):
     path = tmp_path / "short.occ"
     path.write_bytes(tiny_bundle.read_bytes()[:-2000])
@@ -242,7 +239,6 @@ def test_contradicting_or_missing_sources_and_brokers(tiny_bundle):
     told(edge_occ("run", "--bundle", tiny_bundle, "--no-mqtt", "--source", "/nowhere/"), 2, "/nowhere")
 
 
-@pytest.mark.train
 def test_labels_that_are_not_there(tiny_bundle, tiny_data, tmp_path):
     told(edge_occ("evaluate", tiny_bundle, "--data", tmp_path), 2, "labelled images", "edge-occ score")
     (tmp_path / "set" / "test").mkdir(parents=True)
