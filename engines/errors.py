@@ -8,9 +8,16 @@ UserError               2  wrong arguments, configuration or input
 
 from __future__ import annotations
 
+LONGEST = 1000
+"""Characters of one part of an error."""
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}... ({len(text)} characters)"
+
 
 class UserError(Exception):
-    """An error told in three short parts.
+    """An error told in three short parts; what one of them quotes is cut at :data:`LONGEST` characters.
 
     Attributes:
         expected: what should have been there.
@@ -22,6 +29,7 @@ class UserError(Exception):
     exit_code = 2
 
     def __init__(self, expected: str, found: str, advice: str) -> None:
+        expected, found, advice = (_cut(part) for part in (expected, found, advice))
         super().__init__(f"expected {expected}; found {found}; {advice}")
         self.expected, self.found, self.advice = expected, found, advice
 

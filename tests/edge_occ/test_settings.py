@@ -1,9 +1,12 @@
 """Presets, files and overrides."""
 
+import contextlib
 from pathlib import Path
 
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
 from edge_occ.config import RunConfig
 from edge_occ.errors import InputError
@@ -102,9 +105,10 @@ def test_wrong_files_are_told(tmp_path):
         path.write_bytes(content)
         with pytest.raises(InputError, match=message):
             load_settings(TrainConfig, [path], [])
-    path.write_bytes(b"#" * (2 << 20))
-    with pytest.raises(InputError, match="at most 1 MB"):
-        load_settings(TrainConfig, [path], [])
+    path.write_bytes(b"#" * (1 << 17))
+    for large in (path, Path("/dev/zero")):
+        with pytest.raises(InputError, match="at most 64 KB"):
+            load_settings(TrainConfig, [large], [])
 
 
 def test_yaml_builds_no_objects(tmp_path):
@@ -112,6 +116,70 @@ def test_yaml_builds_no_objects(tmp_path):
     path.write_text("optimiser: !!python/object/apply:os.system ['true']\n")
     with pytest.raises(InputError, match="valid YAML"):
         load_settings(TrainConfig, [path], [])
+
+
+BOMB = "a0: &a0 [x, x]\n" + "".join(f"a{i + 1}: &a{i + 1} [*a{i}, *a{i}]\n" for i in range(22))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("[" * 30_000, "more than 8 levels"),
+        ("{a: " * 10_000, "more than 8 levels"),
+        ("- " * 20_000 + "x", "more than 8 levels"),
+        (BOMB, "anchors"),
+        ("event: *k", "aliases"),
+        ("event: {k: !!int three}", "tags"),
+        ("event: {k: " + "9" * 5000 + "}", "more than 1000 characters"),
+        ("event: {k: 2026-13-01}", "month must be in 1..12"),
+        ("event: {k: 0b_}", "invalid literal"),
+        ("event: {k: 1}\nengine: {spin: true}\nevent: {n: 2}", r"event a second time, line 3"),
+        ("event: {release: 0x" + "f" * 990 + "}", r"event\.release"),
+        ("1: 2", "known setting; found '1'"),
+        ("event: {k: '" + "x" * 900 + "'}", r"event\.k"),
+    ],
+    ids=lambda value: value[:20],
+)
+def test_what_no_setting_needs_is_refused_and_hardly_quoted(tmp_path, content, message):
+    path = tmp_path / "run.yaml"
+    path.write_text(content)
+    with pytest.raises(InputError, match=message) as caught:
+        load_settings(RunConfig, [path], [])
+    assert len(str(caught.value)) < 1000
+
+
+@given(st.text(alphabet="ab:-[]{}&*!|>'\"\n ,?#%@`01._x~<=\t\x00\ud7ff", max_size=60), st.booleans())
+def test_any_text_gives_settings_or_an_error_for_the_user(tmp_path_factory, text, nested):
+    path = tmp_path_factory.getbasetemp() / "any.yaml"
+    path.write_text(f"event: {{k: {text}}}" if nested else text, encoding="utf-8")
+    for files, overrides in (([path], []), ([], [f"event.n={text}"]), ([], [text])):
+        with contextlib.suppress(InputError):
+            load_settings(RunConfig, files, overrides)
+
+
+def test_a_path_of_many_levels_is_refused():
+    with pytest.raises(InputError, match="at most 8 levels") as caught:
+        load_settings(RunConfig, [], [".".join("a" * 5000) + "=1"] * 2)
+    assert len(str(caught.value)) < 1200
+
+
+@pytest.mark.parametrize(
+    ("override", "advice"),
+    [
+        ("optimizer.steps=3", "did you mean optimiser?"),
+        ("steps=3", "did you mean optimiser.steps?"),
+        ("optimiser.stepz=3", "did you mean optimiser.steps?"),
+        ("encoder.size=3", "did you mean input.size"),
+        ("beside=[{encoder: {nam: x}}]", "did you mean beside.0.encoder.name?"),
+        ("beside=[{encodr: {}}]", "did you mean beside.0.encoder?"),
+        ("xyzzy=1", "known are encoder, pretext, views, optimiser"),
+        ("map.xyzzy=1", "known are map.sigma, map."),
+    ],
+)
+def test_an_unknown_setting_is_told_with_the_nearest_known_one(override, advice):
+    with pytest.raises(InputError) as caught:
+        load_settings(TrainConfig, [], [override])
+    assert caught.value.advice.startswith(advice)
 
 
 def test_an_unknown_preset_lists_the_known_ones():
