@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from engines.errors import EngineUnavailable, ParityFailure, UserError
 
-__all__ = ["BundleRefused", "EngineUnavailable", "InputError", "ParityFailure", "SourceLost", "UserError"]
+__all__ = ["BundleRefused", "EngineUnavailable", "Hung", "InputError", "ParityFailure", "SourceLost", "UserError"]
 
 
 class InputError(UserError):
@@ -23,3 +23,9 @@ class SourceLost(UserError):
     """A source that once delivered frames is gone for good."""
 
     exit_code = 5
+
+
+class Hung(UserError):
+    """A run inspected no frame for longer than its watchdog allows."""
+
+    exit_code = 6

@@ -76,10 +76,8 @@ def run(  # noqa: PLR0913 - one parameter an option
     path = bundle or _only_bundle()
     opened = read_bundle(path)
     sinks: list[Sink] = [JsonLines() if json else Console()]
-    heartbeat = heartbeat_from_environment()
-    if heartbeat is not None:
-        sinks.append(heartbeat)
     with ExitStack() as stack:
+        sinks.append(stack.enter_context(heartbeat_from_environment()))
         frames = open_source(source if source is not None else str(camera))
         publisher: Publisher | None = None
         if not no_mqtt:
