@@ -28,4 +28,4 @@ class SourceLost(UserError):
 class Hung(UserError):
     """A run inspected no frame for longer than its watchdog allows."""
 
-    exit_code = 6
+    exit_code = 7

@@ -2,7 +2,7 @@
 
 ============================  ==========================================================================
 ``EDGE_OCC_HEARTBEAT``        a file that is touched; its age tells how long no frame was inspected
-``EDGE_OCC_WATCHDOG``         seconds without a frame after which the process ends itself (status 6)
+``EDGE_OCC_WATCHDOG``         seconds without a frame after which the process ends itself (status 7)
 ``NOTIFY_SOCKET``             set by systemd for units of ``Type=notify``: ready, and alive for its watchdog
 ============================  ==========================================================================
 """

@@ -3,7 +3,7 @@
 UserError               2  wrong arguments, configuration or input
 +-- EngineUnavailable   4  this machine cannot run the engine asked for
 +-- ParityFailure       3  the engine does not compute what the bundle says it must
-+-- (edge_occ.errors)      bundle refused 3, source lost 5, hung 6
++-- (edge_occ.errors)      bundle refused 3, source lost 5, hung 7
 """
 
 from __future__ import annotations

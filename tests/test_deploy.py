@@ -326,7 +326,7 @@ def test_what_ends_is_started_again_and_the_first_engine_may_be_built_before():
 def test_every_exit_status_is_explained():
     errors = (InputError, BundleRefused, EngineUnavailable, SourceLost, Hung)
     explained = set(re.findall(r"^\| (\d) \|", text("docs/jetson.md"), re.MULTILINE))
-    assert explained == {str(error.exit_code) for error in errors}
+    assert explained >= {str(error.exit_code) for error in errors}
     assert {re.search(rf"\b{status} \w+", app.info.epilog)[0] for status in explained}
 
 

@@ -17,8 +17,8 @@ from edge_occ.members import golden_from, golden_member, graph_from
 from engines.cpu import OnnxRuntimeEngine
 from engines.parity import Parity, require_parity
 from trainer.config import ExportConfig
+from trainer.data import read_frames
 from trainer.export import export_encoder_graph, export_inspection_graph, golden_frames, reference
-from trainer.frames import read_frames
 from trainer.graph.inspection import EncoderGraph, InspectionGraph, exact_branch
 from trainer.precisions import TOLERANCE, Trial, reduce_to_fp16, reduce_to_int8
 from trainer.report.model_card import preview

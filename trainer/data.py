@@ -1,19 +1,24 @@
-"""Images to learn from and to be judged by: finding and checking them."""
+"""Images to learn from: finding, checking and reading them."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge_occ.errors import InputError
-from edge_occ.images import find_images, read_image_with_facts
+from edge_occ.images import find_images, read_image, read_image_with_facts
 from edge_occ.progress import ProgressReport
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 MIN_IMAGES = 8
 MAX_UNUSABLE = 0.01
@@ -132,6 +137,23 @@ def check_unusable(skipped: Sequence[str], total: int, folder: Path) -> None:
             f"{len(skipped)} of {total}, the first being {skipped[0]}",
             "repair or remove them",
         )
+
+
+def read_frames(paths: tuple[Path, ...], title: str, batch: int = 16) -> Iterator[Tensor]:
+    """Read images in order, as uint8 BGR ``[n, h, w, 3]``: neighbours of one size together, at most ``batch``.
+
+    Raises:
+        InputError: an image became unreadable.
+    """
+    import torch  # noqa: PLC0415 - an evaluation looks at images and needs none
+
+    with ThreadPoolExecutor() as pool, ProgressReport(title, len(paths)) as progress:
+        for start in range(0, len(paths), batch):
+            chunk = list(pool.map(read_image, paths[start : start + batch]))
+            for _, same in groupby(chunk, key=lambda image: image.shape):
+                frames = torch.from_numpy(np.stack(list(same)))
+                yield frames
+                progress.advance(steps=len(frames))
 
 
 def find_labelled_images(data: Path) -> list[LabelledImage]:

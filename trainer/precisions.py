@@ -24,7 +24,7 @@ from engines.cpu import OnnxRuntimeEngine
 from engines.errors import ParityFailure
 from engines.parity import Golden, relative_error, require_parity
 from trainer.augment import colour_jitter
-from trainer.frames import read_frames
+from trainer.data import read_frames
 from trainer.metrics import image_auroc
 from trainer.paste import paste, sample_cutpaste
 from trainer.quantise import quantise

@@ -14,11 +14,10 @@ from torch import Tensor
 from edge_occ.errors import InputError
 from trainer.choose import alignment
 from trainer.config import BranchConfig, ChoiceConfig, TrainConfig
-from trainer.data import NormalImages
+from trainer.data import NormalImages, read_frames
 from trainer.encoders.base import Encoder
 from trainer.encoders.build import make_encoder
 from trainer.fit import Fit, fit_encoder
-from trainer.frames import read_frames
 from trainer.graph.branches import Branch, make_branch
 from trainer.graph.preprocess import Preprocess
 

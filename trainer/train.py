@@ -24,9 +24,8 @@ from trainer import processes
 from trainer.assemble import Assembled, assemble
 from trainer.choose import Choice, choose
 from trainer.config import BranchConfig, TrainConfig
-from trainer.data import NormalImages, find_normal_images
+from trainer.data import NormalImages, find_normal_images, read_frames
 from trainer.fit import Fit
-from trainer.frames import read_frames
 from trainer.graph.branches import Branch, PatchBranch
 from trainer.graph.inspection import InspectionGraph, exact_branch
 from trainer.graph.preprocess import Preprocess

@@ -148,10 +148,10 @@ def test_what_no_setting_needs_is_refused_and_hardly_quoted(tmp_path, content, m
     assert len(str(caught.value)) < 1000
 
 
-@given(st.text(alphabet="ab:-[]{}&*!|>'\"\n ,?#%@`01._x~<=\t\x00\ud7ff", max_size=60), st.booleans())
-@example("0b_", nested=True)
-@example("2026-13-01", nested=True)
-@example("\ud7ff", nested=False)
+@given(text=st.text(alphabet="ab:-[]{}&*!|>'\"\n ,?#%@`01._x~<=\t\x00\ud7ff", max_size=60), nested=st.booleans())
+@example(text="0b_", nested=True)
+@example(text="2026-13-01", nested=True)
+@example(text="\ud7ff", nested=False)
 def test_any_text_gives_settings_or_an_error_for_the_user(tmp_path_factory, text, nested):
     path = tmp_path_factory.getbasetemp() / "any.yaml"
     path.write_text(f"event: {{k: {text}}}" if nested else text, encoding="utf-8")

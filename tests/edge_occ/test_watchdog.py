@@ -48,7 +48,7 @@ def test_a_run_that_hangs_ends_with_its_own_status_and_says_so(tiny_bundle, tiny
     if not ends:
         assert done.returncode == 0, done.stderr
         return
-    assert done.returncode == Hung.exit_code == 6, done.stderr
+    assert done.returncode == Hung.exit_code == 7, done.stderr
     lines = done.stderr.splitlines()[-3:]
     assert [line.split()[0] for line in lines] == ["expected", "found", "next"]
     assert "none inspected for 1 s" in lines[1]

@@ -6,8 +6,7 @@ import pytest
 import torch
 
 from edge_occ.errors import InputError
-from trainer.data import find_labelled_images, find_normal_images, normal_folder
-from trainer.frames import read_frames
+from trainer.data import find_labelled_images, find_normal_images, normal_folder, read_frames
 
 
 def write(path, value, size=(70, 80)):

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from edge_occ.images import find_images
+from trainer.data import read_frames
 from trainer.foreground import foreground
-from trainer.frames import read_frames
 
 
 def disc(ground, part, size=64, radius=20, hole=0):

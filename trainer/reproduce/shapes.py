@@ -14,7 +14,7 @@ from edge_occ.engine import load_engine
 from edge_occ.images import find_images
 from edge_occ.progress import ProgressReport
 from engines.base import Engine
-from trainer.frames import read_frames
+from trainer.data import read_frames
 from trainer.metrics import image_auroc
 from trainer.reproduce.mvtec import find, fingerprint, images, trained, training_seconds
 from trainer.reproduce.procedure import Measured, Procedure, Task
