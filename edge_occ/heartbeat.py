@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
+from threading import Lock
 from types import TracebackType
 
 from edge_occ.errors import InputError
@@ -84,7 +85,7 @@ class Heartbeat:
     """A sink that passes a sign of life on, at most once a second.
 
     Args:
-        signs: called without arguments at each sign, from the thread that publishes; must return at once.
+        signs: called without arguments at each sign, one at a time; must return at once.
         closes: called when the context ends.
         clock: seconds that only grow; tests put their own here.
     """
@@ -97,6 +98,7 @@ class Heartbeat:
     ) -> None:
         self._signs, self._closes, self._clock = signs, closes, clock
         self._next = clock()
+        self._lock = Lock()
 
     def __enter__(self) -> Heartbeat:
         return self
@@ -108,12 +110,17 @@ class Heartbeat:
             close()
 
     def publish(self, _inspection: Inspection) -> None:
-        """Give a sign if a second has passed."""
-        now = self._clock()
-        if now >= self._next:
-            self._next = now + _PAUSE_SECONDS
-            for sign in self._signs:
-                sign()
+        """A frame was inspected."""
+        self.beat()
+
+    def beat(self) -> None:
+        """Give a sign if a second has passed; from any thread, for whoever waits on purpose and is alive."""
+        with self._lock:
+            now = self._clock()
+            if now >= self._next:
+                self._next = now + _PAUSE_SECONDS
+                for sign in self._signs:
+                    sign()
 
     def finish(self, inspection: Inspection) -> None:
         """Nothing: an event's end is no frame."""
