@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from engines.errors import EngineUnavailable, FrameRefused, ParityFailure, UserError
 
-__all__ = ["BundleRefused", "EngineUnavailable", "FrameRefused", "InputError", "ParityFailure", "SourceLost", "UserError"]
+__all__ = [
+    "BundleRefused",
+    "EngineUnavailable",
+    "FrameRefused",
+    "InputError",
+    "ParityFailure",
+    "SourceLost",
+    "UserError",
+]
 
 
 class InputError(UserError):
