@@ -2,4 +2,11 @@
 torch.
 """
 
+import os
+
+from engines.frame import MAX_PIXELS
+
 __version__ = "0.1.0"
+
+# OpenCV reads this when it is loaded, from version 4.5 to 5.0, and holds to it in every format that it decodes.
+os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(MAX_PIXELS))

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
-from engines.errors import EngineUnavailable, ParityFailure, UserError
+from engines.errors import EngineUnavailable, FrameRefused, ParityFailure, UserError
 
-__all__ = ["BundleRefused", "EngineUnavailable", "Hung", "InputError", "ParityFailure", "SourceLost", "UserError"]
+__all__ = [
+    "BundleRefused",
+    "EngineUnavailable",
+    "FrameRefused",
+    "Hung",
+    "InputError",
+    "ParityFailure",
+    "SourceLost",
+    "UserError",
+]
 
 
 class InputError(UserError):

@@ -97,9 +97,18 @@ class Training(_Record):
     images: int
     skipped: tuple[str, ...]
     conversions: tuple[str, ...]
+    colour: bool | None = Field(None, description="whether the images have colours; null if mixed or not known")
+    white: int | None = Field(
+        None, ge=255, le=65535, description="value of 16-bit images that becomes 255; null if there were none"
+    )
     data_sha256: str
     software: dict[str, str]
     config: dict[str, Any]
+
+    @property
+    def white_level(self) -> int | None:
+        """For :func:`edge_occ.images.read_image`; bundles that say nothing were made with 65535."""
+        return 65535 if self.white is None and "16-bit" in self.conversions else self.white
 
 
 class Manifest(_Record):

@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 FRAME = "frame"
-"""Graph input: the camera frame, uint8 ``[height, width, 3]`` in BGR order, of any size."""
+"""Graph input: the camera frame, uint8 ``[height, width, 3]`` in BGR order, of any size up to
+:data:`engines.frame.MAX_PIXELS`."""
 
 MEAN, WHITENING = "mean", "whitening"
 """Graph inputs: what is subtracted from features first, float32 ``[rows, columns, d]``, and the matrices that they are
@@ -151,7 +152,11 @@ class Engine(Protocol):
         """Arithmetic of the encoder: ``fp32``, ``fp16`` or ``int8``."""
 
     def infer(self, frame: NDArray[np.uint8]) -> Scores:
-        """Score one frame, ``[height, width, 3]`` BGR."""
+        """Score one frame, uint8 ``[height, width, 3]`` BGR.
+
+        Raises:
+            FrameRefused: see :func:`engines.frame.require_frame`.
+        """
 
     def close(self) -> None:
         """Give everything back; the engine cannot be used afterwards."""

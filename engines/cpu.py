@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from engines.base import FEATURES, FRAME, IMAGES, MAP, SCORE, Graph, Scores
 from engines.errors import EngineUnavailable
+from engines.frame import require_frame
 
 _ERROR = 3
 """ONNX Runtime's severity for errors; its warnings tell of optimisations that it could not make, a line a node."""
@@ -54,7 +55,7 @@ class OnnxRuntimeEngine:
             raise _cannot("run", error) from error
 
     def infer(self, frame: NDArray[np.uint8]) -> Scores:
-        """Score one frame, uint8 ``[h, w, 3]`` BGR of any size."""
+        """Score one frame, uint8 ``[h, w, 3]`` BGR; raises FrameRefused as :func:`engines.frame.require_frame`."""
         score, score_map = self._run(frame, [SCORE, MAP])
         return Scores(float(score[0]), score_map)
 
@@ -68,6 +69,7 @@ class OnnxRuntimeEngine:
         del self._session, self._head
 
     def _run(self, frame: NDArray[np.uint8], outputs: list[str]) -> list[NDArray[np.float32]]:
+        require_frame(frame)
         frame_value = ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(frame))
         values = self._session.run_with_ort_values(outputs, {FRAME: frame_value, **self._head})
         return [value.numpy() for value in values]

@@ -2,6 +2,7 @@
 
 UserError               2  wrong arguments, configuration or input
 +-- EngineUnavailable   4  this machine cannot run the engine asked for
++-- FrameRefused        2  no engine scores this frame; the next one may be in order
 +-- ParityFailure       3  the engine does not compute what the bundle says it must
 +-- (edge_occ.errors)      bundle refused 3, source lost 5, hung 7
 """
@@ -38,6 +39,10 @@ class EngineUnavailable(UserError):
     """The engine asked for cannot run here."""
 
     exit_code = 4
+
+
+class FrameRefused(UserError):
+    """A frame that the engine does not score, as of a wrong kind or too large; the engine can go on with others."""
 
 
 class ParityFailure(UserError):

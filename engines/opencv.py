@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from engines.base import FRAME, MAP, SCORE, Graph, Scores
 from engines.errors import EngineUnavailable
+from engines.frame import require_frame
 
 
 class OpenCvEngine:
@@ -48,7 +49,8 @@ class OpenCvEngine:
             ) from error
 
     def infer(self, frame: NDArray[np.uint8]) -> Scores:
-        """Score one frame, uint8 ``[h, w, 3]`` BGR of any size."""
+        """Score one frame, uint8 ``[h, w, 3]`` BGR; raises FrameRefused as :func:`engines.frame.require_frame`."""
+        require_frame(frame)
         self._net.setInput(np.ascontiguousarray(frame), FRAME)
         outputs = dict(zip(self._outputs, self._net.forward(self._outputs), strict=True))
         return Scores(float(outputs[SCORE][0]), np.asarray(outputs[MAP], np.float32))

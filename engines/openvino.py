@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from engines.base import FRAME, MAP, SCORE, Graph, Scores
 from engines.errors import EngineUnavailable
+from engines.frame import require_frame
 
 
 class OpenVinoEngine:
@@ -49,7 +50,8 @@ class OpenVinoEngine:
             ) from error
 
     def infer(self, frame: NDArray[np.uint8]) -> Scores:
-        """Score one frame, uint8 ``[h, w, 3]`` BGR of any size."""
+        """Score one frame, uint8 ``[h, w, 3]`` BGR; raises FrameRefused as :func:`engines.frame.require_frame`."""
+        require_frame(frame)
         # Read in place; copied are only views, and read-only frames, which OpenVINO refuses to share.
         shared = np.require(frame, requirements=["C", "W"])
         self._request.set_tensor(FRAME, self._tensor(shared, shared_memory=True))

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from engines.base import EngineOptions, Graph, Progress, Scores
 from engines.cuda import open_driver
 from engines.driver import CudaDriver
-from engines.errors import UserError
+from engines.errors import FrameRefused
+from engines.frame import require_frame
 from engines.probe import require_gpu
 from engines.tensorrt_api import load_tensorrt
 from engines.tensorrt_plans import Order, choose_typing, open_session
@@ -55,13 +56,14 @@ class TensorRTEngine:
         """Score one frame, uint8 ``[h, w, 3]`` BGR, not larger than the engine was built for.
 
         Raises:
-            UserError: it is larger.
+            FrameRefused: it is larger, or no frame; see :func:`engines.frame.require_frame`.
             EngineUnavailable: TensorRT failed.
         """
         self._require_owner()
+        require_frame(frame)
         tallest, widest = self._max_frame
         if frame.shape[0] > tallest or frame.shape[1] > widest:
-            raise UserError(
+            raise FrameRefused(
                 f"frames of at most {tallest}x{widest}, for which the engine was built",
                 f"one of {frame.shape[0]}x{frame.shape[1]}",
                 f"set engine.max_frame to [{max(tallest, frame.shape[0])}, {max(widest, frame.shape[1])}] in --config",

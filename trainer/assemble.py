@@ -18,7 +18,7 @@ from engines.cpu import OnnxRuntimeEngine
 from engines.parity import Parity, require_parity
 from trainer.config import ExportConfig
 from trainer.data import read_frames
-from trainer.export import export_encoder_graph, export_inspection_graph, golden_frames, reference
+from trainer.export import GOLDEN_SIDE, export_encoder_graph, export_inspection_graph, golden_frames, reference
 from trainer.graph.inspection import EncoderGraph, InspectionGraph, exact_branch
 from trainer.precisions import TOLERANCE, Trial, reduce_to_fp16, reduce_to_int8
 from trainer.report.model_card import preview
@@ -48,6 +48,7 @@ def assemble(
     paths: tuple[Path, ...],
     config: ExportConfig,
     held_out: Callable[[Sequence[Tensor]], NDArray[np.float64]],
+    white: int | None = None,
 ) -> Assembled:
     """Export, compare and collect.
 
@@ -58,6 +59,7 @@ def assemble(
         config: which precisions are wanted.
         held_out: scores features of the training images, ``[n, rows, columns, d]`` for each branch in any precision,
             each image by heads of fp32 that had not seen it.
+        white: of 16-bit images, see :func:`edge_occ.decoding.white_level`.
 
     Raises:
         ParityFailure: the exported fp32 graph does not compute what torch computes.
@@ -66,7 +68,7 @@ def assemble(
     members = {
         graph_name("fp32"): export_inspection_graph(graph, fitted.head),
         HEAD: fitted.member,
-        GOLDEN: golden_member(reference(graph, fitted.head, golden_frames(_some_frames(paths)), threshold)),
+        GOLDEN: golden_member(reference(graph, fitted.head, golden_frames(_some_frames(paths, white)), threshold)),
     }
     exact = exact_branch(graph.branches)
     if exact is not None:
@@ -79,7 +81,7 @@ def assemble(
         members[PREVIEW] = preview(engine, golden, fitted.calibration)
     reduced = {}
     if config.fp16 or config.int8:
-        trial = Trial(paths, exported, fitted, golden, held_out)
+        trial = Trial(paths, exported, fitted, golden, held_out, white)
         half = export_inspection_graph(graph, fitted.head, half=True)
         if config.fp16:
             reduced["fp16"] = reduce_to_fp16(half, trial)
@@ -95,6 +97,8 @@ def assemble(
     )
 
 
-def _some_frames(paths: tuple[Path, ...]) -> list[Tensor]:
+def _some_frames(paths: tuple[Path, ...], white: int | None) -> list[Tensor]:
     step = max(1, len(paths) // 6)
-    return [frame for frames in read_frames(paths[::step][:6], "golden frames") for frame in frames]
+    batches = read_frames(paths[::step][:6], "golden frames", white=white)
+    # A copy, as a view would keep all of a large frame.
+    return [frame[:GOLDEN_SIDE, :GOLDEN_SIDE].clone() for frames in batches for frame in frames]

@@ -60,7 +60,11 @@ MaskReader = Callable[[LabelledImage, tuple[int, ...]], NDArray[np.bool_]]
 
 
 def picture_cases(
-    records: Sequence[ScoredImage], engine: Engine, calibration: Calibration, read_mask: MaskReader
+    records: Sequence[ScoredImage],
+    engine: Engine,
+    calibration: Calibration,
+    read_mask: MaskReader,
+    white: int | None = None,
 ) -> Cases:
     """Choose the cases and score them once more for their pictures, so that no frame had to be kept until now.
 
@@ -69,7 +73,7 @@ def picture_cases(
     """
 
     def picture(record: ScoredImage) -> Case:
-        frame = read_image(record.image.path)
+        frame = read_image(record.image.path, white)
         mask = read_mask(record.image, frame.shape)
         return Case(record, picture_row(scored_pair(frame, engine.infer(frame).map, calibration, mask)))
 

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import groupby
+from functools import partial
+from glob import has_magic
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
+from edge_occ.decoding import Pixels, decode_image
 from edge_occ.errors import InputError
-from edge_occ.images import find_images, read_image, read_image_with_facts
+from edge_occ.images import find_images, read_image
 from edge_occ.progress import ProgressReport
+from trainer.ahead import BATCH_PIXELS, area, read_ahead, same_size
+from trainer.traits import ImageTraits, Traits
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -37,6 +40,7 @@ class NormalImages:
         conversions: what had to be converted, of ``grey``, ``alpha`` and ``16-bit``.
         frame: height and width, or ``None`` if they differ.
         sha256: of the images' content, in order.
+        traits: what else they have in common.
     """
 
     paths: tuple[Path, ...]
@@ -44,6 +48,7 @@ class NormalImages:
     conversions: tuple[str, ...]
     frame: tuple[int, int] | None
     sha256: str
+    traits: Traits
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -69,12 +74,14 @@ class LabelledImage:
 
 
 def normal_folder(data: Path) -> Path:
-    """The folder of normal images: ``data/train/good`` (MVTec layout), or ``data`` itself.
+    """The folder of normal images: ``data/train/good`` (MVTec layout), or ``data`` itself; a pattern stays as it is.
 
     Raises:
         InputError: there is no such folder, a ``train`` without ``good``, or a ``test`` or ``ground_truth`` without
             ``train``: the category was copied in part, and pictures beside these folders are not known to be good.
     """
+    if not data.exists() and has_magic(str(data)):
+        return data
     if not data.is_dir():
         raise InputError(f"a folder of normal images at {data}", "no such folder", "name an existing one with --data")
     if (data / "train" / _GOOD).is_dir():
@@ -104,25 +111,28 @@ def find_normal_images(data: Path) -> NormalImages:
     good: list[Path] = []
     skipped: list[str] = []
     conversions: set[str] = set()
-    sizes: set[tuple[int, int]] = set()
+    traits: list[ImageTraits] = []
     content = hashlib.sha256()
-    with ThreadPoolExecutor() as pool, ProgressReport("checking images", len(paths)) as progress:
-        for path, outcome in zip(paths, pool.map(_inspect, paths), strict=True):
+    with ProgressReport("checking images", len(paths)) as progress:
+        for path, outcome in zip(paths, read_ahead(_inspect, paths, _pixels), strict=True):
             progress.advance()
             if isinstance(outcome, InputError):
                 skipped.append(f"{path}: {outcome.found}")
                 continue
             good.append(path)
-            conversions |= outcome.facts
-            sizes.add(outcome.size)
+            conversions |= outcome.conversions
+            traits.append(outcome.traits)
             content.update(outcome.digest)
     check_unusable(skipped, len(paths), data)
     if len(good) < MIN_IMAGES:
         raise InputError(
             f"at least {MIN_IMAGES} images of good parts", f"{len(good)} in {data}", "add more; hundreds are better"
         )
+    sizes = {image.size for image in traits}
     frame = sizes.pop() if len(sizes) == 1 else None
-    return NormalImages(tuple(good), tuple(skipped), tuple(sorted(conversions)), frame, content.hexdigest())
+    return NormalImages(
+        tuple(good), tuple(skipped), tuple(sorted(conversions)), frame, content.hexdigest(), Traits.of(traits)
+    )
 
 
 def check_unusable(skipped: Sequence[str], total: int, folder: Path) -> None:
@@ -139,21 +149,27 @@ def check_unusable(skipped: Sequence[str], total: int, folder: Path) -> None:
         )
 
 
-def read_frames(paths: tuple[Path, ...], title: str, batch: int = 16) -> Iterator[Tensor]:
-    """Read images in order, as uint8 BGR ``[n, h, w, 3]``: neighbours of one size together, at most ``batch``.
+def read_frames(
+    paths: tuple[Path, ...], title: str, batch: int = 16, *, white: int | None = None, pixels: int = BATCH_PIXELS
+) -> Iterator[Tensor]:
+    """Read images in order, as uint8 BGR ``[n, h, w, 3]``: neighbours of one size together.
+
+    Args:
+        paths: the images.
+        title: of the progress report.
+        batch: images at most at a time.
+        white: of 16-bit images, see :func:`edge_occ.images.read_image`.
+        pixels: at most at a time, so that memory does not grow with the images; a larger image comes alone.
 
     Raises:
         InputError: an image became unreadable.
     """
     import torch  # noqa: PLC0415 - an evaluation looks at images and needs none
 
-    with ThreadPoolExecutor() as pool, ProgressReport(title, len(paths)) as progress:
-        for start in range(0, len(paths), batch):
-            chunk = list(pool.map(read_image, paths[start : start + batch]))
-            for _, same in groupby(chunk, key=lambda image: image.shape):
-                frames = torch.from_numpy(np.stack(list(same)))
-                yield frames
-                progress.advance(steps=len(frames))
+    with ProgressReport(title, len(paths)) as progress:
+        for images in same_size(read_ahead(partial(read_image, white=white), paths, area), batch, pixels):
+            yield torch.from_numpy(np.stack(images))
+            progress.advance(steps=len(images))
 
 
 def find_labelled_images(data: Path) -> list[LabelledImage]:
@@ -180,19 +196,23 @@ def find_labelled_images(data: Path) -> list[LabelledImage]:
 
 
 @dataclass(frozen=True)
-class _Facts:
-    facts: frozenset[str]
-    size: tuple[int, int]
+class _Inspected:
+    conversions: frozenset[str]
+    traits: ImageTraits
     digest: bytes
 
 
-def _inspect(path: Path) -> _Facts | InputError:
+def _inspect(path: Path) -> _Inspected | InputError:
     try:
-        image, facts = read_image_with_facts(path)
+        picture = decode_image(path)
     except InputError as error:
         return error
-    return _Facts(facts, (image.shape[0], image.shape[1]), _digest(image))
+    return _Inspected(picture.conversions, ImageTraits.of(picture), _digest(picture.pixels))
 
 
-def _digest(image: NDArray[np.uint8]) -> bytes:
+def _pixels(outcome: _Inspected | InputError) -> int:
+    return 0 if isinstance(outcome, InputError) else math.prod(outcome.traits.size)
+
+
+def _digest(image: Pixels) -> bytes:
     return hashlib.sha256(repr(image.shape).encode() + image.tobytes()).digest()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from numpy.typing import NDArray
 from edge_occ.bundle import Bundle, read_bundle
 from edge_occ.engine import Loaded, load_engine
 from edge_occ.images import read_image
+from edge_occ.likeness import Likeness
 from edge_occ.manifest import Calibration
 from edge_occ.progress import ProgressReport
 from engines.base import Engine
@@ -24,6 +27,8 @@ from trainer.cases import Cases, ScoredImage, picture_cases
 from trainer.data import LabelledImage, find_labelled_images
 from trainer.ground_truth import check_labelled, has_masks, read_mask
 from trainer.metrics import Mask, ScoreMap, aupimo, aupro, f1_max, image_auroc, pixel_auroc
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -148,12 +153,13 @@ def evaluate(bundle_path: Path, data: Path, load: Callable[[Bundle], Loaded] = l
     bundle = read_bundle(bundle_path)
     labelled = find_labelled_images(data)
     with_masks = has_masks(labelled, data)
-    images, skipped = check_labelled(labelled, bundle.manifest.geometry.frame, data / "test")
+    white = bundle.manifest.training.white_level
+    images, skipped = check_labelled(labelled, bundle.manifest.geometry.frame, data / "test", white)
     loaded = load(bundle)
     engine, calibration = loaded.engine, bundle.manifest.calibration
     with closing(engine):
         scored = _score(images, engine, bundle, with_masks)
-        cases = picture_cases(scored.records, engine, calibration, read_mask)
+        cases = picture_cases(scored.records, engine, calibration, read_mask, white)
     scores = np.array([record.verdict.score for record in scored.records])
     defective = np.array([record.image.defective for record in scored.records])
     aupimos = aupimo(scored.masks, scored.maps)
@@ -188,10 +194,12 @@ class _Scored:
 
 def _score(images: Sequence[LabelledImage], engine: Engine, bundle: Bundle, with_masks: bool) -> _Scored:
     scored, judge = _Scored(), bundle.judge()
+    likeness = Likeness(bundle.manifest, partial(logger.warning, "%s"))
     with ProgressReport("scoring", len(images)) as progress:
         for image in images:
             progress.advance()
-            frame = read_image(image.path)
+            frame = read_image(image.path, bundle.manifest.training.white_level)
+            likeness.look(frame)
             scores = engine.infer(frame)
             scored.records.append(ScoredImage(image, judge.judge(scores.score)))
             if with_masks:

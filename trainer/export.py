@@ -26,7 +26,7 @@ OPSET = 19
 """The first in which Q/DQ nodes take fp16; TensorRT 10.3 reads up to 20."""
 
 GOLDEN_NORMAL, GOLDEN_PASTED = 3, 3
-_GOLDEN_SIDE = 1024
+GOLDEN_SIDE = 1024
 """Golden frames are cropped to this, which bounds the bundle; the graph takes frames of any size."""
 
 
@@ -67,7 +67,7 @@ def golden_frames(frames: Sequence[Tensor]) -> list[Tensor]:
     Args:
         frames: at least one normal frame, uint8 BGR ``[h, w, 3]``.
     """
-    chosen = [frames[i % len(frames)][:_GOLDEN_SIDE, :_GOLDEN_SIDE] for i in range(GOLDEN_NORMAL + GOLDEN_PASTED)]
+    chosen = [frames[i % len(frames)][:GOLDEN_SIDE, :GOLDEN_SIDE] for i in range(GOLDEN_NORMAL + GOLDEN_PASTED)]
     generator = torch.Generator().manual_seed(0)
     golden = chosen[:GOLDEN_NORMAL]
     for frame in chosen[GOLDEN_NORMAL:]:

@@ -35,7 +35,7 @@ def has_masks(images: Sequence[LabelledImage], data: Path) -> bool:
 
 
 def check_labelled(
-    images: Sequence[LabelledImage], frame: tuple[int, int] | None, folder: Path
+    images: Sequence[LabelledImage], frame: tuple[int, int] | None, folder: Path, white: int | None = None
 ) -> tuple[list[LabelledImage], list[str]]:
     """Read every image and mask once, so that what is wrong with the last is told before the first is scored.
 
@@ -43,6 +43,7 @@ def check_labelled(
         images: the labelled set.
         frame: height and width of the training images, or ``None`` if they differed.
         folder: where the images are, for messages.
+        white: of 16-bit images, see :func:`edge_occ.images.read_image`.
 
     Returns:
         The readable images, and one line for each other one: its path and what is wrong with it.
@@ -53,7 +54,7 @@ def check_labelled(
     """
     with ThreadPoolExecutor() as pool, ProgressReport("checking images", len(images)) as progress:
         problems = []
-        for problem in pool.map(partial(_check, frame=frame), images):
+        for problem in pool.map(partial(_check, frame=frame, white=white), images):
             problems.append(problem)
             progress.advance()
     skipped = [problem for problem in problems if problem]
@@ -101,10 +102,10 @@ def read_mask(image: LabelledImage, shape: tuple[int, ...]) -> NDArray[np.bool_]
     return marked
 
 
-def _check(image: LabelledImage, frame: tuple[int, int] | None) -> str | None:
+def _check(image: LabelledImage, frame: tuple[int, int] | None, white: int | None) -> str | None:
     """What makes an image unusable; all that is worse is raised."""
     try:
-        shape = read_image(image.path).shape
+        shape = read_image(image.path, white).shape
     except InputError as error:
         return f"{image.path}: {error.found}"
     if frame and shape[:2] != frame:

@@ -65,6 +65,7 @@ class Trial:
         fitted: head, held-out scores and threshold.
         golden: frames of the parity gate and fp32's reference.
         held_out: scores features of the good parts, for each branch, each image by heads of fp32 that had not seen it.
+        white: of 16-bit images, see :func:`edge_occ.decoding.white_level`.
     """
 
     def __init__(
@@ -74,9 +75,11 @@ class Trial:
         fitted: CalibratedHead,
         golden: Golden,
         held_out: Callable[[Sequence[Tensor]], NDArray[np.float64]],
+        white: int | None = None,
     ) -> None:
         self.paths, self.fitted, self.golden = paths, fitted, golden
         self._held_out = held_out
+        self.white = white
         with closing(OnnxRuntimeEngine(fp32)) as engine:
             self._pasted = self._pasted_scores(engine)
 
@@ -85,7 +88,7 @@ class Trial:
         with closing(OnnxRuntimeEngine(graph)) as engine:
             features = [
                 [torch.from_numpy(grid) for grid in engine.features(frame.numpy())]
-                for frames in read_frames(self.paths, f"comparing {graph.precision}")
+                for frames in read_frames(self.paths, f"comparing {graph.precision}", white=self.white)
                 for frame in frames
             ]
             pasted = self._pasted_scores(engine)
@@ -115,7 +118,8 @@ class Trial:
 
     def _pasted_scores(self, engine: OnnxRuntimeEngine) -> NDArray[np.float64]:
         generator = torch.Generator().manual_seed(0)
-        chosen = read_frames(_spaced(self.paths, _PASTED_IMAGES), f"pasting, {engine.precision}")
+        spaced = _spaced(self.paths, _PASTED_IMAGES)
+        chosen = read_frames(spaced, f"pasting, {engine.precision}", white=self.white)
         return np.array([engine.infer(_with_paste(f, generator).numpy()).score for frames in chosen for f in frames])
 
 
@@ -139,7 +143,8 @@ def reduce_to_int8(fp16: bytes, trial: Trial) -> Reduced:
     """
     head = trial.fitted.member
     for kept in _KEPT:
-        ranges = read_frames(_spaced(trial.paths, _RANGE_IMAGES), f"int8 ranges, {kept} convolutions left in fp16")
+        title = f"int8 ranges, {kept} convolutions left in fp16"
+        ranges = read_frames(_spaced(trial.paths, _RANGE_IMAGES), title, white=trial.white)
         frames = (frame.numpy() for chunk in ranges for frame in chunk)
         onnx = quantise(fp16, frames, graph_from(fp16, "fp16", head).head, kept)
         graph = graph_from(onnx, "int8", head)

@@ -127,7 +127,8 @@ def resized(data: NormalImages, size: int) -> Tensor:
     """All images as the graph resizes them, rounded: uint8 RGB ``[n, 3, size, size]``."""
     preprocess = Preprocess(size)
     with torch.inference_mode():
-        chunks = [preprocess(frames).round().clamp(0, 255).byte() for frames in read_frames(data.paths, "reading")]
+        batches = read_frames(data.paths, "reading", white=data.traits.white)
+        chunks = [preprocess(frames).round().clamp(0, 255).byte() for frames in batches]
     return torch.cat(chunks).clone()
 
 

@@ -101,6 +101,8 @@ def train(job: Job) -> Trained:
                 shutil.rmtree(job.checkpoints, ignore_errors=True)
         processes.wait()
         data = find_normal_images(job.data)
+        if first:
+            data.traits.tell(job.config.input.size)
         represented = learn_representations(data, job.config, job.seed, device, job.checkpoint)
     if not first:
         sys.exit(0)
@@ -117,7 +119,7 @@ def train(job: Job) -> Trained:
     heads = [branch.head.kinds for branch in config.branches]
     graph = InspectionGraph(branches, heads, config.input.size).cpu().eval()
     held_out = partial(stage2.held_out, features, head=fitted.head)
-    exported = assemble(graph, fitted, data.paths, job.config.export, held_out)
+    exported = assemble(graph, fitted, data.paths, job.config.export, held_out, data.traits.white)
     facts = _Facts(job, config, data, branches, represented.fits, chosen, time.monotonic() - begun)
     manifest = _manifest(facts, fitted.calibration, exported)
     members = {**exported.members, MODEL_CARD: model_card(manifest, exported.parity).encode()}
@@ -164,7 +166,7 @@ def _features(branches: Sequence[Branch], data: NormalImages, size: int, device:
     preprocess = Preprocess(size)
     collected: list[list[Tensor]] = [[] for _ in branches]
     with torch.inference_mode():
-        for frames in read_frames(data.paths, "extracting features"):
+        for frames in read_frames(data.paths, "extracting features", white=data.traits.white):
             images = preprocess(frames.to(device))
             for branch, batches in zip(branches, collected, strict=True):
                 batches.append(branch.features(images).cpu())
@@ -218,6 +220,8 @@ def _manifest(facts: _Facts, calibration: Calibration, exported: Assembled) -> d
             images=len(data),
             skipped=data.skipped,
             conversions=data.conversions,
+            colour=data.traits.colour,
+            white=data.traits.white,
             data_sha256=data.sha256,
             software=software,
             config=config.model_dump(mode="json"),

@@ -14,6 +14,7 @@ from edge_occ.cli.console import print_json, say
 from edge_occ.config import RunConfig
 from edge_occ.engine import Loaded, load_engine
 from edge_occ.images import find_images, read_image
+from edge_occ.likeness import Likeness
 from edge_occ.progress import PhaseReport
 from edge_occ.settings import load_settings
 from engines.base import EngineOptions
@@ -49,9 +50,11 @@ def score(
     opened = read_bundle(bundle)
     files = [image for path in paths for image in find_images(path)]
     loaded = load(opened, engine, precision)
-    judge = opened.judge()
+    judge, likeness = opened.judge(), Likeness(opened.manifest, say)
     for path in files:
-        verdict = judge.judge(loaded.engine.infer(read_image(path)).score)
+        image = read_image(path, opened.manifest.training.white_level)
+        likeness.look(image)
+        verdict = judge.judge(loaded.engine.infer(image).score)
         name = "anomalous" if verdict.anomalous else "normal"
         if json:
             print_json(

@@ -23,6 +23,7 @@ from edge_occ.heatmap import encode_jpeg, overlay
 from edge_occ.inspection import Inspection, Sink
 from edge_occ.inspector import Inspector, Summary
 from edge_occ.interrupt import interruptible
+from edge_occ.likeness import Likeness
 from edge_occ.manifest import Calibration
 from edge_occ.mqtt.broker import parse_broker
 from edge_occ.mqtt.config import MqttConfig
@@ -78,7 +79,8 @@ def run(  # noqa: PLR0913 - one parameter an option
     sinks: list[Sink] = [JsonLines() if json else Console()]
     with ExitStack() as stack:
         sinks.append(stack.enter_context(heartbeat_from_environment()))
-        frames = open_source(source if source is not None else str(camera))
+        frames = open_source(source if source is not None else str(camera), opened.manifest.training.white_level)
+        sinks.append(Likeness(opened.manifest, say))
         publisher: Publisher | None = None
         if not no_mqtt:
             mqtt = stack.enter_context(_reachable(options.mqtt, broker, fixed=config is not None))

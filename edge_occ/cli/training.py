@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from functools import partial
+from glob import has_magic
 from pathlib import Path
 from typing import Annotated
 
@@ -57,7 +58,9 @@ def train(  # noqa: PLR0913 - one parameter an option
     from trainer.train import train as run_job  # noqa: PLC0415
 
     files = [preset(preset_name), *([config] if config else [])]
-    target = out or Path(f"{data.resolve().name}.occ")
+    # Of a pattern, the folder before it.
+    named = next(part for part in (data.resolve(), *data.resolve().parents) if not has_magic(part.name))
+    target = out or Path(f"{named.name}.occ")
     command = shlex.join(["edge-occ", *sys.argv[1:]])
     options = load_settings(TrainConfig, files, settings or [])
     trained = run_job(Job(data, target, options, preset_name, seed, device, command, restart))
@@ -66,6 +69,8 @@ def train(  # noqa: PLR0913 - one parameter an option
         say(f"skipped {skipped}")
     if manifest.training.conversions:
         say(f"converted to 8-bit colour: pictures that were {', '.join(manifest.training.conversions)}")
+    if manifest.training.white:
+        say(f"16-bit values from {manifest.training.white} on are white, at the line too: the pictures have none above")
     if manifest.geometry.frame is None:
         say("the pictures differ in size; each was stretched to a square")
     if manifest.choice:

@@ -30,10 +30,15 @@ class Capture(Protocol):
 
 
 def open_video(path: Path) -> Capture:
-    """Open a video file; the capture is not opened if that fails."""
+    """Open a video file; the capture is not opened if that fails.
+
+    Its frames stay as they are stored, whatever orientation the file carries: the same rule as for pictures.
+    """
     _quieten()
     # An absolute path, for FFmpeg takes what stands before a colon for a protocol.
-    return cv2.VideoCapture(str(path.absolute()))
+    capture = cv2.VideoCapture(str(path.absolute()))
+    capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 0)
+    return capture
 
 
 def open_camera(device: str) -> Capture:

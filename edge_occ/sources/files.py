@@ -19,10 +19,12 @@ from edge_occ.images import find_images, read_image
 from edge_occ.sources.base import Frame
 from edge_occ.sources.capture import open_video
 from edge_occ.sources.threaded import ThreadedSource
+from engines.frame import MAX_PIXELS
 
 logger = logging.getLogger(__name__)
 
 _CONVERT = "convert it, say with: ffmpeg -i IN -c:v libx264 -pix_fmt yuv420p OUT.mp4"
+_SHRINK = "make it smaller, say with: ffmpeg -i IN -vf scale=1920:-2 OUT.mp4"
 
 
 class Reel(Protocol):
@@ -45,14 +47,18 @@ class Pictures:
 
     A damaged one is skipped, logged and counted: one bad file must not stop a line.
 
+    Args:
+        folder_or_glob: what to play.
+        white: value of 16-bit pictures that becomes 255, see :func:`edge_occ.images.read_image`.
+
     Raises:
         InputError: there are none; or, while playing, none of them can be read.
     """
 
     rate = None
 
-    def __init__(self, folder_or_glob: str) -> None:
-        self._where = folder_or_glob
+    def __init__(self, folder_or_glob: str, white: int | None = None) -> None:
+        self._where, self._white = folder_or_glob, white
         self._paths = find_images(folder_or_glob)
         self.unreadable = 0
 
@@ -61,7 +67,7 @@ class Pictures:
         errors: list[InputError] = []
         for path in self._paths:
             try:
-                image = read_image(path)
+                image = read_image(path, self._white)
             except InputError as error:  # noqa: PERF203 - the others must still be played
                 errors.append(error)
                 self.unreadable += 1
@@ -77,7 +83,8 @@ class Video:
     """A video file, played to its last readable frame.
 
     Raises:
-        InputError: there is no such file or OpenCV cannot open it; or, while playing, there is no frame in it.
+        InputError: there is no such file, OpenCV cannot open it, or its frames have over
+            :data:`~engines.frame.MAX_PIXELS` pixels; or, while playing, there is no frame in it.
     """
 
     unreadable = 0
@@ -88,9 +95,13 @@ class Video:
             raise InputError("a video file", f"no file {path}", "check the path; relative ones start here")
         capture = open_video(self._path)
         opened, rate = capture.isOpened(), capture.get(cv2.CAP_PROP_FPS)
+        width, height = (capture.get(side) for side in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
         capture.release()
         if not opened:
             raise InputError("a video that OpenCV can read", f"{path}, which it cannot open", _CONVERT)
+        if width * height > MAX_PIXELS:
+            most = f"{MAX_PIXELS / 1e6:g} million pixels"
+            raise InputError(f"a video of at most {most}", f"{path} with {width:.0f}x{height:.0f}", _SHRINK)
         self.rate = rate if 0 < rate <= 1000 else None
 
     def __iter__(self) -> Iterator[tuple[str, NDArray[np.uint8]]]:

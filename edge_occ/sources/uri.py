@@ -98,8 +98,12 @@ def parse_uri(uri: str) -> SourceUri:
     )
 
 
-def open_source(uri: str) -> Source:
+def open_source(uri: str, white: int | None = None) -> Source:
     """The source that a URI names, to be used in a ``with`` block.
+
+    Args:
+        uri: see above.
+        white: value of 16-bit pictures that becomes 255, see :func:`edge_occ.images.read_image`.
 
     Raises:
         InputError: the URI is wrong, or its files are missing or cannot be read; a camera is tried on entering only.
@@ -107,7 +111,7 @@ def open_source(uri: str) -> Source:
     source = parse_uri(uri)
     if source.kind is SourceKind.CAMERA:
         return CameraSource(source.target, width=source.width, height=source.height, fps=source.fps)
-    reel = Video(source.target) if source.kind is SourceKind.VIDEO else Pictures(source.target)
+    reel = Video(source.target) if source.kind is SourceKind.VIDEO else Pictures(source.target, white)
     return FileSource(reel, fps=source.fps, loop=source.loop, live=source.live)
 
 

@@ -118,14 +118,9 @@ def test_grey_alpha_and_16_bit_are_converted_and_told(tmp_path, channels, dtype,
     assert json.loads(result.stdout)["training"]["conversions"] == kind.split(", ")
 
 
-@pytest.mark.train
-def test_12_bit_data_in_16_bit_files_is_refused_rather_than_turned_black(tmp_path):
-    folder = tmp_path / "set"
-    folder.mkdir()
-    for i in range(8):
-        image = np.random.default_rng(i).integers(0, 4096, (96, 96)).astype(np.uint16)
-        cv2.imwrite(str(folder / f"{i}.png"), image)
-    told(train(folder, tmp_path), 2, "12-bit")
+def test_12_bit_data_for_a_bundle_of_8_bit_pictures_are_refused_rather_than_turned_black(tiny_bundle, tmp_path):
+    cv2.imwrite(str(tmp_path / "0.png"), np.random.default_rng(0).integers(0, 4096, (96, 96)).astype(np.uint16))
+    told(edge_occ("score", tiny_bundle, tmp_path), 2, "12-bit", "train with 16-bit pictures")
 
 
 @pytest.mark.train

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from engines.cpu import OnnxRuntimeEngine
+from engines.errors import FrameRefused
 from engines.opencv import OpenCvEngine
 from engines.openvino import OpenVinoEngine
 
@@ -48,3 +49,13 @@ def test_a_map_outlives_the_next_frame(engine, bundle):
     kept = first.map.copy()
     assert not np.array_equal(engine.infer(frames[-1]).map, kept)
     np.testing.assert_array_equal(first.map, kept)
+
+
+def test_a_frame_that_cannot_be_scored_is_refused_and_the_next_one_is_scored(engine, bundle):
+    frame = bundle.golden().frames[0]
+    expected = engine.infer(frame).score
+    # A view of one pixel, as nobody has the memory of 3.6 thousand million.
+    for bad in (np.broadcast_to(np.zeros(3, np.uint8), (60_000, 60_000, 3)), frame[:, :, 0], frame[:0]):
+        with pytest.raises(FrameRefused):
+            engine.infer(bad)
+    assert engine.infer(frame).score == expected

@@ -13,7 +13,7 @@ from fakes.jetson import VERSIONS, assert_same, frame_of, machine
 from engines import jetson
 from engines.base import Graph
 from engines.cpu import OnnxRuntimeEngine
-from engines.errors import EngineUnavailable, ParityFailure, UserError
+from engines.errors import EngineUnavailable, FrameRefused, ParityFailure
 from engines.parity import require_parity
 from engines.tensorrt import open_tensorrt
 
@@ -56,9 +56,11 @@ def test_frames_that_are_not_contiguous_are_copied_right(graph, options, referen
 def test_larger_frames_are_refused_with_the_setting_that_allows_them(graph, options):
     with machine():
         engine = open_tensorrt(graph, options)
-        with pytest.raises(UserError, match=r"engine\.max_frame to \[241, 320\]") as caught:
+        with pytest.raises(FrameRefused, match=r"engine\.max_frame to \[241, 320\]") as caught:
             engine.infer(frame_of(241, 100))
         assert caught.value.exit_code == 2
+        with pytest.raises(FrameRefused, match=r"height x width x 3; found 96 x 96 of uint8"):
+            engine.infer(frame_of(96, 96)[:, :, 0])
         engine.infer(frame_of(240, 100))
         engine.close()
 

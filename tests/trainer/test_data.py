@@ -4,9 +4,12 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from picture_files import add_exif
 
 from edge_occ.errors import InputError
 from trainer.data import find_labelled_images, find_normal_images, normal_folder, read_frames
+from trainer.graph.preprocess import Preprocess
+from trainer.traits import Traits
 
 
 def write(path, value, size=(70, 80)):
@@ -37,8 +40,56 @@ def test_frames_come_in_order_whatever_their_sizes(tmp_path):
         write(tmp_path / f"{i}.png", i, size)
     paths = tuple(sorted(tmp_path.iterdir()))
     batches = list(read_frames(paths, "reading", batch=4))
-    assert [tuple(b.shape) for b in batches] == [(3, 70, 80, 3), (1, 90, 64, 3), (1, 90, 64, 3), (1, 70, 80, 3)]
+    assert [tuple(b.shape) for b in batches] == [(3, 70, 80, 3), (2, 90, 64, 3), (1, 70, 80, 3)]
     assert torch.cat([b[:, 0, 0, 0] for b in batches]).tolist() == list(range(6))
+
+
+def test_large_images_come_one_at_a_time(tmp_path):
+    for i in range(3):
+        write(tmp_path / f"{i}.png", i, (1500, 2000))
+    batches = list(read_frames(tuple(sorted(tmp_path.iterdir())), "reading"))
+    assert [tuple(b.shape) for b in batches] == [(1, 1500, 2000, 3)] * 3
+    assert [int(b[0, 0, 0, 0]) for b in batches] == [0, 1, 2]
+
+
+def test_frames_are_resized_alike_alone_and_in_a_batch():
+    """So that it does not matter how many of them fit into memory."""
+    frames = torch.randint(0, 256, (5, 70, 90, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    preprocess = Preprocess(32)
+    together = preprocess(frames)
+    alone = torch.cat([preprocess(frame.unsqueeze(0)) for frame in frames])
+    torch.testing.assert_close(alone, together, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize(("highest", "white"), [(900, 1023), (3500, 4095), (60_000, 65535)])
+def test_the_scale_of_16_bit_images_is_that_of_the_set(tmp_path, highest, white):
+    """Also where one of them is dark, and by itself would look like another scale."""
+    for i in range(8):
+        pixels = np.full((70, 80), highest // 10 if i == 3 else highest - i, np.uint16)
+        assert cv2.imwrite(str(tmp_path / f"{i}.png"), pixels)
+    found = find_normal_images(tmp_path)
+    assert found.traits.white == white
+    assert found.conversions == ("16-bit", "grey")
+    frames = torch.cat(list(read_frames(found.paths, "reading", white=white)))
+    assert frames[3].unique().tolist() == [round(highest // 10 * 255 / white)]
+    assert frames[0].unique().tolist() == [round(highest * 255 / white)]
+
+
+def test_what_images_have_in_common_is_found(tmp_path):
+    for i in range(8):
+        write(tmp_path / f"{i}.jpg", 10 * i, (70 + i, 80))
+    (tmp_path / "9.jpg").write_bytes(add_exif((tmp_path / "0.jpg").read_bytes(), 6))
+    found = find_normal_images(tmp_path)
+    assert found.frame is None
+    assert found.traits == Traits(largest=(77, 80), turned=1, colour=False, white=None)
+
+
+def test_a_pattern_takes_what_it_matches(tmp_path):
+    for i in range(8):
+        write(tmp_path / f"day{i % 2}" / f"{i}.jfif.jpg", i)
+    for path in list(tmp_path.rglob("*.jpg")):
+        path.rename(path.with_suffix(""))
+    assert len(find_normal_images(tmp_path / "**")) == 8
 
 
 def test_an_image_that_vanishes_is_told(tmp_path):

@@ -42,7 +42,7 @@ def heatmap_sheet(path: Path, bundle_path: Path, defects: Sequence[ScoredImage])
     with closing(load_engine(bundle).engine) as engine:
         for index in dict.fromkeys((0, len(ranked) // 2, len(ranked) - 1)):
             image = ranked[index].image
-            frame = read_image(image.path)
+            frame = read_image(image.path, bundle.manifest.training.white_level)
             small = _square(frame)
             mask = _mask(image, frame)
             heat = overlay(small, engine.infer(frame).map, calibration.median, calibration.threshold)

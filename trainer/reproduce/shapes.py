@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from contextlib import closing
 
@@ -28,7 +29,9 @@ def measure(task: Task) -> Measured:
     """
     manifest = trained(task)
     begun = time.monotonic()
-    frames = list(read_frames(tuple(find_images(task.data / "test" / "good")), "reading"))
+    good = tuple(find_images(task.data / "test" / "good"))
+    # A defect's texture comes from its neighbour in the batch, so the batches do not depend on the size.
+    frames = list(read_frames(good, "reading", white=manifest.training.white_level, pixels=sys.maxsize))
     bundle = read_bundle(task.bundle)
     engine = load_engine(bundle).engine
     with closing(engine), ProgressReport("synthetic defects", 1 + len(GENERATORS)) as progress:

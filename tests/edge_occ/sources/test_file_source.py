@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import itertools
 import logging
+import re
+import struct
 import subprocess
 import sys
 import threading
@@ -15,6 +17,7 @@ import pytest
 import edge_occ.sources.files as files_module
 from edge_occ.errors import InputError
 from edge_occ.sources.files import FileSource, Pictures, Video
+from edge_occ.sources.uri import open_source
 
 LONG = 10.0
 
@@ -182,6 +185,16 @@ def test_a_picture_that_goes_away_is_skipped(tmp_path, write_pictures):
     assert source.unreadable == 1
 
 
+def test_a_dark_16_bit_picture_is_played_where_the_scale_is_known(tmp_path):
+    """When the lamp fails, its frames must be scored; taken by itself, such a picture looks like 12-bit data."""
+    cv2.imwrite(str(tmp_path / "1.png"), np.full((4, 4), 51400, np.uint16))
+    cv2.imwrite(str(tmp_path / "2_lamp_off.png"), np.full((4, 4), 514, np.uint16))
+    with open_source(str(tmp_path), white=65535) as source:
+        frames = list(source)
+    assert [frame.image[0, 0].tolist() for frame in frames] == [[200] * 3, [2] * 3]
+    assert source.unreadable == 0
+
+
 @pytest.mark.parametrize("loop", [False, True])
 def test_a_folder_without_one_usable_picture_is_an_error(tmp_path, loop):
     for number in range(3):
@@ -214,6 +227,54 @@ def test_a_file_that_is_no_video_is_refused_quietly(tmp_path):
     assert "cannot open; convert it" in done.stdout
     has_log_level = [int(part) for part in cv2.__version__.split(".")[:3]] >= [4, 5, 5]
     assert done.stderr == "" or not has_log_level, "older OpenCV cannot silence FFmpeg"
+
+
+def claiming(path, width, height):
+    """The motion-JPEG video with another size in its headers and in those of its frames."""
+    data = bytearray(path.read_bytes())
+    for chunk, place in ((b"avih", 40), (b"strf", 12)):
+        struct.pack_into("<II", data, data.find(chunk) + place, width, height)
+    for frame in re.finditer(rb"\xff\xc0\x00\x11\x08", bytes(data)):
+        struct.pack_into(">HH", data, frame.end(), height, width)
+    path.write_bytes(data)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("side", "words"), [(16_000, "at most 200 million pixels; found .*16000x16000"), (60_000, "that can be read")]
+)
+def test_a_video_that_claims_too_many_pixels_is_refused(tmp_path, side, words):
+    """What OpenCV opens is refused by the size it tells; above 268 million pixels it opens nothing itself."""
+    path = tmp_path / "bomb.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10, (64, 48))
+    for _ in range(3):
+        writer.write(np.zeros((48, 64, 3), np.uint8))
+    writer.release()
+    assert len(list(Video(str(path)))) == 3
+    claiming(path, side, side)
+    with pytest.raises(InputError, match=words):
+        list(Video(str(path)))
+
+
+@pytest.mark.parametrize("degrees", [90, 180, 270])
+def test_frames_of_a_video_stay_as_they_are_stored(tmp_path, degrees):
+    """A phone notes how it was held as a matrix in the header of the track; the frames are those of the sensor."""
+    path = tmp_path / "phone.mp4"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 10, (64, 48))
+    for number in range(3):
+        frame = np.full((48, 64, 3), 80 * number, np.uint8)
+        frame[:20, :30] = 255
+        writer.write(frame)
+    writer.release()
+    stored = [frame for _, frame in Video(str(path))]
+    data = bytearray(path.read_bytes())
+    matrix = {90: (0, 1, -1, 0), 180: (-1, 0, 0, -1), 270: (0, -1, 1, 0)}[degrees]
+    for place, value in zip((0, 4, 12, 16), matrix, strict=True):
+        struct.pack_into(">i", data, data.find(b"tkhd") + 44 + place, 65536 * value)
+    path.write_bytes(data)
+    assert cv2.VideoCapture(str(path)).read()[1].tolist() != stored[0].tolist(), "OpenCV must understand the matrix"
+    found = [frame for _, frame in Video(str(path))]
+    np.testing.assert_array_equal(found, stored)
 
 
 def test_a_video_that_ends_early_gives_what_it_has(tmp_path, write_video):

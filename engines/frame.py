@@ -1,0 +1,34 @@
+"""What every engine takes: a colour frame of bytes, of a size that memory can hold."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.errors import FrameRefused
+
+MAX_PIXELS = 200_000_000
+"""Most pixels of a frame, a picture or a video.  The largest area cameras have 151 million (14,192 x 10,640), phones
+200 million; as 8-bit BGR that is 600 MB.  A file of 1 MB may claim a thousand times as many."""
+
+
+def require_frame(frame: NDArray[np.uint8]) -> None:
+    """Let a frame pass that an engine can score.
+
+    Args:
+        frame: should be uint8 ``[height, width, 3]``, BGR, of 1 to :data:`MAX_PIXELS` pixels.
+
+    Raises:
+        FrameRefused: it is something else.
+    """
+    if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3 or frame.size == 0:
+        raise FrameRefused(
+            "a frame of bytes, height x width x 3",
+            f"{' x '.join(map(str, frame.shape))} of {frame.dtype}",
+            "convert it to 8-bit BGR",
+        )
+    height, width = frame.shape[:2]
+    if height * width > MAX_PIXELS:
+        raise FrameRefused(
+            f"a frame of at most {MAX_PIXELS / 1e6:g} million pixels", f"{width}x{height}", "crop it or make it smaller"
+        )
