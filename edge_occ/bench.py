@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from edge_occ.bundle import ENCODER_GRAPH, Bundle, read_bundle
 from edge_occ.decision import EventTracker
 from edge_occ.engine import Loaded
+from edge_occ.faults import Fault
 from edge_occ.inspection import Inspection
 from edge_occ.inspector import Inspector
 from edge_occ.mqtt.messages import score_message
@@ -112,8 +113,13 @@ def _other(load: Callable[[], Loaded], pictures: Sequence[NDArray[np.uint8]]) ->
 class _Serialise:
     """A sink that does what is on the frame's path of every other one: the message, but no network."""
 
+    name = "messages"
+
     def publish(self, inspection: Inspection) -> None:
         score_message(inspection, 0.0).to_json()
+
+    def fault(self, fault: Fault) -> None:
+        pass
 
     def finish(self, inspection: Inspection) -> None:
         pass
@@ -131,7 +137,7 @@ def _end_to_end(
         with open_source(folder) as source:
             summary = inspector.run(source)
         seconds = time.perf_counter() - begun
-    return summary.frames / seconds, summary.latency_ms
+    return summary.frames / seconds, summary.verdict_ms
 
 
 def _dense(bundle: Bundle, frame: NDArray[np.uint8]) -> dict[str, float]:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from edge_occ.errors import InputError
+from edge_occ.faults import Fault
 from edge_occ.inspection import Inspection
 
 VARIABLE = "EDGE_OCC_HEARTBEAT"
@@ -26,6 +27,8 @@ class Heartbeat:
     Raises:
         InputError: the file cannot be written; later failures are none of the line's business.
     """
+
+    name = "heartbeat"
 
     def __init__(self, path: Path, clock: Callable[[], float] = time.monotonic) -> None:
         self._path, self._clock = path, clock
@@ -47,6 +50,9 @@ class Heartbeat:
                 self._path.touch()
             except OSError:
                 return
+
+    def fault(self, fault: Fault) -> None:
+        """Nothing: the file tells of frames that were inspected."""
 
     def finish(self, inspection: Inspection) -> None:
         """Nothing: an event's end is no frame."""
