@@ -75,7 +75,7 @@ def run(  # noqa: PLR0913 - one parameter an option
 
     with ExitStack() as stack:
         address = source if source is not None else str(camera)
-        frames = open_source(address)
+        frames = open_source(address, options.source.patience(), triggered=options.source.triggered)
         # Without MQTT, whoever reads the stream is the only one who listens, and their leaving ends the run.
         on_gone = frames.close if no_mqtt else None
         shown = JsonLines(on_gone, live=frames.live) if json else Console(on_gone)
