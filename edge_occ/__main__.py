@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import sys
 
+from edge_occ.streams import forgiving_streams
+
 _SYSTEM_LIBRARIES = {"libGL": "apt install libgl1", "libgthread": "apt install libglib2.0-0"}
 
 
 def main() -> None:
     """Run the command line, or say which library is missing."""
+    with forgiving_streams():
+        _main()
+
+
+def _main() -> None:
     try:
         from edge_occ.cli import app  # noqa: PLC0415 - so that a missing library can be told
     except ImportError as error:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from edge_occ.mqtt.config import MqttConfig
+from edge_occ.sources.live import Patience
 from engines.base import EngineOptions, default_cache
 
 _Side = Annotated[int, Field(ge=2, le=16384)]
@@ -51,6 +53,26 @@ class EngineConfig(_Section):
         )
 
 
+class SourceConfig(_Section):
+    """How long a camera may give no frames; options of the same names in a source's address go before these."""
+
+    triggered: bool = Field(False, description="frames come when something triggers the camera: wait for ever")
+    reopen: float | None = Field(
+        30,
+        ge=0,
+        description="seconds without a frame after which a camera that is there is opened again; null never",
+    )
+    lost: float | None = Field(30, ge=0, description="seconds after which a camera that is gone is given up")
+    silent: float | None = Field(
+        None, ge=0, description="seconds without a frame after which a camera is given up though it is there"
+    )
+
+    def patience(self) -> Patience:
+        """As the source takes it."""
+        reopen, lost, silent = (math.inf if wait is None else wait for wait in (self.reopen, self.lost, self.silent))
+        return Patience(reopen, lost, silent)
+
+
 class EventConfig(_Section):
     """When the line is told that something began or ended."""
 
@@ -70,6 +92,7 @@ class EventConfig(_Section):
 class RunConfig(_Section):
     """All settings of the inspector."""
 
+    source: SourceConfig = SourceConfig()
     engine: EngineConfig = EngineConfig()
     event: EventConfig = EventConfig()
     mqtt: MqttConfig = Field(default_factory=MqttConfig)

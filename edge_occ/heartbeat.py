@@ -20,6 +20,7 @@ from threading import Lock
 from types import TracebackType
 
 from edge_occ.errors import InputError
+from edge_occ.faults import Fault
 from edge_occ.inspection import Inspection
 from edge_occ.systemd import SOCKET, Systemd
 from edge_occ.watchdog import Watchdog
@@ -90,6 +91,8 @@ class Heartbeat:
         clock: seconds that only grow; tests put their own here.
     """
 
+    name = "heartbeat"
+
     def __init__(
         self,
         signs: Sequence[Callable[[], None]],
@@ -121,6 +124,9 @@ class Heartbeat:
                 self._next = now + _PAUSE_SECONDS
                 for sign in self._signs:
                     sign()
+
+    def fault(self, fault: Fault) -> None:
+        """Nothing: a sign of life is a frame that was inspected."""
 
     def finish(self, inspection: Inspection) -> None:
         """Nothing: an event's end is no frame."""

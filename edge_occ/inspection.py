@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from edge_occ.decision import EventChange, Verdict
+from edge_occ.faults import Fault
 from edge_occ.sources.base import Frame
 from engines.base import Scores
 
@@ -28,6 +29,7 @@ class Inspection:
     Attributes:
         boxes: where the score map exceeds the threshold, the worst first; empty for a normal frame.
         event: what this frame did to the line's event, if anything.
+        verdict_ms: from capture to verdict, milliseconds.
     """
 
     frame: Frame
@@ -35,13 +37,24 @@ class Inspection:
     verdict: Verdict
     boxes: tuple[Box, ...] = ()
     event: EventChange | None = None
+    verdict_ms: float = 0.0
 
 
 class Sink(Protocol):
-    """Takes inspections; must return at once, whatever the world behind it does."""
+    """Takes inspections; must return at once, whatever the world behind it does.
+
+    What it raises is counted and told once; the other sinks and the line go on.
+    """
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
 
     def publish(self, inspection: Inspection) -> None:
         """Take one inspection."""
+
+    def fault(self, fault: Fault) -> None:
+        """Take a frame that could not be inspected."""
 
     def finish(self, inspection: Inspection) -> None:
         """Take the end of the event under way, because no more frames will come.

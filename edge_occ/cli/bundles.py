@@ -10,10 +10,13 @@ from typing import Annotated, Any
 import typer
 
 from edge_occ.bundle import Bundle, read_bundle
-from edge_occ.cli.console import print_json, say
+from edge_occ.cli.console import print_json, print_line, say
 from edge_occ.config import RunConfig
+from edge_occ.decision import Verdict
 from edge_occ.engine import Loaded, load_engine
-from edge_occ.images import find_images, read_image
+from edge_occ.errors import InputError
+from edge_occ.faults import FaultTally, Unscored, read_picture, score_frame
+from edge_occ.images import find_images
 from edge_occ.likeness import Likeness
 from edge_occ.progress import PhaseReport
 from edge_occ.settings import load_settings
@@ -45,30 +48,68 @@ def score(
 ) -> None:
     """Score picture files or folders, one line each.
 
+    What cannot be scored is told in its place, the others are scored, and the exit status is 2.
+
     For instance: `edge-occ score part.occ pictures/ --json`
     """
     opened = read_bundle(bundle)
-    files = [image for path in paths for image in find_images(path)]
-    loaded = load(opened, engine, precision)
-    judge, likeness = opened.judge(), Likeness(opened.manifest, say)
-    for path in files:
-        image = read_image(path, opened.manifest.training.white_level)
-        likeness.look(image)
-        verdict = judge.judge(loaded.engine.infer(image).score)
-        name = "anomalous" if verdict.anomalous else "normal"
-        if json:
-            print_json(
-                {
-                    "path": str(path),
-                    "score": verdict.score,
-                    "p_value": verdict.p_value,
-                    "threshold": verdict.threshold,
-                    "verdict": name,
-                }
-            )
-        else:
-            typer.echo(f"{name:<9}  score {verdict.score:10.2f}  p {verdict.p_value:.4f}  {path}")
-    loaded.engine.close()
+    files, missing = _find(paths)
+    if not files:
+        raise missing[0]
+    for error in missing:
+        say(f"fault  {error}")
+    judge, tally, likeness = opened.judge(), FaultTally(), Likeness(opened.manifest, say)
+    with closing(load(opened, engine, precision).engine) as running:
+        for path in files:
+            try:
+                image = read_picture(path, opened.manifest.training.white_level)
+                scores = score_frame(running, image)
+            except Unscored as error:  # noqa: PERF203 - the others must still be scored
+                _show_fault(path, error, json=json)
+                tally.add(error)
+            else:
+                tally.scored()
+                likeness.look(image)
+                _show_verdict(path, judge.judge(scores.score), json=json)
+    failed = sum(tally.counts.values())
+    if failed or missing:
+        told = [f"{failed} of {len(files)} pictures that cannot be scored"] if failed else []
+        told += [f"{len(missing)} of {len(paths)} paths without pictures"] if missing else []
+        raise InputError("pictures that can be scored, in every path", " and ".join(told), "see above for each")
+
+
+def _find(paths: list[Path]) -> tuple[list[Path], list[InputError]]:
+    """The pictures of all paths, and what is wrong with the paths that have none."""
+    files, missing = [], []
+    for path in paths:
+        try:
+            files += find_images(path)
+        except InputError as error:  # noqa: PERF203 - the others must still be scored
+            missing.append(error)
+    return files, missing
+
+
+def _show_verdict(path: Path, verdict: Verdict, *, json: bool) -> None:
+    name = "anomalous" if verdict.anomalous else "normal"
+    if not json:
+        print_line(f"{name:<9}  score {verdict.score:10.2f}  p {verdict.p_value:.4f}  {path}")
+        return
+    print_json(
+        {
+            "path": str(path),
+            "score": verdict.score,
+            "p_value": verdict.p_value,
+            "threshold": verdict.threshold,
+            "verdict": name,
+        }
+    )
+
+
+def _show_fault(path: Path, fault: Unscored, *, json: bool) -> None:
+    if json:
+        print_json({"path": str(path), "verdict": "fault", "reason": fault.reason.value, "detail": fault.detail})
+    else:
+        say(f"fault      {fault.reason.value}: {fault.detail}  {path}")
 
 
 def inspect(bundle: BundleFile, json: Json = False) -> None:
@@ -80,9 +121,9 @@ def inspect(bundle: BundleFile, json: Json = False) -> None:
     if json:
         print_json(opened.manifest.model_dump(mode="json"))
         return
-    typer.echo(opened.members["MODEL_CARD.md"].decode())
+    print_line(opened.members["MODEL_CARD.md"].decode())
     for name, member in opened.manifest.members.items():
-        typer.echo(f"{member.size:>12,}  {member.sha256[:16]}  {name}")
+        print_line(f"{member.size:>12,}  {member.sha256[:16]}  {name}")
 
 
 def verify(bundle: BundleFile, engine: EngineName = "auto", precision: Precision = "auto", json: Json = False) -> None:

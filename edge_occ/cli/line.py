@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -13,9 +12,10 @@ import typer
 
 from edge_occ.bundle import Bundle, read_bundle
 from edge_occ.cli.bundles import Config, Settings
-from edge_occ.cli.console import print_json, say
+from edge_occ.cli.console import print_line, say
+from edge_occ.cli.outputs import Console, JsonLines
 from edge_occ.config import EngineConfig, RunConfig
-from edge_occ.decision import EventTracker, Phase
+from edge_occ.decision import EventTracker
 from edge_occ.engine import Loaded, load_engine
 from edge_occ.errors import InputError
 from edge_occ.heartbeat import heartbeat_from_environment
@@ -28,7 +28,7 @@ from edge_occ.manifest import Calibration
 from edge_occ.mqtt.broker import parse_broker
 from edge_occ.mqtt.config import MqttConfig
 from edge_occ.mqtt.embedded import EmbeddedBroker, broker_answers
-from edge_occ.mqtt.messages import State, score_message
+from edge_occ.mqtt.messages import State
 from edge_occ.mqtt.publisher import Publisher
 from edge_occ.mqtt.received import format_line
 from edge_occ.mqtt.watch import Watcher
@@ -36,6 +36,7 @@ from edge_occ.progress import PhaseReport
 from edge_occ.promise import promise
 from edge_occ.settings import load_settings
 from edge_occ.sources.uri import open_source
+from edge_occ.streams import lost_errors
 
 _THIS_MACHINE = ("127.0.0.1", "localhost")
 
@@ -76,11 +77,25 @@ def run(  # noqa: PLR0913 - one parameter an option
     options = load_settings(RunConfig, [config] if config else [], settings or [])
     path = bundle or _only_bundle()
     opened = read_bundle(path)
-    sinks: list[Sink] = [JsonLines() if json else Console()]
+    inspector: Inspector | None = None
+
+    def output_lost() -> int:
+        return lost_errors() + (0 if inspector is None else sum(inspector.lost.values()))
+
     with ExitStack() as stack:
-        sinks.append(stack.enter_context(heartbeat_from_environment()))
-        frames = open_source(source if source is not None else str(camera), opened.manifest.training.white_level)
-        sinks.append(Likeness(opened.manifest, say))
+        heartbeat = stack.enter_context(heartbeat_from_environment())
+        frames = open_source(
+            source if source is not None else str(camera),
+            options.source.patience(),
+            triggered=options.source.triggered,
+            white=opened.manifest.training.white_level,
+            # A line that stands still is not a run that hangs.
+            on_wait=heartbeat.beat,
+        )
+        # Without MQTT, whoever reads the stream is the only one who listens, and their leaving ends the run.
+        on_gone = frames.close if no_mqtt else None
+        shown = JsonLines(on_gone, live=frames.live) if json else Console(on_gone)
+        sinks: list[Sink] = [shown, heartbeat, Likeness(opened.manifest, say)]
         publisher: Publisher | None = None
         if not no_mqtt:
             mqtt = stack.enter_context(_reachable(options.mqtt, broker, fixed=config is not None))
@@ -89,6 +104,7 @@ def run(  # noqa: PLR0913 - one parameter an option
                 partial(_render, opened.manifest.calibration),
                 bundle=path.name,
                 source_dropped=lambda: frames.dropped,
+                output_lost=output_lost,
             )
             sinks.append(stack.enter_context(publisher))
         # The line is connected first, so that it is told of an engine that has to be built, which takes minutes.
@@ -101,10 +117,14 @@ def run(  # noqa: PLR0913 - one parameter an option
         tracker = EventTracker(options.event.k, options.event.n, options.event.release)
         inspector = Inspector(loaded.engine, opened.judge(), tracker, sinks)
         interrupted = stack.enter_context(interruptible(frames.close))
-        summary = inspector.run(frames, max_frames)
-    _tell(summary)
+        try:
+            inspector.run(frames, max_frames)
+        finally:
+            _tell(inspector.summary(frames.dropped))
     if interrupted.is_set():
         raise KeyboardInterrupt
+    if isinstance(shown, JsonLines) and shown.failure is not None:
+        raise shown.failure
 
 
 def watch(
@@ -123,40 +143,9 @@ def watch(
     with interruptible() as stop, Watcher(options, save=save, until_offline=until_offline, stop=stop) as watcher:
         say(f"watching {options.broker}, topics {prefix}/+/...")
         for received in watcher:
-            typer.echo(format_line(received))
+            print_line(format_line(received))
     if stop.is_set():
         raise KeyboardInterrupt
-
-
-class JsonLines:
-    """Prints one JSON object a frame."""
-
-    def publish(self, inspection: Inspection) -> None:
-        """Print the score message."""
-        latency = (time.monotonic() - inspection.frame.captured_monotonic) * 1e3
-        print_json(score_message(inspection, latency).model_dump(mode="json", by_alias=True))
-
-    def finish(self, inspection: Inspection) -> None:
-        """Nothing: an event's end is no frame."""
-
-
-class Console:
-    """Tells people where events begin and end."""
-
-    def publish(self, inspection: Inspection) -> None:
-        """Print a line if an event begins or ends."""
-        change, verdict = inspection.event, inspection.verdict
-        if change is None or change.phase is Phase.UPDATE:
-            return
-        name = inspection.frame.name or f"frame {inspection.frame.index}"
-        say(
-            f"{change.phase.value:<5}  {name}  score {verdict.score:.1f}  "
-            f"p {verdict.p_value:.4f}  peak {change.peak:.1f}"
-        )
-
-    def finish(self, inspection: Inspection) -> None:
-        """Print the last event's end."""
-        self.publish(inspection)
 
 
 @contextmanager
@@ -209,8 +198,14 @@ def _only_bundle() -> Path:
 
 
 def _tell(summary: Summary) -> None:
-    latency = ", ".join(f"{name} {value:.1f}" for name, value in summary.latency_ms.items()) or "-"
+    latency = ", ".join(f"{name} {value:.1f}" for name, value in summary.verdict_ms.items()) or "-"
     say(
         f"{summary.frames} frames, {summary.fps:.1f}/s, {summary.dropped} dropped; {summary.anomalous} anomalous, "
         f"{summary.events} events; capture to verdict {latency} ms"
     )
+    if summary.faults:
+        counts = ", ".join(f"{count} {reason}" for reason, count in summary.faults.items())
+        say(f"not inspected: {counts}")
+    lost = {**summary.lost, **({Console.name: lost_errors()} if lost_errors() else {})}
+    if lost:
+        say("output lost: " + ", ".join(f"{count} of {name}" for name, count in lost.items()))

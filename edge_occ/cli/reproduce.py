@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from edge_occ.cli.console import print_json, say
+from edge_occ.cli.console import print_json, print_line, say
 from edge_occ.cli.training import Json, _need
 from edge_occ.errors import InputError
 
@@ -146,7 +146,7 @@ def reproduce(  # noqa: PLR0913 - one parameter an option
     if json:
         print_json(as_json(summary, outcome.statuses, about))
     else:
-        typer.echo(path.read_text(encoding="utf-8"))
+        print_line(path.read_text(encoding="utf-8"))
     done = sum(status.state == "done" for status in outcome.statuses)
     say(f"{done} of {len(outcome.statuses)} cells done; table: {path}")
     if done < len(outcome.statuses):

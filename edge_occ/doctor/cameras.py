@@ -9,25 +9,21 @@ import os
 import pwd
 import re
 import struct
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from edge_occ.doctor.machine import Machine, read_text
 from edge_occ.doctor.report import Check, State
+from edge_occ.sources.v4l2 import Ioctl, query
 
-# linux/videodev2.h: struct v4l2_capability is driver, card and bus as text, then version, capabilities, device_caps
-# and 3 reserved words; v4l2_requestbuffers is count, type, memory, capabilities and 4 more bytes.
-_CAPABILITY, _QUERYCAP = struct.Struct("16s32s32sIII12x"), 0x80685600
+# linux/videodev2.h: struct v4l2_requestbuffers is count, type, memory, capabilities and 4 more bytes.
 _REQUEST, _REQBUFS = struct.Struct("IIII4x"), 0xC0145608
-_HAS_DEVICE_CAPS, _CAPTURE, _CAPTURE_PLANES = 0x8000_0000, 0x1, 0x1000
+_CAPTURE, _CAPTURE_PLANES = 0x1, 0x1000
 _TYPES = {_CAPTURE: 1, _CAPTURE_PLANES: 9}
 _MEMORY_MAPPED = 1
 
 ARGUS = Path("/tmp/argus_socket")  # noqa: S108 - NVIDIA's camera daemon listens there
 _ARGUS_RESTART = "systemctl restart nvargus-daemon"
-
-Ioctl = Callable[[int, int, bytearray], int]
 
 
 @dataclass(frozen=True)
@@ -76,13 +72,10 @@ def read_camera(path: Path, ioctl: Ioctl = fcntl.ioctl) -> Camera:
     except OSError as error:
         return Camera(str(path), name, error.errno or errno.EIO)
     try:
-        answer = bytearray(_CAPABILITY.size)
-        ioctl(handle, _QUERYCAP, answer)
-        _, card, _, _, everything, own = _CAPABILITY.unpack(answer)
-        caps = own if everything & _HAS_DEVICE_CAPS else everything
-        kind = next((bit for bit in _TYPES if caps & bit), 0)
+        identity = query(handle, ioctl)
+        kind = next((bit for bit in _TYPES if identity.capabilities & bit), 0)
         busy = bool(kind) and _is_busy(handle, _TYPES[kind], ioctl)
-        return Camera(str(path), name or card.rstrip(b"\0").decode(errors="replace"), 0, bool(kind), busy, group)
+        return Camera(str(path), name or identity.card, 0, bool(kind), busy, group)
     except OSError as error:
         return Camera(str(path), name, error.errno or errno.EIO, group=group)
     finally:

@@ -17,6 +17,7 @@ class Summary:
 
     Attributes:
         frames: inspections taken.
+        faults: frames that were not inspected, by reason.
         published: messages by kind that left this machine; events only once the broker has confirmed them.
         dropped: messages by kind that were lost because the broker was slow or out of reach.
         failed: messages by kind that could not be made; a fault of this program or its renderer.
@@ -26,6 +27,7 @@ class Summary:
     """
 
     frames: int = 0
+    faults: dict[str, int] = field(default_factory=dict)
     published: dict[str, int] = field(default_factory=dict)
     dropped: dict[str, int] = field(default_factory=dict)
     failed: dict[str, int] = field(default_factory=dict)
@@ -43,6 +45,7 @@ class Ledger:
         self._published: Counter[str] = Counter()
         self._dropped: Counter[str] = Counter()
         self._failed: Counter[str] = Counter()
+        self._faults: Counter[str] = Counter()
         self._frames = self._thinned = self._superseded = 0
         self._latencies: deque[float] = deque(maxlen=_RESERVOIR)
 
@@ -50,6 +53,11 @@ class Ledger:
         """One inspection was taken."""
         with self._lock:
             self._frames += 1
+
+    def fault(self, reason: str) -> None:
+        """One frame was not inspected."""
+        with self._lock:
+            self._faults[reason] += 1
 
     def thinned(self) -> None:
         """One score was left out to keep the rate."""
@@ -88,6 +96,7 @@ class Ledger:
             latencies = sorted(self._latencies)
             return Summary(
                 frames=self._frames,
+                faults=dict(self._faults),
                 published=dict(self._published),
                 dropped=dict(self._dropped),
                 failed=dict(self._failed),

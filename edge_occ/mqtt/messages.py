@@ -80,7 +80,10 @@ class Score(Payload):
     p_value: FiniteFloat = Field(ge=0, le=1, description="Share of good parts expected to score at least this high.")
     threshold: FiniteFloat = Field(description="Score above which a frame is anomalous.")
     verdict: VerdictName = Field(description="What the frame is.")
-    latency_ms: FiniteFloat = Field(ge=0, description="From capture to hand-over to the MQTT client, milliseconds.")
+    verdict_ms: FiniteFloat = Field(0, ge=0, description="From capture to verdict, milliseconds.")
+    latency_ms: FiniteFloat = Field(
+        ge=0, description="From capture to hand-over to the MQTT client, or to standard output; milliseconds."
+    )
 
 
 class EventBox(Payload):
@@ -151,6 +154,13 @@ class Stats(Payload):
     frames: int = Field(ge=0, description="Frames inspected since the start.")
     fps: FiniteFloat = Field(ge=0, description="Frames inspected a second, since the statistics before these.")
     dropped: int = Field(ge=0, description="Frames that the source dropped since the start.")
+    faults: int = Field(0, ge=0, description="Frames that were not inspected since the start: the four that follow.")
+    faults_unreadable: int = Field(0, ge=0, description="The source could not decode them, or their files have gone.")
+    faults_frame: int = Field(0, ge=0, description="They are no pictures of 8 bits and three colours.")
+    faults_engine: int = Field(0, ge=0, description="An error was raised while they were scored.")
+    faults_score: int = Field(0, ge=0, description="Their score or score map was not finite.")
+    output_lost: int = Field(0, ge=0, description="What an output on the device, such as its log, could not take.")
+    silent_s: FiniteFloat = Field(0, ge=0, description="Seconds since a frame was inspected, or since the start.")
     queues: Queues = Field(description="The queues between the frames and the broker.")
     latency_p50_ms: Quantile
     latency_p95_ms: Quantile
@@ -179,6 +189,7 @@ def score_message(inspection: Inspection, latency_ms: float) -> Score:
         p_value=verdict.p_value,
         threshold=verdict.threshold,
         verdict=_verdict_name(inspection),
+        verdict_ms=round(max(inspection.verdict_ms, 0.0), 3),
         latency_ms=round(max(latency_ms, 0.0), 3),
     )
 

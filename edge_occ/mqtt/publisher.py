@@ -13,6 +13,7 @@ from collections.abc import Callable
 from datetime import datetime, timezone
 from types import TracebackType
 
+from edge_occ.faults import Fault
 from edge_occ.inspection import Inspection
 from edge_occ.mqtt.config import MqttConfig
 from edge_occ.mqtt.connection import Connection
@@ -30,6 +31,7 @@ class Publisher:
         render: makes the JPEG of a heatmap, called in the sender thread.
         engine, bundle: told in the statistics.
         source_dropped: frames the source has dropped so far, told in the statistics.
+        output_lost: what other outputs could not take so far, told in the statistics.
 
     Attributes:
         engine: as above, for where the engine is only known once the line is connected.
@@ -37,6 +39,8 @@ class Publisher:
     Raises:
         InputError: on entering, where the broker cannot be reached or does not accept this client.
     """
+
+    name = "MQTT"
 
     def __init__(
         self,
@@ -46,9 +50,11 @@ class Publisher:
         engine: str = "",
         bundle: str = "",
         source_dropped: Callable[[], int] = lambda: 0,
+        output_lost: Callable[[], int] = lambda: 0,
     ) -> None:
         self._connect_timeout = config.connect_timeout
         self.engine, self._bundle, self._source_dropped = engine, bundle, source_dropped
+        self._output_lost, self._inspected_at = output_lost, time.monotonic()
         self._ledger = Ledger()
         self._outgoing = Outgoing(self._ledger, config.score_hz, config.heatmap_hz)
         self._wake = threading.Event()
@@ -76,8 +82,13 @@ class Publisher:
     def publish(self, inspection: Inspection) -> None:
         """Take one inspection; returns at once, whatever the broker does, and raises nothing."""
         self._ledger.taken()
+        self._inspected_at = time.monotonic()
         self._outgoing.put(inspection, online=self._connection.session > 0)
         self._wake.set()
+
+    def fault(self, fault: Fault) -> None:
+        """Count a frame that was not inspected; the statistics tell."""
+        self._ledger.fault(fault.reason.value)
 
     def finish(self, inspection: Inspection) -> None:
         """Take the end of the event under way; its frame was published already."""
@@ -121,6 +132,10 @@ class Publisher:
             frames=summary.frames,
             fps=round(frames / elapsed, 2) if elapsed > 0 else 0.0,
             dropped=self._source_dropped(),
+            faults=sum(summary.faults.values()),
+            **{f"faults_{reason}": count for reason, count in summary.faults.items()},
+            output_lost=self._output_lost(),
+            silent_s=round(max(now - self._inspected_at, 0.0), 1),
             queues=Queues(**queues),
             latency_p50_ms=summary.latency_p50_ms,
             latency_p95_ms=summary.latency_p95_ms,

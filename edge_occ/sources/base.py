@@ -11,13 +11,15 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_occ.faults import Fault
+
 
 @dataclass(frozen=True)
 class Frame:
     """One picture and where it came from.
 
     Attributes:
-        index: number of the frame in its source, from 0; dropped frames leave gaps.
+        index: number of the frame in its source, from 0; dropped and unreadable frames leave gaps.
         captured_at: moment of capture, UTC.
         captured_monotonic: the same moment on :func:`time.monotonic`, in seconds; latencies are measured with it.
         image: uint8 ``[height, width, 3]``, BGR.
@@ -35,7 +37,8 @@ class Source(Protocol):
     """Frames in order; a context manager that owns its thread and its device.
 
     Iteration ends when the source is exhausted or closed.  A live source (camera) keeps only the latest frame and
-    counts the ones it drops; a lossless one (files) waits for its reader and drops nothing.
+    counts the ones it drops; a lossless one (files) waits for its reader and drops nothing.  A picture that cannot be
+    read is a :class:`~edge_occ.faults.Fault` in its place.
     """
 
     @property
@@ -52,7 +55,7 @@ class Source(Protocol):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
 
-    def __iter__(self) -> Iterator[Frame]: ...
+    def __iter__(self) -> Iterator[Frame | Fault]: ...
 
     def close(self) -> None:
         """End the iteration, from any thread; the ``with`` block then ends the rest."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from threading import Condition
 
+from edge_occ.faults import Fault
 from edge_occ.sources.base import Frame
 
 
@@ -22,12 +23,12 @@ class FrameBuffer:
         self.overwrite = overwrite
         self.dropped = 0
         self._capacity = capacity
-        self._frames: deque[Frame] = deque()
+        self._frames: deque[Frame | Fault] = deque()
         self._changed = Condition()
         self._finished = self._closed = False
         self._error: BaseException | None = None
 
-    def put(self, frame: Frame) -> bool:
+    def put(self, frame: Frame | Fault) -> bool:
         """Add a frame, waiting for room if need be; returns false once nobody wants frames any more."""
         with self._changed:
             if not self.overwrite:
@@ -41,7 +42,7 @@ class FrameBuffer:
             self._changed.notify_all()
             return True
 
-    def get(self) -> Frame | None:
+    def get(self) -> Frame | Fault | None:
         """The next frame, waiting for it if need be; ``None`` when no more will come.
 
         Raises:

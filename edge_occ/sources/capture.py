@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import cv2
+import numpy as np
+from numpy.typing import NDArray
 
 
 class Capture(Protocol):
@@ -34,7 +36,7 @@ def open_video(path: Path) -> Capture:
 
     Its frames stay as they are stored, whatever orientation the file carries: the same rule as for pictures.
     """
-    _quieten()
+    _set_up()
     # An absolute path, for FFmpeg takes what stands before a colon for a protocol.
     capture = cv2.VideoCapture(str(path.absolute()))
     capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 0)
@@ -47,14 +49,28 @@ def open_camera(device: str) -> Capture:
     Links such as those in ``/dev/v4l/by-id`` are followed at each call, for a camera plugged in again may get another
     number.
     """
-    _quieten()
+    _set_up()
     number = re.fullmatch(r"/dev/video(\d+)", os.path.realpath(device))
     return cv2.VideoCapture(int(number[1]), cv2.CAP_V4L2) if number else cv2.VideoCapture()
 
 
-def _quieten() -> None:
-    """Keep OpenCV and FFmpeg from telling standard error what we report ourselves; their own variables override it."""
+def read_frame(capture: Capture) -> NDArray[np.uint8] | None:
+    """The next frame, or ``None`` where the read failed, or succeeded and gave nothing."""
+    try:
+        readable, image = capture.read()
+    except cv2.error:
+        return None
+    # Its shape and type are checked where it is scored.
+    return image if readable and isinstance(image, np.ndarray) and image.size else None
+
+
+def _set_up() -> None:
+    """Keep OpenCV and FFmpeg from telling standard error what we report ourselves, and V4L2 from waiting long;
+    their own variables override it.
+    """
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    # A read of a V4L2 camera that gives no frame holds the thread for so many seconds, by default for 10.
+    os.environ.setdefault("OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT", "2")
     if "OPENCV_LOG_LEVEL" in os.environ:
         return
     # The function moved from cv2 to cv2.utils.logging, and neither is in every version.

@@ -14,17 +14,26 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_occ.errors import InputError
-from edge_occ.images import find_images, read_image
+from edge_occ.errors import InputError, SourceLost
+from edge_occ.faults import Fault, Reason, Unscored, read_picture
+from edge_occ.images import find_images
 from edge_occ.sources.base import Frame
-from edge_occ.sources.capture import open_video
+from edge_occ.sources.capture import open_video, read_frame
 from edge_occ.sources.threaded import ThreadedSource
+from edge_occ.sparing import Sparing
 from engines.frame import MAX_PIXELS
 
 logger = logging.getLogger(__name__)
 
 _CONVERT = "convert it, say with: ffmpeg -i IN -c:v libx264 -pix_fmt yuv420p OUT.mp4"
 _SHRINK = "make it smaller, say with: ffmpeg -i IN -vf scale=1920:-2 OUT.mp4"
+_MOST_FRAMES = 2**31
+"""More frames than this no file holds: a header without a count gives nonsense, or a negative number."""
+_MOST_FAILED = 10_000
+"""Failed reads in a row after which nothing more is expected in a file that should have more frames.  A damaged quarter
+of a recording of 40 s took 461."""
+_MOST_FAILED_BLIND = 100
+"""The same in a file that does not say how many frames it has, whose end is a failed read too."""
 
 
 class Reel(Protocol):
@@ -35,17 +44,20 @@ class Reel(Protocol):
         """Frames a second at which it was taken, if known."""
 
     @property
-    def unreadable(self) -> int:
-        """Pictures skipped so far because they could not be decoded."""
+    def shortage(self) -> SourceLost | None:
+        """What the play that ended last lacked of what the reel was known to hold."""
 
-    def __iter__(self) -> Iterator[tuple[str, NDArray[np.uint8]]]:
-        """Name and picture, decoded when it is asked for."""
+    def __iter__(self) -> Iterator[tuple[str, NDArray[np.uint8] | Unscored]]:
+        """Name and picture, decoded when it is asked for, or why it cannot be."""
 
 
 class Pictures:
     """The pictures of a folder, a pattern or a single file, in natural order.
 
-    A damaged one is skipped, logged and counted: one bad file must not stop a line.
+    One that is damaged or has gone is an error in its place: one bad file must not stop a line.
+
+    Attributes:
+        shortage: which pictures had gone when it was their turn.
 
     Args:
         folder_or_glob: what to play.
@@ -53,6 +65,7 @@ class Pictures:
 
     Raises:
         InputError: there are none; or, while playing, none of them can be read.
+        SourceLost: while playing, none of them can be read, as they have gone.
     """
 
     rate = None
@@ -60,41 +73,55 @@ class Pictures:
     def __init__(self, folder_or_glob: str, white: int | None = None) -> None:
         self._where, self._white = folder_or_glob, white
         self._paths = find_images(folder_or_glob)
-        self.unreadable = 0
+        self.shortage: SourceLost | None = None
 
-    def __iter__(self) -> Iterator[tuple[str, NDArray[np.uint8]]]:
-        """Name and picture, decoded when it is asked for."""
-        errors: list[InputError] = []
+    def __iter__(self) -> Iterator[tuple[str, NDArray[np.uint8] | Unscored]]:
+        """Name and picture, decoded when it is asked for, or why it cannot be."""
+        first: Unscored | None = None
+        bad, gone = 0, []
         for path in self._paths:
             try:
-                image = read_image(path, self._white)
-            except InputError as error:  # noqa: PERF203 - the others must still be played
-                errors.append(error)
-                self.unreadable += 1
-                logger.warning("skipped a picture: %s", error)
-            else:
-                yield path.name, image
-        if len(errors) == len(self._paths):
-            found = f"{len(errors)} pictures, none of them usable; the first: {errors[0].found}"
-            raise InputError(f"readable pictures in {self._where}", found, errors[0].advice)
+                yield path.name, read_picture(path, self._white)
+            except Unscored as error:  # noqa: PERF203 - the others must still be played
+                first, bad = first or error, bad + 1
+                if not os.path.exists(path):  # noqa: PTH110 - as in Video
+                    gone.append(path.name)
+                yield path.name, error
+        self.shortage = self._lost(gone) if gone else None
+        if first is not None and bad == len(self._paths):
+            if self.shortage is not None:
+                raise self.shortage
+            found = f"{bad} pictures, none of them usable; the first: {first.detail}"
+            advice = "remove it" if first.error is None else first.error.advice
+            raise InputError(f"readable pictures in {self._where}", found, advice)
+
+    def _lost(self, gone: list[str]) -> SourceLost:
+        count = len(self._paths)
+        which = gone[0] if len(gone) == 1 else f"{gone[0]} and {len(gone) - 1} more"
+        expected = f"the {count} pictures that were there at the start of {self._where}"
+        return SourceLost(expected, f"{which} gone", "check the disk; leave the files until the run has ended")
 
 
 class Video:
     """A video file, played to its last readable frame.
 
+    A place that cannot be decoded is an error for each failed read, if OpenCV gets over it.
+
+    Attributes:
+        shortage: how many frames were missing of those that the file's header names.
+
     Raises:
         InputError: there is no such file, OpenCV cannot open it, or its frames have over
             :data:`~engines.frame.MAX_PIXELS` pixels; or, while playing, there is no frame in it.
+        SourceLost: while playing it again, it has gone.
     """
-
-    unreadable = 0
 
     def __init__(self, path: str) -> None:
         self._path = Path(path)
         if not os.path.isfile(path):  # noqa: PTH113 - Path.is_file raises where permission is missing
             raise InputError("a video file", f"no file {path}", "check the path; relative ones start here")
         capture = open_video(self._path)
-        opened, rate = capture.isOpened(), capture.get(cv2.CAP_PROP_FPS)
+        opened, rate, count = capture.isOpened(), capture.get(cv2.CAP_PROP_FPS), capture.get(cv2.CAP_PROP_FRAME_COUNT)
         width, height = (capture.get(side) for side in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
         capture.release()
         if not opened:
@@ -103,19 +130,70 @@ class Video:
             most = f"{MAX_PIXELS / 1e6:g} million pixels"
             raise InputError(f"a video of at most {most}", f"{path} with {width:.0f}x{height:.0f}", _SHRINK)
         self.rate = rate if 0 < rate <= 1000 else None
+        self._count = int(count) if 0 < count < _MOST_FRAMES else None
+        self.shortage: SourceLost | None = None
+        self._was_played = False
 
-    def __iter__(self) -> Iterator[tuple[str, NDArray[np.uint8]]]:
-        """Name and picture, decoded when it is asked for."""
+    def __iter__(self) -> Iterator[tuple[str, NDArray[np.uint8] | Unscored]]:
+        """Name and picture, decoded when it is asked for, or why it cannot be."""
         capture = open_video(self._path)
+        played = failed = in_a_row = 0
+        end = 0.0
         try:
-            readable, image = capture.read()
-            if not readable:
-                raise InputError("a video with frames", f"none that can be read in {self._path}", _CONVERT)
-            while readable:
+            while in_a_row == 0 or self._may_go_on(played + failed, in_a_row):
+                image = read_frame(capture)
+                if image is None:
+                    failed, in_a_row = failed + 1, in_a_row + 1
+                    continue
+                for _ in range(in_a_row):
+                    yield self._path.name, self._undecodable(played)
+                in_a_row, played, end = 0, played + 1, capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
                 yield self._path.name, image
-                readable, image = capture.read()
         finally:
             capture.release()
+        if not played:
+            raise self._empty()
+        self._was_played = True
+        self._compare(played, end, skipped=failed - in_a_row)
+
+    def _may_go_on(self, frames: int, failed: int) -> bool:
+        """Whether a frame may follow ``failed`` reads that failed, ``frames`` tried in all."""
+        if self._count is None:
+            return failed < _MOST_FAILED_BLIND
+        return frames < self._count and failed < _MOST_FAILED
+
+    def _undecodable(self, after: int) -> Unscored:
+        return Unscored(Reason.UNREADABLE, f"{self._path} is damaged after {after} frames")
+
+    def _empty(self) -> InputError | SourceLost:
+        if self._was_played:
+            return SourceLost(f"{self._path} once more", "that it cannot be read any more", "check the disk")
+        return InputError("a video with frames", f"none that can be read in {self._path}", _CONVERT)
+
+    def _compare(self, played: int, end: float, *, skipped: int) -> None:
+        """Compare what was played with what the header names.
+
+        Some containers give a duration alone, of which OpenCV estimates the count, so a lower one is no loss by itself:
+        the file must also have ended early, or have had places that could not be decoded.
+
+        Args:
+            played: frames.
+            end: when the last one is shown, in seconds.
+            skipped: failed reads between them.
+        """
+        self.shortage = None
+        if self._count is None or played >= self._count:
+            return
+        if self.rate is not None and not skipped:
+            duration, frame = self._count / self.rate, 1 / self.rate
+            if end + frame > duration - max(min(1.0, duration / 10), frame):
+                logger.warning("%s names %d frames and gave %d, up to its end", self._path, self._count, played)
+                return
+        self.shortage = SourceLost(
+            f"{self._count:,} frames, which {self._path} names",
+            f"that the file gave {played:,}: it is damaged or was cut short",
+            "record or copy it again",
+        )
 
 
 class FileSource(ThreadedSource):
@@ -130,6 +208,7 @@ class FileSource(ThreadedSource):
 
     Raises:
         InputError: live, without ``fps`` and without a rate of the reel's own.
+        SourceLost: on iterating, at its end: the reel lacked something; a loop only warns and goes on.
     """
 
     def __init__(self, reel: Reel, *, fps: float | None = None, loop: bool = False, live: bool = False) -> None:
@@ -140,13 +219,9 @@ class FileSource(ThreadedSource):
                 raise InputError("a frame rate to play at", "live=1 without fps", "add &fps=10 to the source")
         self._reel, self._loop = reel, loop
         self._period = 0.0 if fps is None else 1 / fps
+        self._warn = Sparing(logger.warning, most=1, seconds=3600)
 
-    @property
-    def unreadable(self) -> int:
-        """Pictures skipped so far because they could not be decoded."""
-        return self._reel.unreadable
-
-    def _frames(self) -> Generator[Frame, None, None]:
+    def _frames(self) -> Generator[Frame | Fault, None, None]:
         pictures = iter(self._reel)
         index, due = 0, time.monotonic()
         while not self._stop.wait(max(0.0, due - time.monotonic())):
@@ -154,10 +229,22 @@ class FileSource(ThreadedSource):
             captured_at, captured_monotonic = datetime.now(timezone.utc), time.monotonic()
             picture = next(pictures, None)
             if picture is not None:
-                yield Frame(index, captured_at, captured_monotonic, picture[1], picture[0])
+                name, content = picture
+                if isinstance(content, Unscored):
+                    yield Fault(index, captured_at, content, name)
+                else:
+                    yield Frame(index, captured_at, captured_monotonic, content, name)
                 index += 1
                 due = max(due + self._period, time.monotonic())  # a stall is not made up for by a burst
             elif self._loop:
+                self._tell_shortage()
                 pictures = iter(self._reel)
+            elif self._reel.shortage is not None:
+                raise self._reel.shortage
             else:
                 return
+
+    def _tell_shortage(self) -> None:
+        """A loop goes on with what there is."""
+        if self._reel.shortage is not None:
+            self._warn("shortage", str(self._reel.shortage))

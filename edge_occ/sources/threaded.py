@@ -10,6 +10,7 @@ from threading import Event, Thread
 from types import TracebackType
 from typing import TypeVar
 
+from edge_occ.faults import Fault
 from edge_occ.sources.base import Frame
 from edge_occ.sources.buffer import FrameBuffer
 
@@ -34,7 +35,7 @@ class ThreadedSource(ABC):
         self._thread = Thread(target=self._read, name="edge-occ source", daemon=True)
 
     @abstractmethod
-    def _frames(self) -> Generator[Frame, None, None]:
+    def _frames(self) -> Generator[Frame | Fault, None, None]:
         """Make frames in the reader thread until there are no more or ``_stop`` is set."""
 
     @property
@@ -60,7 +61,7 @@ class ThreadedSource(ABC):
             # A driver may hold a read for some 10 s; the thread gives its device back as soon as that returns.
             logger.warning("the source is still busy reading after %g s; leaving it behind", _JOIN_SECONDS)
 
-    def __iter__(self) -> Iterator[Frame]:
+    def __iter__(self) -> Iterator[Frame | Fault]:
         """Frames until the source is exhausted or closed.
 
         Raises:

@@ -12,6 +12,12 @@ Options follow a question mark, ``?name=value&name=value``:
 - ``loop=1``: files start again at their end, for ever
 - ``live=1``: files are played in real time as if a camera took them: latest frame only, drops counted
 - ``width``, ``height``: a camera is asked for this size
+- ``triggered=1``: a camera gives a frame when something triggers it; it is waited for as long as it takes
+- ``reopen``: seconds without a frame after which a camera that is still there is opened again
+- ``lost``: seconds after which a camera that is gone is given up
+- ``silent``: seconds without a frame after which a camera is given up though it is there
+
+The last three take ``never`` too.
 
 A question mark may also stand in a name or a pattern: if a file or folder of exactly that name exists, it is meant; and
 ``img?.png`` has no options, for there is no ``=`` behind its question mark.  ``0`` is always the camera; a file of that
@@ -23,7 +29,8 @@ from __future__ import annotations
 import math
 import os
 import re
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 
@@ -31,7 +38,7 @@ from edge_occ.errors import InputError
 from edge_occ.images import IMAGE_SUFFIXES
 from edge_occ.sources.base import Source
 from edge_occ.sources.files import FileSource, Pictures, Video
-from edge_occ.sources.live import CameraSource
+from edge_occ.sources.live import USUAL, CameraSource, Patience
 
 VIDEO_SUFFIXES = frozenset(
     {".avi", ".h264", ".h265", ".m4v", ".mjpeg", ".mjpg", ".mkv", ".mov", ".mp4"}
@@ -61,6 +68,8 @@ class SourceUri:
         loop: start again at the end; files only.
         live: played in real time, latest frame only; always true of a camera.
         width, height: size asked for in pixels; cameras only.
+        triggered: a frame comes when something triggers the camera, ``None`` if that is not said; cameras only.
+        patience: fields of :class:`~edge_occ.sources.live.Patience` that are said, with their values; cameras only.
     """
 
     kind: SourceKind
@@ -70,6 +79,8 @@ class SourceUri:
     live: bool = False
     width: int | None = None
     height: int | None = None
+    triggered: bool | None = None
+    patience: tuple[tuple[str, float], ...] = ()
 
 
 def parse_uri(uri: str) -> SourceUri:
@@ -88,39 +99,62 @@ def parse_uri(uri: str) -> SourceUri:
                 what += "; files keep their size, the model itself resizes"
             raise InputError(f"options of a {kind.value} source: {', '.join(allowed)}", what, f"leave {name} out")
     size = {name: _integer(name, options[name]) for name in ("width", "height") if name in options}
+    waits = {name: _seconds(name, options[name]) for name in _WAITS if name in options}
     return SourceUri(
         kind,
         target,
         fps=_rate(options["fps"]) if "fps" in options else None,
         loop=_switch("loop", options.get("loop", "0")),
         live=kind is SourceKind.CAMERA or _switch("live", options.get("live", "0")),
+        triggered=_switch("triggered", options["triggered"]) if "triggered" in options else None,
         **size,
+        patience=tuple(waits.items()),
     )
 
 
-def open_source(uri: str, white: int | None = None) -> Source:
+def open_source(
+    uri: str,
+    patience: Patience = USUAL,
+    *,
+    triggered: bool = False,
+    white: int | None = None,
+    on_wait: Callable[[], None] = lambda: None,
+) -> Source:
     """The source that a URI names, to be used in a ``with`` block.
 
     Args:
-        uri: see above.
+        uri: what to open.
+        patience: how long a camera may give no frames, where the URI does not say it.
+        triggered: a camera gives frames when something triggers it, where the URI does not say it.
         white: value of 16-bit pictures that becomes 255, see :func:`edge_occ.images.read_image`.
+        on_wait: called while a camera is there and gives no frame: the line stands still, the process does not.
 
     Raises:
         InputError: the URI is wrong, or its files are missing or cannot be read; a camera is tried on entering only.
     """
     source = parse_uri(uri)
     if source.kind is SourceKind.CAMERA:
-        return CameraSource(source.target, width=source.width, height=source.height, fps=source.fps)
+        return CameraSource(
+            source.target,
+            width=source.width,
+            height=source.height,
+            fps=source.fps,
+            patience=replace(patience, **dict(source.patience)),
+            triggered=triggered if source.triggered is None else source.triggered,
+            on_wait=on_wait,
+        )
     reel = Video(source.target) if source.kind is SourceKind.VIDEO else Pictures(source.target, white)
     return FileSource(reel, fps=source.fps, loop=source.loop, live=source.live)
 
 
-_CAMERA_OPTIONS = ("fps", "width", "height")
+_WAITS = ("reopen", "lost", "silent")
+_CAMERA_OPTIONS = ("fps", "width", "height", "triggered", *_WAITS)
 _FILE_OPTIONS = ("fps", "loop", "live")
 
 
 def _split(uri: str) -> tuple[str, dict[str, str]]:
-    query = re.fullmatch(r"(.+)\?([^/?]*=[^/?]*|fps|loop|live|width|height)", uri, re.DOTALL)
+    bare = "|".join({*_CAMERA_OPTIONS, *_FILE_OPTIONS})
+    query = re.fullmatch(rf"(.+)\?([^/?]*=[^/?]*|{bare})", uri, re.DOTALL)
     if query is None or _exists(uri):
         return uri, {}
     options: dict[str, str] = {}
@@ -172,6 +206,14 @@ def _integer(name: str, text: str) -> int:
     if not re.fullmatch(r"[0-9]{1,5}", text) or int(text) == 0:
         raise InputError(f"{name} as a number of pixels", f"{name}={text}", "write, say, ?width=1920&height=1080")
     return int(text)
+
+
+def _seconds(name: str, text: str) -> float:
+    if text == "never":
+        return math.inf
+    if not re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,3})?", text):
+        raise InputError(f"{name} in seconds, or never", f"{name}={text}", f"write, say, ?{name}=60 or ?{name}=never")
+    return float(text)
 
 
 def _switch(name: str, text: str) -> bool:

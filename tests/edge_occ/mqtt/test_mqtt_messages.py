@@ -53,6 +53,7 @@ def test_a_score_is_the_inspections():
         "p_value": 0.25,
         "threshold": 1.0,
         "verdict": "anomalous",
+        "verdict_ms": 0.0,
         "latency_ms": 12.346,
     }
     assert captured.endswith("Z")

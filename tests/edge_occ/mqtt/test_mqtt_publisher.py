@@ -5,6 +5,7 @@ import logging
 import socket
 import threading
 import time
+from datetime import datetime, timezone
 
 import cv2
 import numpy as np
@@ -13,6 +14,7 @@ from mqtt_helpers import PATIENCE, Ear, Mosquitto, free_port, inspection, render
 
 from edge_occ.decision import EventTracker, Phase, Verdict
 from edge_occ.errors import InputError
+from edge_occ.faults import Fault, Reason, Unscored
 from edge_occ.inspection import Sink
 from edge_occ.mqtt.embedded import EmbeddedBroker
 from edge_occ.mqtt.jpeg import read_comment
@@ -31,7 +33,10 @@ def test_it_is_a_sink(config):
 
 def test_a_run_is_told_from_birth_to_goodbye(config, ear):
     tracker = EventTracker()
-    with Publisher(config, render, engine="cpu fp32", bundle="bottle", source_dropped=lambda: 7) as publisher:
+    told = {"engine": "cpu fp32", "bundle": "bottle", "source_dropped": lambda: 7, "output_lost": lambda: 3}
+    with Publisher(config, render, **told) as publisher:
+        for reason in (Reason.ENGINE, Reason.UNREADABLE, Reason.ENGINE):
+            publisher.fault(Fault(0, datetime.now(timezone.utc), Unscored(reason, "words")))
         for index, score in enumerate([0.5, 1.5, 2.5, 0.5]):
             change = tracker.step(Verdict(score, 0.25, 1.0, score > 1))
             shown = inspection(index, score, name=f"{index}.png")
@@ -58,6 +63,8 @@ def test_a_run_is_told_from_birth_to_goodbye(config, ear):
     stats = Stats.model_validate_json(bytes(ear.of("stats")[-1].payload))
     assert (stats.frames, stats.dropped, stats.engine, stats.bundle) == (4, 7, "cpu fp32", "bottle")
     assert stats.latency_p50_ms is not None
+    assert (stats.faults, stats.faults_engine, stats.faults_unreadable, stats.faults_score) == (3, 2, 1, 0)
+    assert stats.output_lost == 3
 
     summary = publisher.summary
     assert summary.frames == summary.published["score"] == 4

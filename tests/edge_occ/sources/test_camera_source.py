@@ -12,7 +12,7 @@ import pytest
 import edge_occ.sources.live as live_module
 from edge_occ.errors import InputError, SourceLost
 from edge_occ.sources.capture import open_camera
-from edge_occ.sources.live import CameraSource
+from edge_occ.sources.live import CameraSource, Patience
 
 LONG = 10.0
 FAIL, RAISE = "fail", "raise"
@@ -84,7 +84,9 @@ def collect(source):
 def test_settings_are_asked_for_format_first():
     capture = FakeCapture([1])
     collect(
-        CameraSource("/dev/video0", width=1920, height=1080, fps=30, reopen_seconds=0, open_capture=Camera(capture))
+        CameraSource(
+            "/dev/video0", width=1920, height=1080, fps=30, patience=Patience(lost=0), open_capture=Camera(capture)
+        )
     )
     assert list(capture.settings.items()) == [
         (cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*"MJPG")),
@@ -97,7 +99,7 @@ def test_settings_are_asked_for_format_first():
 
 def test_what_is_not_wanted_is_not_set():
     capture = FakeCapture([1])
-    collect(CameraSource("/dev/video0", reopen_seconds=0, open_capture=Camera(capture)))
+    collect(CameraSource("/dev/video0", patience=Patience(lost=0), open_capture=Camera(capture)))
     assert list(capture.settings) == [cv2.CAP_PROP_FOURCC, cv2.CAP_PROP_BUFFERSIZE]
 
 
@@ -106,7 +108,11 @@ def test_a_camera_that_chooses_another_size_is_reported(caplog):
         def get(self, prop):
             return 640.0 if prop == cv2.CAP_PROP_FRAME_WIDTH else super().get(prop)
 
-    collect(CameraSource("/dev/video0", width=1920, height=480, reopen_seconds=0, open_capture=Camera(Stubborn([1]))))
+    collect(
+        CameraSource(
+            "/dev/video0", width=1920, height=480, patience=Patience(lost=0), open_capture=Camera(Stubborn([1]))
+        )
+    )
     assert "/dev/video0 was asked for 1920 and gives 640" in caplog.text
     assert "asked for 480" not in caplog.text
 
@@ -146,7 +152,7 @@ def test_a_consumer_that_waits_long_gets_the_newest():
                 last_read.set()
             return result
 
-    with CameraSource("/dev/video0", reopen_seconds=60, open_capture=Camera(Watched(range(50)))) as source:
+    with CameraSource("/dev/video0", patience=Patience(lost=60), open_capture=Camera(Watched(range(50)))) as source:
         assert last_read.wait(LONG)
         frame = next(iter(source))
         assert (frame.index, numbers([frame])) == (49, [49])
@@ -154,7 +160,7 @@ def test_a_consumer_that_waits_long_gets_the_newest():
 
 
 def test_frames_carry_when_they_came():
-    frames, _ = collect(CameraSource("/dev/video0", reopen_seconds=0, open_capture=Camera(FakeCapture([7]))))
+    frames, _ = collect(CameraSource("/dev/video0", patience=Patience(lost=0), open_capture=Camera(FakeCapture([7]))))
     (frame,) = frames
     assert frame.name is None
     assert frame.captured_at.utcoffset() == timedelta(0)
@@ -164,7 +170,7 @@ def test_frames_carry_when_they_came():
 @pytest.mark.parametrize("trouble", [FAIL, RAISE])
 def test_a_failed_read_is_no_loss(trouble, much_patience):
     camera = Camera(FakeCapture([1, trouble, 2, trouble, trouble, 3]))
-    with CameraSource("/dev/video0", reopen_seconds=60, open_capture=camera) as source:
+    with CameraSource("/dev/video0", patience=Patience(lost=60), open_capture=camera) as source:
         iterator = iter(source)
         seen = [next(iterator)]
         while numbers(seen)[-1] != 3:
@@ -183,7 +189,7 @@ def test_a_lost_camera_is_opened_again(caplog):
         return camera(device)
 
     caplog.set_level(logging.INFO)
-    with CameraSource("/dev/video0", width=640, reopen_seconds=60, open_capture=open_capture) as source:
+    with CameraSource("/dev/video0", width=640, patience=Patience(lost=60), open_capture=open_capture) as source:
         iterator = iter(source)
         frames = [next(iterator)]
         taken.set()
@@ -200,7 +206,7 @@ def test_a_lost_camera_is_opened_again(caplog):
 def test_a_camera_lost_for_good():
     capture = FakeCapture([1, 2])
     camera = Camera(capture)
-    frames, error = collect(CameraSource("/dev/video5", reopen_seconds=0.2, open_capture=camera))
+    frames, error = collect(CameraSource("/dev/video5", patience=Patience(lost=0.2), open_capture=camera))
     assert frames[-1].index == 1
     assert isinstance(error, SourceLost)
     assert error.exit_code == 5
@@ -214,7 +220,7 @@ def test_a_camera_lost_for_good():
 
 def test_a_camera_that_opens_but_never_gives_a_frame():
     camera = Camera(*(FakeCapture() for _ in range(100)))
-    _, error = collect(CameraSource("/dev/video0", reopen_seconds=0.2, open_capture=camera))
+    _, error = collect(CameraSource("/dev/video0", patience=Patience(lost=0.2), open_capture=camera))
     assert isinstance(error, InputError)
     assert "try another size" in error.advice
     assert camera.opens > 1
@@ -232,7 +238,7 @@ def test_leaving_while_the_camera_is_lost_ends_the_thread_at_once():
         return FakeCapture(opened=False)
 
     open_capture.first = True
-    with CameraSource("/dev/video0", reopen_seconds=3600, open_capture=open_capture) as source:
+    with CameraSource("/dev/video0", patience=Patience(lost=3600), open_capture=open_capture) as source:
         assert next(iter(source)).index == 0
         assert reopening.wait(LONG)
 

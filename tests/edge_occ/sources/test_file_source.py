@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 import itertools
-import logging
 import re
+import shutil
 import struct
 import subprocess
 import sys
@@ -13,9 +13,13 @@ from datetime import datetime, timedelta, timezone
 import cv2
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import edge_occ.sources.files as files_module
-from edge_occ.errors import InputError
+from edge_occ.errors import InputError, SourceLost, UserError
+from edge_occ.faults import Fault, Reason
+from edge_occ.sources.base import Frame
 from edge_occ.sources.files import FileSource, Pictures, Video
 from edge_occ.sources.uri import open_source
 
@@ -26,7 +30,7 @@ class FakeReel:
     """Pictures made on request; remembers how many were asked for."""
 
     def __init__(self, count, rate=None):
-        self.count, self.rate, self.unreadable, self.asked = count, rate, 0, 0
+        self.count, self.rate, self.shortage, self.asked = count, rate, None, 0
 
     def __iter__(self):
         for number in range(self.count):
@@ -43,7 +47,7 @@ def test_a_folder_is_played_in_order_and_without_loss(tmp_path, write_pictures):
         frames = list(source)
     assert [f.name for f in frames] == [f"img{n}.png" for n in range(12)]
     assert [f.index for f in frames] == [number_of(f) for f in frames] == list(range(12))
-    assert (source.live, source.dropped, source.unreadable) == (False, 0, 0)
+    assert (source.live, source.dropped) == (False, 0)
 
 
 def test_a_video_is_played_in_order_and_without_loss(tmp_path, write_video):
@@ -162,27 +166,89 @@ def test_iterating_outside_with_is_a_mistake():
         iter(FileSource(FakeReel(1)))
 
 
-def test_damaged_pictures_are_skipped_logged_and_counted(tmp_path, write_pictures, caplog):
+def play(source):
+    """Everything up to the end, and the error that it ended with, if any."""
+    items = []
+    try:
+        with source:
+            items.extend(source)
+    except UserError as error:
+        return items, error
+    return items, None
+
+
+def faults(items):
+    return [item for item in items if isinstance(item, Fault)]
+
+
+def frames_of(items):
+    return [item for item in items if isinstance(item, Frame)]
+
+
+def test_damaged_pictures_are_faults_in_their_place(tmp_path, write_pictures):
     folder = write_pictures(tmp_path / "parts", 5)
     (folder / "img1.png").write_bytes(b"no picture")
     (folder / "img3.png").write_bytes(b"")
-    with caplog.at_level(logging.WARNING), FileSource(Pictures(str(folder))) as source:
-        frames = list(source)
-    assert [f.name for f in frames] == ["img0.png", "img2.png", "img4.png"]
-    assert [f.index for f in frames] == [0, 1, 2]
-    assert source.unreadable == 2
-    assert [r.levelname for r in caplog.records] == ["WARNING"] * 2
-    assert "img1.png" in caplog.text
-    assert "img3.png" in caplog.text
+    items, error = play(FileSource(Pictures(str(folder))))
+    assert error is None
+    assert [(item.index, item.name) for item in items] == [(n, f"img{n}.png") for n in range(5)]
+    assert [(fault.index, fault.reason) for fault in faults(items)] == [
+        (1, Reason.UNREADABLE),
+        (3, Reason.UNREADABLE),
+    ]
+    assert "damaged" in faults(items)[0].detail
+    assert "empty" in faults(items)[1].detail
 
 
-def test_a_picture_that_goes_away_is_skipped(tmp_path, write_pictures):
+def test_whatever_a_decoder_raises_is_one_pictures_fault(tmp_path, write_pictures, monkeypatch):
+    import edge_occ.faults as faults_module
+
+    folder = write_pictures(tmp_path / "parts", 3)
+    read = faults_module.read_image
+
+    def failing(path, white=None):
+        if path.name == "img1.png":
+            raise MemoryError("too large")
+        return read(path)
+
+    monkeypatch.setattr(faults_module, "read_image", failing)
+    items, error = play(FileSource(Pictures(str(folder))))
+    assert error is None
+    assert [f.index for f in frames_of(items)] == [0, 2]
+    assert "MemoryError: too large" in faults(items)[0].detail
+
+
+def test_pictures_that_go_away_are_a_lost_source_once_the_others_were_played(tmp_path, write_pictures):
+    folder = write_pictures(tmp_path / "parts", 4)
+    reel = Pictures(str(folder))
+    for number in (1, 2):
+        (folder / f"img{number}.png").unlink()
+    items, error = play(FileSource(reel))
+    assert [f.name for f in frames_of(items)] == ["img0.png", "img3.png"]
+    assert len(faults(items)) == 2
+    assert isinstance(error, SourceLost)
+    assert error.expected == f"the 4 pictures that were there at the start of {folder}"
+    assert error.found == "img1.png and 1 more gone"
+
+
+@pytest.mark.parametrize("loop", [False, True])
+def test_a_folder_that_goes_away_is_a_lost_source(tmp_path, write_pictures, loop):
+    folder = write_pictures(tmp_path / "parts", 3)
+    reel = Pictures(str(folder))
+    shutil.rmtree(folder)
+    items, error = play(FileSource(reel, loop=loop))
+    assert isinstance(error, SourceLost)
+    assert len(faults(items)) == 3
+
+
+def test_a_loop_warns_once_of_what_has_gone_and_goes_on(tmp_path, write_pictures, caplog):
     folder = write_pictures(tmp_path / "parts", 3)
     reel = Pictures(str(folder))
     (folder / "img1.png").unlink()
-    with FileSource(reel) as source:
-        assert [f.name for f in source] == ["img0.png", "img2.png"]
-    assert source.unreadable == 1
+    with FileSource(reel, loop=True) as source:
+        items = list(itertools.islice(source, 30))
+    assert len(faults(items)) == 10
+    assert sum("img1.png gone" in record.message for record in caplog.records) == 1
 
 
 def test_a_dark_16_bit_picture_is_played_where_the_scale_is_known(tmp_path):
@@ -277,13 +343,132 @@ def test_frames_of_a_video_stay_as_they_are_stored(tmp_path, degrees):
     np.testing.assert_array_equal(found, stored)
 
 
-def test_a_video_that_ends_early_gives_what_it_has(tmp_path, write_video):
+class Script:
+    """A capture that plays a list: a number is a frame, ``None`` a failed read; afterwards every read fails.
+
+    ``position`` gives the time of a frame in seconds, by its number.
+    """
+
+    def __init__(self, steps, count, rate=25.0, position=lambda number: number / 25):
+        self.steps, self.at, self.position = iter(steps), 0.0, position
+        self.facts = {cv2.CAP_PROP_FPS: rate, cv2.CAP_PROP_FRAME_COUNT: count}
+        self.failed = 0
+
+    def isOpened(self):
+        return True
+
+    def get(self, prop):
+        return self.at * 1000 if prop == cv2.CAP_PROP_POS_MSEC else self.facts[prop]
+
+    def read(self):
+        number = next(self.steps, None)
+        if number is None:
+            self.failed += 1
+            return False, None
+        self.at = self.position(number)
+        return True, np.full((2, 2, 3), number, np.uint8)
+
+    def release(self):
+        pass
+
+
+@pytest.fixture
+def play_script(tmp_path, monkeypatch):
+    """Plays a script as if it were a video file; gives the items, the error and the capture."""
+
+    def run(*arguments, **options):
+        captures = [Script(*arguments, **options), Script(*arguments, **options)]
+        opened = iter(captures)
+        monkeypatch.setattr(files_module, "open_video", lambda path: next(opened))
+        path = tmp_path / "line.avi"
+        path.touch()
+        items, error = play(FileSource(Video(str(path))))
+        return items, error, captures[1]
+
+    return run
+
+
+def test_half_a_video_is_a_lost_source_once_it_was_played(tmp_path, write_video):
     path = write_video(tmp_path / "line.avi", 40, size=(320, 240))
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    with FileSource(Video(str(path))) as source:
-        numbers = [number_of(f) for f in source]
+    frames, error = play(FileSource(Video(str(path))))
+    numbers = [number_of(f) for f in frames]
     assert 0 < len(numbers) < 40
     assert numbers == list(range(len(numbers)))
+    assert isinstance(error, SourceLost)
+    assert error.exit_code == 5
+    assert error.expected == f"40 frames, which {path} names"
+    assert error.found == f"that the file gave {len(numbers)}: it is damaged or was cut short"
+
+
+def test_a_loop_of_half_a_video_warns_once_and_goes_on(tmp_path, write_video, caplog):
+    path = write_video(tmp_path / "line.avi", 40, size=(320, 240))
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with FileSource(Video(str(path)), loop=True) as source:
+        items = list(itertools.islice(source, 100))
+    assert not faults(items)
+    assert sum("expected 40 frames" in record.message for record in caplog.records) == 1
+
+
+def test_a_damaged_place_is_read_over_and_told(play_script):
+    steps = [0, 1, None, None, None, 5, 6, None, 8, 9]
+    items, error, _ = play_script(steps, count=10)
+    assert [number_of(f) for f in frames_of(items)] == [0, 1, 5, 6, 8, 9]
+    assert [f.index for f in frames_of(items)] == [0, 1, 5, 6, 8, 9]
+    assert [f.index for f in faults(items)] == [2, 3, 4, 7]
+    assert {f.reason for f in faults(items)} == {Reason.UNREADABLE}
+    assert isinstance(error, SourceLost)
+    assert "gave 6" in error.found
+
+
+def test_a_whole_video_is_read_once_past_its_end(play_script):
+    items, error, capture = play_script(range(10), count=10)
+    assert error is None
+    assert len(items) == 10
+    assert capture.failed == 1
+
+
+@given(st.lists(st.booleans(), max_size=60), st.none() | st.integers(0, 20))
+def test_no_readable_frame_is_left_out(tmp_path_factory, reads, too_high):
+    """Of a file whose header says nothing, or at least as many frames as there are."""
+    count = 0 if too_high is None else len(reads) + too_high
+    steps = [number if readable else None for number, readable in enumerate(reads)]
+    readable = [number for number in steps if number is not None]
+    path = tmp_path_factory.mktemp("video") / "line.avi"
+    path.touch()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(files_module, "open_video", lambda _path: Script(steps, count))
+        items, error = play(FileSource(Video(str(path))))
+    assert [(f.index, number_of(f)) for f in frames_of(items)] == [(number, number) for number in readable]
+    if not readable:
+        assert isinstance(error, InputError)
+    elif count == len(readable):
+        assert error is None
+    elif len(faults(items)):
+        assert isinstance(error, SourceLost) == (count > 0)
+
+
+def test_a_count_that_was_only_estimated_is_no_loss(play_script, caplog):
+    """Matroska gives a duration; if frames were left out while recording, OpenCV's count is too high."""
+    items, error, _ = play_script(range(30), count=40, position=lambda number: number * 40 / 30 / 25)
+    assert error is None
+    assert len(items) == 30
+    assert "names 40 frames and gave 30, up to its end" in caplog.text
+
+
+@pytest.mark.parametrize("count", [0, -1, -192153584101141.0, 1e300, float("nan")])
+def test_a_header_without_a_count_promises_nothing(play_script, count):
+    items, error, _ = play_script([0, 1, None, 3], count=count)
+    assert error is None
+    assert [f.index for f in items] == [0, 1, 2, 3]
+
+
+def test_a_video_that_goes_away_between_two_rounds_is_a_lost_source(tmp_path, write_video):
+    path = write_video(tmp_path / "line.avi", 3)
+    with FileSource(Video(str(path)), loop=True) as source, pytest.raises(SourceLost):
+        for frame in source:
+            if frame.index == 2:
+                path.unlink()
 
 
 def test_a_colon_in_a_relative_name_is_no_protocol(tmp_path, write_video, monkeypatch):

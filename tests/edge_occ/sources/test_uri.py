@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from pathlib import Path
 
 import numpy as np
@@ -8,10 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import edge_occ.sources.uri as uri_module
+from edge_occ.config import RunConfig
 from edge_occ.errors import InputError
 from edge_occ.images import IMAGE_SUFFIXES
+from edge_occ.settings import load_settings
 from edge_occ.sources.files import FileSource
-from edge_occ.sources.live import CameraSource
+from edge_occ.sources.live import CameraSource, Patience
 from edge_occ.sources.uri import VIDEO_SUFFIXES, SourceKind, SourceUri, open_source, parse_uri
 
 CAMERA, VIDEO, PICTURES = SourceKind.CAMERA, SourceKind.VIDEO, SourceKind.PICTURES
@@ -30,6 +34,14 @@ def empty_folder(tmp_path, monkeypatch):
         ("v4l2:///dev/video3", SourceUri(CAMERA, "/dev/video3", live=True)),
         ("V4L2:///dev/v4l/by-id/usb-cam-index0", SourceUri(CAMERA, "/dev/v4l/by-id/usb-cam-index0", live=True)),
         ("0?fps=10&width=1920&height=1080", SourceUri(CAMERA, "/dev/video0", 10, False, True, 1920, 1080)),
+        ("0?triggered=1", SourceUri(CAMERA, "/dev/video0", live=True, triggered=True)),
+        ("0?triggered=0", SourceUri(CAMERA, "/dev/video0", live=True, triggered=False)),
+        (
+            "0?silent=never&lost=1.5&reopen=0",
+            SourceUri(
+                CAMERA, "/dev/video0", live=True, patience=(("reopen", 0.0), ("lost", 1.5), ("silent", math.inf))
+            ),
+        ),
         ("line.mp4", SourceUri(VIDEO, "line.mp4")),
         ("/a b/LINE.MKV?fps=29.97&loop=1", SourceUri(VIDEO, "/a b/LINE.MKV", 29.97, True)),
         ("line.avi?live=1", SourceUri(VIDEO, "line.avi", live=True)),
@@ -98,11 +110,15 @@ def test_unknown_kinds_are_told_the_known_ones(uri, words):
         ("a.mp4?fps=1&", "fps, loop, live"),
         ("a.mp4?width=640", "the model itself resizes"),
         ("parts/?height=640", "the model itself resizes"),
-        ("0?loop=1", "options of a camera source: fps, width, height; found loop"),
+        ("0?loop=1", "options of a camera source: fps, width, height, triggered, reopen, lost, silent; found loop"),
         ("0?live=1", "found live"),
         *[(f"a.mp4?fps={bad}", f"fps={bad}") for bad in ("", "0", "-1", "nan", "inf", "1001", "ten")],
         *[(f"0?width={bad}", f"width={bad}") for bad in ("", "0", "-1", "6.5", "100000", "٣")],
         *[(f"a.mp4?loop={bad}", f"loop={bad}") for bad in ("", "2", "yes", "true")],
+        *[(f"0?lost={bad}", f"lost={bad}") for bad in ("", "-1", "nan", "inf", "Never", "1e3", "soon")],
+        ("0?triggered=yes", "triggered=yes"),
+        ("a.mp4?triggered=1", "found triggered"),
+        ("0?lost", "found lost=; write, say, ?lost=60 or ?lost=never"),
         ("a.mp4?live=no", "live=no"),
         ("a.mp4?loop", "found loop=; write ?loop=1"),
     ],
@@ -156,6 +172,23 @@ def test_opening_pictures_and_videos(tmp_path, write_pictures, write_video):
     with open_source("parts/img1.png") as source:
         (frame,) = source
         assert frame.image.dtype == np.uint8
+
+
+def test_what_an_address_says_of_waiting_goes_before_the_settings(monkeypatch):
+    asked = {}
+
+    class Camera:
+        def __init__(self, device, **options):
+            asked.update(options)
+
+    monkeypatch.setattr(uri_module, "CameraSource", Camera)
+    config = load_settings(RunConfig, [], ["source.reopen=null", "source.lost=7", "source.triggered=true"]).source
+    open_source("0?lost=9", config.patience(), triggered=config.triggered)
+    assert asked["patience"] == Patience(reopen=math.inf, lost=9, silent=math.inf)
+    assert asked["triggered"] is True
+    open_source("0?triggered=0", config.patience(), triggered=config.triggered)
+    assert asked["patience"].lost == 7
+    assert asked["triggered"] is False
 
 
 def test_opening_a_camera_that_is_not_there():
