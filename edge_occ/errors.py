@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from engines.errors import EngineUnavailable, ParityFailure, UserError
 
-__all__ = ["BundleRefused", "EngineUnavailable", "InputError", "ParityFailure", "SourceLost", "UserError"]
+__all__ = [
+    "BundleRefused",
+    "EngineUnavailable",
+    "EventsLost",
+    "InputError",
+    "ParityFailure",
+    "SourceLost",
+    "UserError",
+]
 
 
 class InputError(UserError):
@@ -23,3 +31,9 @@ class SourceLost(UserError):
     """A source that once delivered frames is gone for good."""
 
     exit_code = 5
+
+
+class EventsLost(UserError):
+    """All frames were inspected, and the line was not told of all that was seen."""
+
+    exit_code = 6

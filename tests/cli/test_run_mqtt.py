@@ -59,11 +59,11 @@ def test_what_the_inspector_saw_arrives(watching, broker, tiny_bundle, tiny_data
     begun = sum(now and not before for before, now in zip([False, *anomalous], anomalous, strict=False))
     assert sum(event["phase"] == "start" for event in events) == begun
     assert sum(event["phase"] == "end" for event in events) == begun
-    for path in (heard / "heatmaps").iterdir():
+    for path in (heard / "heatmaps" / "press-1").iterdir():
         data = path.read_bytes()
         assert cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR).shape == (112, 112, 3)
         assert json.loads(read_comment(data))["frame"] == int(path.stem)
-    assert list((heard / "heatmaps").iterdir())
+    assert list((heard / "heatmaps" / "press-1").iterdir())
     assert "press-1" in shown
 
 

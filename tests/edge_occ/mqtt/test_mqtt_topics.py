@@ -37,7 +37,7 @@ def test_a_device_is_exactly_one_level(device):
 @given(st.lists(LEVEL, min_size=1, max_size=4).map("/".join), LEVEL)
 def test_topics_split_into_what_they_were_made_of(prefix, device):
     topics = Topics(prefix, device)
-    assert split_topic(topics.score, prefix) == (device, "score")
+    assert split_topic(topics.score, prefix) == (device, None, "score")
     assert topic_matches_sub(f"{prefix}/+/score", topics.score)
     assert not topic_matches_sub(f"{prefix}/+/event", topics.score)
 
@@ -55,6 +55,6 @@ def test_any_text_is_refused_or_makes_one_plain_topic(prefix, device):
     topics.event.encode()
 
 
-@pytest.mark.parametrize("topic", ["edge-occ/status", "edge-occ/a/b/status", "other/a/status", "edge-occ-2/a/status"])
+@pytest.mark.parametrize("topic", ["edge-occ/status", "edge-occ/a/b/c/status", "other/a/status", "edge-occ-2/a/status"])
 def test_other_topics_are_not_ours(topic):
     assert split_topic(topic, "edge-occ") is None

@@ -21,7 +21,10 @@ def run_line(config, count: int = 5) -> None:
         for index in range(count):
             event = {1: Phase.START, 3: Phase.END}.get(index)
             publisher.publish(inspection(index, 2.0 if index in (1, 2) else 0.5, event=event, name=f"{index}.png"))
-            wait_until(lambda: not publisher._outgoing.depths["heatmap"], "the heatmap to be taken")
+            wait_until(
+                lambda: publisher.summary.published.get("heatmap") == index + 1,  # noqa: B023
+                "the heatmap to arrive",
+            )
 
 
 def lines(file) -> list[dict]:
@@ -35,7 +38,7 @@ def check_record(folder, config) -> None:
     assert all(Score.model_validate(line["payload"]) for line in scores)
     assert [Event.model_validate(line["payload"]).phase for line in events] == [Phase.START, Phase.END]
     assert [line["payload"]["state"] for line in states] == ["online", "offline"]
-    pictures = sorted(file.name for file in (folder / "heatmaps").iterdir())
+    pictures = sorted(file.name for file in (folder / "heatmaps" / config.device).iterdir())
     assert pictures == [f"{index:06d}.jpg" for index in range(5)]
 
 
