@@ -115,7 +115,9 @@ def watch(
 
     --config takes the file that the inspector runs with: broker, prefix and certificates are in its section mqtt.
     """
-    given = [f"mqtt.{name}={dumps(value)}" for name, value in (("broker", broker), ("prefix", prefix)) if value is not None]
+    given = [
+        f"mqtt.{name}={dumps(value)}" for name, value in (("broker", broker), ("prefix", prefix)) if value is not None
+    ]
     options = load_settings(RunConfig, [config] if config else [], [*(settings or []), *given]).mqtt
     with interruptible() as stop, Watcher(options, save=save, until_offline=until_offline, stop=stop) as watcher:
         say(f"watching {options.broker}, topics {options.prefix}/+/...")

@@ -30,15 +30,20 @@ class Complaints:
         words = "closed by the broker or the network" if reason == CLOSED else reason
         self._throttle.warning("lost", "connection to %s lost: %s; reconnecting", self._broker, words)
 
-    def taken_over(self, client_id: str, times: int) -> None:
-        """Another client with the same id was let in instead."""
+    def thrown_out(self, client_id: str, *, sure: bool) -> None:
+        """Another client with the same id was let in instead, for sure or as far as can be guessed."""
+        cause = "another client with the id %s has taken over the connection to %s"
+        if not sure:
+            cause = (
+                "another client with the id %s seems to take over the connection to %s, which is closed again and again"
+            )
+            cause += " soon after its beginning (or it refuses a topic or the size of a message)"
         self._throttle.warning(
-            "taken over",
-            "another client with the id %s has taken over the connection to %s, %d times so far; give each inspector "
-            "topics of its own: --set mqtt.camera=NAME for cameras of one device, or --set mqtt.device=NAME",
+            "thrown out",
+            f"{cause}; give each inspector topics of its own: --set mqtt.camera=NAME for cameras of one device, or "
+            "--set mqtt.device=NAME",
             client_id,
             self._broker,
-            times,
         )
 
     def not_taken_back(self, reason: str) -> None:

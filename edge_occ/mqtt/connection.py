@@ -37,7 +37,7 @@ from edge_occ.mqtt.client import (
     make_client,
     user_properties,
 )
-from edge_occ.mqtt.complaints import TAKEN_OVER, Complaints
+from edge_occ.mqtt.complaints import CLOSED, TAKEN_OVER, Complaints
 from edge_occ.mqtt.config import MqttConfig
 from edge_occ.mqtt.delivery import Answers, Receipt, delivery
 from edge_occ.mqtt.handshake import attempt
@@ -51,9 +51,12 @@ _PATIENCE = 2.0
 """Seconds a broker may stay silent to MQTT 5 before 3.1.1 is tried."""
 _OF_VERSION = ("Unsupported protocol version", "Malformed packet", "Protocol error", "Unspecified error")
 """Refusals that another protocol version may mend; any other is final."""
+_SHORT_SECONDS, _SHORT_ENDS = 15.0, 4
+"""Connections that the broker closes so soon, so many in a row, were hardly closed by chance.  Not every broker says
+that another client has taken one over: mosquitto 2.0.11 does not."""
 _YIELD_SECONDS, _LONGEST_YIELD_SECONDS = 5, 60
-"""Pause of a client that another one of its name has thrown out: at first, and at most.  Without it each would throw
-out the other every second, and half of all messages would be lost."""
+"""Pause before the next connection then: at first, and at most.  Without it two clients with one id would throw each
+other out every second."""
 _OFFLINE = Status(state=State.OFFLINE).to_json()
 
 
@@ -103,7 +106,8 @@ class Connection:
         self._status_id = 0
         self._client: Client | None = None
         self._answers = Answers()
-        self._sessions = self._takeovers = 0
+        self._sessions = self._thrown_out = self._short_ends = 0
+        self._begun = 0.0
         self._cause: Cause | None = None
         self._hung_up = False
         self._final = False
@@ -271,6 +275,7 @@ class Connection:
             client.reconnect_delay_set(*RECONNECT_SECONDS)
             self.limits = self.limits.as_told(properties)
             self._sessions += 1
+            self._begun = time.monotonic()
             self._answers = Answers(self._sessions)
             self._tell_status(client)
             if self._subscription is not None:
@@ -299,13 +304,7 @@ class Connection:
         _properties: Properties | None,
     ) -> None:
         if self.session:
-            self.last_end = str(reason)
-            if self.last_end == TAKEN_OVER:
-                self._takeovers += 1
-                client.reconnect_delay_set(*_yield_seconds(self._takeovers))
-                self.complaints.taken_over(self._client_id, self._takeovers)
-            else:
-                self.complaints.lost(self.last_end)
+            self._lost(client, str(reason))
         elif reason.is_failure and self._cause is None:
             self._cause, self._hung_up = of_end(self._config, self._broker), True
         self.session = 0
@@ -338,8 +337,14 @@ class Connection:
         self._answers.answered += 1
         self._on_activity()
 
-
-def _yield_seconds(times: int) -> tuple[int, int]:
-    """First and longest pause after being thrown out for the ``times``-th time."""
-    first = min(_YIELD_SECONDS * 2 ** min(times - 1, 10), _LONGEST_YIELD_SECONDS)
-    return first, max(first, RECONNECT_SECONDS[1])
+    def _lost(self, client: Client, reason: str) -> None:
+        self.last_end = reason
+        short = reason == CLOSED and time.monotonic() - self._begun < _SHORT_SECONDS
+        self._short_ends = self._short_ends + 1 if short else 0
+        if reason != TAKEN_OVER and self._short_ends < _SHORT_ENDS:
+            self.complaints.lost(reason)
+            return
+        self._thrown_out += 1
+        pause = min(_YIELD_SECONDS * 2 ** min(self._thrown_out - 1, 10), _LONGEST_YIELD_SECONDS)
+        client.reconnect_delay_set(pause, max(pause, RECONNECT_SECONDS[1]))
+        self.complaints.thrown_out(self._client_id, sure=reason == TAKEN_OVER)

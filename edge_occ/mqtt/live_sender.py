@@ -147,6 +147,7 @@ class LiveSender:
         if receipt is None:
             for kind in kinds:
                 self._ledger.dropped(kind)
+            self._ended_under(picture)
         else:
             self._batches.append(_Batch(tuple(kinds), receipt, time.monotonic(), picture))
 
@@ -202,7 +203,12 @@ class LiveSender:
             self._pictures.taken()
             now = time.monotonic()
             self._queue.rest(2 * now - batch.sent)
-        elif self._connection.last_end in (CLOSED, "Packet too large") and self._pictures.ended(batch.picture):
+        else:
+            self._ended_under(batch.picture)
+
+    def _ended_under(self, picture: int) -> None:
+        closed = self._connection.last_end in (CLOSED, "Packet too large")
+        if picture and closed and self._pictures.ended(picture):
             self._connection.complaints.picture_limit(self._pictures.most)
 
     def _make(self, kind: str, make: Callable[[], _Made]) -> _Made | None:
