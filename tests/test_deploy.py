@@ -325,7 +325,14 @@ def test_the_unit_is_well_formed():
         "Unit": {"Description", "Wants", "After", "StartLimitIntervalSec"},
         "Service": {
             *("Type", "User", "SupplementaryGroups", "WorkingDirectory", "EnvironmentFile", "Environment", "ExecStart"),
-            *("CacheDirectory", "SuccessExitStatus", "RestartPreventExitStatus", "Restart", "RestartSec"),
+            *(
+                "CacheDirectory",
+                "StateDirectory",
+                "SuccessExitStatus",
+                "RestartPreventExitStatus",
+                "Restart",
+                "RestartSec",
+            ),
             *("TimeoutStopSec", "NoNewPrivileges", "CapabilityBoundingSet", "ProtectSystem", "ReadWritePaths"),
             *("ProtectHome", "ProtectKernelModules", "ProtectKernelTunables", "ProtectKernelLogs"),
             *("ProtectControlGroups", "ProtectHostname", "RestrictAddressFamilies", "RestrictNamespaces"),

@@ -28,18 +28,11 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from edge_occ.mqtt.broker import credentials, parse_broker, tls_context
 from edge_occ.mqtt.causes import Cause, of_end, of_error, of_late_alert, of_reason, of_silence, of_subscription, refusal
-from edge_occ.mqtt.client import (
-    RECONNECT_SECONDS,
-    V5,
-    V311,
-    Subscription,
-    connect_properties,
-    make_client,
-    user_properties,
-)
-from edge_occ.mqtt.complaints import CLOSED, TAKEN_OVER, Complaints
+from edge_occ.mqtt.client import V5, V311, Subscription, connect_properties, make_client, user_properties
+from edge_occ.mqtt.complaints import Complaints
 from edge_occ.mqtt.config import MqttConfig
 from edge_occ.mqtt.delivery import Answers, Receipt, delivery
+from edge_occ.mqtt.endings import Endings
 from edge_occ.mqtt.handshake import attempt
 from edge_occ.mqtt.limits import LARGEST, Limits
 from edge_occ.mqtt.messages import State, Status
@@ -51,12 +44,6 @@ _PATIENCE = 2.0
 """Seconds a broker may stay silent to MQTT 5 before 3.1.1 is tried."""
 _OF_VERSION = ("Unsupported protocol version", "Malformed packet", "Protocol error", "Unspecified error")
 """Refusals that another protocol version may mend; any other is final."""
-_SHORT_SECONDS, _SHORT_ENDS = 15.0, 4
-"""Connections that the broker closes so soon, so many in a row, were hardly closed by chance.  Not every broker says
-that another client has taken one over: mosquitto 2.0.11 does not."""
-_YIELD_SECONDS, _LONGEST_YIELD_SECONDS = 5, 60
-"""Pause before the next connection then: at first, and at most.  Without it two clients with one id would throw each
-other out every second."""
 _OFFLINE = Status(state=State.OFFLINE).to_json()
 
 
@@ -106,8 +93,8 @@ class Connection:
         self._status_id = 0
         self._client: Client | None = None
         self._answers = Answers()
-        self._sessions = self._thrown_out = self._short_ends = 0
-        self._begun = 0.0
+        self._sessions = 0
+        self._endings = Endings(client_id, self.complaints)
         self._cause: Cause | None = None
         self._hung_up = False
         self._final = False
@@ -151,18 +138,19 @@ class Connection:
         """
         properties = user_properties(tags) if tags and self.v5 else None
         with self._handover:
-            if self._client is None or session == 0 or session != self.session:
-                return False
-            self._client.publish(topic, payload, 0, retain and self.limits.retain, properties)
-            return True
+            client = self._of(session)
+            if client is not None:
+                client.publish(topic, payload, 0, retain and self.limits.retain, properties)
+            return client is not None
 
     def fence(self, session: int) -> Receipt | None:
         """Ask for a sign that the broker has all that was handed over before; ``None`` without that session."""
         with self._handover:
-            if self._client is None or session == 0 or session != self.session or self._status_topic is None:
+            client = self._of(session)
+            if client is None or self._status_topic is None:
                 return None
             self._answers.asked += 1
-            self._client.unsubscribe(self._status_topic)
+            client.unsubscribe(self._status_topic)
             return Receipt(self._answers, fence=self._answers.asked)
 
     def publish_confirmed(self, session: int, topic: str, payload: bytes) -> Receipt | None:
@@ -170,9 +158,8 @@ class Connection:
         if self.limits.qos == 0:
             return self.fence(session) if self.publish(session, topic, payload) else None
         with self._handover:
-            if self._client is None or session == 0 or session != self.session:
-                return None
-            return Receipt(self._answers, self._client.publish(topic, payload, 1))
+            client = self._of(session)
+            return None if client is None else Receipt(self._answers, client.publish(topic, payload, 1))
 
     def announce(self, state: State, detail: str | None = None) -> None:
         """Tell what the device is doing, now if connected, and after every reconnection."""
@@ -206,6 +193,10 @@ class Connection:
         with contextlib.suppress(AttributeError):  # paho forgets an ended thread, even between its check and its join
             client.loop_stop()
         client.disconnect()  # for a connection that came about in the last moment of the thread
+
+    def _of(self, session: int) -> Client | None:
+        """The client, if its connection is ``session``; to be called with the lock held."""
+        return self._client if session and session == self.session else None
 
     def _try_protocols(self, deadline: float) -> bool:
         protocols = _PROTOCOLS[self._config.protocol]
@@ -272,10 +263,9 @@ class Connection:
             if client is not self._client:  # closed meanwhile
                 client.disconnect()
                 return
-            client.reconnect_delay_set(*RECONNECT_SECONDS)
+            client.reconnect_delay_set(*self._endings.begun(time.monotonic()))
             self.limits = self.limits.as_told(properties)
             self._sessions += 1
-            self._begun = time.monotonic()
             self._answers = Answers(self._sessions)
             self._tell_status(client)
             if self._subscription is not None:
@@ -304,7 +294,8 @@ class Connection:
         _properties: Properties | None,
     ) -> None:
         if self.session:
-            self._lost(client, str(reason))
+            self.last_end = str(reason)
+            client.reconnect_delay_set(*self._endings.ended(self.last_end, time.monotonic()))
         elif reason.is_failure and self._cause is None:
             self._cause, self._hung_up = of_end(self._config, self._broker), True
         self.session = 0
@@ -336,15 +327,3 @@ class Connection:
     ) -> None:
         self._answers.answered += 1
         self._on_activity()
-
-    def _lost(self, client: Client, reason: str) -> None:
-        self.last_end = reason
-        short = reason == CLOSED and time.monotonic() - self._begun < _SHORT_SECONDS
-        self._short_ends = self._short_ends + 1 if short else 0
-        if reason != TAKEN_OVER and self._short_ends < _SHORT_ENDS:
-            self.complaints.lost(reason)
-            return
-        self._thrown_out += 1
-        pause = min(_YIELD_SECONDS * 2 ** min(self._thrown_out - 1, 10), _LONGEST_YIELD_SECONDS)
-        client.reconnect_delay_set(pause, max(pause, RECONNECT_SECONDS[1]))
-        self.complaints.thrown_out(self._client_id, sure=reason == TAKEN_OVER)

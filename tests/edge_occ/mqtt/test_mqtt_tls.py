@@ -43,8 +43,9 @@ class Authority:
         (folder / "index.txt").touch()
         (folder / "serial").write_text("01\n")
         for name in ("ca", "stranger"):
-            self._openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", f"/CN={name}", "-addext",
-                          "subjectAltName=IP:127.0.0.1", "-keyout", f"{name}.key", "-out", f"{name}.pem")  # fmt: skip
+            files = ("-keyout", f"{name}.key", "-out", f"{name}.pem")
+            self._openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", f"/CN={name}",
+                          "-addext", "subjectAltName=IP:127.0.0.1", *files)  # fmt: skip
         self._sign("good", "-days", "2")
         self._sign("expired", "-startdate", "20200101000000Z", "-enddate", "20200102000000Z")
         self._sign("future", "-startdate", "20400101000000Z", "-enddate", "20400102000000Z")

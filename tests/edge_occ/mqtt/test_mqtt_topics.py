@@ -25,7 +25,7 @@ def test_a_camera_is_one_more_level():
     assert topics.base == "edge-occ/station/left"
     assert topics.event == "edge-occ/station/left/event"
     assert split_topic(topics.event, "edge-occ") == ("station", "left", "event")
-    with pytest.raises(InputError, match="mqtt.camera"):
+    with pytest.raises(InputError, match="set mqtt"):
         Topics("edge-occ", "station", "+")
     with pytest.raises(InputError, match="one level"):
         Topics("edge-occ", "station", "a/b")
