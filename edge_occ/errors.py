@@ -7,6 +7,7 @@ from engines.errors import EngineUnavailable, FrameRefused, ParityFailure, UserE
 __all__ = [
     "BundleRefused",
     "EngineUnavailable",
+    "EventsLost",
     "FrameRefused",
     "Hung",
     "InputError",
@@ -32,6 +33,12 @@ class SourceLost(UserError):
     """A source that once delivered frames is gone for good."""
 
     exit_code = 5
+
+
+class EventsLost(UserError):
+    """All frames were inspected, and the line was not told of all that was seen."""
+
+    exit_code = 6
 
 
 class Hung(UserError):

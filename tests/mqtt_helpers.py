@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -92,6 +93,75 @@ class Mosquitto:
             self._process = None
 
 
+class Link:
+    """A way to a broker that can be stopped in either direction and cut; what it holds back when it is cut is lost."""
+
+    def __init__(self, port: int) -> None:
+        self._broker = port
+        self._up, self._down = threading.Event(), threading.Event()
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self.port = self._server.getsockname()[1]
+        self._sockets: list[socket.socket] = []
+        self._threads = [threading.Thread(target=self._accept, daemon=True)]
+
+    @property
+    def url(self) -> str:
+        return f"mqtt://127.0.0.1:{self.port}"
+
+    def __enter__(self) -> Link:
+        self.release()
+        self._threads[0].start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown(socket.SHUT_RDWR)
+        self._server.close()
+        self.release()
+        self.cut()
+        for thread in self._threads:
+            thread.join(PATIENCE)
+
+    def hold(self) -> None:
+        """Nothing reaches the broker any more."""
+        self._up.clear()
+
+    def hold_answers(self) -> None:
+        """Nothing comes back from the broker any more."""
+        self._down.clear()
+
+    def release(self) -> None:
+        self._up.set()
+        self._down.set()
+
+    def cut(self) -> None:
+        """End every connection; new ones are taken."""
+        while self._sockets:
+            with contextlib.suppress(OSError):
+                self._sockets.pop().shutdown(socket.SHUT_RDWR)
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._server.accept()
+                broker = socket.create_connection(("127.0.0.1", self._broker))
+            except OSError:
+                return
+            ways = [(client, broker, self._up), (broker, client, self._down)]
+            self._sockets += [client, broker]
+            for way in ways:
+                self._threads.append(threading.Thread(target=self._carry, args=way, daemon=True))
+                self._threads[-1].start()
+
+    def _carry(self, source: socket.socket, target: socket.socket, gate: threading.Event) -> None:
+        with source, contextlib.suppress(OSError):
+            while data := source.recv(4096):
+                while not gate.wait(0.02):
+                    if source not in self._sockets:  # cut, with this in hand
+                        return
+                target.sendall(data)
+            target.shutdown(socket.SHUT_RDWR)
+
+
 class Ear:
     """A plain paho client that keeps all it hears under a filter."""
 
@@ -150,8 +220,9 @@ def inspection(
     captured: float | None = None,
     name: str | None = None,
     size: int = 32,
+    of: str | None = None,
 ) -> Inspection:
-    """An inspection of a grey frame; above 1 it is anomalous."""
+    """An inspection of a grey frame; above 1 it is anomalous.  ``of`` is the id of its event."""
     verdict = Verdict(score, 0.25, 1.0, score > 1)
     frame = Frame(
         index,
@@ -161,7 +232,7 @@ def inspection(
         name,
     )
     boxes = (Box(1, 2, 3, 4, score),) if verdict.anomalous else ()
-    change = None if event is None else EventChange(f"event-{index}", event, score, 1)
+    change = None if event is None else EventChange(of or f"event-{index}", event, score, 1)
     return Inspection(frame, Scores(score, np.zeros((4, 4), np.float32)), verdict, boxes, change)
 
 

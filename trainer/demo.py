@@ -30,7 +30,7 @@ from trainer.report.page import Picture, Report, Section, Table, write_report
 from trainer.solar_cells import LICENCE, SolarCells, prepare_solar_cells
 
 _PORT = 1883
-_TOPICS = "edge-occ-demo"
+_TOPICS, _DEVICE = "edge-occ-demo", "line"
 _SETTINGS = ("optimiser.steps=240",)
 _PICTURES = 6
 
@@ -90,6 +90,8 @@ def run_demo(folder: Path, fps: float) -> None:
             url,
             "--set",
             f"mqtt.prefix={_TOPICS}",
+            "--set",
+            f"mqtt.device={_DEVICE}",
         )
     outcome = _read(messages / "scores.jsonl")
     if len(outcome.scores) != len(cells.defective):
@@ -101,7 +103,7 @@ def run_demo(folder: Path, fps: float) -> None:
 
     _title("4/4  What came over MQTT, compared with the labels")
     facts = _facts(outcome, cells, bundle)
-    page = _report(folder / "report" / "index.html", facts, outcome, cells, bundle, messages / "heatmaps")
+    page = _report(folder / "report" / "index.html", facts, outcome, cells, bundle, messages / "heatmaps" / _DEVICE)
     width = max(len(name) for name, _ in facts)
     for name, value in (*facts, ("report", str(page))):
         sys.stdout.write(f"  {name:<{width}}  {value}\n")

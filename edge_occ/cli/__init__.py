@@ -21,7 +21,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
     epilog="Exit status: 0 done, 2 wrong arguments or input, 3 bundle refused, 4 engine not available, 5 source lost, "
-    "7 hung (ended by EDGE_OCC_WATCHDOG), 130 interrupted.",
+    "6 event messages lost, 7 hung (ended by EDGE_OCC_WATCHDOG), 130 interrupted.",
 )
 
 for command in (

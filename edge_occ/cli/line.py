@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from json import dumps
 from pathlib import Path
 from typing import Annotated
 
@@ -12,12 +13,12 @@ import typer
 
 from edge_occ.bundle import Bundle, read_bundle
 from edge_occ.cli.bundles import Config, Settings
-from edge_occ.cli.console import print_line, say
+from edge_occ.cli.console import print_json, print_line, say
 from edge_occ.cli.outputs import Console, JsonLines
 from edge_occ.config import EngineConfig, RunConfig
 from edge_occ.decision import EventTracker
 from edge_occ.engine import Loaded, load_engine
-from edge_occ.errors import InputError
+from edge_occ.errors import EventsLost, InputError
 from edge_occ.heartbeat import heartbeat_from_environment
 from edge_occ.heatmap import encode_jpeg, overlay
 from edge_occ.inspection import Inspection, Sink
@@ -31,6 +32,7 @@ from edge_occ.mqtt.embedded import EmbeddedBroker, broker_answers
 from edge_occ.mqtt.messages import State
 from edge_occ.mqtt.publisher import Publisher
 from edge_occ.mqtt.received import format_line
+from edge_occ.mqtt.topics import EVENT
 from edge_occ.mqtt.watch import Watcher
 from edge_occ.progress import PhaseReport
 from edge_occ.promise import promise
@@ -121,6 +123,8 @@ def run(  # noqa: PLR0913 - one parameter an option
             inspector.run(frames, max_frames)
         finally:
             _tell(inspector.summary(frames.dropped))
+    if publisher is not None:
+        _check_delivery(publisher, json=json)
     if interrupted.is_set():
         raise KeyboardInterrupt
     if isinstance(shown, JsonLines) and shown.failure is not None:
@@ -129,19 +133,28 @@ def run(  # noqa: PLR0913 - one parameter an option
 
 def watch(
     broker: Broker = None,
-    prefix: Annotated[str, typer.Option(metavar="TOPIC", help="First levels of the topics.")] = "edge-occ",
+    prefix: Annotated[
+        str | None, typer.Option(metavar="TOPIC", help="First levels of the topics; default: edge-occ.")
+    ] = None,
     save: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Folder for messages (.jsonl) and heatmaps (.jpg).")
     ] = None,
     until_offline: Annotated[bool, typer.Option("--until-offline", help="End when the device goes offline.")] = False,
+    config: Config = None,
+    settings: Settings = None,
 ) -> None:
     """Show what inspectors publish, as it arrives; a subscriber like any dashboard.
 
+    --config takes the file that the inspector runs with: broker, prefix and certificates are in its section mqtt.
+
     For instance: `edge-occ watch --broker mqtt://192.168.0.10 --save messages`
     """
-    options = MqttConfig(prefix=prefix, **({"broker": broker} if broker else {}))
+    given = [
+        f"mqtt.{name}={dumps(value)}" for name, value in (("broker", broker), ("prefix", prefix)) if value is not None
+    ]
+    options = load_settings(RunConfig, [config] if config else [], [*(settings or []), *given]).mqtt
     with interruptible() as stop, Watcher(options, save=save, until_offline=until_offline, stop=stop) as watcher:
-        say(f"watching {options.broker}, topics {prefix}/+/...")
+        say(f"watching {options.broker}, topics {options.prefix}/+/...")
         for received in watcher:
             print_line(format_line(received))
     if stop.is_set():
@@ -195,6 +208,21 @@ def _only_bundle() -> Path:
             "one .occ file in this folder", ", ".join(p.name for p in found) or "none", "name a bundle with --bundle"
         )
     return found[0]
+
+
+def _check_delivery(publisher: Publisher, *, json: bool) -> None:
+    """Raise :class:`EventsLost`, after a last line of JSON if that is asked for, unless the broker has every event."""
+    lost, sent = publisher.lost_events, publisher.summary
+    if not lost:
+        return
+    parts = {"dropped": sent.dropped, "refused": sent.refused, "failed": sent.failed}
+    counts = {name: kinds.get(EVENT, 0) for name, kinds in parts.items()}
+    if json:
+        print_json({"schema": "edge-occ/undelivered/1", "events": lost, **counts})
+    found = f"{lost} lost ({counts['dropped']} not delivered, {counts['refused']} refused by the broker)"
+    raise EventsLost(
+        "every event message taken by the broker", found, "see the warnings above; check the broker and the way to it"
+    )
 
 
 def _tell(summary: Summary) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from edge_occ.errors import InputError
+from edge_occ.mqtt.topics import mqtt_string
 
 USERNAME, PASSWORD = "EDGE_OCC_MQTT_USERNAME", "EDGE_OCC_MQTT_PASSWORD"
 """Environment variables of the credentials."""
@@ -71,11 +72,14 @@ def credentials(environment: Mapping[str, str] = os.environ) -> tuple[str | None
     """User name and password from the environment; ``None`` where there is none.
 
     Raises:
-        InputError: a password without a user name, which MQTT 3.1.1 cannot carry.
+        InputError: a password without a user name, which MQTT 3.1.1 cannot carry, or a name that MQTT cannot carry.
     """
     username, password = environment.get(USERNAME) or None, environment.get(PASSWORD) or None
     if password is not None and username is None:
         raise InputError("a user name beside the password", f"{PASSWORD} alone", f"set {USERNAME} too")
+    if username is not None and username != mqtt_string(username, len(username) * 4):
+        found = "one with a control character, such as the end of a line"
+        raise InputError(f"a user name in {USERNAME} that MQTT can carry", found, f"set {USERNAME} without it")
     return username, password
 
 

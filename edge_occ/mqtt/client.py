@@ -1,4 +1,4 @@
-"""paho's client as it is used here: how one is made, and what becomes of a message given to it."""
+"""paho's client as it is used here: how one is made, and the properties of its packets."""
 
 from __future__ import annotations
 
@@ -7,12 +7,16 @@ import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from paho.mqtt.client import Client, MQTTMessage, MQTTMessageInfo
+from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
+from edge_occ.mqtt.topics import mqtt_string
+
 V5, V311 = MQTTProtocolVersion.MQTTv5, MQTTProtocolVersion.MQTTv311
+RECONNECT_SECONDS = 1, 30
+"""First and longest pause before the connection is tried again."""
 SOCKET_SECONDS = 5.0
 """Seconds a TCP connection and its TLS handshake may take."""
 
@@ -37,18 +41,15 @@ def make_client(
     protocol: MQTTProtocolVersion,
     credentials: tuple[str | None, str | None],
     tls: ssl.SSLContext | None,
-    will: tuple[str, bytes] | None,
 ) -> Client:
-    """A client, not connected: retries after 1 to 30 s, sends at once; ``will`` is a topic and a payload, retained."""
+    """A client, not connected: retries after 1 to 30 s, sends at once."""
     client = Client(CallbackAPIVersion.VERSION2, client_id=client_id, protocol=protocol)
-    client.reconnect_delay_set(1, 30)
+    client.reconnect_delay_set(*RECONNECT_SECONDS)
     client.connect_timeout = SOCKET_SECONDS
     client.username_pw_set(*credentials)
     client.on_socket_open = _send_at_once
     if tls is not None:
         client.tls_set_context(tls)
-    if will is not None:
-        client.will_set(*will, qos=1, retain=True)
     return client
 
 
@@ -62,20 +63,10 @@ def connect_properties(protocol: MQTTProtocolVersion, subscription: Subscription
 
 
 def user_properties(pairs: dict[str, str]) -> Properties:
-    """User properties of a message, MQTT 5 only."""
+    """User properties of a message, MQTT 5 only; what its strings may not hold becomes a question mark."""
     properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
-    properties.UserProperty = list(pairs.items())
+    properties.UserProperty = [(mqtt_string(key), mqtt_string(value)) for key, value in pairs.items()]
     return properties
-
-
-def delivery(info: MQTTMessageInfo, timeout: float = 0.0) -> bool | None:
-    """Whether a message has left (QoS 0) or was confirmed (QoS 1); ``False`` if it is lost, ``None`` if neither yet."""
-    try:
-        if timeout > 0:
-            info.wait_for_publish(timeout)
-        return info.is_published() or None
-    except (RuntimeError, ValueError):  # paho's words for: not connected, connection lost, queue full
-        return False
 
 
 def _send_at_once(_client: Client, _data: object, sock: object) -> None:

@@ -10,7 +10,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from edge_occ.mqtt.broker import parse_broker
-from edge_occ.mqtt.topics import Topics, check_device, check_prefix
+from edge_occ.mqtt.topics import Topics, check_camera, check_device, check_prefix
 
 
 def default_device() -> str:
@@ -25,7 +25,7 @@ class MqttConfig(BaseModel):
     and ``EDGE_OCC_MQTT_PASSWORD``, so that neither files, nor arguments, nor logs hold them.
 
     Raises:
-        InputError: a broker, prefix or device that cannot be used.
+        InputError: a broker, prefix, device or camera that cannot be used.
         pydantic.ValidationError: any other field.
     """
 
@@ -34,6 +34,9 @@ class MqttConfig(BaseModel):
     broker: str = Field("mqtt://127.0.0.1:1883", description="mqtt://host[:port], or mqtts://host[:port] for TLS.")
     prefix: str = Field("edge-occ", description="First levels of every topic; may hold site, area and line.")
     device: str = Field(default_factory=default_device, description="Name of this device, one level of every topic.")
+    camera: str | None = Field(
+        None, description="Name of this camera, one more level, where several inspectors share the device."
+    )
     protocol: Literal["auto", "v5", "v3.1.1"] = Field(
         "auto", description="MQTT version; auto tries 5 first and falls back to 3.1.1."
     )
@@ -42,6 +45,12 @@ class MqttConfig(BaseModel):
     key: Path | None = Field(None, description="PEM file of the private key of cert.")
     keepalive: int = Field(15, ge=5, le=3600, description="Seconds of silence after which either side asks for life.")
     connect_timeout: float = Field(10, gt=0, le=600, description="Seconds the first connection may take.")
+    max_payload: int | None = Field(
+        None, ge=1024, le=268_435_455, description="Bytes of the largest message; null takes what the broker allows."
+    )
+    state: Path | None = Field(
+        None, description="Folder of what must outlast this process; null is ~/.local/state/edge-occ."
+    )
     score_hz: float = Field(0, ge=0, description="Most scores of normal frames a second; 0 publishes every frame.")
     heatmap_hz: float = Field(2, ge=0, description="Most heatmaps of normal frames a second; 0 publishes none at all.")
     stats_seconds: float = Field(5, gt=0, description="Seconds between statistics.")
@@ -64,7 +73,14 @@ class MqttConfig(BaseModel):
         check_device(device)
         return device
 
+    @field_validator("camera")
+    @classmethod
+    def _check_camera(cls, camera: str | None) -> str | None:
+        if camera is not None:
+            check_camera(camera)
+        return camera
+
     @property
     def topics(self) -> Topics:
-        """The topics of this device."""
-        return Topics(self.prefix, self.device)
+        """The topics of this inspector."""
+        return Topics(self.prefix, self.device, self.camera)

@@ -6,6 +6,9 @@ What paho-mqtt 2.2 does, and what follows from it here:
   and ``_on_disconnect`` wait for no lock that a publishing thread holds inside paho.
 - A QoS 1 message given to a disconnected client is sent after reconnection, as it was.  One that should then say that
   it is old must not stay there: the client is emptied before it reconnects, the publisher keeps its own.
+- Messages of QoS 0 are confirmed by nobody, and a socket takes megabytes of them.  A *fence* behind them does it: a
+  request that changes nothing, to unsubscribe from a topic that was never subscribed.  A broker takes the packets of a
+  connection in their order, so the answer says that it has what was sent before.
 - A CONNECT of MQTT 5 leaves some 3.1.1 brokers silent, waiting for more (amqtt), and makes others hang up.
 """
 
@@ -18,15 +21,20 @@ import threading
 import time
 from collections.abc import Callable
 
-from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessageInfo
+from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags
 from paho.mqtt.enums import MQTTProtocolVersion
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from edge_occ.mqtt.broker import credentials, parse_broker, tls_context
-from edge_occ.mqtt.client import V5, V311, Subscription, connect_properties, delivery, make_client, user_properties
+from edge_occ.mqtt.causes import Cause, of_end, of_error, of_late_alert, of_reason, of_silence, of_subscription, refusal
+from edge_occ.mqtt.client import V5, V311, Subscription, connect_properties, make_client, user_properties
+from edge_occ.mqtt.complaints import Complaints
 from edge_occ.mqtt.config import MqttConfig
-from edge_occ.mqtt.handshake import HUNG_UP, NO_RIGHTS, attempt, refusal
+from edge_occ.mqtt.delivery import Answers, Receipt, delivery
+from edge_occ.mqtt.endings import Endings
+from edge_occ.mqtt.handshake import attempt
+from edge_occ.mqtt.limits import LARGEST, Limits
 from edge_occ.mqtt.messages import State, Status
 
 _log = logging.getLogger(__name__)
@@ -34,7 +42,8 @@ _log = logging.getLogger(__name__)
 _PROTOCOLS = {"auto": (V5, V311), "v5": (V5,), "v3.1.1": (V311,)}
 _PATIENCE = 2.0
 """Seconds a broker may stay silent to MQTT 5 before 3.1.1 is tried."""
-_LARGEST = 268_435_455
+_OF_VERSION = ("Unsupported protocol version", "Malformed packet", "Protocol error", "Unspecified error")
+"""Refusals that another protocol version may mend; any other is final."""
 _OFFLINE = Status(state=State.OFFLINE).to_json()
 
 
@@ -43,7 +52,7 @@ class Connection:
 
     Args:
         config: broker, protocol, certificates, keep-alive.
-        client_id: the same for every run of a device, different for every device.
+        client_id: the same for every run of an inspector, different for every inspector.
         status_topic: where presence is told, retained: a birth on every connection, a will, and ``offline`` before a
             clean end.  ``None`` for a client without presence.
         subscription: subscribed on every connection.
@@ -53,7 +62,9 @@ class Connection:
     Attributes:
         session: number of the current connection, from 1; 0 without one.
         v5: whether the protocol in use is MQTT 5.
-        most_payload: bytes of the largest payload the broker takes.
+        limits: what the broker takes.
+        last_end: why the last connection ended, in the words of paho.
+        complaints: where what goes wrong is logged.
 
     Raises:
         InputError: the broker's address, credentials or certificates cannot be used.
@@ -70,16 +81,23 @@ class Connection:
     ) -> None:
         self.session = 0
         self.v5 = False
-        self.most_payload = _LARGEST
+        self.limits = Limits()
+        self.last_end = ""
         self._broker = parse_broker(config.broker)
+        self.complaints = Complaints(self._broker)
         self._tls = tls_context(self._broker, config.ca, config.cert, config.key)
         self._credentials = credentials()
         self._config, self._client_id = config, client_id
         self._status_topic, self._subscription, self._on_activity = status_topic, subscription, on_activity
         self._status = Status(state=State.ONLINE).to_json()
+        self._status_id = 0
         self._client: Client | None = None
+        self._answers = Answers()
         self._sessions = 0
-        self._refused = ""
+        self._endings = Endings(client_id, self.complaints)
+        self._cause: Cause | None = None
+        self._hung_up = False
+        self._final = False
         self._ended, self._subscribed = threading.Event(), threading.Event()
         # Held while a message is handed to paho and while paho is emptied: none slips in behind the emptying.
         self._handover = threading.Lock()
@@ -95,10 +113,14 @@ class Connection:
         if accepted and self._client is not None:
             self._client.loop_start()
             accepted = self._subscription is None or self._subscribed.wait(deadline - time.monotonic())
-        if not accepted or self._refused:
+        if not accepted or self._cause is not None:
             self.close(0.0)
-            raise refusal(self._broker, self._refused or f"no answer to MQTT within {timeout:g} s")
+            raise refusal(self._broker, self._cause or of_silence(timeout))
         _log.info("connected to %s with MQTT %s", self._broker, "5" if self.v5 else "3.1.1")
+
+    def most_payload(self, topic: str) -> int:
+        """Bytes of the largest payload on ``topic`` that the broker and the settings allow."""
+        return min(self.limits.payload(topic), self._config.max_payload or LARGEST)
 
     def publish(
         self,
@@ -106,27 +128,45 @@ class Connection:
         topic: str,
         payload: bytes,
         *,
-        qos: int = 0,
         retain: bool = False,
         tags: dict[str, str] | None = None,
-    ) -> MQTTMessageInfo | None:
-        """Hand a message to the client unless the connection is no longer ``session``; never blocks.
+    ) -> bool:
+        """Hand a message of QoS 0 to the client unless the connection is no longer ``session``; never blocks.
 
-        ``tags`` become user properties, with MQTT 5 only.  Returns what :func:`~edge_occ.mqtt.client.delivery` follows,
-        ``None`` if the message was not handed over.
+        ``tags`` become user properties, with MQTT 5 only.  Gives whether it was handed over; a fence behind it tells
+        whether it arrived.
         """
         properties = user_properties(tags) if tags and self.v5 else None
         with self._handover:
-            if self._client is None or session == 0 or session != self.session:
+            client = self._of(session)
+            if client is not None:
+                client.publish(topic, payload, 0, retain and self.limits.retain, properties)
+            return client is not None
+
+    def fence(self, session: int) -> Receipt | None:
+        """Ask for a sign that the broker has all that was handed over before; ``None`` without that session."""
+        with self._handover:
+            client = self._of(session)
+            if client is None or self._status_topic is None:
                 return None
-            return self._client.publish(topic, payload, qos, retain, properties)
+            self._answers.asked += 1
+            client.unsubscribe(self._status_topic)
+            return Receipt(self._answers, fence=self._answers.asked)
+
+    def publish_confirmed(self, session: int, topic: str, payload: bytes) -> Receipt | None:
+        """Hand over a message that the broker confirms: with QoS 1, or with QoS 0 and a fence where it has no QoS 1."""
+        if self.limits.qos == 0:
+            return self.fence(session) if self.publish(session, topic, payload) else None
+        with self._handover:
+            client = self._of(session)
+            return None if client is None else Receipt(self._answers, client.publish(topic, payload, 1))
 
     def announce(self, state: State, detail: str | None = None) -> None:
         """Tell what the device is doing, now if connected, and after every reconnection."""
         with self._handover:
             self._status = Status(state=state, detail=detail).to_json()
-            if self._client is not None and self.session and self._status_topic is not None:
-                self._client.publish(self._status_topic, self._status, qos=1, retain=True)
+            if self._client is not None and self.session:
+                self._tell_status(self._client)
 
     def close(self, timeout: float) -> None:
         """Say ``offline`` and disconnect; what the broker does not take within ``timeout`` seconds is left to the will.
@@ -138,7 +178,8 @@ class Connection:
             return
         said = True
         if self.session and self._status_topic is not None:
-            said = delivery(client.publish(self._status_topic, _OFFLINE, qos=1, retain=True), timeout) is True
+            info = client.publish(self._status_topic, _OFFLINE, self.limits.qos, self.limits.retain)
+            said = delivery(info, timeout) is True
         with self._handover:
             self._client, connected, self.session = None, self.session > 0, 0
         if connected and said:
@@ -153,31 +194,60 @@ class Connection:
             client.loop_stop()
         client.disconnect()  # for a connection that came about in the last moment of the thread
 
+    def _of(self, session: int) -> Client | None:
+        """The client, if its connection is ``session``; to be called with the lock held."""
+        return self._client if session and session == self.session else None
+
     def _try_protocols(self, deadline: float) -> bool:
         protocols = _PROTOCOLS[self._config.protocol]
         for protocol in protocols:
-            left = max(deadline - time.monotonic(), 0.0)
-            patience = left if protocol is protocols[-1] else min(_PATIENCE, left / 2)
-            properties = connect_properties(protocol, self._subscription)
-            self._client, self.v5, self._refused = self._new_client(protocol), protocol is V5, ""
-            if attempt(self._client, self._broker, self._config.keepalive, patience, properties):
-                return True
-            if self._refused in NO_RIGHTS:
+            self.v5 = protocol is V5
+            asked = None
+            while asked != self.limits:  # a broker may take a client that asks for less
+                asked, self._cause, self._hung_up = self.limits, None, False
+                left = max(deadline - time.monotonic(), 0.0)
+                patience = left if protocol is protocols[-1] else min(_PATIENCE, left / 2)
+                if self._attempt(protocol, patience):
+                    return True
+            if self._final:
                 break
         return False
 
+    def _attempt(self, protocol: MQTTProtocolVersion, patience: float) -> bool:
+        properties = connect_properties(protocol, self._subscription)
+        self._client = self._new_client(protocol)
+        try:
+            accepted = attempt(self._client, self._broker, self._config.keepalive, patience, properties)
+        except OSError as error:
+            self._cause, self._final = of_error(error, self._config, self._broker), True
+            return False
+        if self._hung_up and self._tls is not None:
+            alert = of_late_alert(self._config, self._broker, self._tls)
+            self._cause, self._final = alert or self._cause, alert is not None
+        return accepted
+
     def _new_client(self, protocol: MQTTProtocolVersion) -> Client:
-        will = None if self._status_topic is None else (self._status_topic, _OFFLINE)
-        client = make_client(self._client_id, protocol, self._credentials, self._tls, will)
+        client = make_client(self._client_id, protocol, self._credentials, self._tls)
+        self._set_will(client)
         client.on_pre_connect = self._on_pre_connect
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
         client.on_publish = self._on_publish
         client.on_subscribe = self._on_subscribe
+        client.on_unsubscribe = self._on_unsubscribe
         if self._subscription is not None:
             hear = self._subscription.on_message
             client.on_message = lambda _client, _data, message: hear(message)
         return client
+
+    def _set_will(self, client: Client) -> None:
+        if self._status_topic is not None:
+            client.will_set(self._status_topic, _OFFLINE, self.limits.qos, self.limits.retain)
+
+    def _tell_status(self, client: Client) -> None:
+        if self._status_topic is not None:
+            info = client.publish(self._status_topic, self._status, self.limits.qos, self.limits.retain)
+            self._status_id = info.mid
 
     def _on_pre_connect(self, client: Client, _data: object) -> None:
         with self._handover:
@@ -187,54 +257,73 @@ class Connection:
         self, client: Client, _data: object, _flags: ConnectFlags, reason: ReasonCode, properties: Properties | None
     ) -> None:
         if reason.is_failure:
-            self._refused = str(reason)
-            if self._sessions:
-                _log.warning("%s does not take this device back: %s", self._broker, reason)
+            self._refused(client, reason)
             return
         with self._handover:
             if client is not self._client:  # closed meanwhile
                 client.disconnect()
                 return
-            self.most_payload = getattr(properties, "MaximumPacketSize", _LARGEST) - 1024  # for topic and properties
-            if self._status_topic is not None:
-                client.publish(self._status_topic, self._status, qos=1, retain=True)
+            client.reconnect_delay_set(*self._endings.begun(time.monotonic()))
+            self.limits = self.limits.as_told(properties)
+            self._sessions += 1
+            self._answers = Answers(self._sessions)
+            self._tell_status(client)
             if self._subscription is not None:
                 client.subscribe([(topic, 1) for topic in self._subscription.filters])
-            if self._sessions:
+            if self._sessions > 1:
                 _log.info("connected to %s again", self._broker)
-            self._sessions += 1
             self._ended.clear()
             self.session = self._sessions
+        if self._status_topic is not None:
+            self.complaints.limits(self.limits)
         self._on_activity()
+
+    def _refused(self, client: Client, reason: ReasonCode) -> None:
+        self.limits = self.limits.after_refusal(reason)
+        self._set_will(client)
+        self._cause, self._final = of_reason(str(reason), self._client_id), str(reason) not in _OF_VERSION
+        if self._sessions:
+            self.complaints.not_taken_back(str(reason))
 
     def _on_disconnect(
         self,
-        _client: Client,
+        client: Client,
         _data: object,
         _flags: DisconnectFlags,
         reason: ReasonCode,
         _properties: Properties | None,
     ) -> None:
         if self.session:
-            _log.warning("connection to %s lost: %s; reconnecting", self._broker, reason)
-        elif reason.is_failure and not self._refused:
-            self._refused = HUNG_UP
+            self.last_end = str(reason)
+            client.reconnect_delay_set(*self._endings.ended(self.last_end, time.monotonic()))
+        elif reason.is_failure and self._cause is None:
+            self._cause, self._hung_up = of_end(self._config, self._broker), True
         self.session = 0
         self._ended.set()
         self._on_activity()
 
     def _on_publish(
-        self, _client: Client, _data: object, _mid: int, reason: ReasonCode, _properties: Properties
+        self, _client: Client, _data: object, mid: int, reason: ReasonCode, _properties: Properties
     ) -> None:
         if reason.is_failure:
-            _log.warning("%s did not take a message: %s", self._broker, reason)
+            self._answers.refused[mid] = str(reason)
+            if mid == self._status_id and self._status_topic is not None:
+                self.complaints.refused(self._status_topic, str(reason))
         self._on_activity()
 
     def _on_subscribe(
         self, _client: Client, _data: object, _mid: int, reasons: list[ReasonCode], _properties: Properties
     ) -> None:
-        refused = [str(reason) for reason in reasons if reason.is_failure]
-        if refused:
-            _log.warning("%s does not let this client subscribe: %s", self._broker, refused[0])
-            self._refused = refused[0]
+        filters = () if self._subscription is None else self._subscription.filters
+        refused = {topic: str(reason) for topic, reason in zip(filters, reasons, strict=False) if reason.is_failure}
+        for topic, reason in refused.items():
+            self.complaints.deaf(topic, reason)
+        if refused and len(refused) == len(filters):
+            self._cause = of_subscription(next(iter(refused.values())), list(refused))
         self._subscribed.set()
+
+    def _on_unsubscribe(
+        self, _client: Client, _data: object, _mid: int, _reasons: list[ReasonCode], _properties: Properties | None
+    ) -> None:
+        self._answers.answered += 1
+        self._on_activity()

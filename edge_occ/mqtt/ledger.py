@@ -18,8 +18,10 @@ class Summary:
     Attributes:
         frames: inspections taken.
         faults: frames that were not inspected, by reason.
-        published: messages by kind that left this machine; events only once the broker has confirmed them.
-        dropped: messages by kind that were lost because the broker was slow or out of reach.
+        published: messages by kind that the broker has taken.
+        dropped: messages by kind that were lost because the broker was slow or out of reach, or that are not known to
+            have arrived when a connection ended.
+        refused: messages by kind that the broker has answered not to take.
         failed: messages by kind that could not be made; a fault of this program or its renderer.
         thinned: scores left out by ``score_hz``.
         superseded: heatmaps that gave way to a later one before their turn.
@@ -30,6 +32,7 @@ class Summary:
     faults: dict[str, int] = field(default_factory=dict)
     published: dict[str, int] = field(default_factory=dict)
     dropped: dict[str, int] = field(default_factory=dict)
+    refused: dict[str, int] = field(default_factory=dict)
     failed: dict[str, int] = field(default_factory=dict)
     thinned: int = 0
     superseded: int = 0
@@ -44,6 +47,7 @@ class Ledger:
         self._lock = threading.Lock()
         self._published: Counter[str] = Counter()
         self._dropped: Counter[str] = Counter()
+        self._refused: Counter[str] = Counter()
         self._failed: Counter[str] = Counter()
         self._faults: Counter[str] = Counter()
         self._frames = self._thinned = self._superseded = 0
@@ -70,14 +74,20 @@ class Ledger:
             self._superseded += 1
 
     def published(self, kind: str) -> None:
-        """One message left."""
+        """The broker has one message."""
         with self._lock:
             self._published[kind] += 1
 
     def dropped(self, kind: str, count: int = 1) -> None:
         """Messages were lost."""
+        if count:
+            with self._lock:
+                self._dropped[kind] += count
+
+    def refused(self, kind: str) -> None:
+        """The broker does not take one message."""
         with self._lock:
-            self._dropped[kind] += count
+            self._refused[kind] += 1
 
     def failed(self, kind: str) -> int:
         """One message could not be made; gives how many of the kind now."""
@@ -99,6 +109,7 @@ class Ledger:
                 faults=dict(self._faults),
                 published=dict(self._published),
                 dropped=dict(self._dropped),
+                refused=dict(self._refused),
                 failed=dict(self._failed),
                 thinned=self._thinned,
                 superseded=self._superseded,

@@ -109,6 +109,11 @@ class Event(Payload):
     captured_at: CapturedAt
     boxes: tuple[EventBox, ...] = Field(max_length=MOST_BOXES, description="Where, the worst first.")
     historical: bool = Field(description="Raised while the broker was out of reach, or more than 5 s ago: not news.")
+    reason: Literal["interrupted"] | None = Field(
+        None,
+        description="interrupted: the inspector was cut off during the event, and ended it at its next start, "
+        "with frame and captured_at of the last message before; null for any other message.",
+    )
 
 
 class HeatmapInfo(Payload):
@@ -162,6 +167,14 @@ class Stats(Payload):
     output_lost: int = Field(0, ge=0, description="What an output on the device, such as its log, could not take.")
     silent_s: FiniteFloat = Field(0, ge=0, description="Seconds since a frame was inspected, or since the start.")
     queues: Queues = Field(description="The queues between the frames and the broker.")
+    queue_score_depth: int = Field(0, ge=0, description="Scores that wait or that the broker has not confirmed.")
+    queue_score_age_s: FiniteFloat = Field(0, ge=0, description="Seconds since the capture of the oldest that waits.")
+    queue_event_depth: int = Field(
+        0, ge=0, description="Event messages that wait or that the broker has not confirmed."
+    )
+    queue_event_age_s: FiniteFloat = Field(0, ge=0, description="Seconds since the capture of the oldest of them.")
+    queue_heatmap_depth: int = Field(0, ge=0, description="Heatmaps that wait or that the broker has not confirmed.")
+    events_refused: int = Field(0, ge=0, description="Event messages that the broker answered not to take.")
     latency_p50_ms: Quantile
     latency_p95_ms: Quantile
     engine: str = Field(description="Runtime and precision.")
@@ -194,7 +207,7 @@ def score_message(inspection: Inspection, latency_ms: float) -> Score:
     )
 
 
-def event_message(inspection: Inspection, *, historical: bool) -> Event:
+def event_message(inspection: Inspection, *, historical: bool = False) -> Event:
     """The change of an event that an inspection brought.
 
     Raises:
@@ -217,6 +230,11 @@ def event_message(inspection: Inspection, *, historical: bool) -> Event:
         ),
         historical=historical,
     )
+
+
+def interrupted_end(event: Event) -> Event:
+    """The end of an event that the inspector was cut off in, told afterwards."""
+    return event.model_copy(update={"phase": Phase.END, "boxes": (), "historical": True, "reason": "interrupted"})
 
 
 def heatmap_info(inspection: Inspection) -> HeatmapInfo:

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from edge_occ.mqtt.jpeg import is_jpeg, read_comment
 from edge_occ.mqtt.messages import PAYLOADS, Event, HeatmapInfo, Payload, Score, Stats, Status
-from edge_occ.mqtt.topics import HEATMAP, split_topic
+from edge_occ.mqtt.topics import HEATMAP, Place, split_topic
 
 MOST_BYTES = 8 * 1024 * 1024
 """Bytes of the largest payload that is read."""
@@ -22,8 +22,7 @@ class Received:
 
     Attributes:
         topic: where it was published.
-        device: the device it is about.
-        kind: last level of the topic.
+        device, camera, kind: what the topic says; ``camera`` is ``None`` where it has no such level.
         message: the JSON; of a heatmap, what it says of itself.
         jpeg: the picture of a heatmap, ``None`` for anything else.
         received_at: local time of arrival, UTC.
@@ -33,6 +32,7 @@ class Received:
 
     topic: str
     device: str
+    camera: str | None
     kind: str
     message: Payload
     jpeg: bytes | None
@@ -51,16 +51,16 @@ class Received:
         return json.dumps(line)
 
 
-def read_payload(topic: str, payload: bytes, prefix: str) -> tuple[str, str, Payload]:
-    """Device, kind and message of what came on a topic.
+def read_payload(topic: str, payload: bytes, prefix: str) -> tuple[Place, Payload]:
+    """Place and message of what came on a topic.
 
     Raises:
         ValueError: another topic, too large a payload, or one that breaks its schema.
     """
     place = split_topic(topic, prefix)
-    if place is None or place[1] not in PAYLOADS:
+    if place is None or place.kind not in PAYLOADS:
         raise ValueError("no topic of edge-occ")
-    device, kind = place
+    kind = place.kind
     if len(payload) > MOST_BYTES:
         raise ValueError(f"{len(payload)} bytes, more than {MOST_BYTES}")
     if kind == HEATMAP:
@@ -68,7 +68,7 @@ def read_payload(topic: str, payload: bytes, prefix: str) -> tuple[str, str, Pay
             raise ValueError("not a JPEG")
         payload = read_comment(payload) or b""
     try:
-        return device, kind, PAYLOADS[kind].model_validate_json(payload)
+        return place, PAYLOADS[kind].model_validate_json(payload)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         raise ValueError(f"{'.'.join(map(str, first['loc'])) or kind}: {first['msg']}") from None
@@ -78,7 +78,8 @@ def format_line(received: Received) -> str:
     """One line for a terminal; control characters from the network cannot reach it."""
     time_of_day = received.received_at.strftime("%H:%M:%S.%f")[:-3]
     mark = " (retained)" if received.retained else ""
-    line = f"{time_of_day}Z  {received.device}  {received.kind:<7}  {_words(received)}{mark}"
+    name = received.device if received.camera is None else f"{received.device}/{received.camera}"
+    line = f"{time_of_day}Z  {name}  {received.kind:<7}  {_words(received)}{mark}"
     return "".join(character if character.isprintable() else "?" for character in line)
 
 

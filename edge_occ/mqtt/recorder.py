@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import ExitStack
+from hashlib import sha256
 from pathlib import Path
 from types import TracebackType
 from typing import TextIO
@@ -19,9 +21,8 @@ class Recorder:
     """Keeps what is worth keeping; a context manager.
 
     Scores, events and states are appended to ``scores.jsonl``, ``events.jsonl`` and ``status.jsonl``, one message a
-    line; each heatmap that arrives live is written to ``heatmaps/<frame, 6 digits>.jpg``.
-
-    File names come from the frame's number alone, never from text off the network.
+    line; each heatmap that arrives live is written to ``heatmaps/<device>[/<camera>]/<frame, 6 digits>.jpg``, or, as
+    frames are counted anew from each start, with the time of capture behind the number if that file is there already.
 
     Args:
         folder: made if it is not there.
@@ -57,10 +58,28 @@ class Recorder:
             if received.kind in self._files:
                 self._files[received.kind].write(received.to_json() + "\n")
             elif isinstance(received.message, HeatmapInfo) and received.jpeg is not None and not received.retained:
-                (self._folder / "heatmaps" / f"{received.message.frame:06d}.jpg").write_bytes(received.jpeg)
+                self._keep_picture(received, received.message, received.jpeg)
         except OSError as error:
             raise self._refuse(error) from error
+
+    def _keep_picture(self, received: Received, info: HeatmapInfo, jpeg: bytes) -> None:
+        levels = [_file_name(level) for level in (received.device, received.camera) if level is not None]
+        folder = self._folder.joinpath("heatmaps", *levels)
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            with (folder / f"{info.frame:06d}.jpg").open("xb") as file:
+                file.write(jpeg)
+        except FileExistsError:
+            (folder / f"{info.frame:06d}-{info.captured_at:%Y%m%dT%H%M%S.%fZ}.jpg").write_bytes(jpeg)
 
     def _refuse(self, error: OSError) -> InputError:
         found = error.strerror or str(error)
         return InputError(f"a folder to write to at {self._folder}", found, "use another folder with --save")
+
+
+def _file_name(level: str) -> str:
+    """A level of a topic, which is text off the network, as the name of a folder: the same if it is a plain name."""
+    if re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}", level):
+        return level
+    digest = sha256(level.encode()).hexdigest()[:12]
+    return re.sub(r"[^A-Za-z0-9_-]+", "_", level)[:48] + f"~{digest}"

@@ -1,8 +1,10 @@
-"""Names of the topics: ``<prefix>/<device>/<kind>``; pure."""
+"""Names of the topics: ``<prefix>/<device>/<kind>``, or ``<prefix>/<device>/<camera>/<kind>``; pure."""
 
 from __future__ import annotations
 
+import unicodedata
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from edge_occ.errors import InputError
 
@@ -15,11 +17,12 @@ _LONGEST = 512
 
 @dataclass(frozen=True)
 class Topics:
-    """The topics of one device.
+    """The topics of one inspector.
 
     Attributes:
         prefix: one or more levels, say ``plant/line3/edge-occ``; no wildcards, no empty level.
         device: exactly one level.
+        camera: exactly one level, where several inspectors share the device; ``None`` leaves the level out.
 
     Raises:
         InputError: a name that would not be one topic on every broker.
@@ -27,14 +30,22 @@ class Topics:
 
     prefix: str = "edge-occ"
     device: str = "device"
+    camera: str | None = None
 
     def __post_init__(self) -> None:
         check_prefix(self.prefix)
         check_device(self.device)
+        if self.camera is not None:
+            check_camera(self.camera)
+
+    @property
+    def base(self) -> str:
+        """What all these topics begin with; two inspectors must not share it."""
+        return "/".join(level for level in (self.prefix, self.device, self.camera) if level is not None)
 
     def of(self, kind: str) -> str:
         """Topic of a kind."""
-        return f"{self.prefix}/{self.device}/{kind}"
+        return f"{self.base}/{kind}"
 
     @property
     def status(self) -> str:
@@ -69,18 +80,58 @@ def check_prefix(prefix: str) -> None:
 
 def check_device(device: str) -> None:
     """Raise an :class:`InputError` unless ``device`` is exactly one level that any broker takes."""
-    expected = "an MQTT device name of one level, such as camera-1"
-    if "/" in device:
-        raise InputError(expected, f"{device!r}, which has several levels", "put the upper levels into mqtt.prefix")
-    _check(expected, device, "mqtt.device")
+    _check_level("an MQTT device name of one level, such as station-1", device, "mqtt.device")
 
 
-def split_topic(topic: str, prefix: str) -> tuple[str, str] | None:
-    """Device and kind of a topic under ``prefix``, or ``None`` where it is not ``<prefix>/<device>/<kind>``."""
+def check_camera(camera: str) -> None:
+    """Raise an :class:`InputError` unless ``camera`` is exactly one level that any broker takes."""
+    _check_level("an MQTT camera name of one level, such as left", camera, "mqtt.camera")
+
+
+class Place(NamedTuple):
+    """What a topic is about.
+
+    Attributes:
+        device: the device.
+        camera: the camera, ``None`` where the topic has no such level.
+        kind: the last level.
+    """
+
+    device: str
+    camera: str | None
+    kind: str
+
+
+def split_topic(topic: str, prefix: str) -> Place | None:
+    """What a topic under ``prefix`` is about; ``None`` where it has another number of levels."""
     if not topic.startswith(f"{prefix}/"):
         return None
     levels = topic[len(prefix) + 1 :].split("/")
-    return (levels[0], levels[1]) if len(levels) == 2 else None
+    if len(levels) == 2:
+        return Place(levels[0], None, levels[1])
+    return Place(*levels) if len(levels) == 3 else None
+
+
+def mqtt_string(text: str, most_bytes: int = 255) -> str:
+    """``text`` as a string that MQTT allows, at most ``most_bytes`` of UTF-8.
+
+    MQTT forbids lone surrogates and U+0000; brokers may close the connection on other control characters and on
+    non-characters (MQTT 5, 1.5.4), and mosquitto does.  Each of them becomes a question mark.
+    """
+    clean = "".join("?" if _forbidden(character) else character for character in text)
+    return clean.encode()[:most_bytes].decode(errors="ignore")
+
+
+def _forbidden(character: str) -> bool:
+    code = ord(character)
+    non_character = 0xFDD0 <= code <= 0xFDEF or code & 0xFFFE == 0xFFFE
+    return non_character or unicodedata.category(character) in ("Cc", "Cs")
+
+
+def _check_level(expected: str, name: str, field: str) -> None:
+    if "/" in name:
+        raise InputError(expected, f"{name[:80]!r}, which has several levels", "put the upper levels into mqtt.prefix")
+    _check(expected, name, field)
 
 
 def _check(expected: str, name: str, field: str) -> None:

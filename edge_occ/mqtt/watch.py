@@ -71,8 +71,9 @@ class Watcher:
         self._news = threading.Condition()
         self._waiting: deque[Received] = deque()
         self._waiting_bytes = 0
-        self._online: set[str] = set()
-        filters = tuple(f"{config.prefix}/{device or '+'}/{kind}" for kind in PAYLOADS)
+        self._online: set[tuple[str, str | None]] = set()
+        base = f"{config.prefix}/{device or '+'}"
+        filters = tuple(f"{place}/{kind}" for place in (base, f"{base}/+") for kind in PAYLOADS)
         # The limit that the broker keeps is on packets; topic and properties come on top of the payload.
         subscription = Subscription(filters, self._hear, MOST_BYTES + 65_536)
         self._connection = Connection(config, f"edge-occ-watch-{uuid4().hex}", subscription=subscription)
@@ -119,13 +120,13 @@ class Watcher:
         payload = bytes(message.payload)
         try:
             topic = message.topic  # raises a ValueError where it is not UTF-8
-            device, kind, content = read_payload(topic, payload, self._config.prefix)
+            place, content = read_payload(topic, payload, self._config.prefix)
         except ValueError as error:
             self.invalid += 1
             _log.warning("a message was left out: %.200r", str(error))  # quoted: it may hold text off the network
             return
-        jpeg = payload if kind == HEATMAP else None
-        received = Received(topic, device, kind, content, jpeg, moment, now, message.retain)
+        jpeg = payload if place.kind == HEATMAP else None
+        received = Received(topic, *place, content, jpeg, moment, now, message.retain)
         with self._news:
             self._waiting.append(received)
             self._waiting_bytes += len(jpeg or b"")
@@ -135,13 +136,14 @@ class Watcher:
             self._news.notify()
 
     def _went_offline(self, received: Received) -> bool:
-        """Whether this was the goodbye of the last device that was seen online."""
+        """Whether this was the goodbye of the last inspector that was seen online."""
         if not isinstance(received.message, Status):
             return False
+        inspector = (received.device, received.camera)
         if received.message.state is not State.OFFLINE:
-            self._online.add(received.device)
+            self._online.add(inspector)
             return False
-        if received.device not in self._online:
+        if inspector not in self._online:
             return False
-        self._online.discard(received.device)
+        self._online.discard(inspector)
         return not self._online

@@ -8,7 +8,7 @@ from uuid import uuid4
 import cv2
 import numpy as np
 import pytest
-from mqtt_helpers import free_port
+from mqtt_helpers import Mosquitto, free_port
 
 from edge_occ.mqtt.jpeg import read_comment
 
@@ -59,12 +59,68 @@ def test_what_the_inspector_saw_arrives(watching, broker, tiny_bundle, tiny_data
     begun = sum(now and not before for before, now in zip([False, *anomalous], anomalous, strict=False))
     assert sum(event["phase"] == "start" for event in events) == begun
     assert sum(event["phase"] == "end" for event in events) == begun
-    for path in (heard / "heatmaps").iterdir():
+    for path in (heard / "heatmaps" / "press-1").iterdir():
         data = path.read_bytes()
         assert cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR).shape == (112, 112, 3)
         assert json.loads(read_comment(data))["frame"] == int(path.stem)
-    assert list((heard / "heatmaps").iterdir())
+    assert list((heard / "heatmaps" / "press-1").iterdir())
     assert "press-1" in shown
+
+
+def test_events_that_the_broker_does_not_take_end_the_run_with_a_status_of_its_own(tmp_path, tiny_bundle, tiny_data):
+    (tmp_path / "acl").write_text("topic deny edge-occ/+/event\ntopic readwrite #\n")
+    (tmp_path / "acl").chmod(0o600)
+    broker = Mosquitto(tmp_path, ["allow_anonymous true", f"acl_file {tmp_path / 'acl'}"]).start()
+    try:
+        options = ["--broker", broker.url, "--set", "mqtt.device=press-1", "--set", "event.release=0.001"]
+        run = start("run", "--source", tiny_data / "test" / "spot", "--bundle", tiny_bundle, "--json", *options)
+        printed, errors = run.communicate(timeout=60)
+    finally:
+        broker.stop()
+    assert run.returncode == 6, errors
+    lines = [json.loads(line) for line in printed.splitlines()]
+    assert [line["schema"] for line in lines] == ["edge-occ/score/1"] * 4 + ["edge-occ/undelivered/1"]
+    assert lines[-1]["events"] == lines[-1]["refused"] >= 2  # a start and an end
+    assert f"{lines[-1]['events']} lost" in errors
+    assert "edge-occ/press-1/event" in errors
+    assert "Traceback" not in errors
+
+
+def test_a_second_inspector_of_the_same_name_on_this_machine_is_refused(broker, tiny_bundle, tiny_data):
+    source = f"{tiny_data / 'test' / 'good'}?fps=20&loop=1"
+    names = ["--set", f"mqtt.prefix=plant/{uuid4().hex[:8]}", "--set", "mqtt.device=press-1"]
+    common = ["run", "--source", source, "--bundle", tiny_bundle, "--broker", broker.url, *names, "--json"]
+    first = start(*common)
+    first.stdout.readline()  # a frame was scored
+    second = start(*common)
+    _, errors = second.communicate(timeout=60)
+    assert second.returncode == 2
+    assert "--set mqtt.camera=NAME" in errors
+    third = start(*common, "--set", "mqtt.camera=left", "--max-frames", 3)
+    _, errors = third.communicate(timeout=60)
+    assert third.returncode == 0, errors
+    first.terminate()
+    _, errors = first.communicate(timeout=30)
+    assert first.returncode == 130
+    assert "lost" not in errors
+
+
+def test_watch_takes_the_file_of_the_inspector(broker, tmp_path, tiny_bundle, tiny_data):
+    settings = tmp_path / "run.yaml"
+    settings.write_text(f"mqtt:\n  broker: {broker.url}\n  prefix: plant/{uuid4().hex[:8]}\n  device: press-1\n")
+    watcher = start("watch", "--config", settings, "--until-offline")
+    assert watcher.stderr.readline().startswith(f"watching {broker.url}, topics plant/")
+    source = tiny_data / "test" / "good"
+    run = start("run", "--source", source, "--bundle", tiny_bundle, "--config", settings)
+    _, errors = run.communicate(timeout=60)
+    assert run.returncode == 0, errors
+    shown, _ = watcher.communicate(timeout=20)
+    assert "press-1  score" in shown
+    settings.write_text(f"mqtt:\n  broker: {broker.url.replace('mqtt', 'mqtts')}\n  ca: /no/such.pem\n")
+    refused = start("watch", "--config", settings)
+    _, errors = refused.communicate(timeout=20)
+    assert refused.returncode == 2
+    assert "/no/such.pem" in errors
 
 
 def test_without_any_broker_one_is_started_for_the_run(tiny_bundle, tiny_data):

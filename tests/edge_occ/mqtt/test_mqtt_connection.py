@@ -16,6 +16,7 @@ from edge_occ.mqtt.broker import PASSWORD, USERNAME
 from edge_occ.mqtt.client import Subscription
 from edge_occ.mqtt.config import MqttConfig
 from edge_occ.mqtt.connection import Connection
+from edge_occ.mqtt.delivery import Outcome
 from edge_occ.mqtt.embedded import EmbeddedBroker
 from edge_occ.mqtt.messages import State
 
@@ -122,10 +123,14 @@ def test_the_birth_is_told_again_after_the_broker_was_away(own_broker, config, c
 
 def test_nothing_is_handed_over_to_another_session(config):
     with connected(config) as connection:
-        assert connection.publish(0, config.topics.score, b"x") is None
-        assert connection.publish(2, config.topics.score, b"x") is None
-        assert connection.publish(1, config.topics.score, b"x") is not None
-    assert connection.publish(1, config.topics.score, b"x") is None
+        for session in (0, 2):
+            assert not connection.publish(session, config.topics.score, b"x")
+            assert connection.publish_confirmed(session, config.topics.event, b"x") is None
+            assert connection.fence(session) is None
+        assert connection.publish(1, config.topics.score, b"x")
+        assert connection.publish_confirmed(1, config.topics.event, b"x") is not None
+        assert connection.fence(1) is not None
+    assert not connection.publish(1, config.topics.score, b"x")
 
 
 def test_a_stalled_broker_does_not_hold_up_the_end_and_hears_of_it_by_the_will(own_broker, config):
@@ -264,29 +269,6 @@ PAHO_LEAVES_OPEN = pytest.mark.filterwarnings(
 
 
 @PAHO_LEAVES_OPEN
-def test_tls_needs_the_right_authority(tmp_path, config):
-    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
-    openssl = tool("openssl", "openssl")
-    subprocess.run(
-        [openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=test",
-         "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", certificate],
-        check=True, capture_output=True,
-    )  # fmt: skip
-    encrypted = Mosquitto(tmp_path, ["allow_anonymous true", f"certfile {certificate}", f"keyfile {key}"]).start()
-    plain_url, url = encrypted.url, encrypted.url.replace("mqtt:", "mqtts:")
-    try:
-        with pytest.raises(InputError, match="certificate that cannot be verified") as caught:
-            Connection(config.model_copy(update={"broker": url}), "client").connect(5)
-        assert "mqtt.ca" in caught.value.advice
-        with connected(config.model_copy(update={"broker": url, "ca": certificate})) as connection:
-            assert connection.v5
-        with pytest.raises(InputError, match="mqtts://"):
-            Connection(config.model_copy(update={"broker": plain_url}), "client").connect(2)
-    finally:
-        encrypted.stop()
-
-
-@PAHO_LEAVES_OPEN
 def test_a_plain_port_is_not_taken_for_tls(broker, config):
     with pytest.raises(InputError, match="TLS") as caught:
         Connection(config.model_copy(update={"broker": broker.url.replace("mqtt:", "mqtts:")}), "client").connect(5)
@@ -333,12 +315,88 @@ def test_who_may_not_subscribe_is_told_so(config):
     assert not [thread for thread in threading.enumerate() if "deaf" in thread.name]
 
 
-def test_a_message_that_the_broker_does_not_take_is_told_in_the_log(tmp_path, config, caplog):
+def test_a_status_that_the_broker_does_not_take_is_told_by_its_topic_once(tmp_path, config, caplog):
     (tmp_path / "acl").write_text("topic read #\n")
     (tmp_path / "acl").chmod(0o600)
     broker = Mosquitto(tmp_path, ["allow_anonymous true", f"acl_file {tmp_path / 'acl'}"]).start()
+    words = f"refuses messages on {config.topics.status}: Not authorized"
     try:
-        with connected(config.model_copy(update={"broker": broker.url})):
-            wait_until(lambda: "did not take a message: Not authorized" in caplog.text, "the warning")
+        with connected(config.model_copy(update={"broker": broker.url})) as connection:
+            wait_until(lambda: words in caplog.text, "the warning")
+            connection.announce(State.BUILDING)
+            receipt = connection.fence(1)
+            wait_until(lambda: receipt.outcome(1) is Outcome.TAKEN, "the broker to answer")
     finally:
         broker.stop()
+    assert caplog.text.count(words) == 1
+
+
+@pytest.mark.parametrize(
+    ("reply", "words"),
+    [
+        (b"\x87", "not authorized"),
+        (b"\x9f", "connection rate exceeded"),
+        (b"\x85", "client identifier not valid: client"),
+    ],
+)
+def test_the_reason_of_mqtt_5_is_not_lost_by_a_try_with_3_1_1(config, reply, words):
+    levels = []
+
+    def answer(peer: socket.socket) -> None:
+        levels.append(peer.recv(1000)[8])
+        peer.sendall(b"\x20\x03\x00" + reply + b"\x00")
+
+    with tcp_server(answer) as address, pytest.raises(InputError) as caught:
+        Connection(config.model_copy(update={"broker": address}), "client").connect(5)
+    assert levels == [5]
+    assert caught.value.found == words
+
+
+def test_a_broker_that_says_that_another_client_took_over_is_believed_at_once(config, caplog):
+    def answer(peer: socket.socket) -> None:
+        peer.recv(1000)
+        peer.sendall(b"\x20\x03\x00\x00\x00" + b"\xe0\x02\x8e\x00")
+        peer.recv(1000)
+
+    with tcp_server(answer) as address:
+        connection = Connection(config.model_copy(update={"broker": address}), "twin", status_topic="a/status")
+        connection.connect(5)
+        wait_until(lambda: "another client with the id twin has taken over" in caplog.text, "the warning")
+        connection.close(0.1)
+    assert "--set mqtt.camera=NAME" in caplog.text
+    assert "lost" not in caplog.text
+
+
+def test_a_subscription_that_is_partly_refused_is_told_and_kept(config, caplog):
+    def answer(peer: socket.socket) -> None:
+        peer.recv(1000)
+        peer.sendall(b"\x20\x03\x00\x00\x00")
+        subscribe = peer.recv(1000)
+        peer.sendall(b"\x90\x05" + subscribe[2:4] + b"\x00\x01\x87")
+        peer.recv(1000)
+
+    wish = Subscription(("a/+/score", "a/+/+/score"), lambda _: None, 1000)
+    with tcp_server(answer) as address:
+        connection = Connection(config.model_copy(update={"broker": address}), "half", subscription=wish)
+        connection.connect(5)
+        connection.close(0.1)
+    assert "subscribe to a/+/+/score: Not authorized" in caplog.text
+
+
+def test_a_broker_without_retained_messages_and_mqtt_3_1_1_is_hinted_at(tmp_path, config):
+    """It closes the connection without a word."""
+    broker = Mosquitto(tmp_path, ["allow_anonymous true", "retain_available false"]).start()
+    try:
+        config = config.model_copy(update={"broker": broker.url, "protocol": "v3.1.1"})
+        with pytest.raises(InputError, match="closed without an answer") as caught:
+            Connection(config, "client", status_topic=config.topics.status).connect(5)
+        assert "mqtt.protocol=auto" in caught.value.advice
+    finally:
+        broker.stop()
+
+
+@pytest.mark.parametrize("name", ["joe\n", "\x1b", "\udce9"])
+def test_a_user_name_that_mqtt_forbids_is_named(config, monkeypatch, name):
+    monkeypatch.setenv(USERNAME, name)
+    with pytest.raises(InputError, match=USERNAME):
+        Connection(config, "client")

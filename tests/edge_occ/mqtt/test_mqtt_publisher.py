@@ -1,21 +1,23 @@
 from __future__ import annotations
 
+import itertools
 import json
 import logging
-import socket
+import os
 import threading
 import time
+from dataclasses import replace
 from datetime import datetime, timezone
 
 import cv2
 import numpy as np
 import pytest
-from mqtt_helpers import PATIENCE, Ear, Mosquitto, free_port, inspection, render, wait_until
+from mqtt_helpers import Ear, Link, Mosquitto, free_port, inspection, render, wait_until
 
 from edge_occ.decision import EventTracker, Phase, Verdict
 from edge_occ.errors import InputError
 from edge_occ.faults import Fault, Reason, Unscored
-from edge_occ.inspection import Sink
+from edge_occ.inspection import Box, Sink
 from edge_occ.mqtt.embedded import EmbeddedBroker
 from edge_occ.mqtt.jpeg import read_comment
 from edge_occ.mqtt.messages import Event, HeatmapInfo, Score, State, Stats
@@ -113,109 +115,196 @@ def test_far_more_events_than_may_be_in_flight_all_arrive_in_order(config, ear):
     assert publisher.summary.published["event"] == 300
 
 
+def arrivals(ear: Ear) -> list[str]:
+    """Kinds of the messages heard, in their order."""
+    return [message.topic.rsplit("/", 1)[1] for message in ear.heard]
+
+
 def test_publishing_goes_on_while_the_broker_is_frozen_and_memory_is_bounded(own_broker: Mosquitto, config):
     config = config.model_copy(update={"broker": own_broker.url})
-    big = inspection(0, 0.5, size=600)
-    noise = np.random.default_rng(0).integers(0, 256, big.frame.image.shape, np.uint8)
-    big_jpeg = cv2.imencode(".jpg", noise, [cv2.IMWRITE_JPEG_QUALITY, 100])[1].tobytes()
-    with Publisher(config, lambda _: big_jpeg * 8) as publisher:
+    with Publisher(config, lambda _: b"\xff\xd8\xff" + bytes(4_000_000)) as publisher:
         own_broker.pause()
         for index in range(3000):
             publisher.publish(inspection(index, 2.0, event=Phase.UPDATE))
-        depths = publisher._outgoing.depths
-        assert depths["score"] <= 256
-        assert depths["event"] <= 1000
-        assert depths["heatmap"] <= 1
         assert publisher.summary.dropped["event"] >= 1900
-        assert publisher.summary.dropped["score"] >= 1
+        assert publisher.summary.dropped["score"] >= 2900
         own_broker.resume()
-        wait_until(lambda: not any(publisher._outgoing.depths.values()), "the queues to empty")
     summary = publisher.summary
     assert summary.frames == 3000
     assert summary.published["score"] + summary.dropped["score"] == 3000
     assert summary.published["event"] + summary.dropped["event"] == 3000
 
 
-def test_the_client_never_holds_more_than_one_live_message_of_a_frozen_broker(own_broker: Mosquitto, config):
-    config = config.model_copy(update={"broker": own_broker.url, "heatmap_hz": 1000})
-    rendered = threading.Semaphore(0)
-
-    def render_much(_: object) -> bytes:
-        rendered.release()
-        return b"\xff\xd8\xff" + bytes(4_000_000)  # more than the buffers of a TCP connection hold
-
-    with Publisher(config, render_much) as publisher:
-        own_broker.pause()
-        publisher.publish(inspection(0))
-        assert rendered.acquire(timeout=PATIENCE)
-        wait_until(lambda: publisher._sender._leaving is not None, "the heatmap to be stuck")
-        for index in range(1, 50):
-            publisher.publish(inspection(index))
-        assert not rendered.acquire(timeout=0.3)
-        assert publisher._outgoing.depths == {"score": 50 - publisher.summary.published.get("score", 0), "event": 0,
-                                              "heatmap": 1}  # fmt: skip
-        own_broker.resume()
-        assert rendered.acquire(timeout=PATIENCE)
-    assert publisher.summary.dropped == {}
-
-
-def test_events_of_an_outage_are_kept_and_scores_are_not(own_broker: Mosquitto, config):
-    config = config.model_copy(update={"broker": own_broker.url})
-    with Publisher(config, render) as publisher:
-        own_broker.stop()
-        wait_until(lambda: publisher._connection.session == 0, "the connection to be lost")
-        for index in range(100):
-            publisher.publish(inspection(index, 2.0, event=Phase.UPDATE))
-        wait_until(lambda: publisher.summary.dropped.get("score") == 100, "the scores to be dropped")
-        assert publisher._outgoing.depths == {"score": 0, "event": 100, "heatmap": 0}
-        own_broker.start()
-        wait_until(lambda: publisher.summary.published.get("event") == 100, "all events to be confirmed")
-    assert publisher.summary.published["event"] == 100
-    assert publisher.summary.dropped.get("event", 0) == 0
+@pytest.mark.parametrize("protocol", ["v5", "v3.1.1"])
+def test_events_pass_the_scores_and_pictures_of_a_slow_link(broker, config, ear, protocol):
+    """On the way before an event are a few messages, however many frames were inspected meanwhile."""
+    with Link(broker.port) as link:
+        config = config.model_copy(update={"broker": link.url, "protocol": protocol, "heatmap_hz": 1000})
+        with Publisher(config, lambda shown: render(shown) + bytes(20_000)) as publisher:
+            publisher.publish(inspection(0))
+            wait_until(lambda: publisher.summary.published.get("heatmap") == 1, "the link to be idle")
+            link.hold()
+            for index in range(1, 601):
+                publisher.publish(inspection(index))
+                time.sleep(0.001)  # the sender may hand over what it likes
+            before = len(ear.heard)
+            publisher.publish(inspection(601, 2.0, event=Phase.START))
+            link.release()
+            ear.wait_for_kind("event")
+            wait_until(lambda: publisher.summary.published.get("event") == 1, "the event to be confirmed")
+    order = arrivals(ear)
+    ahead = order[before : order.index("event")]
+    assert ahead.count("score") <= 16
+    assert ahead.count("heatmap") <= 1
+    assert payloads(ear.of("score"))[-1]["frame"] == 601
+    summary = publisher.summary
+    assert summary.published["score"] == len(ear.of("score"))
+    assert summary.published["score"] + summary.dropped["score"] == 602
 
 
-def cut(publisher: Publisher) -> None:
-    """Break the publisher's connection, and no one else's."""
-    publisher._connection._client.socket().shutdown(socket.SHUT_RDWR)
-    wait_until(lambda: publisher._connection.session == 0, "the connection to be lost")
+def test_what_a_broken_link_has_lost_is_counted_to_the_last_message(broker, config, ear):
+    with Link(broker.port) as link:
+        config = config.model_copy(update={"broker": link.url, "heatmap_hz": 1000, "stats_seconds": 3600})
+        with Publisher(config, render) as publisher:
+            publisher.publish(inspection(0))
+            wait_until(lambda: {*publisher.summary.published} == {"score", "heatmap", "stats"}, "the link to be idle")
+            link.hold()
+            for index in range(1, 401):
+                publisher.publish(inspection(index))
+                time.sleep(0.0005)
+            link.cut()
+            link.release()
+            ear.wait_for_state("online", 2)
+            publisher.publish(inspection(401))
+            wait_until(lambda: publisher.summary.published["heatmap"] == 2, "the last frame to arrive")
+    summary = publisher.summary
+    for kind in ("score", "heatmap"):
+        assert summary.published[kind] == len(ear.of(kind))
+    assert summary.published["score"] + summary.dropped["score"] == 402
+    assert summary.published["heatmap"] + summary.dropped["heatmap"] + summary.superseded == 402
 
 
-def test_events_of_an_outage_come_in_order_and_marked_historical(config, ear):
-    with Publisher(config, render) as publisher:
+def test_statistics_show_what_the_broker_has_not_confirmed_and_how_old_it_is(broker, config, ear):
+    with Link(broker.port) as link:
+        config = config.model_copy(update={"broker": link.url, "heatmap_hz": 0, "stats_seconds": 1.0})
+        with Publisher(config, render) as publisher:
+            wait_until(lambda: publisher.summary.published.get("stats") == 1, "the first statistics")
+            link.hold_answers()
+            for index in range(30):
+                shown = inspection(index, 2.0, event=Phase.UPDATE, captured=time.monotonic() - 100)
+                publisher.publish(shown)
+            stats = payloads(ear.wait_for_kind("stats", 2))[-1]
+            link.release()
+        last = payloads(ear.of("stats"))[-1]
+    assert stats["queue_event_depth"] == stats["queues"]["event"]["depth"] == 30
+    assert stats["queue_score_depth"] == stats["queues"]["score"]["depth"] == 30
+    assert 100 <= stats["queue_event_age_s"] < 200
+    assert 100 <= stats["queue_score_age_s"] < 200
+    assert [last[f"queue_{name}"] for name in ("event_depth", "event_age_s", "score_depth", "score_age_s")] == [0] * 4
+
+
+def test_events_that_the_broker_refuses_are_counted_and_their_topic_is_named_once(tmp_path, config, caplog):
+    (tmp_path / "acl").write_text("topic deny plant/line3/edge-occ/+/event\ntopic readwrite #\n")
+    (tmp_path / "acl").chmod(0o600)
+    broker = Mosquitto(tmp_path, ["allow_anonymous true", f"acl_file {tmp_path / 'acl'}"]).start()
+    try:
+        config = config.model_copy(update={"broker": broker.url})
+        with Publisher(config, render) as publisher:
+            for index in range(20):
+                publisher.publish(inspection(index, 2.0, event=Phase.UPDATE))
+    finally:
+        broker.stop()
+    assert publisher.summary.refused == {"event": 20}
+    assert "event" not in publisher.summary.published
+    assert publisher.lost_events == 20
+    (line,) = [record.getMessage() for record in caplog.records if "refuses" in record.getMessage()]
+    assert f"refuses messages on {config.topics.event}: Not authorized" in line
+    assert "access control list" in line
+
+
+@pytest.mark.parametrize(
+    ("lack", "words"), [("retain_available false", "no retained messages"), ("max_qos 0", "QoS 0 only")]
+)
+@pytest.mark.parametrize("protocol", ["auto", "v5"])
+def test_a_broker_without_retained_messages_or_qos_1_is_enough(tmp_path, config, caplog, lack, words, protocol):
+    broker = Mosquitto(tmp_path, ["allow_anonymous true", lack]).start()
+    try:
+        with Ear(broker.port, f"{config.prefix}/#") as ear, Link(broker.port) as link:
+            config = config.model_copy(update={"broker": link.url, "protocol": protocol})
+            with Publisher(config, render) as publisher:
+                publisher.publish(inspection(0, 2.0, event=Phase.START, of="a"))
+                wait_until(lambda: publisher.summary.published.get("event") == 1, "the first event")
+                link.hold()
+                publisher.publish(inspection(1, 2.0, event=Phase.END, of="a"))
+                time.sleep(0.05)
+                link.cut()
+                link.release()
+                wait_until(lambda: publisher.summary.published.get("event") == 2, "the second event")
+            ear.wait_for_state("offline", 2)
+    finally:
+        broker.stop()
+    assert [event["phase"] for event in payloads(ear.of("event"))] == ["start", "end"]
+    assert publisher.lost_events == 0
+    assert len([record for record in caplog.records if words in record.getMessage()]) == 1
+
+
+def test_a_broker_that_takes_one_unconfirmed_message_is_given_one(tmp_path, config):
+    broker = Mosquitto(tmp_path, ["allow_anonymous true", "max_inflight_messages 1"]).start()
+    try:
+        with Ear(broker.port, f"{config.prefix}/#") as ear, Link(broker.port) as link:
+            with Publisher(config.model_copy(update={"broker": link.url}), render) as publisher:
+                wait_until(lambda: publisher.summary.published.get("stats") == 1, "the link to be idle")
+                link.hold_answers()
+                for index in range(5):
+                    publisher.publish(inspection(index, 2.0, event=Phase.UPDATE))
+                ear.wait_for(lambda _: len(ear.of("score")) == 5, "the scores, which follow the events")
+                assert [event["frame"] for event in payloads(ear.of("event"))] == [0]
+                link.release()
+            ear.wait_for_state("offline")
+        assert [event["frame"] for event in payloads(ear.of("event"))] == list(range(5))
+    finally:
+        broker.stop()
+
+
+def test_events_of_an_outage_are_kept_and_scores_are_not(broker, config, ear):
+    with Link(broker.port) as link, Publisher(config.model_copy(update={"broker": link.url}), render) as publisher:
         publisher.publish(inspection(0, 2.0, event=Phase.START))
-        ear.wait_for_kind("event")
-        cut(publisher)
+        wait_until(lambda: publisher.summary.published.get("event") == 1, "the first event")
+        link.hold()
+        link.cut()
+        ear.wait_for_state("offline")
         for index in range(1, 101):
             publisher.publish(inspection(index, 2.0, event=Phase.UPDATE))
-        assert publisher._connection.session == 0
-        wait_until(lambda: publisher._connection.session == 2, "the connection to be back")
+        wait_until(lambda: publisher.summary.dropped.get("score") == 100, "the scores to be dropped")
+        link.release()
+        ear.wait_for_state("online", 2)
         publisher.publish(inspection(101, 2.0, event=Phase.END))
+        wait_until(lambda: publisher.summary.published.get("event") == 102, "all events to be confirmed")
     events = payloads(ear.wait_for_kind("event", 102))
     assert [event["frame"] for event in events] == list(range(102))
     assert [event["frame"] for event in events if not event["historical"]] == [0, 101]
+    assert publisher.lost_events == 0
+    assert [score["frame"] for score in payloads(ear.of("score"))] == [0, 101]
     ear.wait_for_state("offline", 2)
     assert [status["state"] for status in payloads(ear.of("status"))] == ["online", "offline", "online", "offline"]
 
 
-@pytest.mark.parametrize(("age", "historical"), [(0.0, False), (4.5, True)])
-def test_events_unconfirmed_when_the_connection_broke_are_sent_again(own_broker: Mosquitto, config, age, historical):
-    config = config.model_copy(update={"broker": own_broker.url})
-    with Ear(own_broker.port, f"{config.prefix}/#") as ear, Publisher(config, render) as publisher:
-        own_broker.pause()
+@pytest.mark.parametrize(("age", "historical"), [(0.0, False), (6.0, True)])
+def test_events_unconfirmed_when_the_connection_broke_are_sent_again(broker, config, ear, age, historical):
+    with Link(broker.port) as link, Publisher(config.model_copy(update={"broker": link.url}), render) as publisher:
+        wait_until(lambda: publisher.summary.published.get("stats") == 1, "the link to be idle")
+        link.hold_answers()
         for index in range(20):
             publisher.publish(inspection(index, 2.0, event=Phase.UPDATE, captured=time.monotonic() - age))
-        wait_until(lambda: len(publisher._sender._in_flight) == 10, "ten events to be in flight")
-        cut(publisher)
-        own_broker.resume()
+        ear.wait_for_kind("event", 10)
+        link.cut()
+        link.release()
         wait_until(lambda: publisher.summary.published.get("event") == 20, "all events to be confirmed")
-        ear.wait_for(lambda _: any(event["frame"] == 19 for event in payloads(ear.of("event"))), "the last event")
-    events = payloads(ear.of("event"))
-    first, again = events[:-20], events[-20:]
-    assert [event["frame"] for event in again] == list(range(20))
-    assert all(event["historical"] is historical for event in again)
-    assert [event["frame"] for event in first] == list(
-        range(len(first))
-    )  # what the broker had taken before, if anything
+    events = payloads(ear.wait_for_kind("event", 30))
+    assert [event["frame"] for event in events] == [*range(10), *range(20)]
+    assert all(event["historical"] is historical for event in events[:10])
+    if historical:
+        assert all(event["historical"] for event in events)
 
 
 def test_an_event_that_waited_too_long_is_no_news(config, ear):
@@ -228,11 +317,10 @@ def test_an_event_that_waited_too_long_is_no_news(config, ear):
 def test_events_that_cannot_be_delivered_by_the_end_are_counted(own_broker: Mosquitto, config, caplog):
     with Publisher(config.model_copy(update={"broker": own_broker.url}), render) as publisher:
         own_broker.stop()
-        wait_until(lambda: publisher._connection.session == 0, "the connection to be lost")
         publisher.publish(inspection(0, 2.0, event=Phase.START))
         publisher.close(0.2)
-    assert publisher.summary.dropped == {"score": 1, "heatmap": 1, "event": 1}
-    assert "1 events could not be delivered" in caplog.text
+    assert publisher.summary.dropped["event"] == publisher.summary.dropped["score"] == publisher.lost_events == 1
+    assert "1 event messages could not be delivered" in caplog.text
 
 
 def test_one_bad_frame_does_not_end_the_sender(config, ear, caplog):
@@ -254,18 +342,116 @@ def test_one_bad_frame_does_not_end_the_sender(config, ear, caplog):
     assert len([record for record in caplog.records if record.levelno == logging.ERROR]) == 3
 
 
-def test_a_heatmap_larger_than_the_broker_takes_is_left_out(tmp_path, config):
+def test_a_heatmap_larger_than_the_broker_takes_is_left_out(tmp_path, config, caplog):
     broker = Mosquitto(tmp_path, ["allow_anonymous true", "max_packet_size 20000"]).start()
     try:
-        config = config.model_copy(update={"broker": broker.url})
-        with Publisher(config, lambda shown: b"\xff\xd8\xff" + bytes(30_000 * shown.frame.index)) as publisher:
-            publisher.publish(inspection(0, 2.0))
-            wait_until(lambda: publisher.summary.published.get("heatmap") == 1, "the small one to leave")
-            publisher.publish(inspection(1, 2.0))
-            wait_until(lambda: publisher.summary.dropped.get("heatmap") == 1, "the large one to be left out")
-            assert publisher._connection.session == 1
+        with Ear(broker.port, f"{config.prefix}/#") as ear:
+            config = config.model_copy(update={"broker": broker.url})
+            with Publisher(config, lambda shown: b"\xff\xd8\xff" + bytes(30_000 * shown.frame.index)) as publisher:
+                publisher.publish(inspection(0, 2.0))
+                wait_until(lambda: publisher.summary.published.get("heatmap") == 1, "the small one to leave")
+                publisher.publish(inspection(1, 2.0))
+                wait_until(lambda: publisher.summary.dropped.get("heatmap") == 1, "the large one to be left out")
+            ear.wait_for_state("offline")
+            assert len(ear.of("status")) == 2
     finally:
         broker.stop()
+    assert "30" in caplog.text
+    assert config.topics.heatmap in caplog.text
+
+
+def test_the_largest_payload_can_be_set_and_an_event_is_told_without_its_boxes_then(config, ear, caplog):
+    config = config.model_copy(update={"max_payload": 1024})
+    with Publisher(config, lambda _: b"\xff\xd8\xff" + bytes(2000)) as publisher:
+        boxes = tuple(Box(n, n, n, n, 2.0) for n in range(32))
+        publisher.publish(replace(inspection(0, 2.0, event=Phase.START), boxes=boxes))
+    (event,) = payloads(ear.wait_for_kind("event"))
+    assert event["boxes"] == []
+    assert publisher.summary.dropped == {"heatmap": 1}
+    assert "mqtt.max_payload" in caplog.text
+
+
+def test_pictures_that_end_every_connection_of_mqtt_3_1_1_are_given_up(tmp_path, config, caplog):
+    """This protocol has no word for a limit on packets: the broker just closes the connection."""
+    broker = Mosquitto(tmp_path, ["allow_anonymous true", "max_packet_size 20000"]).start()
+    try:
+        with Ear(broker.port, f"{config.prefix}/#") as ear:
+            config = config.model_copy(update={"broker": broker.url, "protocol": "v3.1.1", "heatmap_hz": 1000})
+            with Publisher(config, lambda _: b"\xff\xd8\xff" + bytes(30_000)) as publisher:
+                frames = itertools.count()
+
+                def a_hundred_scores_have_arrived() -> bool:
+                    publisher.publish(inspection(next(frames)))
+                    return publisher.summary.published.get("score", 0) >= 100
+
+                wait_until(a_hundred_scores_have_arrived, "the scores to arrive")
+            ear.wait_for_state("offline", 4)
+    finally:
+        broker.stop()
+    assert len(ear.of("status")) == 8
+    assert "heatmaps: those above 15" in caplog.text
+    assert "mqtt.max_payload" in caplog.text
+    assert len([record for record in caplog.records if "lost" in record.getMessage()]) == 1  # and no flood
+
+
+def test_two_cameras_of_one_device_have_topics_and_connections_of_their_own(config, ear):
+    left, right = (config.model_copy(update={"camera": camera}) for camera in ("left", "right"))
+    with Publisher(left, render) as first:
+        with Publisher(right, render) as second:
+            for index in range(10):
+                first.publish(inspection(index))
+                second.publish(inspection(index))
+        ear.wait_for(
+            lambda heard: any(m.topic == right.topics.status and b"offline" in m.payload for m in heard), "end"
+        )
+        first.publish(inspection(10))
+    ear.wait_for(lambda heard: any(m.topic == left.topics.status and b"offline" in m.payload for m in heard), "end")
+    for camera, count in ((left, 11), (right, 10)):
+        base = f"{config.prefix}/{config.device}/{camera.camera}"
+        mine = [message for message in ear.heard if message.topic.startswith(f"{base}/")]
+        scores = payloads(message for message in mine if message.topic == f"{base}/score")
+        assert [score["frame"] for score in scores] == list(range(count))
+        states = payloads(message for message in mine if message.topic == f"{base}/status")
+        assert [status["state"] for status in states] == ["online", "offline"]
+
+
+def test_a_second_inspector_on_the_same_topics_is_refused_before_it_harms_the_first(config, ear):
+    with Publisher(config, render) as first:
+        with pytest.raises(InputError, match="process") as caught, Publisher(config, render):
+            pass
+        assert str(os.getpid()) in caught.value.found
+        assert "mqtt.camera" in caught.value.advice
+        first.publish(inspection(0))
+    ear.wait_for_state("offline")
+    with Publisher(config, render):
+        ear.wait_for_state("online", 2)
+    assert [status["state"] for status in payloads(ear.of("status"))][:2] == ["online", "offline"]
+
+
+def test_an_inspector_of_another_machine_with_the_same_name_is_named(config, tmp_path, ear, caplog):
+    here, there = (config.model_copy(update={"state": tmp_path / name}) for name in ("here", "there"))
+    with Publisher(here, render), Publisher(there, render):
+        ear.wait_for_state("online", 4)
+        wait_until(lambda: "another client with the id" in caplog.text, "the warning")
+    line = next(record.getMessage() for record in caplog.records if "another client" in record.getMessage())
+    assert "mqtt.camera" in line
+    assert "mqtt.device" in line
+
+
+def test_names_that_mqtt_forbids_reach_the_subscriber_as_question_marks(broker, config, ear):
+    """mosquitto ends the connection on a control character in a user property."""
+    names = ["line\nfeed.png", "\x1b[2Jclear.png", "nul\0.png", "\udce9.png", "\uffff.png", "x" * 500 + "\u00e9.png"]
+    with Publisher(config.model_copy(update={"heatmap_hz": 1000}), render) as publisher:
+        for index, name in enumerate(names):
+            publisher.publish(inspection(index, name=name))
+            wait_until(lambda: publisher.summary.published.get("heatmap") == index + 1, "the heatmap")  # noqa: B023
+    ear.wait_for_state("offline")
+    tags = [dict(message.properties.UserProperty)["name"] for message in ear.of("heatmap")]
+    assert tags == ["line?feed.png", "?[2Jclear.png", "nul?.png", "?.png", "?.png", "x" * 255]
+    assert [score["name"] for score in payloads(ear.of("score"))] == [
+        "line\nfeed.png", "\x1b[2Jclear.png", "nul\0.png", "?.png", "\uffff.png", "x" * 500 + "\u00e9.png"
+    ]  # fmt: skip
+    assert len(ear.of("status")) == 2
 
 
 def test_statistics_keep_coming(config, ear):

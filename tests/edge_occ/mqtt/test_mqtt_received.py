@@ -26,17 +26,19 @@ from edge_occ.mqtt.received import MOST_BYTES, Received, format_line, read_paylo
 MOMENT = datetime(2026, 1, 2, 3, 4, 5, 678_000, tzinfo=timezone.utc)
 
 
-def received(message: Payload, kind: str, *, device: str = "cam", jpeg: bytes | None = None, retained: bool = False):
-    return Received(f"p/{device}/{kind}", device, kind, message, jpeg, MOMENT, 1.0, retained)
+def received(
+    message: Payload, kind: str, *, device: str = "cam", camera=None, jpeg: bytes | None = None, retained: bool = False
+):
+    return Received(f"p/{device}/{kind}", device, camera, kind, message, jpeg, MOMENT, 1.0, retained)
 
 
 def test_payloads_are_read_by_the_kind_of_their_topic():
     score = score_message(inspection(3, name="a.png"), 1.5)
-    assert read_payload("a/b/cam/score", score.to_json(), "a/b") == ("cam", "score", score)
+    assert read_payload("a/b/cam/score", score.to_json(), "a/b") == (("cam", None, "score"), score)
+    assert read_payload("a/b/cam/left/score", score.to_json(), "a/b") == (("cam", "left", "score"), score)
     info = heatmap_info(inspection(3))
     assert read_payload("p/c/heatmap", insert_comment(render(inspection(3)), info.to_json()), "p") == (
-        "c",
-        "heatmap",
+        ("c", None, "heatmap"),
         info,
     )
 
@@ -102,6 +104,7 @@ def test_a_line_for_each_kind():
         format_line(received(event_message(wrong, historical=True), "event")),
         format_line(received(heatmap_info(wrong), "heatmap", jpeg=bytes(2048))),
         format_line(received(stats, "stats")),
+        format_line(received(Status(state=State.ONLINE), "status", camera="left")),
     ]
     assert lines == [
         "03:04:05.678Z  cam  status   fault  dark (retained)",
@@ -109,6 +112,7 @@ def test_a_line_for_each_kind():
         "03:04:05.678Z  cam  event    frame 000007 x.png  start   event-7  peak 2.5  frames 1  boxes 1  historical",
         "03:04:05.678Z  cam  heatmap  frame 000007 x.png  anomalous  score 2.5  2 KiB",
         "03:04:05.678Z  cam  stats    12.3 fps  frames 9  dropped 1+6  p95 -",
+        "03:04:05.678Z  cam/left  status   online",
     ]
 
 

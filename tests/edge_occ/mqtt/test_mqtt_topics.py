@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from paho.mqtt.client import topic_matches_sub
 
 from edge_occ.errors import InputError
-from edge_occ.mqtt.topics import Topics, split_topic
+from edge_occ.mqtt.topics import Topics, mqtt_string, split_topic
 
 LEVEL = st.text(st.characters(codec="ascii", categories=["L", "N"], include_characters="-_. "), min_size=1, max_size=12)
 
@@ -18,6 +18,28 @@ def test_names_are_those_of_the_contract():
     assert topics.event == "edge-occ/camera-1/event"
     assert topics.heatmap == "edge-occ/camera-1/heatmap"
     assert topics.stats == "edge-occ/camera-1/stats"
+
+
+def test_a_camera_is_one_more_level():
+    topics = Topics("edge-occ", "station", "left")
+    assert topics.base == "edge-occ/station/left"
+    assert topics.event == "edge-occ/station/left/event"
+    assert split_topic(topics.event, "edge-occ") == ("station", "left", "event")
+    with pytest.raises(InputError, match="set mqtt"):
+        Topics("edge-occ", "station", "+")
+    with pytest.raises(InputError, match="one level"):
+        Topics("edge-occ", "station", "a/b")
+
+
+@given(st.text(st.characters(), max_size=400), st.integers(1, 300))
+def test_any_text_becomes_a_string_that_mqtt_allows(text, most):
+    made = mqtt_string(text, most)
+    assert len(made.encode()) <= most  # so it holds no surrogates
+    codes = [ord(character) for character in made]
+    assert not any(code < 0x20 or 0x7F <= code < 0xA0 or code & 0xFFFE == 0xFFFE for code in codes)
+    assert not any(0xFDD0 <= code <= 0xFDEF for code in codes)
+    if text.isprintable() and text.isascii():
+        assert made == text[:most]
 
 
 @pytest.mark.parametrize(
@@ -37,7 +59,7 @@ def test_a_device_is_exactly_one_level(device):
 @given(st.lists(LEVEL, min_size=1, max_size=4).map("/".join), LEVEL)
 def test_topics_split_into_what_they_were_made_of(prefix, device):
     topics = Topics(prefix, device)
-    assert split_topic(topics.score, prefix) == (device, "score")
+    assert split_topic(topics.score, prefix) == (device, None, "score")
     assert topic_matches_sub(f"{prefix}/+/score", topics.score)
     assert not topic_matches_sub(f"{prefix}/+/event", topics.score)
 
@@ -55,6 +77,6 @@ def test_any_text_is_refused_or_makes_one_plain_topic(prefix, device):
     topics.event.encode()
 
 
-@pytest.mark.parametrize("topic", ["edge-occ/status", "edge-occ/a/b/status", "other/a/status", "edge-occ-2/a/status"])
+@pytest.mark.parametrize("topic", ["edge-occ/status", "edge-occ/a/b/c/status", "other/a/status", "edge-occ-2/a/status"])
 def test_other_topics_are_not_ours(topic):
     assert split_topic(topic, "edge-occ") is None

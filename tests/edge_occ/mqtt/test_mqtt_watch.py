@@ -21,7 +21,10 @@ def run_line(config, count: int = 5) -> None:
         for index in range(count):
             event = {1: Phase.START, 3: Phase.END}.get(index)
             publisher.publish(inspection(index, 2.0 if index in (1, 2) else 0.5, event=event, name=f"{index}.png"))
-            wait_until(lambda: not publisher._outgoing.depths["heatmap"], "the heatmap to be taken")
+            wait_until(
+                lambda: publisher.summary.published.get("heatmap") == index + 1,  # noqa: B023
+                "the heatmap to arrive",
+            )
 
 
 def lines(file) -> list[dict]:
@@ -35,7 +38,7 @@ def check_record(folder, config) -> None:
     assert all(Score.model_validate(line["payload"]) for line in scores)
     assert [Event.model_validate(line["payload"]).phase for line in events] == [Phase.START, Phase.END]
     assert [line["payload"]["state"] for line in states] == ["online", "offline"]
-    pictures = sorted(file.name for file in (folder / "heatmaps").iterdir())
+    pictures = sorted(file.name for file in (folder / "heatmaps" / config.device).iterdir())
     assert pictures == [f"{index:06d}.jpg" for index in range(5)]
 
 
@@ -64,6 +67,36 @@ def test_the_same_at_the_embedded_broker(config, tmp_path):
             list(watcher)
             line.join()
     check_record(tmp_path, config)
+
+
+def test_pictures_of_several_inspectors_and_runs_are_kept_apart(config, ear, tmp_path):
+    """Whatever the name of a device or a camera is, which anybody on the network may choose."""
+    config = config.model_copy(update={"prefix": f"{config.prefix}/{config.device}"})
+    places = ["one", "two", "two/left", "two/right", "..", ".hidden", "a b", "a_b", "x" * 300, "caf\u00e9"]
+    runs = [inspection(7), inspection(7)]
+    sent = [
+        (place, insert_comment(render(inspection(shade)), heatmap_info(run).to_json()))
+        for shade, (place, run) in enumerate((place, run) for place in places for run in runs)
+    ]
+    with Watcher(config, save=tmp_path / "record") as watcher:
+        for place, jpeg in sent:
+            ear.send(f"{config.prefix}/{place}/heatmap", jpeg)
+        messages = iter(watcher)
+        heard = [next(messages) for _ in sent]
+    assert [(shown.device, shown.camera) for shown in heard[4:6]] == [("two", "left"), ("two", "left")]
+    files = [file for file in (tmp_path / "record" / "heatmaps").rglob("*") if file.is_file()]
+    assert sorted(file.read_bytes() for file in files) == sorted(jpeg for _, jpeg in sent)
+    assert len([file for file in files if file.name == "000007.jpg"]) == len(places)
+    assert (tmp_path / "record" / "heatmaps" / "two" / "left" / "000007.jpg") in files
+    assert {file.name for file in tmp_path.iterdir()} == {"record"}
+
+
+def test_a_watch_ends_when_every_camera_is_offline(config, ear):
+    online, offline = Status(state=State.ONLINE).to_json(), Status(state=State.OFFLINE).to_json()
+    with Watcher(config, device=config.device, until_offline=True) as watcher:
+        for camera, payload in [("left", online), ("right", online), ("left", offline), ("right", offline)]:
+            ear.send(f"{config.topics.base}/{camera}/status", payload)
+        assert [received.camera for received in watcher] == ["left", "right", "left", "right"]
 
 
 def test_a_later_watcher_sees_the_state_but_records_no_old_heatmap(config, tmp_path):

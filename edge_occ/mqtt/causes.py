@@ -1,0 +1,149 @@
+"""Why a broker cannot be reached or does not accept a client, and what to do about it."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from typing import NamedTuple
+
+from edge_occ.errors import InputError
+from edge_occ.mqtt.broker import PASSWORD, USERNAME, Broker
+from edge_occ.mqtt.client import SOCKET_SECONDS
+from edge_occ.mqtt.config import MqttConfig
+
+_ALERT_SECONDS = 1.0
+_EXPIRED, _NOT_YET_VALID, _REVOKED = 10, 9, 23
+_WRONG_NAME = (62, 64)  # of a host, of an IP address
+_UNKNOWN_ISSUER = (2, 18, 19, 20, 21)
+"""Codes of X509_verify_cert_error_string(3)."""
+_CREDENTIALS = ("Bad user name or password", "Not authorized", "Bad authentication method")
+_BUSY = ("Server unavailable", "Server busy", "Quota exceeded", "Connection rate exceeded")
+
+
+class Cause(NamedTuple):
+    """What was found instead of a broker that accepts this client, and what to type next."""
+
+    found: str
+    advice: str
+
+
+def refusal(broker: Broker, cause: Cause) -> InputError:
+    """The error for a broker that cannot be reached or does not accept this client."""
+    found = f"{cause.found[0].lower()}{cause.found[1:]}"
+    return InputError(f"an MQTT broker at {broker} that accepts this client", found, cause.advice)
+
+
+def of_reason(reason: str, client_id: str) -> Cause:
+    """The broker's own words, by their name in the MQTT standard."""
+    if reason in _CREDENTIALS:
+        return Cause(reason, f"set the environment variables {USERNAME} and {PASSWORD} to what the broker knows")
+    if reason == "Client identifier not valid":
+        return Cause(f"{reason}: {client_id}", "allow it at the broker, or set mqtt.prefix and mqtt.device")
+    if reason in _BUSY:
+        return Cause(reason, "try again later; the broker's limits on connections may be too low")
+    return Cause(reason, "the broker's log says more")
+
+
+def of_subscription(reason: str, filters: list[str]) -> Cause:
+    """The broker lets this client hear nothing."""
+    return Cause(reason, f"allow this client to subscribe to {filters[0]} in the broker's access control list")
+
+
+def of_silence(seconds: float) -> Cause:
+    """Something took the connection and did not answer."""
+    return Cause(f"no answer to MQTT within {seconds:g} s", "check that this is the broker's port for MQTT")
+
+
+def of_end(config: MqttConfig, broker: Broker) -> Cause:
+    """The connection was closed without an answer."""
+    found = "a connection that was closed without an answer"
+    if broker.tls:
+        return Cause(found, "check that this is the broker's port for MQTT over TLS, 8883 as a rule; its log says more")
+    advice = "use --broker mqtts://host:port if this is a port for TLS, or the broker's plain port, 1883 as a rule"
+    if config.protocol == "v3.1.1":
+        advice += "; one without retained messages or QoS 1 says so with mqtt.protocol=auto only"
+    return Cause(found, advice)
+
+
+def of_error(error: OSError, config: MqttConfig, broker: Broker) -> Cause:
+    """No TCP or TLS connection."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return _of_certificate(error, config)
+    if isinstance(error, ssl.SSLError) and (cause := _of_alert(error, config)) is not None:
+        return cause
+    if isinstance(error, ssl.SSLError) or (broker.tls and isinstance(error, ConnectionResetError)):
+        found = f"no TLS there ({error.strerror or error})"
+        return Cause(found, "use mqtt:// for a plain port, or the broker's TLS port, 8883 as a rule")
+    advice = f"start one there, say mosquitto -p {broker.port}, or use --broker mqtt://host[:port]"
+    if isinstance(error, socket.gaierror):
+        return Cause("no such host", advice)
+    if isinstance(error, TimeoutError):
+        return Cause(f"no answer within {SOCKET_SECONDS:g} s", advice)
+    return Cause(error.strerror or str(error) or type(error).__name__, advice)
+
+
+def of_late_alert(config: MqttConfig, broker: Broker, context: ssl.SSLContext) -> Cause | None:
+    """What a broker has against this device's certificate; ``None`` if nothing.
+
+    With TLS 1.3 it says so after the handshake, and what a client has sent by then can destroy the message.  So a
+    connection is made that only listens.
+    """
+    try:
+        with (
+            socket.create_connection((broker.host, broker.port), SOCKET_SECONDS) as plain,
+            context.wrap_socket(plain, server_hostname=broker.host) as encrypted,
+        ):
+            encrypted.settimeout(_ALERT_SECONDS)
+            encrypted.recv(1)
+    except ssl.SSLError as error:
+        return _of_alert(error, config)
+    except OSError:
+        return None
+    return None
+
+
+def _of_certificate(error: ssl.SSLCertVerificationError, config: MqttConfig) -> Cause:
+    found = f"a certificate of the broker that cannot be verified: {error.verify_message}"
+    code = error.verify_code
+    if code == _EXPIRED:
+        advice = "renew the broker's certificate; if it is valid, set this machine's clock (see date)"
+    elif code == _NOT_YET_VALID:
+        advice = "set this machine's clock (see date); if it is right, renew the broker's certificate"
+    elif code == _REVOKED:
+        advice = "renew the broker's certificate"
+    elif code in _WRONG_NAME:
+        advice = "use --broker mqtts://NAME with a name that is in the certificate, or have yours added to it"
+    elif code in _UNKNOWN_ISSUER and config.ca is None:
+        advice = "set mqtt.ca to the PEM file of the authority that signed the broker's certificate"
+    elif code in _UNKNOWN_ISSUER:
+        advice = f"{config.ca} (mqtt.ca) is of another authority: set it to that which signed the broker's certificate"
+    else:
+        advice = "check the broker's certificate with openssl s_client -connect host:port"
+    return Cause(found, advice)
+
+
+def _of_alert(error: ssl.SSLError, config: MqttConfig) -> Cause | None:
+    """An alert about this device's certificate, ``None`` for another fault; OpenSSL's versions spell it variously."""
+    words = f"{error.reason or ''} {error}".upper().replace(" ", "_")
+    if "ALERT" not in words:
+        return None
+    if config.cert is None and ("CERTIFICATE_REQUIRED" in words or "HANDSHAKE_FAILURE" in words):
+        return Cause(
+            "a broker that asks for a certificate of this device, and no mqtt.cert",
+            "set mqtt.cert and mqtt.key to this device's certificate and its private key",
+        )
+    complaints = {
+        "CERTIFICATE_EXPIRED": "it has expired",
+        "UNKNOWN_CA": "its authority is not known there",
+        "CERTIFICATE_REVOKED": "it was revoked",
+        "BAD_CERTIFICATE": "it is not valid there",
+        "CERTIFICATE_UNKNOWN": "it is not valid there",
+        "UNSUPPORTED_CERTIFICATE": "it is of a kind not supported there",
+    }
+    complaint = next((meaning for name, meaning in complaints.items() if name in words), None)
+    if config.cert is None or complaint is None:
+        return None
+    return Cause(
+        f"a broker that does not accept this device's certificate: {complaint}",
+        f"check {config.cert} (mqtt.cert) with openssl x509 -noout -dates -issuer -in, and have it signed anew",
+    )
