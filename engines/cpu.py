@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import Literal
 
 import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
+from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidArgument, InvalidGraph, InvalidProtobuf
 
 from engines.base import FEATURES, FRAME, IMAGES, MAP, SCORE, Graph, Scores
-from engines.errors import EngineUnavailable
+from engines.errors import EngineUnavailable, GraphRefused, UserError
 
 _ERROR = 3
 """ONNX Runtime's severity for errors; its warnings tell of optimisations that it could not make, a line a node."""
@@ -34,7 +36,8 @@ class OnnxRuntimeEngine:
         provider: where to compute; ``cuda`` needs the package ``onnxruntime-gpu``.
 
     Raises:
-        EngineUnavailable: this ONNX Runtime cannot load the graph, or cannot compute there.
+        EngineUnavailable: this ONNX Runtime is too old for the graph, or cannot compute there.
+        GraphRefused: no ONNX Runtime could compute the graph.
     """
 
     def __init__(self, graph: Graph, threads: int | None = None, provider: Provider = "cpu") -> None:
@@ -92,7 +95,7 @@ def _require_inputs(session: ort.InferenceSession, graph: Graph) -> None:
     frame = declared.get(FRAME)
     outputs = {tensor.name for tensor in session.get_outputs()}
     if frame is None or frame.type != "tensor(uint8)" or given != wanted or not outputs >= {SCORE, MAP}:
-        raise EngineUnavailable(
+        raise GraphRefused(
             f"a graph from a uint8 {FRAME} to {SCORE} and {MAP}, with a head of {wanted}",
             f"a head of {given}, inputs {sorted(declared)}, outputs {sorted(outputs)}",
             "train the bundle anew: its parts do not belong together",
@@ -110,7 +113,8 @@ def open_session(onnx: bytes, threads: int | None = None, provider: Provider = "
     Spinning is off: on an edge device the capture, MQTT and the line's own programs share the same cores.
 
     Raises:
-        EngineUnavailable: ONNX Runtime cannot load the model, or cannot compute with this provider.
+        EngineUnavailable: this ONNX Runtime is too old for the model, or cannot compute with this provider.
+        GraphRefused: the model is wrong in itself.
     """
     if provider == "cuda" and not has_cuda():
         raise _no_cuda(f"onnxruntime {ort.__version__} without CUDA")
@@ -130,12 +134,18 @@ def open_session(onnx: bytes, threads: int | None = None, provider: Provider = "
     return session
 
 
-def _cannot(do: str, error: Exception) -> EngineUnavailable:
-    return EngineUnavailable(
-        f"a graph that ONNX Runtime can {do}",
-        f"onnxruntime {ort.__version__} says: {str(error).splitlines()[0]}",
-        "upgrade it: pip install -U onnxruntime",
-    )
+_NEWER = re.compile(r"opset|IR version", re.IGNORECASE)
+"""In what ONNX Runtime says of a model of a later ONNX than its own, and of nothing else."""
+
+
+def _cannot(do: str, error: Exception) -> UserError:
+    expected = f"a graph that ONNX Runtime can {do}"
+    found = f"onnxruntime {ort.__version__} says: {str(error).splitlines()[0]}"
+    # Its general failure is one of the model while it is loaded, and one of the machine later.
+    wrong = (InvalidArgument, InvalidGraph, InvalidProtobuf, *([Fail] if do == "load" else []))
+    if isinstance(error, wrong) and not _NEWER.search(str(error)):
+        return GraphRefused(expected, found, "copy the bundle again from where it was made, or train it anew")
+    return EngineUnavailable(expected, found, "upgrade it: pip install -U onnxruntime")
 
 
 def _no_cuda(found: str) -> EngineUnavailable:

@@ -2,6 +2,7 @@
 
 UserError               2  wrong arguments, configuration or input
 +-- EngineUnavailable   4  this machine cannot run the engine asked for
++-- GraphRefused        3  no version of the engine could run the graph
 +-- ParityFailure       3  the engine does not compute what the bundle says it must
 +-- (edge_occ.errors)      bundle refused 3, source lost 5
 """
@@ -30,6 +31,12 @@ class EngineUnavailable(UserError):
     """The engine asked for cannot run here."""
 
     exit_code = 4
+
+
+class GraphRefused(UserError):
+    """The graph is wrong in itself, whatever runs it."""
+
+    exit_code = 3
 
 
 class ParityFailure(UserError):

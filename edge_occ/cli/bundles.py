@@ -13,6 +13,7 @@ from edge_occ.cli.console import print_json, say
 from edge_occ.config import RunConfig
 from edge_occ.engine import Loaded, load_engine
 from edge_occ.images import find_images, read_image
+from edge_occ.printable import printable
 from edge_occ.progress import PhaseReport
 from edge_occ.settings import load_settings
 from engines.base import EngineOptions
@@ -22,14 +23,23 @@ Config = Annotated[Path | None, typer.Option(help="YAML file of settings; config
 Settings = Annotated[list[str] | None, typer.Option("--set", help="Override a setting: section.field=value.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
 EngineName = Annotated[str, typer.Option("--engine", help=f"{', '.join(NAMES)}.")]
+Digest = Annotated[
+    str | None,
+    typer.Option("--sha256", metavar="HEX", help="Refuse a bundle of another digest than this, of sha256sum."),
+]
 Precision = Annotated[str, typer.Option("--precision", help="auto, fp32, fp16 or int8.")]
 
 
 def score(
-    bundle: Path, paths: list[Path], engine: EngineName = "auto", precision: Precision = "auto", json: Json = False
+    bundle: Path,
+    paths: list[Path],
+    engine: EngineName = "auto",
+    precision: Precision = "auto",
+    sha256: Digest = None,
+    json: Json = False,
 ) -> None:
     """Score picture files or folders, one line each."""
-    opened = read_bundle(bundle)
+    opened = read_bundle(bundle, sha256)
     files = [image for path in paths for image in find_images(path)]
     loaded = load(opened, engine, precision)
     judge = opened.judge()
@@ -47,7 +57,7 @@ def score(
                 }
             )
         else:
-            typer.echo(f"{name:<9}  score {verdict.score:10.2f}  p {verdict.p_value:.4f}  {path}")
+            typer.echo(f"{name:<9}  score {verdict.score:10.2f}  p {verdict.p_value:.4f}  {printable(str(path))}")
     loaded.engine.close()
 
 
@@ -57,14 +67,20 @@ def inspect(bundle: Path, json: Json = False) -> None:
     if json:
         print_json(opened.manifest.model_dump(mode="json"))
         return
-    typer.echo(opened.members["MODEL_CARD.md"].decode())
+    typer.echo("\n".join(map(printable, opened.model_card.split("\n"))))
     for name, member in opened.manifest.members.items():
         typer.echo(f"{member.size:>12,}  {member.sha256[:16]}  {name}")
 
 
-def verify(bundle: Path, engine: EngineName = "auto", precision: Precision = "auto", json: Json = False) -> None:
+def verify(
+    bundle: Path,
+    engine: EngineName = "auto",
+    precision: Precision = "auto",
+    sha256: Digest = None,
+    json: Json = False,
+) -> None:
     """Check hashes, format and parity: does this machine compute what the trainer did?"""
-    opened = read_bundle(bundle)
+    opened = read_bundle(bundle, sha256)
     loaded = load(opened, engine, precision)
     loaded.engine.close()
     if json:
@@ -84,6 +100,7 @@ def compile_bundle(
     precision: Annotated[str | None, typer.Option("--precision", help="auto, fp32, fp16 or int8.")] = None,
     config: Config = None,
     settings: Settings = None,
+    sha256: Digest = None,
     json: Json = False,
 ) -> None:
     """Build the engine for this machine, check its parity, and keep it, so that run starts at once.
@@ -94,7 +111,7 @@ def compile_bundle(
     begun = time.monotonic()
     chosen = load_settings(RunConfig, [config] if config else [], settings or []).engine
     options = chosen.options()
-    loaded = load(read_bundle(bundle), engine or chosen.name, precision or chosen.precision, options)
+    loaded = load(read_bundle(bundle, sha256), engine or chosen.name, precision or chosen.precision, options)
     loaded.engine.close()
     seconds = round(time.monotonic() - begun, 1)
     if json:
@@ -113,6 +130,7 @@ def bench(
     compare: Annotated[
         bool, typer.Option("--compare", help="Time every precision in the bundle too; TensorRT builds each.")
     ] = False,
+    sha256: Digest = None,
     json: Json = False,
 ) -> None:
     """Measure the speed of a bundle on this machine: engine alone, end to end, and dense against window by window.
@@ -121,7 +139,7 @@ def bench(
     """
     from edge_occ.bench import run_bench  # noqa: PLC0415
 
-    content = run_bench(bundle, frames, load, engine, precision, compare=compare)
+    content = run_bench(bundle, frames, load, engine, precision, compare=compare, sha256=sha256)
     if json:
         print_json(content)
         return

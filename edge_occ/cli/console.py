@@ -15,6 +15,7 @@ from rich.text import Text
 
 from edge_occ.errors import UserError
 from edge_occ.interrupt import terminable
+from edge_occ.printable import printable
 
 INTERRUPTED = 130
 
@@ -24,8 +25,8 @@ _console = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def say(text: str) -> None:
-    """A line for people, on standard error."""
-    _console.print(Text(text))
+    """A line for people, on standard error; see :func:`edge_occ.printable.printable`."""
+    _console.print(Text(printable(text)))
 
 
 def print_json(content: dict[str, Any]) -> None:
@@ -44,7 +45,7 @@ def guarded(command: Callable[..., Result]) -> Callable[..., Result]:
                 return command(*arguments, **options)
         except UserError as error:
             for label, text in (("expected", error.expected), ("found", error.found), ("next", error.advice)):
-                _console.print(Text(f"{label:>9}  ", style="bold red") + Text(text))
+                _console.print(Text(f"{label:>9}  ", style="bold red") + Text(printable(text)))
             raise typer.Exit(error.exit_code) from None
         except KeyboardInterrupt:
             say("interrupted; everything written so far is whole")

@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from edge_occ.bundle import Bundle, read_bundle
+from edge_occ.cli.bundles import Digest
 from edge_occ.cli.console import print_json, say
 from edge_occ.config import EngineConfig, RunConfig
 from edge_occ.decision import EventTracker, Phase
@@ -54,6 +55,7 @@ def run(  # noqa: PLR0913 - one parameter an option
     config: Config = None,
     settings: Settings = None,
     max_frames: Annotated[int | None, typer.Option(min=1, help="Stop after so many frames.")] = None,
+    sha256: Digest = None,
     json: Json = False,
 ) -> None:
     """Inspect a stream: score every frame, publish scores, events and heatmaps over MQTT.
@@ -66,7 +68,7 @@ def run(  # noqa: PLR0913 - one parameter an option
         raise InputError("one of --broker and --no-mqtt", "both", "leave one out")
     options = load_settings(RunConfig, [config] if config else [], settings or [])
     path = bundle or _only_bundle()
-    opened = read_bundle(path)
+    opened = read_bundle(path, sha256)
     sinks: list[Sink] = [JsonLines() if json else Console()]
     heartbeat = heartbeat_from_environment()
     if heartbeat is not None:
