@@ -7,6 +7,7 @@ and whoever makes one with care can make one that finds nothing.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
@@ -47,7 +48,7 @@ def check_calibration(calibration: Calibration, held_out: NDArray[np.float64]) -
         )
     expected = calibrate(held_out, calibration.false_alarm_rate).model_dump()
     for name, found in calibration.model_dump().items():
-        if not np.isclose(found, expected[name], rtol=_ROUNDING, atol=0):
+        if not math.isclose(found, expected[name], rel_tol=_ROUNDING):
             raise refused(f"{name} {expected[name]:.6g}, which follows from the held-out scores", f"{found:.6g}")
 
 

@@ -59,9 +59,9 @@ class Geometry(_Record):
 class Calibration(_Record):
     """The threshold and the promise that comes with it."""
 
-    false_alarm_rate: float = Field(gt=0, lt=0.5, description="declared share of good parts above the threshold")
+    false_alarm_rate: float = Field(ge=1e-6, lt=0.5, description="declared share of good parts above the threshold")
     threshold: float = Field(description="scores above it are anomalous")
-    n: int = Field(ge=1, description="held-out normal images behind the threshold")
+    n: int = Field(ge=1, le=10**9, description="held-out normal images behind the threshold")
     expected: _Share = Field(description="expected share of good parts above the threshold, given n")
     upper_95: _Share = Field(description="95 % upper confidence bound of that share")
     certified: bool = Field(description="false if n is too small for the declared rate (n < 1/rate - 1)")

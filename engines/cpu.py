@@ -54,7 +54,7 @@ class OnnxRuntimeEngine:
             # A GPU too old for the build, or too full, shows in the first run.
             self.infer(np.zeros((2, 2, 3), np.uint8))
         except Exception as error:
-            raise _cannot("run", error) from error
+            raise _cannot("run", error, provider) from error
 
     def infer(self, frame: NDArray[np.uint8]) -> Scores:
         """Score one frame, uint8 ``[h, w, 3]`` BGR of any size."""
@@ -127,7 +127,7 @@ def open_session(onnx: bytes, threads: int | None = None, provider: Provider = "
         # Without enable_fallback=0, a provider that fails later is replaced by the CPU, with a print.
         session = ort.InferenceSession(onnx, options, providers=[_PROVIDERS[provider]], enable_fallback=0)
     except Exception as error:
-        raise _cannot("load", error) from error
+        raise _cannot("load", error, provider) from error
     # A provider whose libraries or device are missing is left out without an error.
     if session.get_providers()[0] != _PROVIDERS[provider][0]:
         raise _no_cuda(f"that onnxruntime {ort.__version__} falls back to the CPU: no GPU, or CUDA or cuDNN is missing")
@@ -138,11 +138,12 @@ _NEWER = re.compile(r"opset|IR version", re.IGNORECASE)
 """In what ONNX Runtime says of a model of a later ONNX than its own, and of nothing else."""
 
 
-def _cannot(do: str, error: Exception) -> UserError:
+def _cannot(do: str, error: Exception, provider: Provider) -> UserError:
     expected = f"a graph that ONNX Runtime can {do}"
     found = f"onnxruntime {ort.__version__} says: {str(error).splitlines()[0]}"
-    # Its general failure is one of the model while it is loaded, and one of the machine later.
-    wrong = (InvalidArgument, InvalidGraph, InvalidProtobuf, *([Fail] if do == "load" else []))
+    # Its general failure is one of the model, but for a GPU that cannot go on.
+    general = [Fail] if do == "load" or provider == "cpu" else []
+    wrong = (InvalidArgument, InvalidGraph, InvalidProtobuf, *general)
     if isinstance(error, wrong) and not _NEWER.search(str(error)):
         return GraphRefused(expected, found, "copy the bundle again from where it was made, or train it anew")
     return EngineUnavailable(expected, found, "upgrade it: pip install -U onnxruntime")

@@ -25,6 +25,11 @@ runtime makes an object of every two bytes in the worst case, and needs a few hu
 LARGEST_FILE = 1 << 30
 """Bytes of a file.  A ResNet-18 has 45 MB in fp32, and there may be 16 in an ensemble."""
 
+_DOMAINS = ("", "ai.onnx")
+
+_OPSETS, _IR_VERSIONS = range(18, 1000), range(1, 1000)
+"""From the first in which all axes are operands.  A later one than a runtime knows is for the runtime to say."""
+
 INT64 = 7
 _ITEM_SIZES = {1: 4, 2: 1, 3: 1, 6: 4, INT64: 8, 9: 1, 10: 2}
 """Bytes of a value, by ONNX's number of its type: float, uint8, int8, int32, int64, bool, float16."""
@@ -164,9 +169,12 @@ def read_model(onnx: bytes) -> Model:
     if len(onnx) > LARGEST_FILE:
         raise Malformed(f"{len(onnx) >> 20} MB")
     model = Message(memoryview(onnx), _MODEL)
-    for opset in model.parts("opset_import"):
-        if Message(opset, _OPSET).text("domain") not in ("", "ai.onnx"):
-            raise Malformed(f"operators of {Message(opset, _OPSET).text('domain')!r}")
+    opsets = [Message(data, _OPSET) for data in model.parts("opset_import")]
+    imported = [(opset.text("domain"), opset.integer("version")) for opset in opsets]
+    if len(imported) != 1 or imported[0][0] not in _DOMAINS or imported[0][1] not in _OPSETS:
+        raise Malformed(f"operators of {imported}")
+    if model.integer("ir_version") not in _IR_VERSIONS:
+        raise Malformed(f"version {model.integer('ir_version')} of the format")
     graph = Message(model.part("graph"), _GRAPH)
     nodes, initializers = graph.parts("node"), graph.parts("initializer")
     if not 0 < len(nodes) <= MOST_NODES:
@@ -185,7 +193,7 @@ def read_model(onnx: bytes) -> Model:
 
 def _node(data: memoryview) -> Node:
     node = Message(data, _NODE)
-    if node.text("domain") not in ("", "ai.onnx"):
+    if node.text("domain") not in _DOMAINS:
         raise Malformed(f"an operator of {node.text('domain')!r}")
     attributes = dict(_attribute(Message(attribute, _ATTRIBUTE)) for attribute in node.parts("attribute"))
     return Node(node.text("op_type"), node.texts("input"), node.texts("output"), attributes)

@@ -172,7 +172,7 @@ def _gather_nd(node: Node, operands: list[Value]) -> Value:
 
 
 def _range(_node: Node, operands: list[Value]) -> Value:
-    (start,), (limit,), (step,) = (known_of(value) for value in operands)
+    (start,), (limit,), (step,) = (known_of(value, 0) for value in operands)
     if not operands[1].extent or start != 0 or step != 1:
         raise ValueError("something else than the places along an axis")
     return Value((limit,))
@@ -218,7 +218,7 @@ Rule = Callable[[Node, list[Value]], Value]
 ``IndexError``, ``KeyError``, ``TypeError`` and ``ValueError``."""
 
 RULES: Mapping[str, Rule] = {
-    **dict.fromkeys(("Abs", "Clip", "Exp", "Identity", "Log", "Neg", "Relu", "Sigmoid", "Softplus", "Sqrt"), _same),
+    **dict.fromkeys(("Abs", "Clip", "Exp", "Log", "Neg", "Relu", "Sigmoid", "Softplus", "Sqrt"), _same),
     **dict.fromkeys(("QuantizeLinear", "DequantizeLinear"), _same),
     **dict.fromkeys(("Add", "Div", "Greater", "Mul", "Pow", "Sub", "Where"), _broadcast),
     **dict.fromkeys(("ReduceMax", "ReduceMean", "ReduceMin", "ReduceSum"), _reduce),

@@ -48,9 +48,9 @@ def ints(node: Node, name: str, default: tuple[int, ...] | None = None) -> tuple
     return value
 
 
-def known_of(value: Value) -> list[int]:
-    """Values of an operand that sizes follow from; all must be known."""
-    if value.known is None:
+def known_of(value: Value, rank: int = 1) -> list[int]:
+    """Values of an operand that sizes follow from, a list or, with rank 0, a single one; all must be known."""
+    if value.known is None or value.known.ndim != rank:
         raise ValueError("sizes that are no constants")
     return [int(item) for item in value.known.reshape(-1)]
 
