@@ -46,7 +46,14 @@ class Load(Protocol):
 
 
 def run_bench(
-    path: Path, frames: int, load: Load, engine: str, precision: str = "auto", *, compare: bool = False
+    path: Path,
+    frames: int,
+    load: Load,
+    engine: str,
+    precision: str = "auto",
+    *,
+    compare: bool = False,
+    sha256: str | None = None,
 ) -> dict[str, Any]:
     """Measure the engine alone, the whole inspector on files, and the dense graph against its windows one by one.
 
@@ -57,12 +64,13 @@ def run_bench(
         engine: name of the engine.
         precision: of the encoder, or ``auto``.
         compare: time every precision of the bundle with the same engine.
+        sha256: of the bundle's file; see :func:`edge_occ.bundle.read_bundle`.
 
     Returns:
         The content of ``bench --json``.
     """
     begun = time.perf_counter()
-    bundle = read_bundle(path)
+    bundle = read_bundle(path, sha256)
     loaded = load(bundle, engine, precision)
     cold_start = time.perf_counter() - begun
     golden = bundle.golden()

@@ -18,7 +18,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
+from pydantic_core import from_json
 
+from edge_occ.archive import open_archive
+from edge_occ.consistency import check_calibration, check_encoder, check_golden, check_graph, check_head
 from edge_occ.decision import Judge
 from edge_occ.errors import BundleRefused, InputError
 from edge_occ.files import atomic_write
@@ -33,11 +36,16 @@ PRECISIONS = ("fp32", "fp16", "int8")
 _REQUIRED = frozenset({"graph.fp32.onnx", HEAD, GOLDEN, PREVIEW, MODEL_CARD})
 _OPTIONAL = frozenset({ENCODER_GRAPH, "graph.fp16.onnx", "graph.int8.onnx", "golden.int8.safetensors"})
 _MANIFEST_LIMIT = 4 << 20
+_TEXT_LIMIT = 1 << 20
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """A verified bundle: every member has the size and hash that the manifest gives."""
+    """A bundle.
+
+    One that was read or written is verified: every member has the size and hash that the manifest gives, and they can
+    be what they are said to be; see :mod:`edge_occ.consistency`.
+    """
 
     manifest: Manifest
     members: Mapping[str, bytes]
@@ -49,11 +57,13 @@ class Bundle:
 
     def graph(self, precision: str = "fp32") -> Graph:
         """Model and head, ready for an engine."""
-        return Graph(self.members[graph_name(precision)], precision, self._head)
+        return Graph(self.members[graph_name(precision)], precision, self.head)
 
     @cached_property
-    def _head(self) -> Mapping[str, NDArray[np.float32]]:
-        """Once for all precisions, as a head a position is the largest part of a bundle."""
+    def head(self) -> Mapping[str, NDArray[np.float32]]:
+        """Tensors that go into the graph beside the frame; once for all precisions, as a head a position is the largest
+        part of a bundle.
+        """
         return head_from(self.members[HEAD])
 
     @property
@@ -69,6 +79,11 @@ class Bundle:
         """Frames and reference scores of the parity gate."""
         own = self.members.get(reference_name(precision))
         return golden_from(self.members[GOLDEN], self.manifest.calibration.threshold, own)
+
+    @property
+    def model_card(self) -> str:
+        """What the bundle says to people, Markdown."""
+        return self.members[MODEL_CARD].decode()
 
     def tolerance(self, precision: str = "fp32") -> float:
         """Largest relative error that the parity gate lets through."""
@@ -95,9 +110,11 @@ def write_bundle(path: Path, manifest: Mapping[str, Any], members: Mapping[str, 
 
     Raises:
         InputError: it cannot be written (disk full, no permission).
+        BundleRefused: it could not be read again.
     """
     listed = {name: Member(size=len(data), sha256=_sha256(data)) for name, data in members.items()}
     checked = Manifest.model_validate({**manifest, "members": listed})
+    _check(Bundle(checked, members))
     try:
         with atomic_write(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
             archive.writestr(MANIFEST, checked.model_dump_json(indent=2))
@@ -113,54 +130,65 @@ def write_bundle(path: Path, manifest: Mapping[str, Any], members: Mapping[str, 
     return checked
 
 
-def read_bundle(path: Path) -> Bundle:
+def read_bundle(path: Path, sha256: str | None = None) -> Bundle:
     """Read and verify a bundle.
 
+    Args:
+        path: the file.
+        sha256: what the file must have, as ``sha256sum`` prints it; a bundle is not signed, so this is how one knows
+            that it is the one that somebody else has checked.
+
     Raises:
-        InputError: no such file.
-        BundleRefused: truncated, edited, of a newer format, or not a bundle.
+        InputError: no such file, or a digest that is none.
+        BundleRefused: of another digest, truncated, edited, of a newer format, or not a bundle; or its parts cannot be
+            what they are said to be.
     """
     if not path.is_file():
         raise InputError(
             f"a bundle at {path}", "no such file", "make one with 'edge-occ train --data FOLDER --out NAME.occ'"
         )
+    with open_archive(path, sha256) as archive:
+        manifest = _manifest(archive.read(MANIFEST, _MANIFEST_LIMIT))
+        _check_names(archive.names, set(manifest.members))
+        members = {}
+        for name, member in manifest.members.items():
+            data = archive.read(name, member.size)
+            if _sha256(data) != member.sha256:
+                raise refused(f"{name} with sha256 {member.sha256[:12]}...", f"sha256 {_sha256(data)[:12]}...")
+            members[name] = data
+    bundle = Bundle(manifest, members)
+    _check(bundle)
+    return bundle
+
+
+def _check(bundle: Bundle) -> None:
+    """Check what the members hold.
+
+    Raises:
+        BundleRefused: they cannot be what they are said to be.
+    """
+    manifest, head = bundle.manifest, bundle.head
+    if len(bundle.members[MODEL_CARD]) > _TEXT_LIMIT:
+        raise refused(f"{MODEL_CARD} of at most {_TEXT_LIMIT} bytes", f"{len(bundle.members[MODEL_CARD])} bytes")
     try:
-        with zipfile.ZipFile(path) as archive:
-            infos = _infos(archive)
-            manifest = _manifest(_read(archive, infos[MANIFEST], _MANIFEST_LIMIT))
-            _check_names(set(infos), set(manifest.members))
-            members = {}
-            for name, member in manifest.members.items():
-                data = _read(archive, infos[name], member.size)
-                if _sha256(data) != member.sha256:
-                    raise refused(f"{name} with sha256 {member.sha256[:12]}...", f"sha256 {_sha256(data)[:12]}...")
-                members[name] = data
-    except (zipfile.BadZipFile, EOFError, OSError, RuntimeError) as error:
-        # RuntimeError is what zipfile raises for encrypted members and, as a subclass, for features it does not have.
-        raise refused("a complete zip archive", str(error)) from error
-    return Bundle(manifest, members)
-
-
-def _infos(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
-    infos: dict[str, zipfile.ZipInfo] = {}
-    for info in archive.infolist():
-        if info.filename in infos or info.compress_type != zipfile.ZIP_STORED:
-            raise refused("each member once and uncompressed", f"another kind of entry: {info.filename!r}")
-        infos[info.filename] = info
-    if MANIFEST not in infos:
-        raise refused(MANIFEST, "no such member")
-    return infos
-
-
-def _read(archive: zipfile.ZipFile, info: zipfile.ZipInfo, limit: int) -> bytes:
-    if info.file_size > limit:
-        raise refused(f"{info.filename} of at most {limit} bytes", f"{info.file_size} bytes")
-    return archive.read(info)
+        bundle.model_card  # noqa: B018 - read as it will be read
+    except UnicodeDecodeError as error:
+        raise refused(f"{MODEL_CARD} in UTF-8", str(error)) from error
+    check_calibration(manifest.calibration, bundle.held_out)
+    check_head(head)
+    features: dict[str, tuple[tuple[int, ...], ...]] = {}
+    for precision in bundle.precisions:
+        name, golden = graph_name(precision), bundle.golden(precision)
+        check_golden(golden, manifest.geometry.size)
+        features[precision] = check_graph(name, bundle.members[name], head, golden, manifest.geometry.size)
+    if ENCODER_GRAPH in bundle.members:
+        check_encoder(ENCODER_GRAPH, bundle.members[ENCODER_GRAPH], manifest.geometry, features["fp32"])
 
 
 def _manifest(data: bytes) -> Manifest:
     try:
-        content = json.loads(data)
+        content = from_json(data, allow_inf_nan=False)
+        json.dumps(content, allow_nan=False)  # 1e999 is infinite too
         version = content.get("format") if isinstance(content, dict) else None
         if isinstance(version, int) and version > FORMAT:
             raise BundleRefused(
@@ -169,11 +197,15 @@ def _manifest(data: bytes) -> Manifest:
                 "upgrade this one: pip install -U edge-occ",
             )
         return Manifest.model_validate(content)
-    except (ValueError, ValidationError) as error:
-        raise refused(f"a manifest of format {FORMAT}", str(error).splitlines()[0]) from error
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(map(str, first["loc"]))
+        raise refused(f"a manifest of format {FORMAT}", f"{place}: {first['msg']}") from error
+    except ValueError as error:
+        raise refused(f"a manifest of format {FORMAT}", str(error)) from error
 
 
-def _check_names(present: set[str], listed: set[str]) -> None:
+def _check_names(present: frozenset[str], listed: set[str]) -> None:
     missing = (_REQUIRED | listed) - present
     unknown = (present - listed - {MANIFEST}) | (listed - _REQUIRED - _OPTIONAL)
     if missing or unknown or not listed >= _REQUIRED:

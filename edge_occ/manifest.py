@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from engines.parity import TOLERANCE
 
 FORMAT = 3
 """Version of the format; a reader refuses newer ones.  2 added graphs in less than fp32, with what was measured of
@@ -15,7 +17,15 @@ _MEMBER_LIMIT = 2 << 30
 
 
 class _Record(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+_Side = Annotated[int, Field(ge=1, le=4096)]
+"""Pixels, or positions; trainer.config takes images of 2048 pixels at most."""
+
+_FrameSide = Annotated[int, Field(ge=1, le=65_536)]
+
+_Share = Annotated[float, Field(gt=0, le=1)]
 
 
 class Member(_Record):
@@ -28,23 +38,32 @@ class Member(_Record):
 class Geometry(_Record):
     """What happens to a frame inside the graph, for information; the graph itself is what counts."""
 
-    size: int = Field(description="side in pixels that frames are resized to")
-    branch: int = Field(0, description="the encoder that window, stride and grid are of")
+    size: _Side = Field(description="side in pixels that frames are resized to")
+    branch: int = Field(0, ge=0, description="the encoder that window, stride and grid are of")
     exact: bool = Field(True, description="whether its features depend on their windows alone")
-    window: int = Field(description="side of a window in resized pixels")
-    stride: int = Field(description="grid stride in resized pixels")
-    grid: tuple[int, int] = Field(description="rows and columns of windows")
-    frame: tuple[int, int] | None = Field(description="height and width of the training images; null if they differed")
+    window: _Side = Field(description="side of a window in resized pixels")
+    stride: _Side = Field(description="grid stride in resized pixels")
+    grid: tuple[_Side, _Side] = Field(description="rows and columns of windows")
+    frame: tuple[_FrameSide, _FrameSide] | None = Field(
+        description="height and width of the training images; null if they differed"
+    )
+
+    @model_validator(mode="after")
+    def _fits(self) -> Geometry:
+        # Elsewhere the window is nominal: a position sees beyond the image.
+        if self.exact and any((positions - 1) * self.stride + self.window > self.size for positions in self.grid):
+            raise ValueError(f"{self.grid} windows of {self.window} every {self.stride} in {self.size} pixels")
+        return self
 
 
 class Calibration(_Record):
     """The threshold and the promise that comes with it."""
 
-    false_alarm_rate: float = Field(description="declared share of good parts above the threshold")
+    false_alarm_rate: float = Field(ge=1e-6, lt=0.5, description="declared share of good parts above the threshold")
     threshold: float = Field(description="scores above it are anomalous")
-    n: int = Field(description="held-out normal images behind the threshold")
-    expected: float = Field(description="expected share of good parts above the threshold, given n")
-    upper_95: float = Field(description="95 % upper confidence bound of that share")
+    n: int = Field(ge=1, le=10**9, description="held-out normal images behind the threshold")
+    expected: _Share = Field(description="expected share of good parts above the threshold, given n")
+    upper_95: _Share = Field(description="95 % upper confidence bound of that share")
     certified: bool = Field(description="false if n is too small for the declared rate (n < 1/rate - 1)")
     median: float = Field(description="median held-out score; heatmaps begin here")
 
@@ -134,4 +153,7 @@ class Manifest(_Record):
             part, _, precision = name.removesuffix(".onnx").partition(".")
             if part == "graph" and precision not in self.parity_tolerance:
                 raise ValueError(f"{name} has no parity tolerance")
+        for precision, tolerance in self.parity_tolerance.items():
+            if not 0 < tolerance <= TOLERANCE.get(precision, 0):
+                raise ValueError(f"a parity tolerance of {tolerance} for {precision}, not {TOLERANCE.get(precision)}")
         return self

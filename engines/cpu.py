@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import Literal
 
 import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
+from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidArgument, InvalidGraph, InvalidProtobuf
 
 from engines.base import FEATURES, FRAME, IMAGES, MAP, SCORE, Graph, Scores
-from engines.errors import EngineUnavailable
+from engines.errors import EngineUnavailable, GraphRefused, UserError
 from engines.frame import require_frame
 
 _ERROR = 3
@@ -35,7 +37,8 @@ class OnnxRuntimeEngine:
         provider: where to compute; ``cuda`` needs the package ``onnxruntime-gpu``.
 
     Raises:
-        EngineUnavailable: this ONNX Runtime cannot load the graph, or cannot compute there.
+        EngineUnavailable: this ONNX Runtime is too old for the graph, or cannot compute there.
+        GraphRefused: no ONNX Runtime could compute the graph.
     """
 
     def __init__(self, graph: Graph, threads: int | None = None, provider: Provider = "cpu") -> None:
@@ -52,7 +55,7 @@ class OnnxRuntimeEngine:
             # A GPU too old for the build, or too full, shows in the first run.
             self.infer(np.zeros((2, 2, 3), np.uint8))
         except Exception as error:
-            raise _cannot("run", error) from error
+            raise _cannot("run", error, provider) from error
 
     def infer(self, frame: NDArray[np.uint8]) -> Scores:
         """Score one frame, uint8 ``[h, w, 3]`` BGR; raises FrameRefused as :func:`engines.frame.require_frame`."""
@@ -98,7 +101,7 @@ def _require_inputs(session: ort.InferenceSession, graph: Graph) -> None:
     frame = declared.get(FRAME)
     outputs = {tensor.name for tensor in session.get_outputs()}
     if frame is None or frame.type != "tensor(uint8)" or given != wanted or not outputs >= {SCORE, MAP}:
-        raise EngineUnavailable(
+        raise GraphRefused(
             f"a graph from a uint8 {FRAME} to {SCORE} and {MAP}, with a head of {wanted}",
             f"a head of {given}, inputs {sorted(declared)}, outputs {sorted(outputs)}",
             "train the bundle anew: its parts do not belong together",
@@ -116,7 +119,8 @@ def open_session(onnx: bytes, threads: int | None = None, provider: Provider = "
     Spinning is off: on an edge device the capture, MQTT and the line's own programs share the same cores.
 
     Raises:
-        EngineUnavailable: ONNX Runtime cannot load the model, or cannot compute with this provider.
+        EngineUnavailable: this ONNX Runtime is too old for the model, or cannot compute with this provider.
+        GraphRefused: the model is wrong in itself.
     """
     if provider == "cuda" and not has_cuda():
         raise _no_cuda(f"onnxruntime {ort.__version__} without CUDA")
@@ -129,19 +133,26 @@ def open_session(onnx: bytes, threads: int | None = None, provider: Provider = "
         # Without enable_fallback=0, a provider that fails later is replaced by the CPU, with a print.
         session = ort.InferenceSession(onnx, options, providers=[_PROVIDERS[provider]], enable_fallback=0)
     except Exception as error:
-        raise _cannot("load", error) from error
+        raise _cannot("load", error, provider) from error
     # A provider whose libraries or device are missing is left out without an error.
     if session.get_providers()[0] != _PROVIDERS[provider][0]:
         raise _no_cuda(f"that onnxruntime {ort.__version__} falls back to the CPU: no GPU, or CUDA or cuDNN is missing")
     return session
 
 
-def _cannot(do: str, error: Exception) -> EngineUnavailable:
-    return EngineUnavailable(
-        f"a graph that ONNX Runtime can {do}",
-        f"onnxruntime {ort.__version__} says: {str(error).splitlines()[0]}",
-        "upgrade it: pip install -U onnxruntime",
-    )
+_NEWER = re.compile(r"opset|IR version", re.IGNORECASE)
+"""In what ONNX Runtime says of a model of a later ONNX than its own, and of nothing else."""
+
+
+def _cannot(do: str, error: Exception, provider: Provider) -> UserError:
+    expected = f"a graph that ONNX Runtime can {do}"
+    found = f"onnxruntime {ort.__version__} says: {str(error).splitlines()[0]}"
+    # Its general failure is one of the model, but for a GPU that cannot go on.
+    general = [Fail] if do == "load" or provider == "cpu" else []
+    wrong = (InvalidArgument, InvalidGraph, InvalidProtobuf, *general)
+    if isinstance(error, wrong) and not _NEWER.search(str(error)):
+        return GraphRefused(expected, found, "copy the bundle again from where it was made, or train it anew")
+    return EngineUnavailable(expected, found, "upgrade it: pip install -U onnxruntime")
 
 
 def _no_cuda(found: str) -> EngineUnavailable:

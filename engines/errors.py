@@ -3,6 +3,7 @@
 UserError               2  wrong arguments, configuration or input
 +-- EngineUnavailable   4  this machine cannot run the engine asked for
 +-- FrameRefused        2  no engine scores this frame; the next one may be in order
++-- GraphRefused        3  no version of the engine could run the graph
 +-- ParityFailure       3  the engine does not compute what the bundle says it must
 +-- (edge_occ.errors)      bundle refused 3, source lost 5, hung 7
 """
@@ -43,6 +44,12 @@ class EngineUnavailable(UserError):
 
 class FrameRefused(UserError):
     """A frame that the engine does not score, as of a wrong kind or too large; the engine can go on with others."""
+
+
+class GraphRefused(UserError):
+    """The graph is wrong in itself, whatever runs it."""
+
+    exit_code = 3
 
 
 class ParityFailure(UserError):

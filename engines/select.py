@@ -67,6 +67,7 @@ def open_engine(
     Raises:
         EngineUnavailable: the engine cannot run here.
         ParityFailure: it computes something else than the bundle says.
+        GraphRefused: no engine could compute it.
         UserError: an unknown name, or a precision that the bundle does not hold.
     """
     if name not in NAMES:
@@ -138,9 +139,16 @@ def _open(
 def _pass_gate(engine: Engine, candidate: Candidate) -> Parity:
     try:
         return require_parity(engine, candidate.golden, candidate.tolerance)
-    except BaseException:
+    except BaseException as error:
         engine.close()
-        raise
+        if isinstance(error, UserError) or not isinstance(error, Exception):
+            raise
+        # What a runtime says in words of its own, of frames that it must be able to score.
+        raise ParityFailure(
+            "an engine that scores the golden frames",
+            f"{engine.name} {engine.precision} says: {(str(error) or repr(error)).splitlines()[0]}",
+            "do not use it here; try another with --engine",
+        ) from error
 
 
 def _engine(

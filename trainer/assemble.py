@@ -15,12 +15,12 @@ from edge_occ.bundle import ENCODER_GRAPH, GOLDEN, HEAD, PREVIEW, graph_name
 from edge_occ.manifest import Precision
 from edge_occ.members import golden_from, golden_member, graph_from
 from engines.cpu import OnnxRuntimeEngine
-from engines.parity import Parity, require_parity
+from engines.parity import TOLERANCE, Parity, require_parity
 from trainer.config import ExportConfig
 from trainer.data import read_frames
 from trainer.export import GOLDEN_SIDE, export_encoder_graph, export_inspection_graph, golden_frames, reference
 from trainer.graph.inspection import EncoderGraph, InspectionGraph, exact_branch
-from trainer.precisions import TOLERANCE, Trial, reduce_to_fp16, reduce_to_int8
+from trainer.precisions import Trial, reduce_to_fp16, reduce_to_int8
 from trainer.report.model_card import preview
 from trainer.stage2 import CalibratedHead
 

@@ -134,13 +134,16 @@ class Evaluation:
         }
 
 
-def evaluate(bundle_path: Path, data: Path, load: Callable[[Bundle], Loaded] = load_engine) -> Evaluation:
+def evaluate(
+    bundle_path: Path, data: Path, load: Callable[[Bundle], Loaded] = load_engine, sha256: str | None = None
+) -> Evaluation:
     """Score every labelled image and compare with the labels.
 
     Args:
         bundle_path: the bundle.
         data: MVTec layout with ``test`` and, for the pixel metrics, ``ground_truth``.
         load: opens the engine.
+        sha256: of the bundle's file; see :func:`edge_occ.bundle.read_bundle`.
 
     Raises:
         BundleRefused: the bundle is damaged or unknown.
@@ -150,7 +153,7 @@ def evaluate(bundle_path: Path, data: Path, load: Callable[[Bundle], Loaded] = l
             masks that are missing for some defects or wrong; see :func:`trainer.ground_truth.read_mask`.
     """
     begun = time.monotonic()
-    bundle = read_bundle(bundle_path)
+    bundle = read_bundle(bundle_path, sha256)
     labelled = find_labelled_images(data)
     with_masks = has_masks(labelled, data)
     white = bundle.manifest.training.white_level

@@ -112,6 +112,8 @@ def _export(
             dynamo=True,
             verbose=False,
             external_data=False,
+            # torch 2.6 does not by itself, and what it leaves has operators that edge_occ.graphs refuses.
+            optimize=True,
         )
     if program is None:
         raise RuntimeError("torch.onnx.export returned no program")

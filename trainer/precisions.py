@@ -22,20 +22,13 @@ from edge_occ.members import graph_from, reference_member
 from engines.base import Graph
 from engines.cpu import OnnxRuntimeEngine
 from engines.errors import ParityFailure
-from engines.parity import Golden, relative_error, require_parity
+from engines.parity import TOLERANCE, Golden, relative_error, require_parity
 from trainer.augment import colour_jitter
 from trainer.data import read_frames
 from trainer.metrics import image_auroc
 from trainer.paste import paste, sample_cutpaste
 from trainer.quantise import quantise
 from trainer.stage2 import CalibratedHead
-
-TOLERANCE = {"fp32": 1e-3, "fp16": 3e-2, "int8": 2e-1}
-"""Largest relative error of scores and map values at the parity gate.  The head multiplies rounding by the square of
-the whitening's condition.  fp32: ONNX Runtime on x86-64 was seen within 2e-6 (scores) and 3e-5 (maps) of torch, other
-runtimes need room.  fp16: within 3e-3 of fp32 on real images.  int8 is compared with ONNX Runtime's int8: a sum that is
-rounded the other way moves a feature by a step.  ONNX Runtime without its optimisations was seen 5e-2 from it, OpenCV
-8e-2; OpenVINO 3 on one of two bundles, which is another computation."""
 
 LEAST_AGREEMENT, MOST_AUROC_LOSS = 0.99, 0.005
 """A graph that does worse than fp32 by more than this is not shipped."""

@@ -12,11 +12,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from edge_occ.calibration import calibrate
 from edge_occ.errors import InputError
 from edge_occ.manifest import Calibration
 from edge_occ.members import head_member
 from edge_occ.progress import ProgressReport
-from trainer.calibrate import calibrate, folds_of, held_out_grids
+from trainer.calibrate import folds_of, held_out_grids
 from trainer.config import HeadConfig, TrainConfig
 from trainer.graph.branches import Branch
 from trainer.heads.base import Unfit

@@ -37,6 +37,10 @@ Settings = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
 EngineName = Annotated[str, typer.Option("--engine", metavar="NAME", help=_ENGINES)]
 Precision = Annotated[str, typer.Option("--precision", metavar="NAME", help=_PRECISIONS)]
+Digest = Annotated[
+    str | None,
+    typer.Option("--sha256", metavar="HEX", help="Refuse a bundle of another digest than this, of sha256sum."),
+]
 
 
 def score(
@@ -44,6 +48,7 @@ def score(
     paths: Annotated[list[Path], typer.Argument(metavar="PATH", help="Picture files, or folders of them.")],
     engine: EngineName = "auto",
     precision: Precision = "auto",
+    sha256: Digest = None,
     json: Json = False,
 ) -> None:
     """Score picture files or folders, one line each.
@@ -52,7 +57,7 @@ def score(
 
     For instance: `edge-occ score part.occ pictures/ --json`
     """
-    opened = read_bundle(bundle)
+    opened = read_bundle(bundle, sha256)
     files, missing = _find(paths)
     if not files:
         raise missing[0]
@@ -121,19 +126,26 @@ def inspect(bundle: BundleFile, json: Json = False) -> None:
     if json:
         print_json(opened.manifest.model_dump(mode="json"))
         return
-    print_line(opened.members["MODEL_CARD.md"].decode())
+    for line in opened.model_card.split("\n"):
+        print_line(line)
     for name, member in opened.manifest.members.items():
         print_line(f"{member.size:>12,}  {member.sha256[:16]}  {name}")
 
 
-def verify(bundle: BundleFile, engine: EngineName = "auto", precision: Precision = "auto", json: Json = False) -> None:
+def verify(
+    bundle: BundleFile,
+    engine: EngineName = "auto",
+    precision: Precision = "auto",
+    sha256: Digest = None,
+    json: Json = False,
+) -> None:
     """Check hashes, format and parity: does this machine compute what the trainer did?
 
     Exit status 3 if the bundle is damaged or this machine computes something else.
 
     For instance: `edge-occ verify part.occ --engine tensorrt`
     """
-    opened = read_bundle(bundle)
+    opened = read_bundle(bundle, sha256)
     loaded = load(opened, engine, precision)
     with closing(loaded.engine):
         facts = _facts(loaded)
@@ -154,6 +166,7 @@ def compile_bundle(
     precision: Annotated[str | None, typer.Option("--precision", metavar="NAME", help=_PRECISIONS)] = None,
     config: Config = None,
     settings: Settings = None,
+    sha256: Digest = None,
     json: Json = False,
 ) -> None:
     """Build the engine for this machine, check its parity, and keep it, so that run starts at once.
@@ -168,7 +181,7 @@ def compile_bundle(
     options = chosen.options()
     name, arithmetic = engine or chosen.name, precision or chosen.precision
     # Who compiles asks for what is built, so why it is not is news on every machine.
-    loaded = load(read_bundle(bundle), name, arithmetic, options, everything=True)
+    loaded = load(read_bundle(bundle, sha256), name, arithmetic, options, everything=True)
     with closing(loaded.engine):
         facts, summary = _facts(loaded), loaded.summary
     seconds = round(time.monotonic() - begun, 1)
@@ -188,6 +201,7 @@ def bench(
     compare: Annotated[
         bool, typer.Option("--compare", help="Time every precision in the bundle too; TensorRT builds each.")
     ] = False,
+    sha256: Digest = None,
     json: Json = False,
 ) -> None:
     """Measure the speed of a bundle on this machine.
@@ -199,7 +213,7 @@ def bench(
     """
     from edge_occ.bench import run_bench  # noqa: PLC0415
 
-    content = run_bench(bundle, frames, load, engine, precision, compare=compare)
+    content = run_bench(bundle, frames, load, engine, precision, compare=compare, sha256=sha256)
     if json:
         print_json(content)
         return

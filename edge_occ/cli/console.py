@@ -15,6 +15,7 @@ from rich.text import Text
 
 from edge_occ.errors import InputError, UserError
 from edge_occ.interrupt import terminable
+from edge_occ.printable import printable
 
 INTERRUPTED = 130
 
@@ -25,18 +26,20 @@ _SURROGATES = re.compile("[\ud800-\udfff]")
 
 
 def say(text: str) -> None:
-    """A line for people, on standard error."""
-    _console.print(Text(whole(text)))
+    """A line for people, on standard error; see :func:`edge_occ.printable.printable`."""
+    _console.print(Text(printable(text)))
 
 
 def print_line(text: str) -> None:
     """A line of standard output, in its own encoding; what that does not have becomes a question mark.
 
+    See :func:`edge_occ.printable.printable`.
+
     Raises:
         InputError: it cannot be written.
         BrokenPipeError: nobody reads it any more.
     """
-    _write(whole(text).encode(sys.stdout.encoding or "utf-8", "replace"))
+    _write(printable(text).encode(sys.stdout.encoding or "utf-8", "replace"))
 
 
 def print_json(content: dict[str, Any]) -> None:
@@ -75,7 +78,7 @@ def guarded(command: Callable[..., Result]) -> Callable[..., Result]:
                 return command(*arguments, **options)
         except UserError as error:
             for label, text in (("expected", error.expected), ("found", error.found), ("next", error.advice)):
-                _console.print(Text(f"{label:>9}  ", style="bold red") + Text(whole(text)))
+                _console.print(Text(f"{label:>9}  ", style="bold red") + Text(printable(text)))
             raise typer.Exit(error.exit_code) from None
         except KeyboardInterrupt:
             say("interrupted; everything written so far is whole")

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from edge_occ.bundle import Bundle, read_bundle
-from edge_occ.cli.bundles import Config, Settings
+from edge_occ.cli.bundles import Config, Digest, Settings
 from edge_occ.cli.console import print_json, print_line, say
 from edge_occ.cli.outputs import Console, JsonLines
 from edge_occ.config import EngineConfig, RunConfig
@@ -63,6 +63,7 @@ def run(  # noqa: PLR0913 - one parameter an option
     config: Config = None,
     settings: Settings = None,
     max_frames: Annotated[int | None, typer.Option(metavar="N", min=1, help="Stop after so many frames.")] = None,
+    sha256: Digest = None,
     json: Json = False,
 ) -> None:
     """Inspect a stream: score every frame, publish scores, events and heatmaps over MQTT.
@@ -78,7 +79,7 @@ def run(  # noqa: PLR0913 - one parameter an option
         raise InputError("one of --broker and --no-mqtt", "both", "leave one out")
     options = load_settings(RunConfig, [config] if config else [], settings or [])
     path = bundle or _only_bundle()
-    opened = read_bundle(path)
+    opened = read_bundle(path, sha256)
     inspector: Inspector | None = None
 
     def output_lost() -> int:

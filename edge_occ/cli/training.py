@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from edge_occ.bundle import read_bundle
-from edge_occ.cli.bundles import BundleFile, EngineName, Precision, Settings, load
+from edge_occ.cli.bundles import BundleFile, Digest, EngineName, Precision, Settings, load
 from edge_occ.cli.console import print_json, say
 from edge_occ.errors import InputError
 from edge_occ.promise import promise
@@ -96,6 +96,7 @@ def evaluate(
     engine: EngineName = "auto",
     precision: Precision = "auto",
     report: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder for an HTML page with pictures.")] = None,
+    sha256: Digest = None,
     json: Json = False,
 ) -> None:
     """Score a labelled set through the exported graph, as the device would.
@@ -107,11 +108,11 @@ def evaluate(
         _need(module, "evaluate")
     from trainer.evaluate import evaluate as run_evaluation  # noqa: PLC0415
 
-    evaluation = run_evaluation(bundle, data, partial(load, name=engine, precision=precision))
+    evaluation = run_evaluation(bundle, data, partial(load, name=engine, precision=precision), sha256)
     if report:
         from trainer.report.evaluation import evaluation_report  # noqa: PLC0415
 
-        opened = read_bundle(bundle)
+        opened = read_bundle(bundle, sha256)
         page = evaluation_report(report, opened.manifest, evaluation, opened.held_out)
         say(f"report: {page}")
     content = evaluation.as_json()

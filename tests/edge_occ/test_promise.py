@@ -7,23 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edge_occ.calibration import calibrate
 from edge_occ.promise import images_needed, promise, share_in_words
 
 
-def calibrate(scores, rate):
-    from trainer.calibrate import calibrate as of_training
-
-    return of_training(scores, rate)
-
-
-@pytest.mark.train
 def test_a_certified_rate():
     assert promise(calibrate(np.arange(209.0), 0.01)) == (
         "Expect about 1 false alarm in 105 good parts (at most 1 in 44 with 95 % confidence), from 209 held-out images."
     )
 
 
-@pytest.mark.train
 def test_a_rate_that_the_images_cannot_certify():
     assert promise(calibrate(np.arange(60.0), 0.01)) == (
         "60 images cannot certify the declared rate of 1 in 100: that takes at least 99. The highest held-out score is "
@@ -32,7 +25,6 @@ def test_a_rate_that_the_images_cannot_certify():
     )
 
 
-@pytest.mark.train
 def test_a_coarse_rate_is_told_in_a_hundred():
     assert promise(calibrate(np.arange(100.0), 0.3)) == (
         "Expect about 30 false alarms in 100 good parts (at most 38 in 100 with 95 % confidence), from 100 held-out "
@@ -40,13 +32,11 @@ def test_a_coarse_rate_is_told_in_a_hundred():
     )
 
 
-@pytest.mark.train
 @given(st.integers(8, 400), st.sampled_from([0.3, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.003]))
 def test_the_images_needed_are_those_from_which_calibration_certifies(n, rate):
     assert calibrate(np.arange(float(n)), rate).certified == (n >= images_needed(rate))
 
 
-@pytest.mark.train
 @given(st.integers(8, 400), st.sampled_from([0.4, 0.2, 0.05, 0.01, 0.001]))
 def test_the_bound_in_words_is_never_tighter_than_the_bound(n, rate):
     calibration = calibrate(np.arange(float(n)), rate)

@@ -10,7 +10,7 @@ import pytest
 from edge_occ.bundle import ENCODER_GRAPH, read_bundle
 from engines.base import Graph
 from engines.cpu import EncoderRunner, OnnxRuntimeEngine, has_cuda
-from engines.errors import EngineUnavailable, ParityFailure
+from engines.errors import EngineUnavailable, GraphRefused, ParityFailure
 from engines.parity import require_parity
 
 
@@ -61,18 +61,45 @@ def test_a_changed_head_is_refused(bundle):
 def test_a_head_that_does_not_belong_to_the_graph_is_refused(bundle, change):
     graph = bundle.graph()
     head = {**graph.head, "mean": change(graph.head["mean"])}
-    with pytest.raises(EngineUnavailable, match="do not belong together"):
+    with pytest.raises(GraphRefused, match="do not belong together"):
         OnnxRuntimeEngine(Graph(graph.onnx, "fp32", head))
 
 
 def test_the_encoder_is_no_inspection_graph(bundle):
-    with pytest.raises(EngineUnavailable, match="do not belong together"):
+    with pytest.raises(GraphRefused, match="do not belong together"):
         OnnxRuntimeEngine(Graph(bundle.members[ENCODER_GRAPH], "fp32", bundle.graph().head))
 
 
-def test_what_onnx_runtime_cannot_load_is_told():
-    with pytest.raises(EngineUnavailable, match=r"onnxruntime .* says"):
+def broken(graph, find, replace):
+    assert find in graph.onnx
+    return Graph(graph.onnx.replace(find, replace), graph.precision, graph.head)
+
+
+@pytest.mark.parametrize(("find", "replace"), [(b"Relu", b"Rely"), (b"strides", b"stridez")])
+def test_what_no_onnx_runtime_could_load_is_the_bundles_fault(bundle, find, replace):
+    with pytest.raises(GraphRefused, match=r"onnxruntime .* says") as caught:
+        OnnxRuntimeEngine(broken(bundle.graph(), find, replace))
+    assert caught.value.exit_code == 3
+
+
+def test_bytes_that_are_no_model_are_the_bundles_fault():
+    with pytest.raises(GraphRefused, match=r"onnxruntime .* says"):
         OnnxRuntimeEngine(Graph(b"no model", "fp32", {}))
+
+
+@pytest.mark.train
+@pytest.mark.parametrize("field", ["ir_version", "opset"])
+def test_a_graph_of_a_later_onnx_needs_a_later_onnx_runtime(bundle, field):
+    import onnx
+
+    model = onnx.load_from_string(bundle.graph().onnx)
+    if field == "opset":
+        model.opset_import[0].version = 90
+    else:
+        model.ir_version = 90
+    with pytest.raises(EngineUnavailable, match="pip install -U onnxruntime") as caught:
+        OnnxRuntimeEngine(Graph(model.SerializeToString(), "fp32", bundle.graph().head))
+    assert caught.value.exit_code == 4
 
 
 def test_device_code_imports_no_torch():

@@ -13,7 +13,9 @@ from trainer.config.section import Section
 class CalibrationConfig(Section):
     """The threshold's promise."""
 
-    false_alarm_rate: float = Field(0.01, gt=0, lt=0.5, description="declared share of good parts that raise an alarm")
+    false_alarm_rate: float = Field(
+        0.01, ge=1e-6, lt=0.5, description="declared share of good parts that raise an alarm"
+    )
     folds: int = Field(5, ge=2, description="head refits; every image is scored by a head that never saw it")
 
 
