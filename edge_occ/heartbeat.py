@@ -24,13 +24,17 @@ class Heartbeat:
         clock: seconds that only grow; tests put their own here.
 
     Raises:
-        InputError: the file cannot be written; later failures are none of the line's business.
+        InputError: the file cannot be written, or holds something; later failures are none of the line's business.
     """
 
     def __init__(self, path: Path, clock: Callable[[], float] = time.monotonic) -> None:
         self._path, self._clock = path, clock
         self._next = clock()
         try:
+            if path.exists() and path.stat().st_size:
+                raise InputError(
+                    f"an empty file or none at {path}, which {VARIABLE} names", "a file with content", "name another"
+                )
             # A file of an earlier run must not speak for this one.
             path.unlink(missing_ok=True)
             path.touch()

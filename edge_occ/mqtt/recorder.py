@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from itertools import count
 from pathlib import Path
 from types import TracebackType
 from typing import TextIO
@@ -19,7 +20,8 @@ class Recorder:
     """Keeps what is worth keeping; a context manager.
 
     Scores, events and states are appended to ``scores.jsonl``, ``events.jsonl`` and ``status.jsonl``, one message a
-    line; each heatmap that arrives live is written to ``heatmaps/<frame, 6 digits>.jpg``.
+    line; each heatmap that arrives live is written to ``heatmaps/<frame, 6 digits>.jpg``, or, if a picture of an
+    earlier run has that name, to ``<frame>-2.jpg`` and so on.
 
     File names come from the frame's number alone, never from text off the network.
 
@@ -57,9 +59,16 @@ class Recorder:
             if received.kind in self._files:
                 self._files[received.kind].write(received.to_json() + "\n")
             elif isinstance(received.message, HeatmapInfo) and received.jpeg is not None and not received.retained:
-                (self._folder / "heatmaps" / f"{received.message.frame:06d}.jpg").write_bytes(received.jpeg)
+                self._keep_picture(received.message.frame, received.jpeg)
         except OSError as error:
             raise self._refuse(error) from error
+
+    def _keep_picture(self, frame: int, jpeg: bytes) -> None:
+        for which in count(1):
+            name = f"{frame:06d}.jpg" if which == 1 else f"{frame:06d}-{which}.jpg"
+            with suppress(FileExistsError), (self._folder / "heatmaps" / name).open("xb") as file:
+                file.write(jpeg)
+                return
 
     def _refuse(self, error: OSError) -> InputError:
         found = error.strerror or str(error)
