@@ -78,6 +78,16 @@ def read_image_with_facts(path: str | Path) -> tuple[NDArray[np.uint8], frozense
     return np.asarray(pixels, dtype=np.uint8), frozenset(facts)
 
 
+def read_unconverted(path: str | Path) -> NDArray[np.integer[Any] | np.floating[Any]]:
+    """Decode a picture whose values are no light, such as a mask, as it is: ``[height, width]`` or ``[height, width,
+    channels]``, in the file's own type.
+
+    Raises:
+        InputError: the file is missing, empty, over 256 MiB, truncated or no picture.
+    """
+    return _decode(Path(path))
+
+
 def find_images(folder_or_glob: str | Path) -> list[Path]:
     """Pictures directly in a folder, or matching a pattern (``**`` crosses folders), or the one file named.
 

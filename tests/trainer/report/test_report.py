@@ -12,9 +12,9 @@ from edge_occ.bundle import PREVIEW, read_bundle
 from edge_occ.decision import Verdict
 from edge_occ.manifest import Candidate, Choice, Manifest
 from trainer.cases import Cases, ScoredImage
-from trainer.data import LabelledImage
 from trainer.evaluate import Evaluation, evaluate
 from trainer.fit import Fit
+from trainer.layout import LabelledImage
 from trainer.pretext.contrastive import ContrastiveTask
 from trainer.pretext.rotation import RotationTask
 from trainer.pretext.task import normal_or_changed
@@ -142,7 +142,7 @@ def test_a_hostile_file_name_comes_through_scoring_and_report_as_text(
 
 
 def with_alarms(evaluation: Evaluation, good: int, alarms: int) -> Evaluation:
-    image = LabelledImage(Path("x.png"), "good", None)
+    image = LabelledImage(Path("x.png"), "good")
     records = [ScoredImage(image, Verdict(9.0, 0.1, 5.0, anomalous=i < alarms)) for i in range(good)]
     return replace(evaluation, records=tuple(records), per_defect={}, cases=Cases((), (), ()))
 
