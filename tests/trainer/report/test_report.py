@@ -105,7 +105,7 @@ def test_skipped_images_are_listed_and_hostile_names_are_only_text(tmp_path, man
     training = manifest.training.model_copy(update={"skipped": (f"{hostile}.png: damaged",), "command": hostile})
     changed = manifest.model_copy(update={"training": training})
     page = open_page(training_report(tmp_path / "r.html", changed, [CUTPASTE], HELD_OUT, b""))
-    assert "1 skipped" in page.text
+    assert "left out: 0 copies, 1 unusable" in page.text
     assert f"{hostile}.png: damaged" in page.text
     assert page.named("script") == []
     assert page.references() == []
