@@ -8,10 +8,11 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from engines.parity import TOLERANCE
 
-FORMAT = 3
+FORMAT = 4
 """Version of the format; a reader refuses newer ones.  2 added graphs in less than fp32, with what was measured of
 them; 3 several heads in one graph, and encoders that are not exact window by window.  Heads of
-other kinds than Gaussians needed none: an older reader misses a Gaussian's tensors, and refuses."""
+other kinds than Gaussians needed none: an older reader misses a Gaussian's tensors, and refuses.  4 tells copies of
+training images from different ones."""
 
 _MEMBER_LIMIT = 2 << 30
 
@@ -61,7 +62,7 @@ class Calibration(_Record):
 
     false_alarm_rate: float = Field(ge=1e-6, lt=0.5, description="declared share of good parts above the threshold")
     threshold: float = Field(description="scores above it are anomalous")
-    n: int = Field(ge=1, le=10**9, description="held-out normal images behind the threshold")
+    n: int = Field(ge=1, le=10**9, description="scores behind the threshold: one of each held-out normal part")
     expected: _Share = Field(description="expected share of good parts above the threshold, given n")
     upper_95: _Share = Field(description="95 % upper confidence bound of that share")
     certified: bool = Field(description="false if n is too small for the declared rate (n < 1/rate - 1)")
@@ -113,8 +114,11 @@ class Training(_Record):
     seed: int
     steps: int
     seconds: float
-    images: int
-    skipped: tuple[str, ...]
+    images: int = Field(description="that were learned from, each content once")
+    parts: int | None = Field(None, description="how many different parts they show; null: not counted, one each")
+    copies: tuple[str, ...] = Field((), description="images left out as their pixels are those of another")
+    look_alike: bool = Field(False, description="whether no two images differ by more than shots of one part do")
+    skipped: tuple[str, ...] = Field(description="images left out for another reason")
     conversions: tuple[str, ...]
     colour: bool | None = Field(None, description="whether the images have colours; null if mixed or not known")
     white: int | None = Field(
@@ -133,7 +137,7 @@ class Training(_Record):
 class Manifest(_Record):
     """``manifest.json``."""
 
-    format: Literal[1, 2, 3] = 3
+    format: Literal[1, 2, 3, 4] = 4
     created_at: str
     edge_occ: str
     geometry: Geometry

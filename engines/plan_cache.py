@@ -10,9 +10,10 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import re
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import NamedTemporaryFile
@@ -31,6 +32,12 @@ _KEEP, _KEEP_QUARANTINED = 16, 4
 
 _ROOT = 0
 """Who may write everywhere anyway."""
+
+_SUFFIXES = ("plan", "json", "layers")
+_OWN = re.compile(r"[a-z0-9]+-[0-9a-f]{16}\.(plan|json|layers)")
+_LEFTOVER = re.compile(rf"\.({_OWN.pattern}|timing-[0-9a-f]{{16}}\.cache)\.\w+\.part")
+_QUARANTINED = re.compile(r"[a-z0-9]+-[0-9a-f]{16}-\d+\.(plan|json|layers)")
+"""Names of this cache's files: the folder is the user's choice, and only these are ever removed."""
 
 _ADVICE = "set engine.cache in --config to a folder of your own, or run with --engine cpu"
 
@@ -110,11 +117,13 @@ class PlanCache:
             OSError: disk full.
         """
         for leftover in self.folder.glob(".*.part"):
-            leftover.unlink(missing_ok=True)
+            if _LEFTOVER.fullmatch(leftover.name):
+                leftover.unlink(missing_ok=True)
         self._write(self._path(request, "plan"), plan.data)
         self._write(self._path(request, "json"), describe(request, machine, plan))
-        for old in _newest_first(self.folder.glob("*.plan"))[_KEEP:]:
-            for path in self.folder.glob(f"{old.stem}.*"):
+        plans = [path for path in self.folder.glob("*.plan") if _OWN.fullmatch(path.name)]
+        for old in _newest_first(plans)[_KEEP:]:
+            for path in _files_of(old.stem, self.folder):
                 path.unlink(missing_ok=True)
 
     def keep_layers(self, request: Request, layers: str) -> None:
@@ -130,11 +139,14 @@ class PlanCache:
         folder = self.folder / "quarantine"
         folder.mkdir(mode=0o700, exist_ok=True)
         moved = f"{request.name}-{time.time_ns()}"
-        for path in self.folder.glob(f"{request.name}.*"):
+        for path in _files_of(request.name, self.folder):
             path.replace(folder / f"{moved}{path.suffix}")
-        stems = sorted({path.stem for path in folder.iterdir()}, key=lambda stem: stem.rsplit("-", 1)[-1])
+        stems = sorted(
+            {path.stem for path in folder.iterdir() if _QUARANTINED.fullmatch(path.name)},
+            key=lambda stem: stem.rsplit("-", 1)[-1],
+        )
         for stem in stems[:-_KEEP_QUARANTINED]:
-            for path in folder.glob(f"{stem}.*"):
+            for path in _files_of(stem, folder):
                 path.unlink(missing_ok=True)
         return folder
 
@@ -183,6 +195,10 @@ class PlanCache:
             os.close(folder)
 
 
+def _files_of(stem: str, folder: Path) -> list[Path]:
+    return [path for suffix in _SUFFIXES if (path := folder / f"{stem}.{suffix}").is_file()]
+
+
 def _read(path: Path, limit: int) -> bytes:
     with path.open("rb") as file:
         data = file.read(limit + 1)
@@ -191,5 +207,5 @@ def _read(path: Path, limit: int) -> bytes:
     return data
 
 
-def _newest_first(paths: Iterator[Path]) -> list[Path]:
+def _newest_first(paths: Iterable[Path]) -> list[Path]:
     return sorted(paths, key=lambda path: path.stat().st_mtime_ns, reverse=True)

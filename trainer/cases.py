@@ -12,7 +12,7 @@ from edge_occ.decision import Verdict
 from edge_occ.images import read_image
 from edge_occ.manifest import Calibration
 from engines.base import Engine
-from trainer.data import LabelledImage
+from trainer.layout import LabelledImage
 from trainer.report.pictures import picture_row, scored_pair
 
 HARDEST, TYPICAL = 4, 8

@@ -26,7 +26,7 @@ from torch import Tensor
 from edge_occ.manifest import Candidate
 from edge_occ.manifest import Choice as Record
 from edge_occ.progress import ProgressReport
-from trainer.calibrate import folds_of
+from trainer.calibrate import folds_of_parts
 from trainer.config import BranchConfig, ChoiceConfig, FusionConfig, MapConfig, Scope, TrainConfig
 from trainer.graph.branches import PatchBranch
 from trainer.heads.fused import weighted_sum
@@ -53,7 +53,12 @@ class Choice:
 
 
 def choose(
-    branches: Sequence[PatchBranch], features: Sequence[Tensor], defects: Defects, config: TrainConfig, seed: int
+    branches: Sequence[PatchBranch],
+    features: Sequence[Tensor],
+    defects: Defects,
+    config: TrainConfig,
+    seed: int,
+    parts: Sequence[int] | None = None,
 ) -> Choice:
     """Take the heads, the smoothing and the weights that tell synthetic defects from normal images best.
 
@@ -62,12 +67,14 @@ def choose(
         features: of the normal images, ``[n, rows, columns, d]`` for each branch.
         defects: on the same images, in the same order.
         config: what was asked for; scopes, maps and fusion are replaced.
-        seed: of the assignment of images to folds; heads and their calibration then see the same ones.
+        seed: of the assignment of parts to folds; heads and their calibration then see the same ones.
+        parts: which part each image shows, ``[n]``, from 0 without gaps; none: each another.
 
     Raises:
         InputError: the features cannot carry a head.
     """
-    jury = Jury(defects, folds_of(len(features[0]), config.calibration.folds, seed))
+    shown = torch.arange(len(features[0])) if parts is None else torch.tensor(parts)
+    jury = Jury(defects, folds_of_parts(shown, config.calibration.folds, seed))
     share = alignment(features[0])
     aligned = share >= config.choice.aligned
     heads: list[_Head] = []

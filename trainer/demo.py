@@ -7,8 +7,8 @@ MQTT messages that a subscriber received.
 from __future__ import annotations
 
 import json
+import re
 import shlex
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -25,6 +25,7 @@ from edge_occ.errors import BundleRefused, UserError
 from edge_occ.mqtt.embedded import EmbeddedBroker, broker_answers
 from edge_occ.promise import promise
 from trainer.metrics import image_auroc
+from trainer.own_files import remove_own, require_own_page
 from trainer.report.charts import score_histogram
 from trainer.report.page import Picture, Report, Section, Table, write_report
 from trainer.solar_cells import LICENCE, SolarCells, prepare_solar_cells
@@ -33,6 +34,9 @@ _PORT = 1883
 _TOPICS, _DEVICE = "edge-occ-demo", "line"
 _SETTINGS = ("optimiser.steps=240",)
 _PICTURES = 6
+
+_MESSAGES, _HEATMAPS = re.compile(r"(scores|events|status)\.jsonl"), re.compile(r"\d{6,}(-[\dT.]+Z)?\.jpg")
+"""What the subscriber of an earlier demo wrote."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,8 @@ def run_demo(folder: Path, fps: float) -> None:
     Raises:
         UserError: a step failed; its own message stands above.
     """
+    page = folder / "report" / "index.html"
+    require_own_page(page, "--folder")
     _title("1/4  Real images: solar cells in electroluminescence light")
     _tell(LICENCE)
     cells = prepare_solar_cells(folder / "cells")
@@ -77,7 +83,9 @@ def run_demo(folder: Path, fps: float) -> None:
 
     _title("3/4  Inspect the held-out cells as they pass, publish over MQTT, and listen")
     messages = folder / "messages"
-    shutil.rmtree(messages, ignore_errors=True)
+    remove_own(messages / "heatmaps" / _DEVICE, _HEATMAPS)
+    remove_own(messages / "heatmaps", _HEATMAPS)
+    remove_own(messages, _MESSAGES)
     with _broker() as url, _subscriber(url, messages):
         source = f"{cells.stream}?fps={fps:g}"
         _edge_occ(
@@ -103,7 +111,7 @@ def run_demo(folder: Path, fps: float) -> None:
 
     _title("4/4  What came over MQTT, compared with the labels")
     facts = _facts(outcome, cells, bundle)
-    page = _report(folder / "report" / "index.html", facts, outcome, cells, bundle, messages / "heatmaps" / _DEVICE)
+    _report(page, facts, outcome, cells, bundle, messages / "heatmaps" / _DEVICE)
     width = max(len(name) for name, _ in facts)
     for name, value in (*facts, ("report", str(page))):
         sys.stdout.write(f"  {name:<{width}}  {value}\n")

@@ -24,9 +24,10 @@ from edge_occ.progress import ProgressReport
 from engines.base import Engine
 from engines.parity import Parity
 from trainer.cases import Cases, ScoredImage, picture_cases
-from trainer.data import LabelledImage, find_labelled_images
-from trainer.ground_truth import check_labelled, has_masks, read_mask
+from trainer.ground_truth import check_labelled, has_pixels, read_mask
+from trainer.layout import GOOD, LabelledImage, find_labelled_images
 from trainer.metrics import Mask, ScoreMap, aupimo, aupro, f1_max, image_auroc, pixel_auroc
+from trainer.names import printable
 
 logger = logging.getLogger(__name__)
 
@@ -57,8 +58,9 @@ class Evaluation:
         bundle, data: what was evaluated on what.
         records: every readable image with its verdict, in the order of the folders.
         skipped: one line for each unreadable image: its path and what is wrong with it.
+        warnings: what makes the figures mean less than they seem to, a sentence each.
         image_auroc, pixel_auroc, aupro, f1_max: see :mod:`trainer.metrics`; ``None`` where undefined.
-        aupimos: of each defective image, in the order of ``defects``; empty where undefined.
+        aupimos: of each defective image with a mask, in the order of ``defects``; empty where undefined.
         per_defect: by kind of defect.
         calibration: the promise that is being checked.
         engine, precision, parity: what computed the scores, and how far it is from the trainer's.
@@ -70,6 +72,7 @@ class Evaluation:
     data: Path
     records: tuple[ScoredImage, ...]
     skipped: tuple[str, ...]
+    warnings: tuple[str, ...]
     image_auroc: float | None
     pixel_auroc: float | None
     aupro: float | None
@@ -95,7 +98,7 @@ class Evaluation:
 
     @property
     def aupimo(self) -> float | None:
-        """Mean over the defective images; ``None`` where undefined."""
+        """Mean over the defective images with masks; ``None`` where undefined."""
         return _mean(self.aupimos)
 
     @property
@@ -112,14 +115,20 @@ class Evaluation:
         """What ``edge-occ evaluate --json`` prints; metrics are fractions of 1 with six digits, or ``None``."""
         good = len(self.good)
         return {
-            "images": {"good": good, "defect": len(self.defects), "skipped": list(self.skipped)},
+            "images": {
+                "good": good,
+                "defect": len(self.defects),
+                "with_mask": sum(bool(record.image.masks) for record in self.defects),
+                "skipped": list(self.skipped),
+            },
+            "warnings": list(self.warnings),
             "image_auroc": _six(self.image_auroc),
             "pixel_auroc": _six(self.pixel_auroc),
             "aupro": _six(self.aupro),
             "aupimo": _six(self.aupimo),
             "f1_max": _six(self.f1_max),
             "per_defect": {
-                kind: {name: _six(value) for name, value in vars(result).items()}
+                printable(kind): {name: _six(value) for name, value in vars(result).items()}
                 for kind, result in self.per_defect.items()
             },
             "false_alarms": {
@@ -149,19 +158,18 @@ def evaluate(
         BundleRefused: the bundle is damaged or unknown.
         EngineUnavailable: the engine cannot run here.
         ParityFailure: it does not compute what the bundle says.
-        InputError: no labelled images, over 1 % of them unreadable, images of another size than those of training, or
-            masks that are missing for some defects or wrong; see :func:`trainer.ground_truth.read_mask`.
+        InputError: no labelled images, over 1 % of them unreadable, good ones under another name than ``good``, images
+            of another size than those of training, or masks that belong to no image or are wrong; see
+            :func:`trainer.ground_truth.read_mask`.
     """
     begun = time.monotonic()
     bundle = read_bundle(bundle_path, sha256)
-    labelled = find_labelled_images(data)
-    with_masks = has_masks(labelled, data)
     white = bundle.manifest.training.white_level
-    images, skipped = check_labelled(labelled, bundle.manifest.geometry.frame, data / "test", white)
+    checked = check_labelled(find_labelled_images(data), bundle.manifest.geometry.frame, data / "test", white)
     loaded = load(bundle)
     engine, calibration = loaded.engine, bundle.manifest.calibration
     with closing(engine):
-        scored = _score(images, engine, bundle, with_masks)
+        scored = _score(checked.images, engine, bundle)
         cases = picture_cases(scored.records, engine, calibration, read_mask, white)
     scores = np.array([record.verdict.score for record in scored.records])
     defective = np.array([record.image.defective for record in scored.records])
@@ -170,7 +178,8 @@ def evaluate(
         bundle=bundle_path,
         data=data,
         records=tuple(scored.records),
-        skipped=tuple(skipped),
+        skipped=checked.skipped,
+        warnings=checked.warnings,
         image_auroc=image_auroc(defective, scores),
         pixel_auroc=pixel_auroc(scored.masks, scored.maps),
         aupro=aupro(scored.masks, scored.maps),
@@ -188,16 +197,21 @@ def evaluate(
 
 @dataclass
 class _Scored:
-    """What remains of the images; masks and maps stay empty where there is no ground truth."""
+    """What remains of the images.
+
+    Masks, maps and their kinds are of those with a ground truth, good images included; empty if no defect has one.
+    """
 
     records: list[ScoredImage] = field(default_factory=list)
+    kinds: list[str] = field(default_factory=list)
     masks: list[Mask] = field(default_factory=list)
     maps: list[ScoreMap] = field(default_factory=list)
 
 
-def _score(images: Sequence[LabelledImage], engine: Engine, bundle: Bundle, with_masks: bool) -> _Scored:
+def _score(images: Sequence[LabelledImage], engine: Engine, bundle: Bundle) -> _Scored:
     scored, judge = _Scored(), bundle.judge()
     likeness = Likeness(bundle.manifest, partial(logger.warning, "%s"))
+    with_masks = any(image.masks for image in images if image.defective)
     with ProgressReport("scoring", len(images)) as progress:
         for image in images:
             progress.advance()
@@ -205,7 +219,8 @@ def _score(images: Sequence[LabelledImage], engine: Engine, bundle: Bundle, with
             likeness.look(frame)
             scores = engine.infer(frame)
             scored.records.append(ScoredImage(image, judge.judge(scores.score)))
-            if with_masks:
+            if with_masks and has_pixels(image):
+                scored.kinds.append(image.kind)
                 scored.masks.append(read_mask(image, frame.shape))
                 size = (frame.shape[1], frame.shape[0])
                 resized = cv2.resize(scores.map, size, interpolation=cv2.INTER_LINEAR)
@@ -215,19 +230,17 @@ def _score(images: Sequence[LabelledImage], engine: Engine, bundle: Bundle, with
 
 def _per_defect(scored: _Scored, aupimos: NDArray[np.float64]) -> dict[str, DefectResult]:
     results = {}
-    kinds = [record.image.kind for record in scored.records if record.image.defective]
-    for kind in sorted(set(kinds)):
-        chosen = [i for i, r in enumerate(scored.records) if r.image.kind == kind or not r.image.defective]
-        records = [scored.records[i] for i in chosen]
+    defects_with_masks = [kind for kind in scored.kinds if kind != GOOD]
+    for kind in sorted({record.image.kind for record in scored.records if record.image.defective}):
+        records = [r for r in scored.records if r.image.kind == kind or not r.image.defective]
         defective = np.array([record.image.defective for record in records])
+        chosen = [i for i, of in enumerate(scored.kinds) if of in (kind, GOOD)]
         results[kind] = DefectResult(
             images=int(defective.sum()),
             detected=sum(record.image.defective and record.verdict.anomalous for record in records),
             image_auroc=image_auroc(defective, np.array([record.verdict.score for record in records])),
-            pixel_auroc=pixel_auroc([scored.masks[i] for i in chosen], [scored.maps[i] for i in chosen])
-            if scored.maps
-            else None,
-            aupimo=_mean([value for of, value in zip(kinds, aupimos, strict=False) if of == kind]),
+            pixel_auroc=pixel_auroc([scored.masks[i] for i in chosen], [scored.maps[i] for i in chosen]),
+            aupimo=_mean([value for of, value in zip(defects_with_masks, aupimos, strict=False) if of == kind]),
         )
     return results
 

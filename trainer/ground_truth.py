@@ -2,41 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge_occ.errors import InputError
-from edge_occ.images import read_image
+from edge_occ.images import read_image, read_unconverted
 from edge_occ.progress import ProgressReport
-from trainer.data import LabelledImage, check_unusable
+from trainer.layout import LabelledImage, check_unusable
+from trainer.names import printable
+
+MOST_MARKED = 0.9
+"""Share of an image beyond which a mask is told: it may be the wrong way round."""
 
 
-def has_masks(images: Sequence[LabelledImage], data: Path) -> bool:
-    """Whether there is ground truth: a mask for every defect, or none at all.
+@dataclass(frozen=True)
+class Checked:
+    """A labelled set that can be scored.
 
-    Raises:
-        InputError: a mask for some defects only, the first without is named.
+    Attributes:
+        images: the readable ones.
+        skipped: one line for each other one: its path and what is wrong with it.
+        warnings: what makes the figures mean less than they seem to, a sentence each.
     """
-    defects = [image for image in images if image.defective]
-    missing = [image for image in defects if image.mask is None]
-    if missing and len(missing) < len(defects):
-        first = missing[0]
-        raise InputError(
-            f"a mask for every defective image, or no folder {data / 'ground_truth'}",
-            f"none for {len(missing)} of {len(defects)} images, the first being {first.path}",
-            f"add {data / 'ground_truth' / first.kind / f'{first.path.stem}_mask.png'}",
-        )
-    return len(missing) < len(defects)
+
+    images: tuple[LabelledImage, ...]
+    skipped: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+def has_pixels(image: LabelledImage) -> bool:
+    """Whether it is known of every pixel if it is defective: of good images, and of defects with a mask."""
+    return bool(image.masks) or not image.defective
 
 
 def check_labelled(
     images: Sequence[LabelledImage], frame: tuple[int, int] | None, folder: Path, white: int | None = None
-) -> tuple[list[LabelledImage], list[str]]:
+) -> Checked:
     """Read every image and mask once, so that what is wrong with the last is told before the first is scored.
 
     Args:
@@ -45,25 +53,28 @@ def check_labelled(
         folder: where the images are, for messages.
         white: of 16-bit images, see :func:`edge_occ.images.read_image`.
 
-    Returns:
-        The readable images, and one line for each other one: its path and what is wrong with it.
-
     Raises:
         InputError: over 1 % of the images are unreadable or defects without a marked pixel, one has another size than
             the training images, or a mask is wrong; see :func:`read_mask`.
     """
     with ThreadPoolExecutor() as pool, ProgressReport("checking images", len(images)) as progress:
-        problems = []
-        for problem in pool.map(partial(_check, frame=frame, white=white), images):
-            problems.append(problem)
+        findings = []
+        for finding in pool.map(partial(_check, frame=frame, white=white), images):
+            findings.append(finding)
             progress.advance()
-    skipped = [problem for problem in problems if problem]
+    skipped = tuple(printable(finding.problem) for finding in findings if finding.problem)
     check_unusable(skipped, len(images), folder)
-    return [image for image, problem in zip(images, problems, strict=True) if not problem], skipped
+    usable = [(image, finding) for image, finding in zip(images, findings, strict=True) if not finding.problem]
+    full = [image for image, finding in usable if finding.marked > MOST_MARKED]
+    kept = tuple(image for image, _ in usable)
+    return Checked(kept, skipped, tuple(printable(warning) for warning in _warnings(kept, full)))
 
 
 def read_mask(image: LabelledImage, shape: tuple[int, ...]) -> NDArray[np.bool_]:
-    """Where the defect is: any pixel that is not black.
+    """Where the defect is: any pixel that is not black, in any of the image's masks.
+
+    A mask with transparent pixels marks among the others those that are not black, or all of them if they have one
+    colour.
 
     Args:
         image: without a mask, nothing is marked.
@@ -73,51 +84,100 @@ def read_mask(image: LabelledImage, shape: tuple[int, ...]) -> NDArray[np.bool_]
         ``[height, width]``.
 
     Raises:
-        InputError: the mask is unreadable, of another size than its image, of several colours beside black (nobody
+        InputError: a mask is unreadable, of another size than its image, of several colours beside black (nobody
             knows from which on they mean a defect), or marks pixels of a good image.
     """
-    if image.mask is None:
-        return np.zeros(shape[:2], dtype=np.bool_)
-    pixels = read_image(image.mask)
+    marked = np.zeros(shape[:2], dtype=np.bool_)
+    for path in image.masks:
+        marked |= _marked(path, image.path, shape)
+        if marked.any() and not image.defective:
+            raise InputError(
+                f"a black mask or none for the good image {image.path}",
+                f"{int(marked.sum())} marked pixels in {path}",
+                "remove the mask, or move image and mask to the folder of a defect",
+            )
+    return marked
+
+
+def _marked(path: Path, image: Path, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    pixels = read_unconverted(path)
+    if pixels.dtype.kind not in "iu":
+        raise InputError("a mask of whole numbers", f"{pixels.dtype} in {path}", "save it as 8-bit PNG")
     if pixels.shape[:2] != shape[:2]:
         raise InputError(
-            f"a mask of {_size(shape)} pixels, the size of {image.path}",
-            f"{_size(pixels.shape)} in {image.mask}",
+            f"a mask of {_size(shape)} pixels, the size of {image}",
+            f"{_size(pixels.shape)} in {path}",
             "save the mask at the size of its image",
         )
-    marked = np.asarray(pixels.any(axis=2), dtype=np.bool_)
-    colours = pixels[marked]
-    if (colours != colours[:1]).any():
+    values = pixels.reshape(*pixels.shape[:2], -1)
+    visible = np.ones(values.shape[:2], dtype=np.bool_)
+    if values.shape[2] == 4:
+        values, alpha = values[:, :, :3], values[:, :, 3:]
+        visible = alpha[:, :, 0] != 0
+        if not visible.all():
+            # Several degrees of transparency are told as several colours are.
+            values = np.concatenate((values, alpha), axis=2)
+            if _colours(values[visible]) == 1:
+                return np.asarray(visible, dtype=np.bool_)
+    marked = np.asarray(visible & values[:, :, :3].any(axis=2), dtype=np.bool_)
+    colours = _colours(values[marked])
+    if colours > 1:
         raise InputError(
             "a mask of black and one other colour",
-            f"{len(np.unique(colours, axis=0))} colours beside black in {image.mask}",
+            f"{colours} colours beside black in {path}",
             "threshold it at half of its highest value, and save it without smoothing",
-        )
-    if marked.any() and not image.defective:
-        raise InputError(
-            f"a black mask or none for the good image {image.path}",
-            f"{int(marked.sum())} marked pixels in {image.mask}",
-            "remove the mask, or move image and mask to the folder of a defect",
         )
     return marked
 
 
-def _check(image: LabelledImage, frame: tuple[int, int] | None, white: int | None) -> str | None:
-    """What makes an image unusable; all that is worse is raised."""
+def _colours(pixels: NDArray[np.integer[Any] | np.floating[Any]]) -> int:
+    """How many different rows ``[n, channels]`` has."""
+    return len(np.unique(pixels, axis=0)) if (pixels != pixels[:1]).any() else min(len(pixels), 1)
+
+
+def _warnings(images: Sequence[LabelledImage], full: Sequence[LabelledImage]) -> Iterator[str]:
+    defects = [image for image in images if image.defective]
+    good, missing = len(images) - len(defects), [image for image in defects if not image.masks]
+    if not good:
+        yield "there are no good parts: figures that compare with them do not exist, nor do false alarms"
+    if missing and len(missing) < len(defects):
+        first = missing[0]
+        yield (
+            f"{len(missing)} of {len(defects)} defects have no mask, the first being {first.path} (expected "
+            f"{first.path.stem}_mask.png or {first.path.stem}.png in ground_truth/{first.kind}): the figures of pixels "
+            "are without them"
+        )
+    if full:
+        yield (
+            f"{len(full)} masks mark more than {MOST_MARKED:.0%} of their image, the first being {full[0].masks[0]}: "
+            "if black marks the defect there, invert them"
+        )
+
+
+@dataclass(frozen=True)
+class _Finding:
+    """What makes an image unusable, if anything does, and the share of it that is marked."""
+
+    problem: str | None = None
+    marked: float = 0.0
+
+
+def _check(image: LabelledImage, frame: tuple[int, int] | None, white: int | None) -> _Finding:
+    """What is worse than unusable is raised."""
     try:
         shape = read_image(image.path, white).shape
     except InputError as error:
-        return f"{image.path}: {error.found}"
+        return _Finding(f"{image.path}: {error.found}")
     if frame and shape[:2] != frame:
         raise InputError(
             f"test images of {_size(frame)} pixels, the size of the training images",
             f"{_size(shape)} in {image.path}",
             "resize them as the training images were, or train with images of both sizes",
         )
-    marked = read_mask(image, shape)
-    if image.defective and image.mask is not None and not marked.any():
-        return f"{image.path}: nothing is marked in {image.mask}"
-    return None
+    marked = float(read_mask(image, shape).mean())
+    if image.defective and image.masks and not marked:
+        return _Finding(f"{image.path}: nothing is marked in {image.masks[0]}")
+    return _Finding(None, marked)
 
 
 def _size(shape: tuple[int, ...]) -> str:

@@ -35,13 +35,15 @@ def image_auroc(defective: NDArray[np.bool_], scores: NDArray[np.floating]) -> f
 
 
 def f1_max(defective: NDArray[np.bool_], scores: NDArray[np.floating]) -> float | None:
-    """Highest F1 over all thresholds, which is an oracle's: it is chosen by the labels.  ``None`` without defects.
+    """Highest F1 over all thresholds, which is an oracle's: it is chosen by the labels.
+
+    ``None`` unless there are good and defective images: of defects alone, a threshold below all has an F1 of 1.
 
     Args:
         defective: labels ``[n]``.
         scores: image scores ``[n]``, higher is more anomalous.
     """
-    if not defective.any():
+    if defective.all() or not defective.any():
         return None
     order = np.argsort(-scores, kind="stable")
     last_of_ties = np.append(np.diff(scores[order]) != 0, True)

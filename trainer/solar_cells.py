@@ -7,15 +7,15 @@ are licensed CC BY-NC-SA 4.0; they are copied into the demo's folder, never into
 from __future__ import annotations
 
 import json
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import cv2
 import numpy as np
 from elpv_dataset.utils import load_dataset
 
-from edge_occ.files import atomic_write
+from edge_occ.errors import InputError
 
 LICENCE = "elpv-dataset, CC BY-NC-SA 4.0: no commercial use (https://github.com/zae-bayern/elpv-dataset)"
 _TRAIN_SHARE = 0.7
@@ -41,20 +41,30 @@ def prepare_solar_cells(folder: Path) -> SolarCells:
 
     Cells that the experts call certainly functional (probability 0) are split by chance, 70 % to train; the rest of
     them and all certainly defective ones (probability 1) make the stream.  Doubtful cells are left out.
+
+    Raises:
+        InputError: the folder holds something else.
     """
-    cells = SolarCells(folder / "train", folder / "stream", {})
     labels = folder / "labels.json"
     if not labels.exists():
-        for part in (cells.train, cells.stream):
-            shutil.rmtree(part, ignore_errors=True)
-            part.mkdir(parents=True)
-        _write(cells)
-        with atomic_write(labels) as file:
-            file.write(json.dumps(cells.defective, indent=1).encode())
-    return SolarCells(cells.train, cells.stream, json.loads(labels.read_bytes()))
+        if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+            raise InputError(
+                f"no folder or that of an earlier demo at {folder}",
+                "one without labels.json, which the demo did not write",
+                "move it away, or choose another with --folder",
+            )
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        # The folder appears whole, so that none is ever found half-written.
+        with TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as temporary:
+            _write(Path(temporary) / folder.name)
+            (Path(temporary) / folder.name).replace(folder)
+    return SolarCells(folder / "train", folder / "stream", json.loads(labels.read_bytes()))
 
 
-def _write(cells: SolarCells) -> None:
+def _write(folder: Path) -> None:
+    cells = SolarCells(folder / "train", folder / "stream", {})
+    for part in (cells.train, cells.stream):
+        part.mkdir(parents=True)
     images, probability, kind = load_dataset()
     chance = np.random.default_rng(0)
     mono = kind == "mono"
@@ -68,3 +78,4 @@ def _write(cells: SolarCells) -> None:
         name = f"{place:04d}.png"
         cv2.imwrite(str(cells.stream / name), images[index])
         cells.defective[name] = bool(probability[index] == 1)
+    (folder / "labels.json").write_text(json.dumps(cells.defective, indent=1))

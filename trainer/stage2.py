@@ -17,7 +17,7 @@ from edge_occ.errors import InputError
 from edge_occ.manifest import Calibration
 from edge_occ.members import head_member
 from edge_occ.progress import ProgressReport
-from trainer.calibrate import folds_of, held_out_grids
+from trainer.calibrate import folds_of_parts, held_out_grids, one_score_a_part
 from trainer.config import HeadConfig, TrainConfig
 from trainer.graph.branches import Branch
 from trainer.heads.base import Unfit
@@ -31,7 +31,7 @@ class CalibratedHead:
 
     Attributes:
         head: fitted on all images.
-        held_out: image scores ``[n]``, each by heads that had not seen the image.
+        held_out: image scores ``[parts]``, each by heads that had not seen the part; the highest of its shots.
         calibration: the threshold that follows from them.
     """
 
@@ -52,11 +52,14 @@ class Stage2:
     Args:
         branches: of the graph; on any device.
         config: head, fusion and calibration settings.
-        seed: of the assignment of images to folds.
+        seed: of the assignment of parts to folds.
+        parts: which part each image shows, ``[n]``, from 0 without gaps; none: each another.
     """
 
-    def __init__(self, branches: Sequence[Branch], config: TrainConfig, seed: int) -> None:
-        self._branches, self._config, self._seed = branches, config, seed
+    def __init__(
+        self, branches: Sequence[Branch], config: TrainConfig, seed: int, parts: Sequence[int] | None = None
+    ) -> None:
+        self._branches, self._config, self._seed, self._given = branches, config, seed, parts
 
     def fit(self, features: Sequence[Tensor], grids: Sequence[Tensor] | None = None) -> CalibratedHead:
         """Fit and calibrate heads.
@@ -70,22 +73,23 @@ class Stage2:
         """
         with fitting():
             grids = self.grids(features) if grids is None else grids
-            parts = tuple(fit_head(features[i], own, own.scope[0]) for i, own in self._config.heads)
+            heads = tuple(fit_head(features[i], own, own.scope[0]) for i, own in self._config.heads)
         scores = torch.stack(
             [self._branches[i].score(grid) for (i, _), grid in zip(self._config.heads, grids, strict=True)]
         )
         fusion = self._config.fusion
         spread = scores.double().std(1, correction=0).clamp_min(1e-12)
-        score_weights = _weights(fusion.score_weights, len(parts)) / spread
-        map_weights = _weights(fusion.map_weights, len(parts)) / spread
-        held_out = weighted_sum(scores.double(), score_weights).numpy()
+        score_weights = _weights(fusion.score_weights, len(heads)) / spread
+        map_weights = _weights(fusion.map_weights, len(heads)) / spread
+        parts = self._parts(len(features[0]))
+        held_out = one_score_a_part(weighted_sum(scores.double(), score_weights).numpy(), parts)
         calibration = calibrate(held_out, self._config.calibration.false_alarm_rate)
-        map_weights = map_weights * self._map_scale(grids, map_weights, calibration.threshold)
-        head = FusedHead(parts, score_weights.float(), map_weights.float())
+        map_weights = map_weights * self._map_scale(grids, map_weights, calibration.threshold, parts)
+        head = FusedHead(heads, score_weights.float(), map_weights.float())
         return CalibratedHead(head, held_out, calibration)
 
     def held_out(self, features: Sequence[Tensor], scored: Sequence[Tensor], head: FusedHead) -> NDArray[np.float64]:
-        """Score every image by heads that were fitted without it, ``[n]``, with the fusion of ``head``.
+        """Score every part by heads that were fitted without it, ``[parts]``, with the fusion of ``head``.
 
         Args:
             features: what is fitted on, ``[n, rows, columns, d]`` for each branch.
@@ -96,12 +100,14 @@ class Stage2:
         scores = (
             self._branches[i].score(grid).double() for (i, _), grid in zip(self._config.heads, grids, strict=True)
         )
-        return weighted_sum(scores, head.score_weights.double()).numpy()
+        return one_score_a_part(
+            weighted_sum(scores, head.score_weights.double()).numpy(), self._parts(len(features[0]))
+        )
 
     def grids(self, features: Sequence[Tensor], scored: Sequence[Tensor] | None = None) -> list[Tensor]:
-        """Scores of every image by heads that were fitted without it: ``[n, rows, columns]`` for each head."""
+        """Scores of every image by heads that were fitted without its part: ``[n, rows, columns]`` for each head."""
         calibration, heads = self._config.calibration, self._config.heads
-        fold_of = folds_of(len(features[0]), calibration.folds, self._seed)
+        fold_of = folds_of_parts(self._parts(len(features[0])), calibration.folds, self._seed)
         with ProgressReport("calibrating", int(fold_of.max() + 1) * len(heads)) as progress:
             return [
                 held_out_grids(
@@ -114,8 +120,11 @@ class Stage2:
                 for i, own in heads
             ]
 
-    def _map_scale(self, grids: Sequence[Tensor], weights: Tensor, threshold: float) -> float:
-        """What brings the fused maps into the units of the image score: the share of held-out good images whose map
+    def _parts(self, images: int) -> Tensor:
+        return torch.arange(images) if self._given is None else torch.tensor(self._given)
+
+    def _map_scale(self, grids: Sequence[Tensor], weights: Tensor, threshold: float, parts: Tensor) -> float:
+        """What brings the fused maps into the units of the image score: the share of held-out good parts whose map
         rises above the threshold anywhere becomes the declared one.
         """
         if len(grids) == 1:
@@ -128,7 +137,7 @@ class Stage2:
             ).amax((1, 2))
             for first in range(0, len(grids[0]), _CHUNK)
         ]
-        highest = torch.cat(peaks).double().numpy()
+        highest = one_score_a_part(torch.cat(peaks).double().numpy(), parts)
         return threshold / calibrate(highest, self._config.calibration.false_alarm_rate).threshold
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-import shutil
+import re
 import sys
 import time
 from collections.abc import Sequence
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import onnx
 import torch
@@ -30,10 +31,22 @@ from trainer.graph.branches import Branch, PatchBranch
 from trainer.graph.inspection import InspectionGraph, exact_branch
 from trainer.graph.preprocess import Preprocess
 from trainer.jury import make_defects
+from trainer.names import printable
+from trainer.own_files import (
+    check_writable,
+    foreign,
+    remove_own,
+    require_outside,
+    require_own_bundle,
+    require_own_page,
+)
 from trainer.report.model_card import model_card
 from trainer.report.training import training_report
 from trainer.stage1 import learn_representations
 from trainer.stage2 import Stage2
+
+CHECKPOINTS = re.compile(r"\.?checkpoint(-\d+)?\.safetensors(\..+\.part)?")
+"""Names of a training's checkpoints, and of those that a power cut left half-written."""
 
 _LICENCES = "Code and graph: Apache-2.0 (edge-occ). Golden frames and preview: whoever owns the training images."
 
@@ -67,6 +80,11 @@ class Job:
         """Folder that is there from the beginning of the training until the bundle is written."""
         return self.out.with_suffix(".train")
 
+    @property
+    def report(self) -> Path:
+        """The page about the training."""
+        return self.out.with_suffix(".html")
+
     def checkpoint(self, branch: int, fingerprint: str) -> Path:
         """File of the state of a branch's stage 1."""
         if self.encoders is not None:
@@ -96,9 +114,9 @@ def train(job: Job) -> Trained:
     with processes.joined(device):
         first = processes.rank() == 0
         if first:
-            _check_writable(job.out)
+            _check_places(job)
             if job.restart:
-                shutil.rmtree(job.checkpoints, ignore_errors=True)
+                remove_own(job.checkpoints, CHECKPOINTS)
         processes.wait()
         data = find_normal_images(job.data)
         if first:
@@ -111,10 +129,10 @@ def train(job: Job) -> Trained:
     if config.choice.enabled:
         patches = [branch for branch in branches if isinstance(branch, PatchBranch)]
         defects = make_defects(represented.images, config.choice.images, job.seed)
-        chosen = choose(patches, features, defects, config, job.seed)
+        chosen = choose(patches, features, defects, config, job.seed, data.parts)
         config, branches, grids = chosen.config, tuple(branches[i] for i in chosen.kept), chosen.grids
         features = [features[i] for i in chosen.kept]
-    stage2 = Stage2(branches, config, job.seed)
+    stage2 = Stage2(branches, config, job.seed, data.parts)
     fitted = stage2.fit(features, grids)
     heads = [branch.head.kinds for branch in config.branches]
     graph = InspectionGraph(branches, heads, config.input.size).cpu().eval()
@@ -126,8 +144,8 @@ def train(job: Job) -> Trained:
     written = write_bundle(job.out, manifest, members)
     fitted_tasks = zip(represented.config.branches, represented.fits, strict=True)
     fits = [(branch.pretext.name, fit) for branch, fit in fitted_tasks if fit is not None]
-    report = training_report(job.out.with_suffix(".html"), written, fits, fitted.held_out, members[PREVIEW])
-    shutil.rmtree(job.checkpoints, ignore_errors=True)
+    report = training_report(job.report, written, fits, fitted.held_out, members[PREVIEW])
+    remove_own(job.checkpoints, CHECKPOINTS)
     return Trained(written, report)
 
 
@@ -146,19 +164,23 @@ def choose_device(name: str) -> torch.device:
     return torch.device("cuda", processes.local_rank()) if processes.launched() else torch.device("cuda")
 
 
-def _check_writable(out: Path) -> None:
-    """Find out before the training, not after."""
+def _check_places(job: Job) -> None:
+    """Find out before the training, not after, whether its files can be written and hide nothing of anybody else."""
+    out = job.out
     if out.suffix != ".occ":
         raise InputError("a bundle's name that ends in .occ", str(out), f"use --out {out.with_suffix('.occ')}")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        probe = out.parent / f".{out.name}.probe"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
+    for place in (out, job.report, job.checkpoints):
+        require_outside(place, job.data, "--out")
+    require_own_bundle(out)
+    require_own_page(job.report, "--out")
+    other = foreign(job.checkpoints, CHECKPOINTS)
+    if other is not None:
         raise InputError(
-            f"a folder to write {out} into", str(error.strerror), "choose another place with --out"
-        ) from error
+            f"no folder or an earlier training's checkpoints at {job.checkpoints}",
+            f"{other}, which edge-occ did not write",
+            "choose another place with --out",
+        )
+    check_writable(out.parent, "--out")
 
 
 def _features(branches: Sequence[Branch], data: NormalImages, size: int, device: torch.device) -> list[Tensor]:
@@ -212,25 +234,40 @@ def _manifest(facts: _Facts, calibration: Calibration, exported: Assembled) -> d
         "calibration": calibration,
         "precisions": exported.precisions,
         "training": Training(
-            command=job.command,
-            preset=job.preset,
+            command=printable(job.command),
+            preset=printable(job.preset),
             seed=job.seed,
             steps=sum(fit.history[-1][0] for fit in fits),
             seconds=round(facts.seconds, 1),
             images=len(data),
+            parts=len(set(data.parts)),
+            copies=data.copies,
+            look_alike=data.look_alike,
             skipped=data.skipped,
             conversions=data.conversions,
             colour=data.traits.colour,
             white=data.traits.white,
             data_sha256=data.sha256,
             software=software,
-            config=config.model_dump(mode="json"),
+            config=_printable(config.model_dump(mode="json")),
         ),
         "parity_tolerance": exported.tolerances,
         "choice": None if facts.choice is None else facts.choice.record,
         "metrics": _stage1_metrics(fits),
         "licences": _LICENCES,
     }
+
+
+def _printable(settings: Any) -> Any:  # noqa: ANN401 - whatever JSON holds
+    """Settings with the names of files as text."""
+    match settings:
+        case str():
+            return printable(settings)
+        case dict():
+            return {name: _printable(value) for name, value in settings.items()}
+        case list():
+            return [_printable(value) for value in settings]
+    return settings
 
 
 def _stage1_metrics(fits: Sequence[Fit]) -> dict[str, float]:

@@ -92,16 +92,18 @@ def reproduce(  # noqa: PLR0913 - one parameter an option
     cores, `edge-occ reproduce fmnist --data sets --steps 200 --set encoder.base_width=8`
     """
     _need("torch", "train")
+    from trainer.names import printable  # noqa: PLC0415
+    from trainer.own_files import check_writable  # noqa: PLC0415
     from trainer.processes import launched  # noqa: PLC0415
     from trainer.reproduce.budget import Budget, parse_budget  # noqa: PLC0415
-    from trainer.reproduce.cells import Store, check_writable  # noqa: PLC0415
+    from trainer.reproduce.cells import Store  # noqa: PLC0415
     from trainer.reproduce.markdown import About  # noqa: PLC0415
     from trainer.reproduce.provenance import provenance  # noqa: PLC0415
     from trainer.reproduce.run import Request, plan  # noqa: PLC0415
     from trainer.reproduce.run import reproduce as run_table  # noqa: PLC0415
     from trainer.reproduce.summary import summarise  # noqa: PLC0415
     from trainer.reproduce.tables import find_table  # noqa: PLC0415
-    from trainer.reproduce.write import as_json, write_table  # noqa: PLC0415
+    from trainer.reproduce.write import as_json, require_own_table, write_table  # noqa: PLC0415
     from trainer.train import choose_device  # noqa: PLC0415
 
     if steps and epochs:
@@ -135,12 +137,14 @@ def reproduce(  # noqa: PLR0913 - one parameter an option
         "no-pictures": not pictures,
         "device": device if device != "auto" else None,
     }
+    require_own_table(out, request.table)
     check_writable(out, "--out")
     store = Store(work, say)
     outcome = run_table(cells, store, limit, device, say)
     lengths = {"optimiser.steps": steps, "epochs": epochs}
     overrides = (*request.settings, *(f"{name}={value:g}" for name, value in lengths.items() if value is not None))
-    about = About(_command(table, data, options, request.settings), data.resolve().name, provenance(device), overrides)
+    command, name = _command(table, data, options, request.settings), data.resolve().name
+    about = About(printable(command), printable(name), provenance(device), tuple(map(printable, overrides)))
     summary = summarise(request.table, outcome.statuses)
     path = write_table(out, summary, outcome.statuses, store, about, show=pictures)
     if json:

@@ -54,6 +54,8 @@ def train(  # noqa: PLR0913 - one parameter an option
     """
     _need("torch", "train")
     from trainer.config import TrainConfig  # noqa: PLC0415
+    from trainer.names import printable  # noqa: PLC0415
+    from trainer.report.training_set import doubts, training_set  # noqa: PLC0415
     from trainer.train import Job  # noqa: PLC0415
     from trainer.train import train as run_job  # noqa: PLC0415
 
@@ -61,12 +63,15 @@ def train(  # noqa: PLR0913 - one parameter an option
     # Of a pattern, the folder before it.
     named = next(part for part in (data.resolve(), *data.resolve().parents) if not has_magic(part.name))
     target = out or Path(f"{named.name}.occ")
-    command = shlex.join(["edge-occ", *sys.argv[1:]])
+    command = printable(shlex.join(["edge-occ", *sys.argv[1:]]))
     options = load_settings(TrainConfig, files, settings or [])
     trained = run_job(Job(data, target, options, preset_name, seed, device, command, restart))
     manifest = trained.manifest
     for skipped in manifest.training.skipped:
         say(f"skipped {skipped}")
+    say(training_set(manifest.training))
+    for doubt in doubts(manifest.training):
+        say(doubt)
     if manifest.training.conversions:
         say(f"converted to 8-bit colour: pictures that were {', '.join(manifest.training.conversions)}")
     if manifest.training.white:
@@ -84,7 +89,7 @@ def train(  # noqa: PLR0913 - one parameter an option
     say(f"next: edge-occ run --bundle {target} --camera 0")
     if json:
         summary = manifest.model_dump(mode="json", exclude={"members"})
-        print_json({"bundle": str(target), "report": str(trained.report), **summary})
+        print_json({"bundle": printable(target), "report": printable(trained.report), **summary})
 
 
 def evaluate(
@@ -107,7 +112,10 @@ def evaluate(
     for module in ("jinja2", "matplotlib", "scipy") if report else ():
         _need(module, "evaluate")
     from trainer.evaluate import evaluate as run_evaluation  # noqa: PLC0415
+    from trainer.own_files import require_own_page  # noqa: PLC0415
 
+    if report:
+        require_own_page(report / "index.html", "--report")
     evaluation = run_evaluation(bundle, data, partial(load, name=engine, precision=precision), sha256)
     if report:
         from trainer.report.evaluation import evaluation_report  # noqa: PLC0415
@@ -115,13 +123,16 @@ def evaluate(
         opened = read_bundle(bundle, sha256)
         page = evaluation_report(report, opened.manifest, evaluation, opened.held_out)
         say(f"report: {page}")
+    for warning in (*(f"skipped {line}" for line in evaluation.skipped), *evaluation.warnings):
+        say(warning)
     content = evaluation.as_json()
     if json:
         print_json(content)
         return
     for key in ("image_auroc", "pixel_auroc", "aupro", "aupimo", "f1_max"):
         say(f"{key:<12} {'-' if content[key] is None else format(content[key], '.4f')}")
-    say(f"false alarms {evaluation.false_alarms} of {len(evaluation.good)} good parts")
+    if evaluation.good:
+        say(f"false alarms {evaluation.false_alarms} of {len(evaluation.good)} good parts")
     say(promise(evaluation.calibration))
 
 

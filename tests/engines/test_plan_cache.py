@@ -121,9 +121,31 @@ def test_a_kill_between_the_two_files_leaves_nothing_that_is_trusted(cache, monk
 
 
 def test_leftovers_of_a_killed_process_are_swept(cache):
-    (cache.folder / ".x.plan.abc.part").write_bytes(b"half")
+    (cache.folder / f".{REQUEST.name}.plan.abc.part").write_bytes(b"half")
     cache.store(REQUEST, ORIN, PLAN)
     assert not list(cache.folder.glob(".*.part"))
+
+
+def test_files_of_others_in_the_folder_stay(cache):
+    """The folder is the user's choice, and may be one that holds something."""
+    (cache.folder / "quarantine").mkdir()
+    mine = [
+        ".download.part",
+        ".x.plan.abc.part",
+        "floor.plan",
+        "floor.json",
+        "quarantine/floor.plan",
+        "quarantine/a-1.b",
+    ]
+    for name in mine:
+        (cache.folder / name).write_text("mine")
+        os.utime(cache.folder / name, (0, 0))
+    for i in range(20):
+        cache.store(replace(REQUEST, graph=f"{i:064}"), ORIN, PLAN)
+    for _ in range(6):
+        cache.store(REQUEST, ORIN, PLAN)
+        cache.quarantine(REQUEST)
+    assert {(cache.folder / name).read_text() for name in mine} == {"mine"}
 
 
 def test_the_quarantine_and_the_cache_are_bounded(cache):

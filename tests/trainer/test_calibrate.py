@@ -1,11 +1,14 @@
 """Scores of images by heads that did not see them."""
 
+import numpy as np
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import norm
 
+from edge_occ.calibration import calibrate
 from edge_occ.progress import ProgressReport
-from trainer.calibrate import folds_of, held_out_grids
+from trainer.calibrate import folds_of, folds_of_parts, held_out_grids, one_score_a_part
 
 
 @given(n=st.integers(2, 300), folds=st.integers(2, 20), seed=st.integers(0, 2**31))
@@ -20,6 +23,39 @@ def test_folds_are_of_one_size_and_hold_every_image_once(n, folds, seed):
 
 def test_folds_are_drawn_by_the_seed():
     assert not torch.equal(folds_of(50, 5, 0), folds_of(50, 5, 1))
+
+
+@given(shots=st.lists(st.integers(1, 5), min_size=2, max_size=30), folds=st.integers(2, 10), seed=st.integers(0, 2**31))
+def test_shots_of_one_part_are_in_one_fold_and_count_once(shots, folds, seed):
+    parts = torch.arange(len(shots)).repeat_interleave(torch.tensor(shots))
+    parts = parts[torch.randperm(len(parts), generator=torch.Generator().manual_seed(seed))]
+    fold_of = folds_of_parts(parts, folds, seed)
+    of_parts = folds_of(len(shots), folds, seed)
+    assert all(fold_of[i] == of_parts[part] for i, part in enumerate(parts.tolist()))
+    scores = np.random.default_rng(seed).random(len(parts))
+    expected = [max(s for s, part in zip(scores, parts.tolist(), strict=True) if part == k) for k in range(len(shots))]
+    assert one_score_a_part(scores, parts).tolist() == expected
+
+
+@given(n=st.integers(2, 300), folds=st.integers(2, 20), seed=st.integers(0, 2**31))
+def test_where_every_image_shows_another_part_nothing_changes(n, folds, seed):
+    parts, scores = torch.arange(n), np.random.default_rng(seed).random(n)
+    assert torch.equal(folds_of_parts(parts, folds, seed), folds_of(n, folds, seed))
+    assert np.array_equal(one_score_a_part(scores, parts), scores)
+
+
+def test_the_promise_holds_with_shots_of_the_same_parts():
+    """Simulated: a score is mostly the part's own, and little of it the shot's; further parts are seen once."""
+    generator = np.random.default_rng(0)
+    parts, rate = np.repeat(np.arange(60), generator.integers(1, 12, 60)), 0.05
+    true_rates = []
+    for _ in range(2000):
+        scores = generator.normal(size=60)[parts] + 0.1 * generator.normal(size=len(parts))
+        calibration = calibrate(one_score_a_part(scores, torch.from_numpy(parts)), rate)
+        assert calibration.n == 60
+        true_rates.append(norm.sf(calibration.threshold, scale=np.sqrt(1.01)))
+    assert 0.6 * calibration.expected < np.mean(true_rates) < calibration.expected
+    assert np.mean(np.array(true_rates) <= calibration.upper_95) > 0.95
 
 
 def test_every_image_is_scored_once_by_a_head_that_did_not_see_it():

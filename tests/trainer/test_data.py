@@ -1,27 +1,24 @@
 """Images to learn from and to be tested on."""
 
+import os
+
 import cv2
 import numpy as np
 import pytest
 import torch
+from discs import part
 from picture_files import add_exif
 
 from edge_occ.errors import InputError
-from trainer.data import find_labelled_images, find_normal_images, normal_folder, read_frames
+from trainer.data import find_normal_images, read_frames
 from trainer.graph.preprocess import Preprocess
 from trainer.traits import Traits
 
 
 def write(path, value, size=(70, 80)):
     path.parent.mkdir(parents=True, exist_ok=True)
-    assert cv2.imwrite(str(path), np.full((*size, 3), value, np.uint8))
-
-
-def test_both_layouts_are_understood(tmp_path):
-    (tmp_path / "mvtec" / "train" / "good").mkdir(parents=True)
-    (tmp_path / "plain").mkdir()
-    assert normal_folder(tmp_path / "mvtec") == tmp_path / "mvtec" / "train" / "good"
-    assert normal_folder(tmp_path / "plain") == tmp_path / "plain"
+    encoded = cv2.imencode(path.suffix, np.full((*size, 3), value, np.uint8))[1]
+    path.write_bytes(encoded.tobytes())
 
 
 def test_the_fingerprint_is_of_pixels_and_order_not_of_names_and_formats(tmp_path):
@@ -97,9 +94,67 @@ def test_an_image_that_vanishes_is_told(tmp_path):
         list(read_frames((tmp_path / "gone.png",), "reading"))
 
 
-def test_labelled_images_have_kinds_and_masks(tiny_data):
-    images = find_labelled_images(tiny_data)
-    kinds = {image.kind for image in images}
-    assert kinds == {"good", "scratch", "spot"}
-    for image in images:
-        assert image.defective == (image.kind != "good") == (image.mask is not None)
+def parts(folder, count):
+    """Discs that differ as parts do: brightness and a stain of each one's own."""
+    pictures = []
+    for i in range(count):
+        image = part(i)
+        cv2.circle(image, (30 + 6 * i, 40 + 5 * i), 12, (90, 60, 30), -1)
+        pictures.append(image)
+        folder.mkdir(exist_ok=True)
+        assert cv2.imwrite(str(folder / f"{i:03}.png"), image)
+    return pictures
+
+
+def test_equal_pictures_are_learned_from_once_whatever_their_files_are_called(tmp_path):
+    pictures = parts(tmp_path / "a", 9)
+    alone = find_normal_images(tmp_path / "a")
+    assert (alone.parts, alone.copies, alone.look_alike) == (tuple(range(9)), (), False)
+    for i in (0, 4, 8):
+        assert cv2.imwrite(str(tmp_path / "a" / f"{i:03}_again.bmp"), pictures[i])
+    found = find_normal_images(tmp_path / "a")
+    assert found.paths == alone.paths
+    assert found.sha256 == alone.sha256
+    assert found.copies == tuple(
+        f"{tmp_path}/a/{i:03}_again.bmp: the pixels of {tmp_path}/a/{i:03}.png" for i in (0, 4, 8)
+    )
+
+
+def test_shots_of_one_part_are_kept_and_share_a_number(tmp_path):
+    generator = np.random.default_rng(0)
+    for i, image in enumerate(parts(tmp_path / "a", 9)):
+        for shot in range(2):
+            noisy = image * generator.normal(1, 0.01) + generator.normal(0, 2, image.shape)
+            path = str(tmp_path / "a" / f"{i:03}_{shot}.png")
+            assert cv2.imwrite(path, noisy.round().clip(0, 255).astype(np.uint8))
+    found = find_normal_images(tmp_path / "a")
+    assert len(found) == 27
+    assert found.parts == tuple(np.repeat(range(9), 3))
+
+
+def test_copies_do_not_make_seven_parts_eight(tmp_path):
+    for i, image in enumerate(parts(tmp_path / "a", 7)):
+        assert cv2.imwrite(str(tmp_path / "a" / f"{i:03}_again.png"), image)
+    with pytest.raises(InputError, match="at least 8 different good parts") as error:
+        find_normal_images(tmp_path / "a")
+    assert error.value.found == f"7 and 7 more shots or copies of them in {tmp_path}/a"
+
+
+def test_pictures_that_differ_by_noise_alone_are_told_but_not_taken_for_one_part(tmp_path):
+    generator = np.random.default_rng(0)
+    for i in range(10):
+        noisy = part(0) + generator.normal(0, 1, (112, 112, 3))
+        assert cv2.imwrite(str(tmp_path / f"{i}.png"), noisy.round().clip(0, 255).astype(np.uint8))
+    found = find_normal_images(tmp_path)
+    assert found.look_alike
+    assert found.parts == tuple(range(10))
+
+
+def test_names_that_are_no_utf8_are_told_as_text(tmp_path):
+    folder = tmp_path / os.fsdecode(b"Pr\xfcfteile")
+    for i in range(100):
+        write(folder / f"{i:03}.png", i)
+    (folder / os.fsdecode(b"d\xe9faut.png")).write_bytes(b"no picture")
+    found = find_normal_images(folder)
+    assert len(found) == 100
+    assert found.skipped[0].startswith(f"{tmp_path}/Pr\\xfcfteile/d\\xe9faut.png: ")

@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 
+from edge_occ.errors import InputError
 from edge_occ.images import read_image
 from trainer.demo import run_demo
 from trainer.solar_cells import prepare_solar_cells
@@ -33,9 +34,33 @@ def test_a_second_preparation_reuses_the_files(cells):
     assert before == {path: path.stat().st_mtime_ns for path in cells.stream.iterdir()}
 
 
+@pytest.mark.parametrize("part", ["train", "stream"])
+def test_a_folder_that_the_demo_did_not_write_is_left_alone(tmp_path, part):
+    picture = tmp_path / "cells" / part / "0001.png"
+    picture.parent.mkdir(parents=True)
+    picture.write_text("mine")
+    with pytest.raises(InputError, match="--folder"):
+        prepare_solar_cells(tmp_path / "cells")
+    assert picture.read_text() == "mine"
+    assert [path.name for path in tmp_path.iterdir()] == ["cells"]
+
+
+def test_a_page_that_the_demo_did_not_write_is_left_alone(tmp_path):
+    page = tmp_path / "report" / "index.html"
+    page.parent.mkdir()
+    page.write_text("mine")
+    with pytest.raises(InputError, match="--folder"):
+        run_demo(tmp_path, fps=100)
+    assert page.read_text() == "mine"
+    assert [path.name for path in tmp_path.iterdir()] == ["report"]
+
+
 def test_the_stream_is_inspected_and_every_figure_comes_from_messages(cells, tiny_bundle, capfd):
     folder = cells.stream.parent.parent
     shutil.copy(tiny_bundle, folder / "solar-cells.occ")
+    (folder / "messages" / "heatmaps").mkdir(parents=True)
+    for name in ("scores.jsonl", "heatmaps/000000.jpg", "heatmaps/part.jpg", "notes.txt"):
+        (folder / "messages" / name).write_text("of an earlier demo, or mine")
     run_demo(folder, fps=100)
     said = capfd.readouterr()
     assert "reusing" in said.out
@@ -51,4 +76,9 @@ def test_the_stream_is_inspected_and_every_figure_comes_from_messages(cells, tin
     messages = [json.loads(line) for line in (folder / "messages" / "scores.jsonl").read_text().splitlines()]
     assert {message["payload"]["name"] for message in messages} == set(cells.defective)
     assert (folder / "report" / "index.html").stat().st_size > 50_000
-    assert list((folder / "messages" / "heatmaps").iterdir())
+    heatmaps = folder / "messages" / "heatmaps"
+    pictures = [path.name for path in heatmaps.iterdir() if path.read_bytes().startswith(b"\xff\xd8")]
+    assert pictures
+    assert all(len(name) == len("000000.jpg") for name in pictures)
+    assert (folder / "messages" / "notes.txt").exists()
+    assert (heatmaps / "part.jpg").exists()

@@ -43,7 +43,7 @@ def test_the_metrics_are_those_of_the_exported_graph_s_scores(evaluation, tiny_b
         truth.append(np.zeros(frame.shape[:2], bool) if mask is None else mask > 0)
         pixels.append(cv2.resize(found.map, frame.shape[1::-1]))
     result = evaluation.as_json()
-    assert result["images"] == {"good": 6, "defect": 7, "skipped": []}
+    assert result["images"] == {"good": 6, "defect": 7, "with_mask": 7, "skipped": []}
     assert result["image_auroc"] == pytest.approx(roc_auc_score(labels, scores), abs=1e-6)
     assert 0.5 < result["image_auroc"] < 1  # two defects are hidden, so neither a constant nor a perfect one will do
     everywhere = roc_auc_score(np.ravel(truth), np.ravel(pixels))
@@ -98,7 +98,7 @@ def test_aupimo_is_the_mean_overlap_over_very_low_rates_on_good_images(tiny_bund
     # At each rate, the highest normal score that is not yet a false positive.
     levels = normal[(np.geomspace(1e-5, 1e-4, 20_000) * len(normal)).astype(int)]
     for record, value in zip(result.defects, result.aupimos, strict=True):
-        found = scores(record.image.path)[read_image(record.image.mask).any(axis=2)]
+        found = scores(record.image.path)[read_image(*record.image.masks).any(axis=2)]
         assert value == pytest.approx(np.searchsorted(np.sort(-found), -levels).mean() / len(found), abs=1e-3)
     assert 0 < result.aupimo < 1
     content = result.as_json()
@@ -133,13 +133,26 @@ def test_without_any_masks_the_pixel_metrics_are_undefined(tiny_bundle, data, ev
     assert result.image_auroc == evaluation.image_auroc
 
 
-def test_a_single_missing_mask_is_named(tiny_bundle, data):
-    missing = data / "ground_truth" / "spot" / "002_mask.png"
-    missing.unlink()
-    with pytest.raises(InputError) as error:
-        evaluate(tiny_bundle, data)
-    assert str(data / "test" / "spot" / "002.png") in error.value.found
-    assert str(missing) in error.value.advice
+def test_pixel_figures_are_of_the_defects_with_masks_and_image_figures_of_all(tiny_bundle, data, evaluation):
+    for name in ("spot/002_mask.png", "scratch/000_mask.png", "scratch/001_mask.png", "scratch/002_mask.png"):
+        (data / "ground_truth" / name).unlink()
+    found = evaluate(tiny_bundle, data)
+    (warning,) = found.warnings
+    assert f"4 of 7 defects have no mask, the first being {data / 'test' / 'scratch' / '000.png'}" in warning
+    result, whole = found.as_json(), evaluation.as_json()
+    for name in ("image_auroc", "f1_max", "false_alarms"):
+        assert result[name] == whole[name]
+    assert result["images"] == {"good": 6, "defect": 7, "with_mask": 3, "skipped": []}
+    assert result["warnings"] == [warning]
+    for kind in ("scratch", "spot"):
+        assert result["per_defect"][kind]["image_auroc"] == whole["per_defect"][kind]["image_auroc"]
+    assert result["per_defect"]["scratch"]["pixel_auroc"] is None
+    shutil.rmtree(data / "test" / "scratch")
+    (data / "test" / "spot" / "002.png").unlink()
+    masked = evaluate(tiny_bundle, data).as_json()
+    for name in ("pixel_auroc", "aupro", "aupimo"):
+        assert result[name] == masked[name]
+    assert result["per_defect"]["spot"]["pixel_auroc"] == masked["pixel_auroc"]
 
 
 def test_a_wrong_mask_is_told_before_anything_is_scored(tiny_bundle, data):
@@ -181,7 +194,8 @@ def test_good_images_alone_check_the_false_alarms(tiny_bundle, data):
 def test_defects_alone_leave_false_alarms_unobserved(tiny_bundle, data):
     shutil.rmtree(data / "test" / "good")
     result = evaluate(tiny_bundle, data).as_json()
-    assert result["image_auroc"] is None
+    assert (result["image_auroc"], result["f1_max"]) == (None, None)
+    assert "no good parts" in result["warnings"][0]
     assert result["pixel_auroc"] > 0.5
     assert result["false_alarms"]["observed"] is None
 

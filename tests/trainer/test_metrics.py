@@ -223,6 +223,7 @@ def test_undefined_metrics_are_none():
     assert image_auroc(good, scores) is None
     assert image_auroc(defective, scores) is None
     assert f1_max(good, scores) is None
+    assert f1_max(~good, scores) is None
     empty, maps = [np.zeros((3, 3), dtype=bool)], [np.zeros((3, 3), dtype=np.float32)]
     full = [np.ones((3, 3), dtype=bool)]
     for masks in (empty, full):

@@ -135,6 +135,29 @@ def test_fused_maps_exceed_the_threshold_as_often_as_declared(several):
     assert (peaks > 1.0001).sum() == IMAGES - rank == 3
 
 
+def test_shots_of_one_part_are_held_out_together_and_give_one_score():
+    config, features = settings(), some_features(8, 4)
+    parts = [i // 2 for i in range(IMAGES)]
+    shots = [part[::2].repeat_interleave(2, 0) + 0.01 * part for part in features]
+    made = branches(config)
+    stage2 = Stage2(made, config, SEED, parts)
+    fitted = stage2.fit(shots)
+    fold_of = folds_of(IMAGES // 2, 4, SEED).repeat_interleave(2)
+    scores = []
+    for i, own in config.heads:
+        of_head = torch.empty(IMAGES)
+        for fold in range(4):
+            head = fit_head(shots[i][fold_of != fold], own, own.scope[0])
+            of_head[fold_of == fold] = made[i].score(head.score(shots[i][fold_of == fold]))
+        scores.append(of_head.double().numpy())
+    fused = sum(score / score.std() / 3 for score in scores)
+    np.testing.assert_allclose(fitted.held_out, fused.reshape(-1, 2).max(1), rtol=1e-4)
+    assert fitted.calibration.n == IMAGES // 2
+    assert fitted.calibration.threshold == np.sort(fitted.held_out)[math.ceil((IMAGES // 2 + 1) * (1 - RATE)) - 1]
+    assert np.array_equal(held_out_from(fitted.member), fitted.held_out)
+    np.testing.assert_allclose(stage2.held_out(shots, shots, fitted.head), fitted.held_out, rtol=1e-5)
+
+
 def test_units_of_a_head_do_not_count():
     config, features = settings(), some_features(8, 4)
     plain, loud = branches(config), branches(config)

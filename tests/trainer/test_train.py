@@ -1,9 +1,15 @@
 """The whole of stage 1 and 2 on tiny images."""
 
+import os
+import shutil
+
+import cv2
 import numpy as np
 import pytest
+from discs import part
 
 from edge_occ.bundle import read_bundle
+from edge_occ.errors import InputError
 from edge_occ.images import find_images, read_image
 from edge_occ.settings import load_settings, preset
 from engines.cpu import OnnxRuntimeEngine
@@ -11,6 +17,7 @@ from engines.parity import require_parity
 from trainer import processes
 from trainer.config import TrainConfig
 from trainer.evaluate import evaluate
+from trainer.stage1 import learn_representations
 from trainer.train import Job, train
 
 CONFIG = {
@@ -34,6 +41,129 @@ def test_a_seed_gives_one_bundle(tiny_data, tmp_path):
     for member in ("head.safetensors", "golden.safetensors", "graph.fp32.onnx"):
         assert first.members[member].sha256 == second.members[member].sha256, member
     assert first.calibration == second.calibration
+
+
+def test_copies_change_nothing_but_what_is_told_of_them(tiny_data, tmp_path):
+    """Without a word, three copies of each picture would promise a third of the false alarms."""
+    copied = tmp_path / "copied"
+    copied.mkdir()
+    for path in find_images(tiny_data / "train" / "good"):
+        for i in range(3):
+            shutil.copy(path, copied / f"{path.stem}_{i}.png")
+    alone = train(job(tiny_data, tmp_path / "a.occ")).manifest
+    trained = train(job(copied, tmp_path / "b.occ"))
+    found = trained.manifest
+    assert found.calibration == alone.calibration
+    assert found.calibration.n == 16
+    for member in ("head.safetensors", "golden.safetensors", "graph.fp32.onnx"):
+        assert found.members[member].sha256 == alone.members[member].sha256, member
+    assert (found.training.images, found.training.parts, len(found.training.copies)) == (16, 16, 32)
+    card = read_bundle(tmp_path / "b.occ").members["MODEL_CARD.md"].decode()
+    for text in (card, trained.report.read_text()):
+        assert "16 images of 16 different good parts learned from; left out: 32 copies, 0 unusable" in text
+        assert "32 images have the pixels of another" in text
+
+
+def test_shots_of_one_part_are_told_and_count_as_one(tmp_path):
+    generator = np.random.default_rng(0)
+    (tmp_path / "shots").mkdir()
+    for i in range(9):
+        image = part(i)
+        cv2.circle(image, (30 + 6 * i, 40 + 5 * i), 12, (90, 60, 30), -1)
+        for shot in range(1 + i % 3):
+            noisy = (image + generator.normal(0, 2, image.shape)).round().clip(0, 255).astype(np.uint8)
+            assert cv2.imwrite(str(tmp_path / "shots" / f"{i}_{shot}.png"), noisy)
+    trained = train(job(tmp_path / "shots", tmp_path / "x.occ"))
+    training, bundle = trained.manifest.training, read_bundle(tmp_path / "x.occ")
+    assert (training.images, training.parts) == (18, 9)
+    assert trained.manifest.calibration.n == len(bundle.held_out) == 9
+    for text in (bundle.members["MODEL_CARD.md"].decode(), trained.report.read_text()):
+        assert "The 18 images show 9 different parts" in text
+
+
+def contents(folder):
+    return {path: path.is_file() and path.read_bytes() for path in sorted(folder.rglob("*"))}
+
+
+def refused(data, out, *words):
+    before = contents(out.parent)
+    for restart in (False, True):
+        with pytest.raises(InputError) as error:
+            train(Job(data, out, TrainConfig.model_validate(CONFIG), "tiny", 0, "cpu", "edge-occ train", restart))
+        for word in words:
+            assert word in str(error.value)
+    assert contents(out.parent) == before
+
+
+def test_a_data_folder_in_the_checkpoints_place_is_left_alone(tiny_data, tmp_path):
+    data = tmp_path / "bottle.train"
+    shutil.copytree(tiny_data / "train" / "good", data)
+    refused(data, tmp_path / "bottle.occ", "bottle.train", "--out")
+    refused(tiny_data, tmp_path / "bottle.occ", str(data / "000.png"), "did not write")
+    assert len(list(data.iterdir())) == 16
+
+
+def test_what_was_put_beside_the_checkpoints_during_a_training_stays(tiny_data, tmp_path, monkeypatch):
+    place = tmp_path / "x.train"
+
+    def learn(*arguments):
+        learned = learn_representations(*arguments)
+        (place / "notes.txt").write_text("mine")
+        return learned
+
+    monkeypatch.setattr("trainer.train.learn_representations", learn)
+    train(job(tiny_data, tmp_path / "x.occ"))
+    assert [path.name for path in place.iterdir()] == ["notes.txt"]
+
+
+@pytest.mark.parametrize("name", ["x.html", "x.occ"])
+def test_a_file_of_others_is_not_overwritten(tiny_data, tmp_path, name):
+    (tmp_path / name).write_text("<html>mine</html>")
+    refused(tiny_data, tmp_path / "x.occ", str(tmp_path / name), "did not write")
+    (tmp_path / name).unlink()
+    for _ in range(2):  # the second one replaces bundle and report of the first
+        train(job(tiny_data, tmp_path / "x.occ"))
+
+
+def test_nothing_is_written_into_the_data_folder(tiny_data, tmp_path):
+    data = tmp_path / "parts"
+    shutil.copytree(tiny_data / "train" / "good", data)
+    refused(data, data / "x.occ", "outside of the data folder", "--out")
+
+
+def test_names_that_are_no_utf8_cost_no_training(tmp_path):
+    folder = tmp_path / os.fsdecode(b"Pr\xfcfteile")
+    folder.mkdir()
+    for i in range(99):
+        picture = cv2.imencode(".png", part(i))[1].tobytes()
+        (folder / os.fsdecode(b"m\xe4rz_%03d.png" % i)).write_bytes(picture)
+    (folder / os.fsdecode(b"d\xe9faut.png")).write_bytes(b"no picture")
+    out = tmp_path / os.fsdecode(b"st\xfcck.occ")
+    config = TrainConfig.model_validate(CONFIG)
+    trained = train(Job(folder, out, config, "tiny", 0, "cpu", f"edge-occ train --data {folder}"))
+    bundle = read_bundle(out)
+    assert bundle.manifest.members == trained.manifest.members
+    assert bundle.manifest.training.command.endswith(r"Pr\xfcfteile")
+    assert r"Pr\xfcfteile/d\xe9faut.png: " in bundle.manifest.training.skipped[0]
+    assert r"Pr\xfcfteile" in bundle.members["MODEL_CARD.md"].decode()
+    page = trained.report.read_text(encoding="utf-8")
+    assert r"Pr\xfcfteile/d\xe9faut.png: " in page
+    assert r"<h1>st\xfcck: trained" in page
+    assert not out.with_suffix(".train").exists()
+
+
+@pytest.mark.parametrize("count", [10, 20])
+def test_too_few_parts_for_the_declared_rate_are_told_everywhere(tmp_path, count):
+    (tmp_path / "few").mkdir()
+    for i in range(count):
+        assert cv2.imwrite(str(tmp_path / "few" / f"{i}.png"), part(i))
+    trained = train(job(tmp_path / "few", tmp_path / "x.occ"))
+    calibration = trained.manifest.calibration
+    assert not calibration.certified
+    assert calibration.expected == pytest.approx(1 / (count + 1))
+    told = f"{count} images cannot certify the declared rate of 1 in 100: that takes at least 99"
+    assert told in trained.report.read_text()
+    assert told in read_bundle(tmp_path / "x.occ").members["MODEL_CARD.md"].decode()
 
 
 def test_of_several_processes_the_first_alone_writes(tiny_data, tmp_path, monkeypatch):

@@ -59,8 +59,10 @@ def evaluation_report(folder: Path, manifest: Manifest, evaluation: Evaluation, 
     ):
         if chosen:
             sections.append(Section(title, text, pictures=[_picture(case) for case in chosen]))
+    if evaluation.warnings:
+        sections.insert(0, Section("What to know about the figures", "\n\n".join(evaluation.warnings)))
     if evaluation.skipped:
-        sections.append(Section("Skipped images", "These could not be read.", table=lines("image", evaluation.skipped)))
+        sections.append(Section("Skipped images", "These could not be used.", table=lines("image", evaluation.skipped)))
     sections.append(Section("All images", table=_all_images(evaluation), folded=True))
     title = f"Evaluation of {evaluation.bundle.name} on {evaluation.data.resolve().name}"
     return write_report(folder / "index.html", Report(title, _verdict(evaluation), _facts(evaluation), sections))

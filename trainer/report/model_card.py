@@ -10,7 +10,9 @@ from edge_occ.manifest import Calibration, Geometry, Precision, Training
 from edge_occ.promise import promise, share_in_words
 from engines.base import Engine
 from engines.parity import Golden, Parity
+from trainer.names import printable
 from trainer.report.pictures import picture_row, scored_pair
+from trainer.report.training_set import doubts, training_set
 
 _CARD = """\
 # Model card
@@ -22,13 +24,13 @@ alone and scores every camera frame by how unlike them it is. It does not know k
 
 {promise}
 
-The declared false-alarm rate is {declared}. Each held-out image was scored by a head fitted without it; the encoder had
+The declared false-alarm rate is {declared}. Each held-out part was scored by a head fitted without it; the encoder had
 seen them all.
 
 ## Trained on
 
-- {images} images of good parts, {skipped} skipped; converted: {conversions}; size: {frame}
-- SHA-256 of their content: `{data_sha256}`
+- {training_set}; converted: {conversions}; size: {frame}
+{doubts}- SHA-256 of their content: `{data_sha256}`
 - preset `{preset}`, seed {seed}, {steps} steps, {minutes:.1f} minutes, with {software}
 
 The command was:
@@ -46,7 +48,7 @@ All of this is inside the ONNX graph, which takes the frame as the camera gives 
 
 A score is a distance from good parts in the units of the heads (of a Gaussian, the square of Mahalanobis's): 0 at the
 least, comparable only within this bundle. A usual good part scores {median:.4g}; above {threshold:.4g} a part is called
-anomalous. The p-value beside it is the share of good parts expected to score at least as high; with {n} held-out images
+anomalous. The p-value beside it is the share of good parts expected to score at least as high; with {n} held-out parts
 it is never below {least_p:.2g}.
 
 ## Limits
@@ -81,19 +83,21 @@ def model_card(manifest: Mapping[str, Any], parity: Parity) -> str:
     training: Training = manifest["training"]
     return _CARD.format(
         **{name: manifest[name] for name in ("edge_occ", "created_at", "licences")},
-        **{name: getattr(training, name) for name in ("images", "preset", "seed", "steps", "data_sha256")},
+        **{name: getattr(training, name) for name in ("seed", "steps", "data_sha256")},
         size=geometry.size,
         branches=_branches(manifest["head"]["branches"]),
         **{name: getattr(calibration, name) for name in ("median", "threshold", "n")},
         **vars(parity),
         promise=promise(calibration),
         declared=share_in_words(calibration.false_alarm_rate),
-        skipped=len(training.skipped),
+        training_set=training_set(training),
+        doubts="".join(f"- {doubt}\n" for doubt in doubts(training)),
+        preset=printable(training.preset),
         conversions=", ".join(training.conversions) or "nothing",
         frame=f"{geometry.frame[1]} x {geometry.frame[0]} pixels" if geometry.frame else "different",
         minutes=training.seconds / 60,
         software=", ".join(f"{name} {version}" for name, version in training.software.items()),
-        command=indent(training.command, "    ", lambda _: True),
+        command=indent(printable(training.command), "    ", lambda _: True),
         precisions="".join(_precision(name, compared) for name, compared in manifest["precisions"].items()),
         least_p=1 / (calibration.n + 1),
     )

@@ -12,6 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from edge_occ import __version__
 from edge_occ.errors import InputError
 from edge_occ.files import atomic_write
+from trainer.names import printable
 
 _TEMPLATE = "report.html.j2"
 
@@ -81,8 +82,7 @@ def write_report(path: Path, report: Report) -> Path:
     page = environment.get_template(_TEMPLATE).render(report=report, version=__version__)
     try:
         with atomic_write(path) as file:
-            # A file name may hold bytes that are no text.
-            file.write(page.encode("utf-8", "replace"))
+            file.write(printable(page).encode())
     except OSError as error:
         raise InputError(
             f"to write a report to {path}", str(error.strerror or error), "make room or choose another place"

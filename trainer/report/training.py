@@ -14,6 +14,7 @@ from edge_occ.promise import promise
 from trainer.fit import Fit
 from trainer.report.charts import score_histogram, training_curve
 from trainer.report.page import Picture, Report, Section, Table, lines, write_report
+from trainer.report.training_set import doubts, training_set
 
 
 def training_report(
@@ -49,7 +50,7 @@ def training_report(
         ),
         Section(
             "Where the threshold comes from",
-            _threshold_text(manifest.calibration),
+            "\n\n".join((_threshold_text(manifest.calibration), *doubts(training))),
             score_histogram({"held-out good parts": held_out}, manifest.calibration.threshold),
         ),
     ]
@@ -58,6 +59,8 @@ def training_report(
     if manifest.choice:
         sections.append(_choice(manifest.choice))
     sections += _stage1(fits)
+    if training.copies:
+        sections.append(Section("Copies", "These were left out.", table=lines("image", training.copies)))
     if training.skipped:
         sections.append(Section("Skipped images", "These could not be used.", table=lines("image", training.skipped)))
     software = ", ".join(f"{name} {version}" for name, version in training.software.items())
@@ -70,7 +73,7 @@ def training_report(
 
 def _threshold_text(calibration: Calibration) -> str:
     return (
-        f"Each of the {calibration.n} good images was scored by a head fitted without it; the encoder had seen all of "
+        f"Each of the {calibration.n} good parts was scored by a head fitted without it; the encoder had seen all of "
         f"them. The threshold is {calibration.threshold:.4g}, set without any defect: an image that scores higher "
         "raises an alarm. The promise holds for parts, camera and light like those in the images; recalibrate after a "
         "change."
@@ -138,7 +141,7 @@ def _training_facts(manifest: Manifest) -> list[tuple[str, str]]:
     training, geometry = manifest.training, manifest.geometry
     frame = f"{geometry.frame[1]} x {geometry.frame[0]}" if geometry.frame else "different sizes"
     return [
-        ("Images", f"{training.images} used, {len(training.skipped)} skipped"),
+        ("Images", training_set(training)),
         ("Image size", f"{frame}, scored at {geometry.size} x {geometry.size}"),
         ("Converted", ", ".join(training.conversions) or "nothing"),
         (

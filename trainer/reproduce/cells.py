@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,12 +12,14 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, FiniteFloat, ValidationError
 from safetensors import SafetensorError, safe_open
 
-from edge_occ.errors import InputError
 from edge_occ.files import atomic_write
 from trainer.config import TrainConfig
+from trainer.own_files import check_writable
 from trainer.reproduce.procedure import Procedure
 from trainer.reproduce.provenance import Provenance
 from trainer.reproduce.table import Row
+
+_CHECKPOINT = re.compile(r"[0-9a-f]{64}\.safetensors")
 
 
 @dataclass(frozen=True)
@@ -136,28 +139,11 @@ class Store:
 
 
 def drop_damaged(encoders: Path, say: Callable[[str], None]) -> None:
-    """Remove checkpoints that are not whole, and say so."""
+    """Remove checkpoints that are not whole, and say so; files of other names are not ours."""
     for checkpoint in encoders.glob("*.safetensors"):
-        if not _is_whole(checkpoint):
+        if _CHECKPOINT.fullmatch(checkpoint.name) and not _is_whole(checkpoint):
             say(f"the checkpoint {checkpoint.name} is damaged: its training starts over")
             checkpoint.unlink()
-
-
-def check_writable(folder: Path, option: str) -> None:
-    """Find out before the work, not after.
-
-    Raises:
-        InputError: the folder cannot be made or written to.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".probe"
-        probe.touch()
-        probe.unlink(missing_ok=True)  # another command may have removed it
-    except OSError as error:
-        raise InputError(
-            f"a folder to write to at {folder}", str(error.strerror), f"choose another place with {option}"
-        ) from error
 
 
 def _is_whole(checkpoint: Path) -> bool:

@@ -16,8 +16,8 @@ from edge_occ.files import atomic_write
 from edge_occ.heatmap import encode_jpeg, overlay
 from edge_occ.images import read_image
 from trainer.cases import ScoredImage
-from trainer.data import LabelledImage
 from trainer.ground_truth import read_mask
+from trainer.layout import LabelledImage
 
 _SIDE = 192
 """Pixels of each of the pictures, so that a page with fifteen of them stays small."""
@@ -52,7 +52,7 @@ def heatmap_sheet(path: Path, bundle_path: Path, defects: Sequence[ScoredImage])
 
 
 def _mask(image: LabelledImage, frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    if image.mask is None:
+    if not image.masks:
         return np.full_like(frame, 128)
     white = 255 * read_mask(image, frame.shape).astype(np.uint8)
     return np.repeat(white[:, :, None], 3, axis=2)

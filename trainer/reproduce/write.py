@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from edge_occ.errors import InputError
 from edge_occ.files import atomic_write
 from trainer.reproduce.cells import Store
 from trainer.reproduce.markdown import About, markdown
@@ -15,6 +16,27 @@ from trainer.reproduce.paper import MEANS, Figure
 from trainer.reproduce.plot import comparison_plot
 from trainer.reproduce.run import Status
 from trainer.reproduce.summary import Entry, Summary, paper_figure
+from trainer.reproduce.table import Table
+
+
+def require_own_table(folder: Path, table: Table) -> None:
+    """Find out whether a table may be written, before the work.
+
+    Raises:
+        InputError: there are files of its names, and no earlier table among them that says it is this one.
+    """
+    places = [folder / f"{table.name}{suffix}" for suffix in (".json", ".md", ".png", "")]
+    there = [place for place in places if place.exists()]
+    try:
+        content = json.loads(places[0].read_bytes()) if there else None
+    except (OSError, ValueError):
+        content = None
+    if there and not (isinstance(content, dict) and content.get("table") == table.name):
+        raise InputError(
+            f"nothing called {table.name} or an earlier table in {folder}",
+            f"{there[0]}, which is of no table {table.name}",
+            "move it away, or choose another folder with --out",
+        )
 
 
 def write_table(

@@ -119,7 +119,7 @@ def two_branches(tiny_data, tmp_path_factory):
 def test_two_branches_make_one_bundle(two_branches, tiny_data):
     bundle = read_bundle(two_branches)
     manifest = bundle.manifest
-    assert manifest.format == 3
+    assert manifest.format == 4
     geometry = manifest.geometry
     assert (geometry.branch, geometry.exact, geometry.window, geometry.grid) == (1, True, 64, (5, 5))
     assert [branch["encoder"] for branch in manifest.head["branches"]] == ["lite0", "dense"]

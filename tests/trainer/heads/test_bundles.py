@@ -39,7 +39,7 @@ def test_every_kind_makes_a_bundle(tiny_data, tmp_path, head):
     out = tmp_path / "x.occ"
     manifest = trained(tiny_data, out, head).manifest
     kind = head.get("kind", "gaussian")
-    assert manifest.format == 3
+    assert manifest.format == 4
     assert manifest.head["kind"] == manifest.head["branches"][0]["kind"] == kind
     bundle = read_bundle(out)
     tensors = bundle.graph().head

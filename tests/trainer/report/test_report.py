@@ -12,9 +12,9 @@ from edge_occ.bundle import PREVIEW, read_bundle
 from edge_occ.decision import Verdict
 from edge_occ.manifest import Candidate, Choice, Manifest
 from trainer.cases import Cases, ScoredImage
-from trainer.data import LabelledImage
 from trainer.evaluate import Evaluation, evaluate
 from trainer.fit import Fit
+from trainer.layout import LabelledImage
 from trainer.pretext.contrastive import ContrastiveTask
 from trainer.pretext.rotation import RotationTask
 from trainer.pretext.task import normal_or_changed
@@ -105,7 +105,7 @@ def test_skipped_images_are_listed_and_hostile_names_are_only_text(tmp_path, man
     training = manifest.training.model_copy(update={"skipped": (f"{hostile}.png: damaged",), "command": hostile})
     changed = manifest.model_copy(update={"training": training})
     page = open_page(training_report(tmp_path / "r.html", changed, [CUTPASTE], HELD_OUT, b""))
-    assert "1 skipped" in page.text
+    assert "left out: 0 copies, 1 unusable" in page.text
     assert f"{hostile}.png: damaged" in page.text
     assert page.named("script") == []
     assert page.references() == []
@@ -142,7 +142,7 @@ def test_a_hostile_file_name_comes_through_scoring_and_report_as_text(
 
 
 def with_alarms(evaluation: Evaluation, good: int, alarms: int) -> Evaluation:
-    image = LabelledImage(Path("x.png"), "good", None)
+    image = LabelledImage(Path("x.png"), "good")
     records = [ScoredImage(image, Verdict(9.0, 0.1, 5.0, anomalous=i < alarms)) for i in range(good)]
     return replace(evaluation, records=tuple(records), per_defect={}, cases=Cases((), (), ()))
 

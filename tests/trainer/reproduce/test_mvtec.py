@@ -10,7 +10,7 @@ from discs import TINY, make_data
 from edge_occ.bundle import read_bundle
 from edge_occ.errors import InputError
 from trainer.cases import ScoredImage
-from trainer.data import find_labelled_images
+from trainer.layout import find_labelled_images
 from trainer.reproduce.budget import Budget
 from trainer.reproduce.cells import Store
 from trainer.reproduce.cutpaste import OBJECTS, TEXTURES
@@ -106,10 +106,12 @@ def test_a_damaged_bundle_and_a_damaged_checkpoint_are_said_and_made_again(done,
     bundle.write_bytes(store.bundle(cell).read_bytes()[:-100])
     for kept in store.encoders.iterdir():
         (fresh.encoders / kept.name).write_bytes(b"damaged")
+    (fresh.encoders / "mine.safetensors").write_bytes(b"of no concern here")
     outcome = reproduce([cell], fresh, Budget(None), "cpu", said.append)
     assert outcome.statuses[0].result.values == outcomes["mvtec"].statuses[1].result.values
     assert any(line.startswith(f"{bundle.name} is trained again") for line in said)
     assert any("checkpoint" in line and "starts over" in line for line in said)
+    assert (fresh.encoders / "mine.safetensors").read_bytes() == b"of no concern here"
 
 
 def test_rows_that_differ_in_their_heads_train_one_encoder(done, monkeypatch):

@@ -6,11 +6,13 @@ import signal
 from dataclasses import replace
 
 import cv2
+import pytest
 
+from edge_occ.errors import InputError
 from trainer.reproduce.markdown import About
 from trainer.reproduce.provenance import Provenance, provenance
 from trainer.reproduce.summary import summarise
-from trainer.reproduce.write import write_table
+from trainer.reproduce.write import require_own_table, write_table
 
 NOW = Provenance(date="2026-01-02T03:04:05+00:00", commit="abc", hardware="a machine", software="Python 3")
 ABOUT = About("edge-occ reproduce fake --data data", "data", NOW)
@@ -55,6 +57,21 @@ def test_paper_and_ours_stand_side_by_side(fake, tmp_path):
     assert content["written"]["commit"] == "abc"
     assert len(content["cells"]) == 18
     assert cv2.imread(str(tmp_path / "out" / "fake.png")) is not None
+
+
+def test_files_of_others_are_not_overwritten(fake, tmp_path):
+    folder = tmp_path / "out"
+    require_own_table(folder, fake.table)
+    written(fake, folder)
+    require_own_table(folder, fake.table)
+    other = tmp_path / "other"
+    other.mkdir()
+    for name, content in (("fake.md", "mine"), ("fake.json", "{}"), ("fake.json", "[]"), ("fake.png", "mine")):
+        (other / name).write_text(content)
+        with pytest.raises(InputError, match="--out"):
+            require_own_table(other, fake.table)
+        (other / name).unlink()
+    require_own_table(other, fake.table)
 
 
 def test_no_figure_where_a_cell_did_not_run(fake, tmp_path, wrong):
