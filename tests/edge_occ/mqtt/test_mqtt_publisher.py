@@ -188,6 +188,7 @@ def test_statistics_show_what_the_broker_has_not_confirmed_and_how_old_it_is(bro
                 publisher.publish(shown)
             stats = payloads(ear.wait_for_kind("stats", 2))[-1]
             link.release()
+        ear.wait_for_state("offline")
         last = payloads(ear.of("stats"))[-1]
     assert stats["queue_event_depth"] == stats["queues"]["event"]["depth"] == 30
     assert stats["queue_score_depth"] == stats["queues"]["score"]["depth"] == 30
@@ -259,13 +260,14 @@ def test_a_broker_that_takes_one_unconfirmed_message_is_given_one(tmp_path, conf
         broker.stop()
 
 
-def test_events_of_an_outage_are_kept_and_scores_are_not(broker, config, ear):
+def test_events_of_an_outage_are_kept_and_scores_are_not(broker, config, ear, caplog):
     with Link(broker.port) as link, Publisher(config.model_copy(update={"broker": link.url}), render) as publisher:
         publisher.publish(inspection(0, 2.0, event=Phase.START))
-        wait_until(lambda: publisher.summary.published.get("event") == 1, "the first event")
+        wait_until(lambda: {"event", "score"} <= {*publisher.summary.published}, "the first frame")
         link.hold()
         link.cut()
         ear.wait_for_state("offline")
+        wait_until(lambda: "lost" in caplog.text, "the connection to be lost here too")
         for index in range(1, 101):
             publisher.publish(inspection(index, 2.0, event=Phase.UPDATE))
         wait_until(lambda: publisher.summary.dropped.get("score") == 100, "the scores to be dropped")
