@@ -145,6 +145,7 @@ def test_events_pass_the_scores_and_pictures_of_a_slow_link(broker, config, ear,
             link.release()
             ear.wait_for_kind("event")
             wait_until(lambda: publisher.summary.published.get("event") == 1, "the event to be confirmed")
+    ear.wait_for_state("offline")
     order = arrivals(ear)
     ahead = order[before : order.index("event")]
     assert ahead.count("score") <= 16
@@ -170,6 +171,7 @@ def test_what_a_broken_link_has_lost_is_counted_to_the_last_message(broker, conf
             ear.wait_for_state("online", 2)
             publisher.publish(inspection(401))
             wait_until(lambda: publisher.summary.published["heatmap"] == 2, "the last frame to arrive")
+    ear.wait_for_state("offline", 2)
     summary = publisher.summary
     for kind in ("score", "heatmap"):
         assert summary.published[kind] == len(ear.of(kind))
@@ -251,7 +253,8 @@ def test_a_broker_that_takes_one_unconfirmed_message_is_given_one(tmp_path, conf
                 link.hold_answers()
                 for index in range(5):
                     publisher.publish(inspection(index, 2.0, event=Phase.UPDATE))
-                ear.wait_for(lambda _: len(ear.of("score")) == 5, "the scores, which follow the events")
+                ear.wait_for(lambda _: len(ear.of("score")) == 5, "the scores")
+                ear.wait_for_kind("event")
                 assert [event["frame"] for event in payloads(ear.of("event"))] == [0]
                 link.release()
             ear.wait_for_state("offline")
