@@ -117,6 +117,8 @@ class Link:
         self._server.shutdown(socket.SHUT_RDWR)
         self._server.close()
         self.release()
+        for thread in self._threads:  # whoever has left is still heard to the end
+            thread.join(1.0)
         self.cut()
         for thread in self._threads:
             thread.join(PATIENCE)

@@ -115,13 +115,13 @@ class Sender:
         self._session = session
 
     def _answered(self, receipt: Receipt, message: Event) -> None:
+        if message.phase is Phase.END or (receipt.reason and message.phase is Phase.START):
+            self._state.closed(message.id)
         if receipt.reason:
             self._ledger.refused(EVENT)
             self._connection.complaints.refused(self._topic, receipt.reason)
         else:
             self._ledger.published(EVENT)
-        if message.phase is Phase.END or (receipt.reason and message.phase is Phase.START):
-            self._state.closed(message.id)
 
     def _send_events(self) -> None:
         # One place of what the broker takes unconfirmed is left to the status.

@@ -152,6 +152,7 @@ def test_events_pass_the_scores_and_pictures_of_a_slow_link(broker, config, ear,
             link.release()
             ear.wait_for_kind("event")
             wait_until(lambda: publisher.summary.published.get("event") == 1, "the event to be confirmed")
+    ear.wait_for_state("offline")
     order = arrivals(ear)
     ahead = order[before : order.index("event")]
     assert ahead.count("score") <= 16
@@ -177,6 +178,7 @@ def test_what_a_broken_link_has_lost_is_counted_to_the_last_message(broker, conf
             ear.wait_for_state("online", 2)
             publisher.publish(inspection(401))
             wait_until(lambda: publisher.summary.published["heatmap"] == 2, "the last frame to arrive")
+    ear.wait_for_state("offline", 2)
     summary = publisher.summary
     for kind in ("score", "heatmap"):
         assert summary.published[kind] == len(ear.of(kind))
@@ -195,6 +197,7 @@ def test_statistics_show_what_the_broker_has_not_confirmed_and_how_old_it_is(bro
                 publisher.publish(shown)
             stats = payloads(ear.wait_for_kind("stats", 2))[-1]
             link.release()
+        ear.wait_for_state("offline")
         last = payloads(ear.of("stats"))[-1]
     assert stats["queue_event_depth"] == stats["queues"]["event"]["depth"] == 30
     assert stats["queue_score_depth"] == stats["queues"]["score"]["depth"] == 30
@@ -257,7 +260,8 @@ def test_a_broker_that_takes_one_unconfirmed_message_is_given_one(tmp_path, conf
                 link.hold_answers()
                 for index in range(5):
                     publisher.publish(inspection(index, 2.0, event=Phase.UPDATE))
-                ear.wait_for(lambda _: len(ear.of("score")) == 5, "the scores, which follow the events")
+                ear.wait_for(lambda _: len(ear.of("score")) == 5, "the scores")
+                ear.wait_for_kind("event")
                 assert [event["frame"] for event in payloads(ear.of("event"))] == [0]
                 link.release()
             ear.wait_for_state("offline")
@@ -266,13 +270,14 @@ def test_a_broker_that_takes_one_unconfirmed_message_is_given_one(tmp_path, conf
         broker.stop()
 
 
-def test_events_of_an_outage_are_kept_and_scores_are_not(broker, config, ear):
+def test_events_of_an_outage_are_kept_and_scores_are_not(broker, config, ear, caplog):
     with Link(broker.port) as link, Publisher(config.model_copy(update={"broker": link.url}), render) as publisher:
         publisher.publish(inspection(0, 2.0, event=Phase.START))
-        wait_until(lambda: publisher.summary.published.get("event") == 1, "the first event")
+        wait_until(lambda: {"event", "score"} <= {*publisher.summary.published}, "the first frame")
         link.hold()
         link.cut()
         ear.wait_for_state("offline")
+        wait_until(lambda: "lost" in caplog.text, "the connection to be lost here too")
         for index in range(1, 101):
             publisher.publish(inspection(index, 2.0, event=Phase.UPDATE))
         wait_until(lambda: publisher.summary.dropped.get("score") == 100, "the scores to be dropped")
