@@ -2,17 +2,9 @@
 
 from __future__ import annotations
 
-from engines.errors import EngineUnavailable, FrameRefused, ParityFailure, UserError
+from engines.errors import EngineUnavailable, ParityFailure, UserError
 
-__all__ = [
-    "BundleRefused",
-    "EngineUnavailable",
-    "FrameRefused",
-    "InputError",
-    "ParityFailure",
-    "SourceLost",
-    "UserError",
-]
+__all__ = ["BundleRefused", "EngineUnavailable", "InputError", "ParityFailure", "SourceLost", "UserError"]
 
 
 class InputError(UserError):
