@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from engines.errors import EngineUnavailable, FrameRefused, ParityFailure, UserError
+from engines.errors import EngineUnavailable, ParityFailure, UserError
 
 __all__ = [
     "BundleRefused",
     "EngineUnavailable",
     "EventsLost",
-    "FrameRefused",
     "Hung",
     "InputError",
     "ParityFailure",

@@ -15,7 +15,7 @@ from edge_occ.images import counted
 logger = logging.getLogger(__name__)
 
 LEAST_DEFECT = 4
-"""Side in pixels of the resized image below which a defect may not be seen; docs/results/small-defects.md."""
+"""Side in pixels of the resized image below which a defect may not be seen; docs/pictures.md has the figures."""
 
 
 @dataclass(frozen=True)

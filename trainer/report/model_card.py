@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from textwrap import indent
+from textwrap import fill, indent
 from typing import Any
 
 from edge_occ.manifest import Calibration, Geometry, Precision, Training
@@ -13,6 +13,7 @@ from engines.parity import Golden, Parity
 from trainer.names import printable
 from trainer.report.pictures import picture_row, scored_pair
 from trainer.report.training_set import doubts, training_set
+from trainer.traits import shrinking
 
 _CARD = """\
 # Model card
@@ -55,7 +56,7 @@ it is never below {least_p:.2g}.
 
 - It holds for the camera, light, distance and parts of the training images. After a change, recalibrate or train anew.
 - What the training images show is normal to it: a defect in many of them is never reported.
-- A defect of a few pixels of the resized frame may go unseen.
+- {unseen}
 - The promise is about false alarms. How many defects are found only `edge-occ evaluate` tells, with labelled images.
 - It inspects parts. It is not made to judge people, nor to be the only guard of anyone's safety.
 
@@ -95,12 +96,20 @@ def model_card(manifest: Mapping[str, Any], parity: Parity) -> str:
         preset=printable(training.preset),
         conversions=", ".join(training.conversions) or "nothing",
         frame=f"{geometry.frame[1]} x {geometry.frame[0]} pixels" if geometry.frame else "different",
+        unseen=_unseen(geometry),
         minutes=training.seconds / 60,
         software=", ".join(f"{name} {version}" for name, version in training.software.items()),
         command=indent(printable(training.command), "    ", lambda _: True),
         precisions="".join(_precision(name, compared) for name, compared in manifest["precisions"].items()),
         least_p=1 / (calibration.n + 1),
     )
+
+
+def _unseen(geometry: Geometry) -> str:
+    lost = shrinking(geometry.frame, geometry.size) if geometry.frame else None
+    if lost is None:
+        return "A defect of a few pixels of the resized frame may go unseen."
+    return fill(f"{lost[0].upper()}{lost[1:]}.", 120, subsequent_indent="  ")
 
 
 def _branches(branches: Sequence[Mapping[str, Any]]) -> str:

@@ -15,6 +15,7 @@ from trainer.fit import Fit
 from trainer.report.charts import score_histogram, training_curve
 from trainer.report.page import Picture, Report, Section, Table, lines, write_report
 from trainer.report.training_set import doubts, training_set
+from trainer.traits import shrinking
 
 
 def training_report(
@@ -140,9 +141,11 @@ def _stage1(fits: Sequence[tuple[str, Fit]]) -> Iterator[Section]:
 def _training_facts(manifest: Manifest) -> list[tuple[str, str]]:
     training, geometry = manifest.training, manifest.geometry
     frame = f"{geometry.frame[1]} x {geometry.frame[0]}" if geometry.frame else "different sizes"
+    lost = shrinking(geometry.frame, geometry.size) if geometry.frame else None
     return [
         ("Images", training_set(training)),
         ("Image size", f"{frame}, scored at {geometry.size} x {geometry.size}"),
+        *([("Small defects", lost)] if lost else []),
         ("Converted", ", ".join(training.conversions) or "nothing"),
         (
             "Grid",

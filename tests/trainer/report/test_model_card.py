@@ -48,6 +48,17 @@ def test_braces_and_lines_of_a_command_stay_in_its_block(bundle):
     assert "6 golden frames within 1.0e-06 and the heatmaps within" in card
 
 
+def test_what_shrinking_loses_is_told(bundle):
+    manifest = dict(bundle.manifest)
+    small = model_card(manifest, Parity(0, 0, 0, 6))
+    assert "- A defect of a few pixels of the resized frame may go unseen.\n" in small
+    manifest["geometry"] = manifest["geometry"].model_copy(update={"frame": (3000, 4000), "size": 256})
+    card = " ".join(model_card(manifest, Parity(0, 0, 0, 6)).split())
+    assert (
+        "- Pictures of 4000x3000 are shrunk 15.6 x 11.7 times to 256x256; what is smaller than about 62 pixels" in card
+    )
+
+
 def test_every_branch_is_told_and_how_they_are_fused(bundle):
     manifest = dict(bundle.manifest)
     dense, *_ = manifest["head"]["branches"]
