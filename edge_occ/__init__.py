@@ -2,4 +2,6 @@
 torch.
 """
 
+import engines  # noqa: F401 - switches off the telemetry of the runtimes, before any module here imports one
+
 __version__ = "0.1.0"

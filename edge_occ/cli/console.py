@@ -14,9 +14,7 @@ from rich.console import Console
 from rich.text import Text
 
 from edge_occ.errors import UserError
-from edge_occ.interrupt import terminable
-
-INTERRUPTED = 130
+from edge_occ.interrupt import INTERRUPTED, terminable
 
 Result = TypeVar("Result")
 

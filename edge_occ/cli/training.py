@@ -14,6 +14,7 @@ from edge_occ.bundle import read_bundle
 from edge_occ.cli.bundles import EngineName, Precision, load
 from edge_occ.cli.console import print_json, say
 from edge_occ.errors import InputError
+from edge_occ.interrupt import ending_at_once
 from edge_occ.promise import promise
 from edge_occ.settings import load_settings, preset
 
@@ -41,9 +42,10 @@ def train(  # noqa: PLR0913 - one parameter an option
     Ctrl-C, or a power cut, costs half a minute at most: the same command goes on from the checkpoint.
     """
     _need("torch", "train")
-    from trainer.config import TrainConfig  # noqa: PLC0415
-    from trainer.train import Job  # noqa: PLC0415
-    from trainer.train import train as run_job  # noqa: PLC0415
+    with ending_at_once():
+        from trainer.config import TrainConfig  # noqa: PLC0415
+        from trainer.train import Job  # noqa: PLC0415
+        from trainer.train import train as run_job  # noqa: PLC0415
 
     files = [preset(preset_name), *([config] if config else [])]
     target = out or Path(f"{data.resolve().name}.occ")
@@ -81,7 +83,8 @@ def evaluate(
 ) -> None:
     """Score a labelled set through the exported graph, as the device would."""
     _need("sklearn", "train")
-    from trainer.evaluate import evaluate as run_evaluation  # noqa: PLC0415
+    with ending_at_once():
+        from trainer.evaluate import evaluate as run_evaluation  # noqa: PLC0415
 
     evaluation = run_evaluation(bundle, data, partial(load, name=engine, precision=precision))
     if report:
@@ -106,7 +109,8 @@ def demo(
 ) -> None:
     """Do the whole job on real solar cells: train, calibrate, inspect a stream, collect the MQTT messages, report."""
     _need("elpv_dataset", "demo")
-    from trainer.demo import run_demo  # noqa: PLC0415
+    with ending_at_once():
+        from trainer.demo import run_demo  # noqa: PLC0415
 
     run_demo(folder, fps)
 

@@ -100,7 +100,7 @@ class CudaBuild:
         monkeypatch.setattr(ort, "InferenceSession", self.open)
         monkeypatch.setattr(ort.OrtValue, "ortvalue_from_numpy", self.ortvalue_from_numpy)
 
-    def open(self, onnx, options, *, providers, enable_fallback):
+    def open(self, onnx, options, *, providers, enable_fallback, disabled_optimizers):
         assert enable_fallback == 0
         self.provider, self.options = providers[0]
         self.real = self.session(onnx, options, providers=["CPUExecutionProvider"], enable_fallback=0)
