@@ -31,8 +31,8 @@ _AGAIN = 0.05
 """Seconds until a signal that came at a bad moment is tried again."""
 
 _unanswered = False
-"""Whether a :class:`KeyboardInterrupt` was raised in this command.  One raised in a destructor or in the callback of a
-C library is printed and forgotten there; the next block that can finish in good order makes up for that."""
+"""Whether this command was interrupted.  A :class:`KeyboardInterrupt` that is raised in a destructor or in the callback
+of a C library is printed and forgotten there; the next block that can finish in good order makes up for that."""
 
 
 @contextmanager
@@ -53,9 +53,17 @@ def ending_at_once() -> Iterator[None]:
 def terminable() -> Iterator[None]:
     """A signal raises :class:`KeyboardInterrupt`; in the main thread, where alone Python allows handlers."""
     global _unanswered  # noqa: PLW0603 - signals are the whole process's too
-    _unanswered = False
-    with _handling(_raise):
-        yield
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        global _unanswered  # noqa: PLW0603
+        _unanswered = True
+        _raise(number, frame)
+
+    try:
+        with _handling(handle):
+            yield
+    finally:
+        _unanswered = False
 
 
 @contextmanager
@@ -98,7 +106,6 @@ def _raise(number: int, frame: FrameType | None) -> None:
     """Raise :class:`KeyboardInterrupt`, but not amid an import: C libraries answer an exception during their
     initialisation with another one, or with the end of the process.  Then the signal comes again a moment later.
     """
-    global _unanswered  # noqa: PLW0603
     while frame is not None:
         if frame.f_code.co_filename.startswith("<frozen importlib"):
             again = threading.Timer(_AGAIN, signal.pthread_kill, (threading.main_thread().ident, number))
@@ -106,7 +113,6 @@ def _raise(number: int, frame: FrameType | None) -> None:
             again.start()
             return
         frame = frame.f_back
-    _unanswered = True
     raise KeyboardInterrupt
 
 

@@ -21,6 +21,7 @@ from edge_occ.mqtt.broker import PASSWORD, USERNAME, parse_broker
 from edge_occ.settings import load_settings
 from edge_occ.sources.uri import parse_uri
 
+TELEMETRY = "ORT_DISABLE_TELEMETRY"
 INSTALLED = "/opt/edge-occ/bin/edge-occ"
 
 FROM_NVIDIA = {"python3-libnvinfer"}
@@ -204,6 +205,7 @@ def test_engines_are_kept_in_the_volume_and_in_the_units_cache():
     assert f"cache:{volume}" in compose()["services"]["edge-occ"]["volumes"]
     service = unit()["Service"]
     variables = dict(word.split("=", 1) for word in service["Environment"].split())
+    assert variables.pop(TELEMETRY) == "1"
     folder = Path("/var/cache", service["CacheDirectory"])
     assert variables["XDG_CACHE_HOME"] == str(folder)
     assert all(folder in Path(path, "below").parents for path in (*variables.values(), cache_under(variables)))
@@ -291,8 +293,10 @@ def test_compose_restarts_limits_logs_and_hands_out_no_rights():
         assert service["cap_drop"] == ["ALL"], name
         assert "no-new-privileges:true" in service["security_opt"], name
         assert not service.get("privileged"), name
-        assert {USERNAME, PASSWORD} == set(service["environment"]), name
-        assert all(":?" in value for value in service["environment"].values()), "a password must have no default"
+        variables = dict(service["environment"])
+        assert variables.pop(TELEMETRY, None) == (None if name == "broker" else "1"), name
+        assert {USERNAME, PASSWORD} == set(variables), name
+        assert all(":?" in value for value in variables.values()), "a password must have no default"
         tag = filled(service["image"]).rpartition(":")[2]
         assert re.fullmatch(r"[\d.]+", tag), tag
     assert services["edge-occ"]["runtime"] == "nvidia"

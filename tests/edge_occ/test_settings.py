@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from edge_occ.config import RunConfig
-from edge_occ.errors import InputError
+from edge_occ.errors import InputError, UserError
 from edge_occ.settings import configs, field_names, load_settings, preset
 from trainer.config import TrainConfig
 
@@ -117,3 +117,14 @@ def test_yaml_builds_no_objects(tmp_path):
 def test_an_unknown_preset_lists_the_known_ones():
     with pytest.raises(InputError, match="quick"):
         preset("slow")
+
+
+def test_more_threads_than_processors_are_told(monkeypatch):
+    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    assert load_settings(RunConfig, [], ["engine.threads=8"]).engine.options().threads == 8
+    with pytest.raises(UserError) as told:
+        load_settings(RunConfig, [], ["engine.threads=100000"])
+    assert (told.value.exit_code, told.value.found) == (2, "100000")
+    assert "1 to 8 threads" in told.value.expected
+    with pytest.raises(InputError, match=r"engine\.threads"):
+        load_settings(RunConfig, [], ["engine.threads=0"])
