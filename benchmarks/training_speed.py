@@ -34,6 +34,7 @@ from PIL import Image, ImageEnhance
 from torch import Generator, Tensor, nn
 
 from edge_occ.images import find_images
+from engines.processors import usable_processors
 from trainer.config import EncoderConfig, OptimiserConfig, PretextConfig
 from trainer.encoders.dense import WINDOW, DensePatchEncoder
 from trainer.pretext.cutpaste import CutPasteTask
@@ -179,7 +180,7 @@ def hardware() -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("folder", type=Path, help="normal images")
-    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--threads", type=int, default=usable_processors())
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--out", type=Path, help="write the table there as well")
     arguments = parser.parse_args()

@@ -6,11 +6,12 @@ import math
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from edge_occ.mqtt.config import MqttConfig
 from edge_occ.sources.live import Patience
 from engines.base import EngineOptions, default_cache
+from engines.processors import thread_count
 
 _Side = Annotated[int, Field(ge=2, le=16384)]
 
@@ -26,7 +27,9 @@ class EngineConfig(_Section):
         "auto", description="auto takes the first that can run here and passes parity"
     )
     precision: Literal["auto", "fp32", "fp16", "int8"] = Field("auto", description="arithmetic of the encoder")
-    threads: int | None = Field(None, ge=1, description="CPU threads; null takes every processor of this process")
+    threads: int | None = Field(
+        None, ge=1, description="CPU threads, at most one a processor; null takes what this process may use"
+    )
     cache: Path | None = Field(None, description="folder for built engines; null is ~/.cache/edge-occ/engines")
     max_frame: tuple[_Side, _Side] = Field(
         (1200, 1920), description="largest height and width of a frame that a built engine must take"
@@ -39,6 +42,13 @@ class EngineConfig(_Section):
         "auto", description="TensorRT before 10.12: auto builds both and keeps the faster"
     )
     spin: bool = Field(False, description="wait for the GPU with a busy processor")
+
+    @field_validator("threads")
+    @classmethod
+    def _within_the_machine(cls, threads: int | None) -> int | None:
+        if threads is not None:
+            thread_count(threads)
+        return threads
 
     def options(self) -> EngineOptions:
         """As the engines take them."""

@@ -101,7 +101,7 @@ class EngineOptions:
     """How an engine is to be made on this machine; each engine takes what concerns it.
 
     Attributes:
-        threads: CPU threads inside one operator; ``None`` takes the processors this process may use.
+        threads: CPU threads inside one operator, see :func:`engines.processors.thread_count`.
         cache: folder for engines that are built here.
         frame: usual height and width of frames; engines that are built are fastest at it.
         max_frame: largest height and width that a built engine must take.

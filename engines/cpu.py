@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from typing import Literal
 
@@ -14,9 +13,14 @@ from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidArgument, I
 from engines.base import FEATURES, FRAME, IMAGES, MAP, SCORE, Graph, Scores
 from engines.errors import EngineUnavailable, GraphRefused, UserError
 from engines.frame import require_frame
+from engines.processors import thread_count
 
 _ERROR = 3
 """ONNX Runtime's severity for errors; its warnings tell of optimisations that it could not make, a line a node."""
+
+_WITHOUT = ["NhwcTransformer"]
+"""On Arm, ONNX Runtime computes fp16 as such, and this optimisation exchanges poolings for some that it has no kernel
+for: the graph would not load."""
 
 Provider = Literal["cpu", "cuda"]
 
@@ -33,7 +37,7 @@ class OnnxRuntimeEngine:
 
     Args:
         graph: model and head.
-        threads: threads inside one operator; ``None`` takes the processors this process may use.
+        threads: threads inside one operator, see :func:`engines.processors.thread_count`.
         provider: where to compute; ``cuda`` needs the package ``onnxruntime-gpu``.
 
     Raises:
@@ -125,13 +129,19 @@ def open_session(onnx: bytes, threads: int | None = None, provider: Provider = "
     if provider == "cuda" and not has_cuda():
         raise _no_cuda(f"onnxruntime {ort.__version__} without CUDA")
     options = ort.SessionOptions()
-    options.intra_op_num_threads = threads or len(os.sched_getaffinity(0))
+    options.intra_op_num_threads = thread_count(threads)
     options.inter_op_num_threads = 1
     options.log_severity_level = _ERROR
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # int8 is computed as the graph says: each tensor rounded where it says so, products and sums in float, the same on
+    # every processor.  ONNX Runtime's own rewriting would round the biases too, through float16, which overflows; move
+    # other steps; do so otherwise on Arm than on x86; and make operators of them that exist for float32 scales alone.
+    options.add_session_config_entry("session.disable_quant_qdq", "1")
     try:
         # Without enable_fallback=0, a provider that fails later is replaced by the CPU, with a print.
-        session = ort.InferenceSession(onnx, options, providers=[_PROVIDERS[provider]], enable_fallback=0)
+        session = ort.InferenceSession(
+            onnx, options, providers=[_PROVIDERS[provider]], enable_fallback=0, disabled_optimizers=_WITHOUT
+        )
     except Exception as error:
         raise _cannot("load", error, provider) from error
     # A provider whose libraries or device are missing is left out without an error.

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from engines.base import FRAME, MAP, SCORE, Graph, Scores
 from engines.errors import EngineUnavailable
 from engines.frame import require_frame
+from engines.processors import thread_count
 
 
 class OpenCvEngine:
@@ -19,8 +20,7 @@ class OpenCvEngine:
 
     Args:
         graph: model and head.
-        threads: threads of all of OpenCV in this process; ``None`` leaves them as they are, by default the processors
-            this process may use.
+        threads: threads of all of OpenCV in this process, see :func:`engines.processors.thread_count`.
 
     Raises:
         EngineUnavailable: this OpenCV cannot run the graph with this head.
@@ -31,8 +31,7 @@ class OpenCvEngine:
     def __init__(self, graph: Graph, threads: int | None = None) -> None:
         self.precision = graph.precision
         self.detail = f"OpenCV {cv2.__version__} on the CPU"
-        if threads is not None:
-            cv2.setNumThreads(threads)
+        cv2.setNumThreads(thread_count(threads))
         try:
             self._net = cv2.dnn.readNetFromONNX(np.frombuffer(graph.onnx, np.uint8))
             # OpenCV computes all outputs or refuses.

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import os
-import sys
 from types import ModuleType
 
 import numpy as np
@@ -13,6 +11,7 @@ from numpy.typing import NDArray
 from engines.base import FRAME, MAP, SCORE, Graph, Scores
 from engines.errors import EngineUnavailable
 from engines.frame import require_frame
+from engines.processors import thread_count
 
 
 class OpenVinoEngine:
@@ -20,7 +19,7 @@ class OpenVinoEngine:
 
     Args:
         graph: model and head.
-        threads: threads inside one operator; ``None`` takes the processors this process may use.
+        threads: threads inside one operator, see :func:`engines.processors.thread_count`.
 
     Raises:
         EngineUnavailable: OpenVINO is not installed, or cannot run the graph with this head.
@@ -65,11 +64,6 @@ class OpenVinoEngine:
 
 
 def _package() -> ModuleType:
-    """The module ``openvino``, kept from telling Google Analytics of every import and from writing to the home folder.
-
-    It asks nobody for either, and does without where its package ``openvino-telemetry`` cannot be imported.
-    """
-    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     try:
         return importlib.import_module("openvino")
     except ImportError as error:
@@ -84,7 +78,7 @@ def _properties(threads: int | None) -> dict[str, str | int | bool]:
         "INFERENCE_PRECISION_HINT": "f32",
         "PERFORMANCE_HINT": "LATENCY",
         "NUM_STREAMS": 1,
-        "INFERENCE_NUM_THREADS": threads or len(os.sched_getaffinity(0)),
+        "INFERENCE_NUM_THREADS": thread_count(threads),
         # Capture, MQTT and the line's own programs share the cores; threads must be free to move out of their way.
         "ENABLE_CPU_PINNING": False,
     }

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import platform
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,9 +12,15 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+import engines  # noqa: F401 - before any test imports a runtime: it switches off their telemetry
+
 sys.path.append(str(Path(__file__).parent))  # pytest's importlib mode leaves helpers beside the tests out of the path
 from discs import make_bundle, make_data
 from mqtt_helpers import Mosquitto
+
+# Where the tests run in the background of a script, Ctrl-C is ignored, by their children too; some tests send it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A busy machine must not fail a test: no example has a time limit.
 settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -47,11 +55,15 @@ def tiny_bundle(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 @pytest.fixture(scope="session")
 def right_precisions() -> tuple[str, ...]:
-    """Precisions that this ONNX Runtime computes right: 1.23, the last one for Python 3.10, quantises fp16 by cutting
-    digits off where it should round.
+    """Precisions of the tiny bundle that ONNX Runtime certainly computes within the gate's tolerance here.
+
+    1.23, the last one for Python 3.10, quantises fp16 by cutting digits off where it should round.  On Arm sums of fp16
+    are rounded to fp16, which so poor an encoder magnifies beyond the tolerance, or not.
     """
     import onnxruntime
 
+    if platform.machine() != "x86_64":
+        return ("fp32",)
     old = tuple(map(int, onnxruntime.__version__.split(".")[:2])) < (1, 24)
     return ("fp32", "fp16") if old else ("fp32", "fp16", "int8")
 

@@ -25,6 +25,7 @@ from edge_occ.settings import load_settings
 from edge_occ.sources.uri import SourceKind, parse_uri
 from edge_occ.watchdog import FIRST_SECONDS, Watchdog
 
+TELEMETRY = "ORT_DISABLE_TELEMETRY"
 INSTALLED = "/opt/edge-occ/bin/edge-occ"
 
 FROM_NVIDIA = {"python3-libnvinfer"}
@@ -245,6 +246,7 @@ def test_engines_are_kept_in_the_volume_and_in_the_units_cache():
     assert mounts("edge-occ")[volume] == "cache"
     service = unit()["Service"]
     variables = dict(word.split("=", 1) for word in service["Environment"].split())
+    assert variables.pop(TELEMETRY) == "1"
     folder = Path("/var/cache", service["CacheDirectory"])
     assert variables["XDG_CACHE_HOME"] == str(folder)
     assert all(folder in Path(path, "below").parents for path in (*variables.values(), cache_under(variables)))
@@ -379,6 +381,7 @@ def test_no_service_has_rights_that_it_does_not_need():
         assert service["cap_drop"] == ["ALL"], name
         assert "no-new-privileges:true" in service["security_opt"], name
         assert not service.keys() & {"privileged", "cap_add", "network_mode", "pid", "ipc"}, name
+        assert (TELEMETRY in service["environment"]) == (name != "broker"), name
         assert set(service["logging"]["options"]) == {"max-size", "max-file"}, name
         tag = filled(service["image"]).rpartition(":")[2]
         assert re.fullmatch(r"[\d.]+", tag), tag

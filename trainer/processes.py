@@ -12,6 +12,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, distributed
 
+from engines.processors import usable_processors
+
 
 def launched() -> bool:
     """Whether ``torchrun`` started this process."""
@@ -21,6 +23,13 @@ def launched() -> bool:
 def local_rank() -> int:
     """Which of its machine's processes this is; it has the GPU of this number."""
     return int(os.environ.get("LOCAL_RANK", "0"))
+
+
+def limit_threads() -> None:
+    """Let torch have no more threads than this process may use processors, which it counts without the quota of a
+    container; fewer, by ``OMP_NUM_THREADS`` say, stay as they are.
+    """
+    torch.set_num_threads(min(torch.get_num_threads(), usable_processors()))
 
 
 @contextmanager

@@ -152,6 +152,8 @@ def train(job: Job) -> Trained:
 def choose_device(name: str) -> torch.device:
     """``auto`` takes a GPU if there is one; each process of a machine takes one of its own.
 
+    torch's threads on the CPU are limited to the processors that this process may use.
+
     Raises:
         InputError: unknown name, or ``cuda`` without a usable GPU.
     """
@@ -159,6 +161,7 @@ def choose_device(name: str) -> torch.device:
         raise InputError("a device of auto, cpu, cuda", repr(name), "choose one with --device")
     if name == "cuda" and not torch.cuda.is_available():
         raise InputError("a CUDA GPU that torch can use", f"none (torch {torch.__version__})", "use --device cpu")
+    processes.limit_threads()
     if name == "cpu" or not torch.cuda.is_available():
         return torch.device("cpu")
     return torch.device("cuda", processes.local_rank()) if processes.launched() else torch.device("cuda")

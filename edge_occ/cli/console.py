@@ -14,10 +14,8 @@ from rich.console import Console
 from rich.text import Text
 
 from edge_occ.errors import InputError, UserError
-from edge_occ.interrupt import terminable
+from edge_occ.interrupt import INTERRUPTED, terminable
 from edge_occ.printable import printable
-
-INTERRUPTED = 130
 
 Result = TypeVar("Result")
 

@@ -12,6 +12,7 @@ import typer
 from edge_occ.cli.console import print_json, print_line, say
 from edge_occ.cli.training import Json, _need
 from edge_occ.errors import InputError
+from edge_occ.interrupt import ending_at_once
 
 
 def reproduce(  # noqa: PLR0913 - one parameter an option
@@ -92,19 +93,20 @@ def reproduce(  # noqa: PLR0913 - one parameter an option
     cores, `edge-occ reproduce fmnist --data sets --steps 200 --set encoder.base_width=8`
     """
     _need("torch", "train")
-    from trainer.names import printable  # noqa: PLC0415
-    from trainer.own_files import check_writable  # noqa: PLC0415
-    from trainer.processes import launched  # noqa: PLC0415
-    from trainer.reproduce.budget import Budget, parse_budget  # noqa: PLC0415
-    from trainer.reproduce.cells import Store  # noqa: PLC0415
-    from trainer.reproduce.markdown import About  # noqa: PLC0415
-    from trainer.reproduce.provenance import provenance  # noqa: PLC0415
-    from trainer.reproduce.run import Request, plan  # noqa: PLC0415
-    from trainer.reproduce.run import reproduce as run_table  # noqa: PLC0415
-    from trainer.reproduce.summary import summarise  # noqa: PLC0415
-    from trainer.reproduce.tables import find_table  # noqa: PLC0415
-    from trainer.reproduce.write import as_json, require_own_table, write_table  # noqa: PLC0415
-    from trainer.train import choose_device  # noqa: PLC0415
+    with ending_at_once():
+        from trainer.names import printable  # noqa: PLC0415
+        from trainer.own_files import check_writable  # noqa: PLC0415
+        from trainer.processes import launched  # noqa: PLC0415
+        from trainer.reproduce.budget import Budget, parse_budget  # noqa: PLC0415
+        from trainer.reproduce.cells import Store  # noqa: PLC0415
+        from trainer.reproduce.markdown import About  # noqa: PLC0415
+        from trainer.reproduce.provenance import provenance  # noqa: PLC0415
+        from trainer.reproduce.run import Request, plan  # noqa: PLC0415
+        from trainer.reproduce.run import reproduce as run_table  # noqa: PLC0415
+        from trainer.reproduce.summary import summarise  # noqa: PLC0415
+        from trainer.reproduce.tables import find_table  # noqa: PLC0415
+        from trainer.reproduce.write import as_json, require_own_table, write_table  # noqa: PLC0415
+        from trainer.train import choose_device  # noqa: PLC0415
 
     if steps and epochs:
         raise InputError("either --steps or --epochs", "both", "leave one of them out")

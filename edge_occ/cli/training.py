@@ -15,6 +15,7 @@ from edge_occ.bundle import read_bundle
 from edge_occ.cli.bundles import BundleFile, Digest, EngineName, Precision, Settings, load
 from edge_occ.cli.console import print_json, say
 from edge_occ.errors import InputError
+from edge_occ.interrupt import ending_at_once
 from edge_occ.promise import promise
 from edge_occ.settings import load_settings, preset
 
@@ -53,11 +54,12 @@ def train(  # noqa: PLR0913 - one parameter an option
     For instance: `edge-occ train --data pictures/good --preset imagenet --out part.occ`
     """
     _need("torch", "train")
-    from trainer.config import TrainConfig  # noqa: PLC0415
-    from trainer.names import printable  # noqa: PLC0415
-    from trainer.report.training_set import doubts, training_set  # noqa: PLC0415
-    from trainer.train import Job  # noqa: PLC0415
-    from trainer.train import train as run_job  # noqa: PLC0415
+    with ending_at_once():
+        from trainer.config import TrainConfig  # noqa: PLC0415
+        from trainer.names import printable  # noqa: PLC0415
+        from trainer.report.training_set import doubts, training_set  # noqa: PLC0415
+        from trainer.train import Job  # noqa: PLC0415
+        from trainer.train import train as run_job  # noqa: PLC0415
 
     files = [preset(preset_name), *([config] if config else [])]
     # Of a pattern, the folder before it.
@@ -111,8 +113,9 @@ def evaluate(
     # The figures need the base install alone, the page what draws it.
     for module in ("jinja2", "matplotlib", "scipy") if report else ():
         _need(module, "evaluate")
-    from trainer.evaluate import evaluate as run_evaluation  # noqa: PLC0415
-    from trainer.own_files import require_own_page  # noqa: PLC0415
+    with ending_at_once():
+        from trainer.evaluate import evaluate as run_evaluation  # noqa: PLC0415
+        from trainer.own_files import require_own_page  # noqa: PLC0415
 
     if report:
         require_own_page(report / "index.html", "--report")
@@ -149,7 +152,8 @@ def demo(
     For instance: `edge-occ demo --folder demo --fps 5`
     """
     _need("elpv_dataset", "demo")
-    from trainer.demo import run_demo  # noqa: PLC0415
+    with ending_at_once():
+        from trainer.demo import run_demo  # noqa: PLC0415
 
     run_demo(folder, fps)
 

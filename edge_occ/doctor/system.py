@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import re
+from pathlib import Path
 
 from edge_occ.doctor.machine import Machine, read_text
 from edge_occ.doctor.probing import Answer, ask
 from edge_occ.doctor.report import Check, State
 from engines.jetson import power_mode
+from engines.processors import cpu_quota, usable_processors
 
 _ENOUGH_MEMORY = 1 << 30
 """Bytes: an engine build takes about so much, and the first pictures of a camera are held beside it."""
@@ -15,7 +18,7 @@ _ENOUGH_MEMORY = 1 << 30
 
 def check_system(machine: Machine) -> list[Check]:
     """Everything about this machine that files and two commands tell."""
-    checks = [check_board(machine), check_memory(read_text("/proc/meminfo"))]
+    checks = [check_board(machine), check_processors(), check_memory(read_text("/proc/meminfo"))]
     if machine.jetson:
         limits = [read_text(f"/sys/devices/system/cpu/cpu0/cpufreq/scaling_{which}_freq") for which in ("min", "max")]
         steady = limits[0] == limits[1] != ""
@@ -34,6 +37,20 @@ def check_board(machine: Machine) -> Check:
         why = "its TensorRT is older than 10.3; flash JetPack 6.2 or newer, which needs an Orin or a Thor"
         return Check("machine", State.WRONG, f"{found}; {why}")
     return Check("machine", State.OK, found)
+
+
+def check_processors(root: Path = Path("/")) -> Check:
+    """Processors that engines and training take here.
+
+    Args:
+        root: the file system's root, which holds ``proc`` and ``sys``.
+    """
+    usable, all_, quota = usable_processors(root), os.cpu_count() or 1, cpu_quota(root)
+    found = f"{usable} of {all_} may be used"
+    if quota is not None and quota < len(os.sched_getaffinity(0)):
+        # A part of a processor is a pause in every tenth of a second.
+        return Check("processors", State.NOTE, f"{found}: this container's quota is {quota:g}")
+    return Check("processors", State.OK, found)
 
 
 def check_memory(meminfo: str) -> Check:

@@ -116,7 +116,8 @@ def test_bench_times_both_memories_and_every_precision(jetson, tiny_bundle, righ
     for row in content["memory"].values():
         assert row["p50"] > 0
     for precision, row in content["precisions"].items():
-        assert set(row) == ({"p50", "p95", "p99"} if precision in right_precisions else {"failed"})
+        timed = set(row) == {"p50", "p95", "p99"}
+        assert timed or (set(row) == {"failed"} and precision not in right_precisions)
     shown = edge_occ("bench", tiny_bundle, "--frames", "10").stderr
     assert "mapped" in shown
     assert "copy" in shown

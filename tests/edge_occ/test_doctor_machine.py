@@ -1,6 +1,7 @@
 """JetPack 5.1, 6.2 and 7.2, and a PC, by what their files say."""
 
 import dataclasses
+import os
 import platform
 import sys
 
@@ -9,7 +10,7 @@ import pytest
 from edge_occ.doctor.machine import Machine, jetpack, parse_os_release, read_machine
 from edge_occ.doctor.probing import Answer
 from edge_occ.doctor.report import State
-from edge_occ.doctor.system import check_board, check_clock, check_memory, check_power
+from edge_occ.doctor.system import check_board, check_clock, check_memory, check_power, check_processors
 from engines.jetson import l4t_release
 
 # First lines of /etc/nv_tegra_release, as boards have them.
@@ -120,3 +121,15 @@ def test_commands_suit_user_and_python():
     blind = dataclasses.replace(others, prefix="/opt/edge-occ", system_site=False)
     assert blind.see_system_packages() == "sudo /usr/bin/python3 -m venv --system-site-packages /opt/edge-occ"
     assert "numpy<2" not in Machine().pip_install("onnxruntime")
+
+
+def test_processors_and_the_quota_of_a_container(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2, 3})
+    free = check_processors(tmp_path)
+    assert (free.state, free.found) == (State.OK, "4 of 8 may be used")
+    for folder, name, text in (("proc/self", "cgroup", "0::/\n"), ("sys/fs/cgroup", "cpu.max", "150000 100000\n")):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / name).write_text(text)
+    limited = check_processors(tmp_path)
+    assert (limited.state, limited.found) == (State.NOTE, "2 of 8 may be used: this container's quota is 1.5")

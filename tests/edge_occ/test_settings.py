@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from edge_occ.config import RunConfig
-from edge_occ.errors import InputError
+from edge_occ.errors import InputError, UserError
 from edge_occ.settings import configs, field_names, load_settings, preset
 from trainer.config import TrainConfig
 
@@ -188,3 +188,14 @@ def test_an_unknown_setting_is_told_with_the_nearest_known_one(override, advice)
 def test_an_unknown_preset_lists_the_known_ones():
     with pytest.raises(InputError, match="quick"):
         preset("slow")
+
+
+def test_more_threads_than_processors_are_told(monkeypatch):
+    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    assert load_settings(RunConfig, [], ["engine.threads=8"]).engine.options().threads == 8
+    with pytest.raises(UserError) as told:
+        load_settings(RunConfig, [], ["engine.threads=100000"])
+    assert (told.value.exit_code, told.value.found) == (2, "100000")
+    assert "1 to 8 threads" in told.value.expected
+    with pytest.raises(InputError, match=r"engine\.threads"):
+        load_settings(RunConfig, [], ["engine.threads=0"])

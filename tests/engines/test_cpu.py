@@ -8,8 +8,8 @@ import onnxruntime as ort
 import pytest
 
 from edge_occ.bundle import ENCODER_GRAPH, read_bundle
-from engines.base import Graph
-from engines.cpu import EncoderRunner, OnnxRuntimeEngine, has_cuda
+from engines.base import FEATURES, FRAME, Graph
+from engines.cpu import EncoderRunner, OnnxRuntimeEngine, has_cuda, open_session
 from engines.errors import EngineUnavailable, GraphRefused, ParityFailure
 from engines.parity import require_parity
 
@@ -127,7 +127,7 @@ class CudaBuild:
         monkeypatch.setattr(ort, "InferenceSession", self.open)
         monkeypatch.setattr(ort.OrtValue, "ortvalue_from_numpy", self.ortvalue_from_numpy)
 
-    def open(self, onnx, options, *, providers, enable_fallback):
+    def open(self, onnx, options, *, providers, enable_fallback, disabled_optimizers):
         assert enable_fallback == 0
         self.provider, self.options = providers[0]
         self.real = self.session(onnx, options, providers=["CPUExecutionProvider"], enable_fallback=0)
@@ -183,3 +183,67 @@ def test_a_gpu_that_cannot_compute_is_told_at_once(bundle, monkeypatch):
     CudaBuild(monkeypatch, runs=False)
     with pytest.raises(EngineUnavailable, match=r"onnxruntime .* says: CUDA error 209"):
         OnnxRuntimeEngine(bundle.graph(), provider="cuda")
+
+
+def quantised_convolution(bias):
+    """A float16 convolution between quantisation steps, as the trainer exports them."""
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    half = {"scale": np.float16(0.25), "weight_scale": np.float16([0.001]), "bias": np.float16([bias])}
+    constants = {**half, "zero": np.int8(0), "weight_zero": np.int8([0]), "weight": np.full((1, 3, 1, 1), 100, np.int8)}
+    nodes = [
+        helper.make_node("Cast", [FRAME], ["float"], to=TensorProto.FLOAT),
+        helper.make_node("Div", ["float", "hundred"], ["pixels"]),
+        helper.make_node("Transpose", ["pixels"], ["channels"], perm=[2, 0, 1]),
+        helper.make_node("Unsqueeze", ["channels", "axis"], ["batch"]),
+        helper.make_node("Cast", ["batch"], ["x"], to=TensorProto.FLOAT16),
+        helper.make_node("QuantizeLinear", ["x", "scale", "zero"], ["xq"]),
+        helper.make_node("DequantizeLinear", ["xq", "scale", "zero"], ["xd"]),
+        helper.make_node("DequantizeLinear", ["weight", "weight_scale", "weight_zero"], ["wd"], axis=0),
+        helper.make_node("Conv", ["xd", "wd", "bias"], ["y"]),
+        helper.make_node("QuantizeLinear", ["y", "scale", "zero"], ["yq"]),
+        helper.make_node("DequantizeLinear", ["yq", "scale", "zero"], ["yd"]),
+        helper.make_node("Cast", ["yd"], [FEATURES], to=TensorProto.FLOAT),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "quantised",
+        [helper.make_tensor_value_info(FRAME, TensorProto.UINT8, ["h", "w", 3])],
+        [helper.make_tensor_value_info(FEATURES, TensorProto.FLOAT, [1, 1, "h", "w"])],
+        [
+            *(numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()),
+            numpy_helper.from_array(np.float32(100), "hundred"),
+            numpy_helper.from_array(np.int64([0]), "axis"),
+        ],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
+    onnx.checker.check_model(model, full_check=True)
+    return model.SerializeToString()
+
+
+@pytest.mark.train
+@pytest.mark.parametrize("bias", [3.0, 30.0])
+def test_int8_is_computed_as_the_graph_says(bias):
+    """Rewritten by ONNX Runtime, the bias would become a float16 number of steps of the products, here 0.00025.  30 is
+    more of them than float16 can say, and becomes a number that differs from processor to processor.
+    """
+    session = open_session(quantised_convolution(bias), threads=1)
+    (found,) = session.run([FEATURES], {FRAME: np.full((2, 2, 3), 50, np.uint8)})
+    # Three channels of 0.5 x 0.1, and rounded to a step of 0.25.
+    np.testing.assert_array_equal(found, np.full((1, 1, 2, 2), bias + 0.25))
+
+
+def test_a_session_has_a_thread_for_each_usable_processor(bundle, monkeypatch):
+    asked = []
+    real = ort.InferenceSession
+
+    def session(onnx, options, **others):
+        asked.append(options.intra_op_num_threads)
+        return real(onnx, options, **others)
+
+    monkeypatch.setattr(ort, "InferenceSession", session)
+    monkeypatch.setattr("engines.processors.usable_processors", lambda: 3)
+    open_session(bundle.members[ENCODER_GRAPH])
+    open_session(bundle.members[ENCODER_GRAPH], threads=1)
+    assert asked == [3, 1]

@@ -29,13 +29,14 @@ def test_it_passes_the_gate(bundle):
 
 
 @needs_opencv_5
-def test_threads_are_set_only_when_asked(bundle, request):
+def test_threads_are_as_asked_or_what_may_be_used(bundle, request, monkeypatch):
     usual = cv2.getNumThreads()
     request.addfinalizer(lambda: cv2.setNumThreads(usual))
+    monkeypatch.setattr("engines.processors.usable_processors", lambda: usual + 1)
     OpenCvEngine(bundle.graph())
-    assert cv2.getNumThreads() == usual
-    OpenCvEngine(bundle.graph(), threads=usual + 1)
     assert cv2.getNumThreads() == usual + 1
+    OpenCvEngine(bundle.graph(), threads=1)
+    assert cv2.getNumThreads() == 1
 
 
 @needs_opencv_5

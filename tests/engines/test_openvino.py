@@ -20,8 +20,6 @@ def bundle(tiny_bundle):
 
 @pytest.fixture
 def openvino():
-    # As the engine does: the package must not tell anyone of this import either.
-    sys.modules.setdefault("openvino_telemetry", None)
     return pytest.importorskip("openvino")
 
 
@@ -46,6 +44,12 @@ def test_arithmetic_is_float32_and_the_processors_are_shared(openvino, bundle):
     assert compiled.get_property("INFERENCE_PRECISION_HINT") == openvino.Type.f32
     assert compiled.get_property("INFERENCE_NUM_THREADS") == 1
     assert compiled.get_property("ENABLE_CPU_PINNING") is False
+
+
+def test_threads_are_those_of_the_usable_processors(openvino, bundle, monkeypatch):
+    monkeypatch.setattr("engines.processors.usable_processors", lambda: 1)
+    compiled = OpenVinoEngine(bundle.graph())._request.get_compiled_model()
+    assert compiled.get_property("INFERENCE_NUM_THREADS") == 1
 
 
 @pytest.mark.parametrize("change", [lambda head: head[:, :, :4], lambda head: head.astype(np.float64)])

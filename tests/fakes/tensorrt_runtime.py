@@ -10,8 +10,8 @@ from functools import lru_cache
 from math import prod
 
 import numpy as np
-import onnxruntime as ort
 
+from engines.cpu import open_session
 from fakes import cuda
 from fakes.cuda_errors import CudaError
 
@@ -26,10 +26,7 @@ FROM_ORT = {
 
 @lru_cache(4)
 def session_of(onnx):
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.log_severity_level = 4
-    return ort.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
+    return open_session(onnx, threads=1)
 
 
 def view(address, dtype, shape):

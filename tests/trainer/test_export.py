@@ -139,7 +139,8 @@ def test_onnx_runtime_computes_what_torch_does(exported, graph, head, inputs, pr
         np.testing.assert_allclose(found.map, score_map.numpy(), rtol=0, atol=tolerance * scale)
         (grid,) = engine.features(frame)
         difference = np.sqrt(np.mean((grid - features.numpy()) ** 2)) / float(features.std())
-        assert difference < {"fp32": 1e-5, "fp16": 2e-3, "int8": 0.4}[precision]
+        # On Arm, which rounds sums of fp16 to fp16, 3e-3 was seen; elsewhere 7e-4.
+        assert difference < {"fp32": 1e-5, "fp16": 5e-3, "int8": 0.4}[precision]
         if precision != "fp32":
             assert difference > 0
 

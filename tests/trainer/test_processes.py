@@ -194,3 +194,15 @@ def test_a_synchronised_layer_is_the_layer_itself():
 
 if __name__ == "__main__":
     main(Path(sys.argv[1]))
+
+
+def test_torch_has_no_more_threads_than_processors_and_not_more_than_before(monkeypatch):
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(4)
+        for usable, expected in ((8, 4), (3, 3), (4, 3)):
+            monkeypatch.setattr(processes, "usable_processors", lambda usable=usable: usable)
+            processes.limit_threads()
+            assert torch.get_num_threads() == expected
+    finally:
+        torch.set_num_threads(before)

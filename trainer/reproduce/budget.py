@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from types import FrameType
 
 from edge_occ.errors import InputError
+from edge_occ.interrupt import interrupt
 
 _UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0}
 _PATTERN = re.compile(r"(?:(?P<h>\d+(?:\.\d+)?)h)?(?:(?P<m>\d+(?:\.\d+)?)m)?(?:(?P<s>\d+(?:\.\d+)?)s)?")
@@ -41,7 +42,7 @@ class Budget:
 
     @contextmanager
     def interrupting(self) -> Iterator[None]:
-        """Run a block that gets SIGINT when the time is up.
+        """Run a block that is interrupted, as by SIGTERM, when the time is up.
 
         Outside the main thread, where Python allows no handlers, nothing is interrupted and :attr:`used_up` alone
         tells.
@@ -50,13 +51,10 @@ class Budget:
             yield
             return
 
-        def interrupt(_signal: int, _frame: FrameType | None) -> None:
-            # A shell's background jobs ignore SIGINT; time is up for them too.
-            if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-                raise KeyboardInterrupt
-            signal.raise_signal(signal.SIGINT)
+        def time_is_up(_signal: int, _frame: FrameType | None) -> None:
+            interrupt()
 
-        earlier = signal.signal(signal.SIGALRM, interrupt)
+        earlier = signal.signal(signal.SIGALRM, time_is_up)
         try:
             signal.setitimer(signal.ITIMER_REAL, max(self.seconds - self.elapsed, 1e-6))
             yield

@@ -1,6 +1,5 @@
 """Heads of every kind behind a patch branch and an image branch: exported, and what runtimes make of them."""
 
-import sys
 from typing import get_args
 
 import numpy as np
@@ -122,7 +121,6 @@ def test_other_runtimes_compute_all_of_them(graph, fused, exported, runtime):
 def agree(runtime, graph, fused, exported):
     """Scores and maps of good and spoilt frames are torch's."""
     if runtime is OpenVinoEngine:
-        sys.modules.setdefault("openvino_telemetry", None)  # as the engine does: nobody is told of this import
         pytest.importorskip("openvino")
     engine = runtime(with_head(exported, fused))
     for frame in (frames(1, 9)[0], spoilt(frames(1, 9)[0])):

@@ -1,7 +1,5 @@
 """The fused graph: in torch against its branches, in ONNX Runtime against torch, and trained into a bundle."""
 
-import sys
-
 import numpy as np
 import pytest
 import torch
@@ -135,7 +133,6 @@ def test_two_branches_make_one_bundle(two_branches, tiny_data):
 
 
 def test_openvino_takes_several_heads(two_branches):
-    sys.modules.setdefault("openvino_telemetry", None)  # as the engine does: nobody is told of this import
     pytest.importorskip("openvino")
     bundle = read_bundle(two_branches)
     parity = require_parity(OpenVinoEngine(bundle.graph()), bundle.golden(), bundle.tolerance())
