@@ -6,10 +6,11 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-FORMAT = 3
+FORMAT = 4
 """Version of the format; a reader refuses newer ones.  2 added graphs in less than fp32, with what was measured of
 them; 3 several heads in one graph, and encoders that are not exact window by window.  Heads of
-other kinds than Gaussians needed none: an older reader misses a Gaussian's tensors, and refuses."""
+other kinds than Gaussians needed none: an older reader misses a Gaussian's tensors, and refuses.  4 added downscaling
+before the graph, without which large frames have other scores."""
 
 _MEMBER_LIMIT = 2 << 30
 
@@ -26,7 +27,7 @@ class Member(_Record):
 
 
 class Geometry(_Record):
-    """What happens to a frame inside the graph, for information; the graph itself is what counts."""
+    """What happens to a frame; all but the downscaling for information, as the graph itself is what counts."""
 
     size: int = Field(description="side in pixels that frames are resized to")
     branch: int = Field(0, description="the encoder that window, stride and grid are of")
@@ -34,6 +35,9 @@ class Geometry(_Record):
     window: int = Field(description="side of a window in resized pixels")
     stride: int = Field(description="grid stride in resized pixels")
     grid: tuple[int, int] = Field(description="rows and columns of windows")
+    downscaling: Literal["halving"] | None = Field(
+        None, description="what edge_occ/downscale.py does to large frames before the graph; null: nothing"
+    )
     frame: tuple[int, int] | None = Field(description="height and width of the training images; null if they differed")
 
 
@@ -105,7 +109,7 @@ class Training(_Record):
 class Manifest(_Record):
     """``manifest.json``."""
 
-    format: Literal[1, 2, 3] = 3
+    format: Literal[1, 2, 3, 4] = 4
     created_at: str
     edge_occ: str
     geometry: Geometry

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from edge_occ.downscale import downscale
 from edge_occ.errors import InputError
 from edge_occ.images import find_images, read_image, read_image_with_facts
 from edge_occ.progress import ProgressReport
@@ -137,19 +139,30 @@ def check_unusable(skipped: Sequence[str], total: int, folder: Path) -> None:
         )
 
 
-def read_frames(paths: tuple[Path, ...], title: str, batch: int = 16) -> Iterator[Tensor]:
+def read_frames(paths: tuple[Path, ...], title: str, batch: int = 16, *, size: int | None = None) -> Iterator[Tensor]:
     """Read images in order, as uint8 BGR ``[n, h, w, 3]``: neighbours of one size together, at most ``batch``.
+
+    Args:
+        paths: image files.
+        title: of the progress bar.
+        batch: images at a time.
+        size: side that the graph resizes to: images are downscaled as on the device; ``None`` leaves them as they are.
 
     Raises:
         InputError: an image became unreadable.
     """
     with ThreadPoolExecutor() as pool, ProgressReport(title, len(paths)) as progress:
         for start in range(0, len(paths), batch):
-            chunk = list(pool.map(read_image, paths[start : start + batch]))
+            chunk = list(pool.map(partial(_read, size=size), paths[start : start + batch]))
             for _, same in groupby(chunk, key=lambda image: image.shape):
                 frames = torch.from_numpy(np.stack(list(same)))
                 yield frames
                 progress.advance(steps=len(frames))
+
+
+def _read(path: Path, size: int | None) -> NDArray[np.uint8]:
+    image = read_image(path)
+    return image if size is None else downscale(image, size, size)
 
 
 def find_labelled_images(data: Path) -> list[LabelledImage]:

@@ -16,12 +16,13 @@ class FrameBuffer:
     Args:
         capacity: frames held at most; 1 with ``overwrite`` makes the latest-frame slot of a camera.
         overwrite: forget the oldest frame rather than wait for room.
+        most_bytes: of frames held at most where there are several; one is held whatever its size.
     """
 
-    def __init__(self, capacity: int, *, overwrite: bool) -> None:
+    def __init__(self, capacity: int, *, overwrite: bool, most_bytes: int = 32 << 20) -> None:
         self.overwrite = overwrite
         self.dropped = 0
-        self._capacity = capacity
+        self._capacity, self._most_bytes = capacity, most_bytes
         self._frames: deque[Frame] = deque()
         self._changed = Condition()
         self._finished = self._closed = False
@@ -31,7 +32,7 @@ class FrameBuffer:
         """Add a frame, waiting for room if need be; returns false once nobody wants frames any more."""
         with self._changed:
             if not self.overwrite:
-                self._changed.wait_for(lambda: self._closed or len(self._frames) < self._capacity)
+                self._changed.wait_for(lambda: self._closed or self._has_room(frame))
             if self._closed:
                 return False
             if len(self._frames) == self._capacity:
@@ -40,6 +41,12 @@ class FrameBuffer:
             self._frames.append(frame)
             self._changed.notify_all()
             return True
+
+    def _has_room(self, frame: Frame) -> bool:
+        held = sum(other.image.nbytes for other in self._frames)
+        return not self._frames or (
+            len(self._frames) < self._capacity and held + frame.image.nbytes <= self._most_bytes
+        )
 
     def get(self) -> Frame | None:
         """The next frame, waiting for it if need be; ``None`` when no more will come.

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 
+from edge_occ.downscale import downscale
 from edge_occ.errors import InputError
 from trainer.data import find_labelled_images, find_normal_images, normal_folder, read_frames
 
@@ -39,6 +40,16 @@ def test_frames_come_in_order_whatever_their_sizes(tmp_path):
     batches = list(read_frames(paths, "reading", batch=4))
     assert [tuple(b.shape) for b in batches] == [(3, 70, 80, 3), (1, 90, 64, 3), (1, 90, 64, 3), (1, 70, 80, 3)]
     assert torch.cat([b[:, 0, 0, 0] for b in batches]).tolist() == list(range(6))
+
+
+def test_large_frames_are_downscaled_as_they_are_read(tmp_path):
+    pictures = [np.random.default_rng(i).integers(0, 256, (150, 250 + i, 3), dtype=np.uint8) for i in (0, 0, 8)]
+    for i, picture in enumerate(pictures):
+        assert cv2.imwrite(str(tmp_path / f"{i}.png"), picture)
+    batches = list(read_frames(tuple(sorted(tmp_path.iterdir())), "reading", size=64))
+    assert [tuple(batch.shape) for batch in batches] == [(2, 75, 125, 3), (1, 75, 64, 3)]
+    for frame, picture in zip((frame for batch in batches for frame in batch), pictures, strict=True):
+        np.testing.assert_array_equal(frame, downscale(picture, 64, 64))
 
 
 def test_an_image_that_vanishes_is_told(tmp_path):
