@@ -32,7 +32,8 @@ class EngineConfig(_Section):
     )
     cache: Path | None = Field(None, description="folder for built engines; null is ~/.cache/edge-occ/engines")
     max_frame: tuple[_Side, _Side] = Field(
-        (1200, 1920), description="largest height and width of a frame that a built engine must take"
+        (1200, 1920),
+        description="largest height and width of a frame that a built engine must take, where it is not downscaled",
     )
     driver: Literal["auto", "pycuda", "cuda-bindings"] = Field("auto", description="Python package for CUDA")
     memory: Literal["auto", "mapped", "copy"] = Field(

@@ -11,8 +11,9 @@ from engines.parity import TOLERANCE
 FORMAT = 4
 """Version of the format; a reader refuses newer ones.  2 added graphs in less than fp32, with what was measured of
 them; 3 several heads in one graph, and encoders that are not exact window by window.  Heads of
-other kinds than Gaussians needed none: an older reader misses a Gaussian's tensors, and refuses.  4 tells copies of
-training images from different ones."""
+other kinds than Gaussians needed none: an older reader misses a Gaussian's tensors, and refuses.  4 added downscaling
+before the graph, without which large frames have other scores, and tells copies of training images from different
+ones."""
 
 _MEMBER_LIMIT = 2 << 30
 
@@ -37,7 +38,7 @@ class Member(_Record):
 
 
 class Geometry(_Record):
-    """What happens to a frame inside the graph, for information; the graph itself is what counts."""
+    """What happens to a frame; all but the downscaling for information, as the graph itself is what counts."""
 
     size: _Side = Field(description="side in pixels that frames are resized to")
     branch: int = Field(0, ge=0, description="the encoder that window, stride and grid are of")
@@ -45,6 +46,9 @@ class Geometry(_Record):
     window: _Side = Field(description="side of a window in resized pixels")
     stride: _Side = Field(description="grid stride in resized pixels")
     grid: tuple[_Side, _Side] = Field(description="rows and columns of windows")
+    downscaling: Literal["halving"] | None = Field(
+        None, description="what edge_occ/downscale.py does to large frames before the graph; null: nothing"
+    )
     frame: tuple[_FrameSide, _FrameSide] | None = Field(
         description="height and width of the training images; null if they differed"
     )

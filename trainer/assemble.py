@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from edge_occ.bundle import ENCODER_GRAPH, GOLDEN, HEAD, PREVIEW, graph_name
+from edge_occ.engine import DownscalingEngine
 from edge_occ.manifest import Precision
 from edge_occ.members import golden_from, golden_member, graph_from
 from engines.cpu import OnnxRuntimeEngine
@@ -76,12 +77,13 @@ def assemble(
     # The gate takes the bytes that go into the bundle, so that a fault of serialising cannot slip through either.
     exported = graph_from(members[graph_name("fp32")], "fp32", members[HEAD])
     golden = golden_from(members[GOLDEN], threshold)
-    with closing(OnnxRuntimeEngine(exported)) as engine:
+    size = graph.preprocess.size
+    with closing(DownscalingEngine(OnnxRuntimeEngine(exported), size)) as engine:
         parity = require_parity(engine, golden, TOLERANCE["fp32"])
         members[PREVIEW] = preview(engine, golden, fitted.calibration)
     reduced = {}
     if config.fp16 or config.int8:
-        trial = Trial(paths, exported, fitted, golden, held_out, white)
+        trial = Trial(paths, exported, fitted, golden, held_out, size=size, white=white)
         half = export_inspection_graph(graph, fitted.head, half=True)
         if config.fp16:
             reduced["fp16"] = reduce_to_fp16(half, trial)

@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edge_occ.decoding import Pixels, decode_image, to_8_bit, white_level
+from edge_occ.downscale import downscale
 from edge_occ.errors import InputError
 from edge_occ.images import find_images, read_image
 from edge_occ.progress import ProgressReport
@@ -110,7 +112,13 @@ def find_normal_images(data: Path) -> NormalImages:
 
 
 def read_frames(
-    paths: tuple[Path, ...], title: str, batch: int = 16, *, white: int | None = None, pixels: int = BATCH_PIXELS
+    paths: tuple[Path, ...],
+    title: str,
+    batch: int = 16,
+    *,
+    size: int | None = None,
+    white: int | None = None,
+    pixels: int = BATCH_PIXELS,
 ) -> Iterator[Tensor]:
     """Read images in order, as uint8 BGR ``[n, h, w, 3]``: neighbours of one size together.
 
@@ -118,6 +126,7 @@ def read_frames(
         paths: the images.
         title: of the progress report.
         batch: images at most at a time.
+        size: side that the graph resizes to: images are downscaled as on the device; ``None`` leaves them as they are.
         white: of 16-bit images, see :func:`edge_occ.images.read_image`.
         pixels: at most at a time, so that memory does not grow with the images; a larger image comes alone.
 
@@ -127,9 +136,15 @@ def read_frames(
     import torch  # noqa: PLC0415 - an evaluation looks at images and needs none
 
     with ProgressReport(title, len(paths)) as progress:
-        for images in same_size(read_ahead(partial(read_image, white=white), paths, area), batch, pixels):
+        read = partial(_read, white=white, size=size)
+        for images in same_size(read_ahead(read, paths, area), batch, pixels):
             yield torch.from_numpy(np.stack(images))
             progress.advance(steps=len(images))
+
+
+def _read(path: Path, white: int | None, size: int | None) -> NDArray[np.uint8]:
+    image = read_image(path, white)
+    return image if size is None else downscale(image, size, size)
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ import onnx
 import torch
 from torch import Tensor, nn
 
+from edge_occ.downscale import downscale
 from engines.base import FEATURES, FRAME, IMAGES, MAP, SCORE, of_head
 from engines.parity import Golden
 from trainer.encoders.dense import WINDOW
@@ -27,7 +28,7 @@ OPSET = 19
 
 GOLDEN_NORMAL, GOLDEN_PASTED = 3, 3
 GOLDEN_SIDE = 1024
-"""Golden frames are cropped to this, which bounds the bundle; the graph takes frames of any size."""
+"""Golden frames are cropped to this, which bounds the bundle; they stay large enough to be downscaled at the gate."""
 
 
 def export_inspection_graph(graph: InspectionGraph, head: FusedHead, *, half: bool = False) -> bytes:
@@ -79,9 +80,11 @@ def golden_frames(frames: Sequence[Tensor]) -> list[Tensor]:
 
 
 def reference(graph: InspectionGraph, head: FusedHead, frames: Sequence[Tensor], threshold: float) -> Golden:
-    """What torch computes for the golden frames."""
+    """What torch computes for the golden frames, which are downscaled before the graph and kept as they are."""
+    size = graph.preprocess.size
     with torch.inference_mode():
-        results = [graph(frame, list(head.tensors().values()))[:2] for frame in frames]
+        small = [torch.from_numpy(downscale(frame.numpy(), size, size)) for frame in frames]
+        results = [graph(frame, list(head.tensors().values()))[:2] for frame in small]
     return Golden(
         [frame.numpy() for frame in frames],
         np.array([float(score) for score, _ in results], dtype=np.float32),

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from edge_occ.bundle import graph_name, reference_name
+from edge_occ.engine import DownscalingEngine
 from edge_occ.manifest import Precision
 from edge_occ.members import graph_from, reference_member
 from engines.base import Graph
@@ -58,6 +59,7 @@ class Trial:
         fitted: head, held-out scores and threshold.
         golden: frames of the parity gate and fp32's reference.
         held_out: scores features of the good parts, for each branch, each image by heads of fp32 that had not seen it.
+        size: side in pixels that the graph resizes to.
         white: of 16-bit images, see :func:`edge_occ.decoding.white_level`.
     """
 
@@ -68,9 +70,11 @@ class Trial:
         fitted: CalibratedHead,
         golden: Golden,
         held_out: Callable[[Sequence[Tensor]], NDArray[np.float64]],
+        *,
+        size: int,
         white: int | None = None,
     ) -> None:
-        self.paths, self.fitted, self.golden = paths, fitted, golden
+        self.paths, self.fitted, self.golden, self.size = paths, fitted, golden, size
         self._held_out = held_out
         self.white = white
         with closing(OnnxRuntimeEngine(fp32)) as engine:
@@ -81,7 +85,7 @@ class Trial:
         with closing(OnnxRuntimeEngine(graph)) as engine:
             features = [
                 [torch.from_numpy(grid) for grid in engine.features(frame.numpy())]
-                for frames in read_frames(self.paths, f"comparing {graph.precision}", white=self.white)
+                for frames in read_frames(self.paths, f"comparing {graph.precision}", size=self.size, white=self.white)
                 for frame in frames
             ]
             pasted = self._pasted_scores(engine)
@@ -112,7 +116,7 @@ class Trial:
     def _pasted_scores(self, engine: OnnxRuntimeEngine) -> NDArray[np.float64]:
         generator = torch.Generator().manual_seed(0)
         spaced = _spaced(self.paths, _PASTED_IMAGES)
-        chosen = read_frames(spaced, f"pasting, {engine.precision}", white=self.white)
+        chosen = read_frames(spaced, f"pasting, {engine.precision}", size=self.size, white=self.white)
         return np.array([engine.infer(_with_paste(f, generator).numpy()).score for frames in chosen for f in frames])
 
 
@@ -122,7 +126,7 @@ def reduce_to_fp16(onnx: bytes, trial: Trial) -> Reduced:
     record = trial.compare(graph)
     reason = objection(record)
     try:
-        with closing(OnnxRuntimeEngine(graph)) as engine:
+        with closing(DownscalingEngine(OnnxRuntimeEngine(graph), trial.size)) as engine:
             require_parity(engine, trial.golden, TOLERANCE["fp16"])
     except ParityFailure as failure:
         reason = reason or failure.found
@@ -137,7 +141,7 @@ def reduce_to_int8(fp16: bytes, trial: Trial) -> Reduced:
     head = trial.fitted.member
     for kept in _KEPT:
         title = f"int8 ranges, {kept} convolutions left in fp16"
-        ranges = read_frames(_spaced(trial.paths, _RANGE_IMAGES), title, white=trial.white)
+        ranges = read_frames(_spaced(trial.paths, _RANGE_IMAGES), title, size=trial.size, white=trial.white)
         frames = (frame.numpy() for chunk in ranges for frame in chunk)
         onnx = quantise(fp16, frames, graph_from(fp16, "fp16", head).head, kept)
         graph = graph_from(onnx, "int8", head)
@@ -145,7 +149,7 @@ def reduce_to_int8(fp16: bytes, trial: Trial) -> Reduced:
         reason = objection(record)
         if reason is None:
             break
-    reference = reference_member(_reference(graph, trial.golden))
+    reference = reference_member(_reference(graph, trial))
     return _outcome(record, reason, {graph_name("int8"): onnx, reference_name("int8"): reference})
 
 
@@ -164,8 +168,9 @@ def _outcome(record: Precision, reason: str | None, members: Mapping[str, bytes]
     return Reduced(record.model_copy(update={"included": False, "reason": reason}), {})
 
 
-def _reference(graph: Graph, golden: Golden) -> Golden:
-    with closing(OnnxRuntimeEngine(graph)) as engine:
+def _reference(graph: Graph, trial: Trial) -> Golden:
+    golden = trial.golden
+    with closing(DownscalingEngine(OnnxRuntimeEngine(graph), trial.size)) as engine:
         results = [engine.infer(frame) for frame in golden.frames]
     scores = np.array([result.score for result in results], dtype=np.float32)
     return Golden(golden.frames, scores, np.stack([result.map for result in results]), golden.threshold)

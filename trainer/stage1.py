@@ -124,10 +124,10 @@ def fingerprint(config: BranchConfig, size: int, seed: int, content: str) -> str
 
 
 def resized(data: NormalImages, size: int) -> Tensor:
-    """All images as the graph resizes them, rounded: uint8 RGB ``[n, 3, size, size]``."""
+    """All images downscaled and then resized as by the graph, rounded: uint8 RGB ``[n, 3, size, size]``."""
     preprocess = Preprocess(size)
     with torch.inference_mode():
-        batches = read_frames(data.paths, "reading", white=data.traits.white)
+        batches = read_frames(data.paths, "reading", size=size, white=data.traits.white)
         chunks = [preprocess(frames).round().clamp(0, 255).byte() for frames in batches]
     return torch.cat(chunks).clone()
 

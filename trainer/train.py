@@ -19,6 +19,7 @@ from torch import Tensor
 
 from edge_occ import __version__
 from edge_occ.bundle import MODEL_CARD, PREVIEW, write_bundle
+from edge_occ.downscale import HALVING
 from edge_occ.errors import InputError
 from edge_occ.manifest import Calibration, Geometry, Manifest, Training
 from trainer import processes
@@ -191,7 +192,7 @@ def _features(branches: Sequence[Branch], data: NormalImages, size: int, device:
     preprocess = Preprocess(size)
     collected: list[list[Tensor]] = [[] for _ in branches]
     with torch.inference_mode():
-        for frames in read_frames(data.paths, "extracting features", white=data.traits.white):
+        for frames in read_frames(data.paths, "extracting features", size=size, white=data.traits.white):
             images = preprocess(frames.to(device))
             for branch, batches in zip(branches, collected, strict=True):
                 batches.append(branch.features(images).cpu())
@@ -227,6 +228,7 @@ def _manifest(facts: _Facts, calibration: Calibration, exported: Assembled) -> d
             window=window,
             stride=stride,
             grid=grid,
+            downscaling=HALVING,
             frame=data.frame,
         ),
         "head": {

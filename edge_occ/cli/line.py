@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -104,7 +105,7 @@ def run(  # noqa: PLR0913 - one parameter an option
             mqtt = stack.enter_context(_reachable(options.mqtt, broker, fixed=config is not None))
             publisher = Publisher(
                 mqtt,
-                partial(_render, opened.manifest.calibration),
+                partial(_render, opened.manifest.calibration, options.mqtt.heatmap_side),
                 bundle=path.name,
                 source_dropped=lambda: frames.dropped,
                 output_lost=output_lost,
@@ -115,10 +116,15 @@ def run(  # noqa: PLR0913 - one parameter an option
         stack.callback(loaded.engine.close)
         say(loaded.summary)
         say(promise(opened.manifest.calibration))
+        judge = opened.judge()
+        # The engine has what it needs of the bundle, which may be larger than all frames in flight.  Tracebacks of
+        # engines that were tried in vain still refer to it, in cycles.
+        del opened
+        gc.collect()
         # The source begins last, or its first frames would wait for the broker.
         stack.enter_context(frames)
         tracker = EventTracker(options.event.k, options.event.n, options.event.release)
-        inspector = Inspector(loaded.engine, opened.judge(), tracker, sinks)
+        inspector = Inspector(loaded.engine, judge, tracker, sinks)
         interrupted = stack.enter_context(interruptible(frames.close))
         try:
             inspector.run(frames, max_frames)
@@ -197,9 +203,9 @@ def _load(bundle: Bundle, engine: EngineConfig, publisher: Publisher | None) -> 
     return loaded
 
 
-def _render(calibration: Calibration, inspection: Inspection) -> bytes:
-    picture = overlay(inspection.frame.image, inspection.scores.map, calibration.median, calibration.threshold)
-    return encode_jpeg(picture)
+def _render(calibration: Calibration, longest_side: int, inspection: Inspection) -> bytes:
+    frame, scores = inspection.frame.image, inspection.scores.map
+    return encode_jpeg(overlay(frame, scores, calibration.median, calibration.threshold, longest_side))
 
 
 def _only_bundle() -> Path:

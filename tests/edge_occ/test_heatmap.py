@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from edge_occ.heatmap import _FULL_OPACITY, encode_jpeg, find_boxes, overlay
+from edge_occ.heatmap import _FULL_OPACITY, encode_jpeg, find_boxes, overlay, shrink
 
 maps = hnp.arrays(
     np.float32, hnp.array_shapes(min_dims=2, max_dims=2, max_side=12), elements=st.sampled_from([0, 1, 2])
@@ -164,12 +164,45 @@ def test_a_threshold_at_the_usual_score_still_gives_a_picture():
     ("shape", "expected"),
     [((2048, 1024), (1024, 512)), ((300, 3000), (102, 1024)), ((1, 5000), (1, 1024)), ((40, 60), (40, 60))],
 )
-def test_jpeg_is_shrunk_but_never_enlarged(shape, expected):
-    data = encode_jpeg(np.full((*shape, 3), 90, np.uint8))
+def test_pictures_are_shrunk_but_never_enlarged(shape, expected):
+    image = np.full((*shape, 3), 90, np.uint8)
+    small = shrink(image, 1024)
+    assert small.shape == (*expected, 3)
+    assert (small == 90).all()
+    assert (small is image) == (shape == expected)
+    data = encode_jpeg(small)
     assert isinstance(data, bytes)
     decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     assert decoded.shape == (*expected, 3)
     assert np.abs(decoded.astype(int) - 90).max() <= 2
+
+
+@given(st.integers(1, 300), st.integers(1, 300), st.integers(1, 100))
+def test_what_is_shrunk_keeps_its_shape_and_nothing_moves(height, width, limit):
+    """A ramp along each axis stays the ramp, at the centres of the larger pixels."""
+    ramp = np.zeros((height, width, 3), np.uint8)
+    ramp[..., 0] = np.linspace(0, 255, height).round()[:, None]
+    ramp[..., 1] = np.linspace(0, 255, width).round()
+    small = shrink(ramp, limit)
+    rows, columns = small.shape[:2]
+    longest = max(height, width)
+    assert max(rows, columns) == min(limit, longest)
+    assert abs(rows - max(1, height * min(1, limit / longest))) <= 0.5
+    assert abs(columns - max(1, width * min(1, limit / longest))) <= 0.5
+    for channel, (pixels, left) in enumerate(((height, rows), (width, columns))):
+        centres = (np.arange(left) + 0.5) * pixels / left - 0.5
+        expected = 255 * centres / max(1, pixels - 1)
+        found = small[:, 0, 0] if channel == 0 else small[0, :, 1]
+        # Roundings, and half of a step where two pixels are all there is to a mean.
+        assert np.abs(found - expected).max() <= 2.5 + 0.51 * 255 / max(1, pixels - 1)
+
+
+def test_a_large_frame_is_shrunk_before_it_is_drawn_on():
+    frame = np.random.RandomState(0).randint(0, 256, (640, 960, 3)).astype(np.uint8)
+    picture = overlay(frame, blob(), low=5, threshold=10, longest_side=96)
+    np.testing.assert_array_equal(picture, overlay(shrink(frame, 96), blob(), low=5, threshold=10))
+    assert picture.shape == (64, 96, 3)
+    np.testing.assert_array_equal(overlay(frame, blob(), 5, 10, 960), overlay(frame, blob(), 5, 10))
 
 
 def test_jpeg_quality_costs_bytes():

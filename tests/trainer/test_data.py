@@ -9,6 +9,7 @@ import torch
 from discs import part
 from picture_files import add_exif
 
+from edge_occ.downscale import downscale
 from edge_occ.errors import InputError
 from trainer.data import find_normal_images, read_frames
 from trainer.graph.preprocess import Preprocess
@@ -87,6 +88,16 @@ def test_a_pattern_takes_what_it_matches(tmp_path):
     for path in list(tmp_path.rglob("*.jpg")):
         path.rename(path.with_suffix(""))
     assert len(find_normal_images(tmp_path / "**")) == 8
+
+
+def test_large_frames_are_downscaled_as_they_are_read(tmp_path):
+    pictures = [np.random.default_rng(i).integers(0, 256, (150, 250 + i, 3), dtype=np.uint8) for i in (0, 0, 8)]
+    for i, picture in enumerate(pictures):
+        assert cv2.imwrite(str(tmp_path / f"{i}.png"), picture)
+    batches = list(read_frames(tuple(sorted(tmp_path.iterdir())), "reading", size=64))
+    assert [tuple(batch.shape) for batch in batches] == [(2, 75, 125, 3), (1, 75, 64, 3)]
+    for frame, picture in zip((frame for batch in batches for frame in batch), pictures, strict=True):
+        np.testing.assert_array_equal(frame, downscale(picture, 64, 64))
 
 
 def test_an_image_that_vanishes_is_told(tmp_path):

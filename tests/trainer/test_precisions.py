@@ -57,7 +57,7 @@ def trial(bundle, paths, fitted, features, stage2):
     def held_out(others):
         return stage2.held_out(features, others, fitted.head)
 
-    return Trial(paths, bundle.graph(), fitted, bundle.golden(), held_out)
+    return Trial(paths, bundle.graph(), fitted, bundle.golden(), held_out, size=96)
 
 
 def record(**changes):
@@ -109,7 +109,7 @@ def test_a_graph_with_other_features_does_not_agree(bundle, paths, fitted, featu
     def held_out(others):
         return stage2.held_out(features, [2 * grids + 1 for grids in others], fitted.head)
 
-    trial = Trial(paths, bundle.graph(), fitted, bundle.golden(), held_out)
+    trial = Trial(paths, bundle.graph(), fitted, bundle.golden(), held_out, size=96)
     compared = trial.compare(bundle.graph())
     assert compared.flagged == len(paths)
     assert compared.flagged_fp32 < len(paths)
@@ -122,7 +122,7 @@ def test_a_graph_with_other_features_does_not_agree(bundle, paths, fitted, featu
 
 @pytest.mark.parametrize("wrong", [float("nan"), float("inf")])
 def test_a_graph_that_overflows_stays_out(bundle, paths, fitted, wrong):
-    trial = Trial(paths, bundle.graph(), fitted, bundle.golden(), lambda others: np.full(len(others[0]), wrong))
+    trial = Trial(paths, bundle.graph(), fitted, bundle.golden(), lambda others: np.full(len(others[0]), wrong), size=96)
     compared = trial.compare(bundle.graph())
     assert compared.flagged == len(paths)
     assert objection(compared).endswith("fewer than 99%")
@@ -131,7 +131,11 @@ def test_a_graph_that_overflows_stays_out(bundle, paths, fitted, wrong):
 
 def test_fp16_out_of_the_gates_tolerance_stays_out(bundle, paths, fitted, features, stage2):
     golden = dataclasses.replace(bundle.golden(), maps=bundle.golden().maps * np.float32(1.5))
-    trial = Trial(paths, bundle.graph(), fitted, golden, lambda others: stage2.held_out(features, others, fitted.head))
+
+    def held_out(others):
+        return stage2.held_out(features, others, fitted.head)
+
+    trial = Trial(paths, bundle.graph(), fitted, golden, held_out, size=96)
     outcome = reduce_to_fp16(bundle.members["graph.fp16.onnx"], trial)
     assert not outcome.record.included
     assert "map error" in outcome.record.reason

@@ -9,6 +9,7 @@ import pytest
 from discs import part
 
 from edge_occ.bundle import read_bundle
+from edge_occ.engine import DownscalingEngine
 from edge_occ.errors import InputError
 from edge_occ.images import find_images, read_image
 from edge_occ.settings import load_settings, preset
@@ -218,7 +219,8 @@ def test_the_two_stage_papers_presets_make_bundles(tiny_data, tmp_path, name, si
     geometry = bundle.manifest.geometry
     assert (geometry.size, geometry.grid, geometry.exact) == (size, (1, 1), False)
     assert bundle.manifest.training.config["views"]["enabled"]
-    require_parity(OnnxRuntimeEngine(bundle.graph()), bundle.golden(), bundle.manifest.parity_tolerance["fp32"])
+    engine = DownscalingEngine(OnnxRuntimeEngine(bundle.graph()), size)
+    require_parity(engine, bundle.golden(), bundle.manifest.parity_tolerance["fp32"])
     evaluation = evaluate(out, tiny_data)
     assert 0 <= evaluation.image_auroc <= 1
     assert len(evaluation.records) == 13

@@ -40,10 +40,12 @@ The command was:
 
 ## What happens to a frame
 
-1. It is resized to {size} x {size} pixels, whatever its size and shape.
+1. It is resized to {size} x {size} pixels, whatever its size and shape: an axis of {twice} pixels or more is first
+   halved as often as it stays as long as that.
 {branches}
 
-All of this is inside the ONNX graph, which takes the frame as the camera gives it: 8-bit, height x width x 3, BGR.
+All but the halving is inside the ONNX graph, which takes frames of any size: 8-bit, height x width x 3, BGR. Whoever
+feeds large frames to the graph without edge-occ halves them in the same way (2x2 means, rounded half up).
 
 ## How to read a score
 
@@ -86,6 +88,7 @@ def model_card(manifest: Mapping[str, Any], parity: Parity) -> str:
         **{name: manifest[name] for name in ("edge_occ", "created_at", "licences")},
         **{name: getattr(training, name) for name in ("seed", "steps", "data_sha256")},
         size=geometry.size,
+        twice=2 * geometry.size,
         branches=_branches(manifest["head"]["branches"]),
         **{name: getattr(calibration, name) for name in ("median", "threshold", "n")},
         **vars(parity),

@@ -53,5 +53,4 @@ def picture_row(pictures: Sequence[Picture]) -> bytes:
         cv2.copyMakeBorder(picture, 0, height - picture.shape[0], 0, gap, cv2.BORDER_CONSTANT, value=(255, 255, 255))
         for picture, gap in zip(pictures, [_GAP] * (len(pictures) - 1) + [0], strict=True)
     ]
-    row = np.asarray(cv2.hconcat(padded), dtype=np.uint8)
-    return encode_jpeg(row, longest_side=max(row.shape))
+    return encode_jpeg(np.asarray(cv2.hconcat(padded), dtype=np.uint8))

@@ -18,8 +18,8 @@ LONG = 10.0
 """Seconds after which a test that hangs fails."""
 
 
-def frame(index):
-    return Frame(index, datetime.now(timezone.utc), 0.0, np.zeros((1, 1, 3), np.uint8))
+def frame(index, rows=1):
+    return Frame(index, datetime.now(timezone.utc), 0.0, np.zeros((rows, 1, 3), np.uint8))
 
 
 class BufferMachine(RuleBasedStateMachine):
@@ -125,9 +125,9 @@ def start(function):
     return thread, results
 
 
-def result(started):
+def result(started, patience=LONG):
     thread, results = started
-    thread.join(LONG)
+    thread.join(patience)
     assert not thread.is_alive(), "still waiting"
     return results[0]
 
@@ -138,6 +138,29 @@ def test_closing_wakes_a_producer_that_waits_for_room():
     waiting = start(lambda: buffer.put(frame(1)))
     buffer.close()
     assert result(waiting) is False
+
+
+@given(st.lists(st.integers(1, 4), min_size=1, max_size=12), st.integers(1, 4), st.integers(1, 30))
+def test_large_frames_wait_for_room_in_bytes_but_one_is_always_taken(sizes, capacity, most):
+    buffer, held, taken = FrameBuffer(capacity, overwrite=False, most_bytes=most), deque(), []
+    for index, rows in enumerate(sizes):
+        while held and (len(held) == capacity or 3 * (sum(held) + rows) > most):
+            taken.append(buffer.get().index)
+            held.popleft()
+        assert buffer.put(frame(index, rows))
+        held.append(rows)
+    assert taken == list(range(len(sizes) - len(held)))
+
+
+def test_a_producer_waits_while_frames_are_too_large_for_more_than_one():
+    buffer = FrameBuffer(4, overwrite=False, most_bytes=30)
+    assert buffer.put(frame(0, rows=7))
+    waiting = start(lambda: buffer.put(frame(1, rows=7)))
+    with pytest.raises(AssertionError, match="still waiting"):
+        result(waiting, patience=0.2)
+    assert buffer.get().index == 0
+    assert result(waiting) is True
+    assert buffer.get().index == 1
 
 
 def test_closing_or_finishing_wakes_a_consumer_that_waits_for_a_frame():

@@ -6,6 +6,7 @@ import torch
 
 from edge_occ.bundle import ENCODER_GRAPH, read_bundle
 from edge_occ.images import find_images, read_image
+from edge_occ.manifest import FORMAT
 from engines.base import Graph
 from engines.cpu import EncoderRunner, OnnxRuntimeEngine
 from engines.openvino import OpenVinoEngine
@@ -117,7 +118,7 @@ def two_branches(tiny_data, tmp_path_factory):
 def test_two_branches_make_one_bundle(two_branches, tiny_data):
     bundle = read_bundle(two_branches)
     manifest = bundle.manifest
-    assert manifest.format == 4
+    assert manifest.format == FORMAT
     geometry = manifest.geometry
     assert (geometry.branch, geometry.exact, geometry.window, geometry.grid) == (1, True, 64, (5, 5))
     assert [branch["encoder"] for branch in manifest.head["branches"]] == ["lite0", "dense"]

@@ -4,6 +4,7 @@ import pytest
 
 from edge_occ.bundle import read_bundle
 from edge_occ.errors import InputError
+from edge_occ.manifest import FORMAT
 from engines.base import HEADS
 from engines.cpu import OnnxRuntimeEngine
 from engines.parity import require_parity
@@ -39,7 +40,7 @@ def test_every_kind_makes_a_bundle(tiny_data, tmp_path, head):
     out = tmp_path / "x.occ"
     manifest = trained(tiny_data, out, head).manifest
     kind = head.get("kind", "gaussian")
-    assert manifest.format == 4
+    assert manifest.format == FORMAT
     assert manifest.head["kind"] == manifest.head["branches"][0]["kind"] == kind
     bundle = read_bundle(out)
     tensors = bundle.graph().head

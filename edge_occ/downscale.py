@@ -1,0 +1,48 @@
+"""Large frames made smaller before the graph, in one way for training, calibration, the parity gate and the device.
+
+The graph resizes a frame of any size by itself, in float32, which for a camera's frame takes longer than the encoder.
+Halving whole numbers is exact in every OpenCV, takes a few milliseconds for 4K, and leaves less than twice the size
+that is wanted to the graph's own filter.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+HALVING = "halving"
+"""What a manifest calls :func:`downscale`.  Its result is part of a bundle's promise: another way gets another name."""
+
+
+def downscale(frame: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
+    """Halve each axis of a frame as often as it keeps the size that is wanted.
+
+    A pixel becomes the mean of 2x2 pixels, rounded half up; of two where one axis is long enough already, rounded half
+    to even; and where the number of pixels is odd, of the area that it covers, so that the picture stays whole.
+
+    Args:
+        frame: uint8 ``[h, w, 3]``; left as it is.
+        height: pixels of the result at least, where the frame has as many.
+        width: as ``height``.
+
+    Returns:
+        uint8, the shape of :func:`downscaled_shape`; the frame itself where there is nothing to halve.
+    """
+    while True:
+        rows, columns = _halved(frame.shape[0], height), _halved(frame.shape[1], width)
+        if (rows, columns) == frame.shape[:2]:
+            return frame
+        frame = np.asarray(cv2.resize(frame, (columns, rows), interpolation=cv2.INTER_AREA), dtype=np.uint8)
+
+
+def downscaled_shape(frame: tuple[int, int], height: int, width: int) -> tuple[int, int]:
+    """Height and width of what :func:`downscale` makes of a frame with this height and width, each below twice what is
+    wanted.
+    """
+    halved = (_halved(frame[0], height), _halved(frame[1], width))
+    return frame if halved == frame else downscaled_shape(halved, height, width)
+
+
+def _halved(pixels: int, wanted: int) -> int:
+    return pixels // 2 if pixels >= 2 * wanted else pixels
