@@ -122,7 +122,11 @@ def test_a_graph_with_other_features_does_not_agree(bundle, paths, fitted, featu
 
 @pytest.mark.parametrize("wrong", [float("nan"), float("inf")])
 def test_a_graph_that_overflows_stays_out(bundle, paths, fitted, wrong):
-    trial = Trial(paths, bundle.graph(), fitted, bundle.golden(), lambda others: np.full(len(others[0]), wrong), size=96)
+
+    def held_out(others):
+        return np.full(len(others[0]), wrong)
+
+    trial = Trial(paths, bundle.graph(), fitted, bundle.golden(), held_out, size=96)
     compared = trial.compare(bundle.graph())
     assert compared.flagged == len(paths)
     assert objection(compared).endswith("fewer than 99%")
