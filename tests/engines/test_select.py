@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from fakes.install import installed
 from fakes.tensorrt import FakeTensorRT
+from mutations import of_later_onnx
 
 from edge_occ.bundle import read_bundle
 from engines import select
 from engines.base import EngineOptions
-from engines.errors import EngineUnavailable, ParityFailure, UserError
+from engines.errors import EngineUnavailable, GraphRefused, ParityFailure, UserError
 from engines.parity import Golden
 from engines.probe import DriverProbe
 from engines.select import NAMES, Candidate, open_engine
@@ -156,11 +157,41 @@ def test_a_bundle_that_no_engine_reproduces_is_refused(fp32):
     assert caught.value.exit_code == 3
 
 
-def test_with_nothing_that_runs_everything_that_was_tried_is_told(fp32):
-    broken = replace(fp32, graph=replace(fp32.graph, onnx=b"no model"))
+def test_with_nothing_that_runs_everything_that_was_tried_is_told(fp32, monkeypatch):
+    monkeypatch.setattr("engines.select._automatic", lambda: ["tensorrt", "cpu"])  # OpenVINO takes any operator set
+    broken = replace(fp32, graph=replace(fp32.graph, onnx=of_later_onnx(fp32.graph.onnx)))
     with pytest.raises(EngineUnavailable, match=r"no CUDA driver.*onnxruntime .* says.*edge-occ doctor") as caught:
         open_engine("auto", {"fp32": broken})
     assert caught.value.exit_code == 4
+
+
+def test_a_graph_that_nothing_could_run_is_the_bundles_fault(fp32):
+    broken = replace(fp32, graph=replace(fp32.graph, onnx=b"no model"))
+    with pytest.raises(GraphRefused, match="copy the bundle again") as caught:
+        open_engine("auto", {"fp32": broken})
+    assert caught.value.exit_code == 3
+
+
+class Stumbling:
+    """An engine that loads and cannot score."""
+
+    name, precision, closed = "cpu", "fp32", False
+
+    def infer(self, frame):
+        raise RuntimeError("a place beyond the tensor\nand more")
+
+    def close(self):
+        self.closed = True
+
+
+def test_words_of_a_runtime_that_fails_on_golden_frames_are_told(fp32, monkeypatch):
+    engine = Stumbling()
+    monkeypatch.setattr("engines.select._engine", lambda *arguments: engine)
+    with pytest.raises(ParityFailure, match="a place beyond the tensor") as caught:
+        open_engine("cpu", {"fp32": fp32})
+    assert caught.value.exit_code == 3
+    assert "\n" not in str(caught.value)
+    assert engine.closed
 
 
 def test_tensorrt_without_a_driver_is_not_available(fp32):

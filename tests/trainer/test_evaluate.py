@@ -218,7 +218,7 @@ def test_images_of_any_size_will_do_where_those_of_training_differed(tiny_bundle
     bundle = read_bundle(tiny_bundle)
     geometry = bundle.manifest.geometry.model_copy(update={"frame": None})
     mixed = replace(bundle, manifest=bundle.manifest.model_copy(update={"geometry": geometry}))
-    monkeypatch.setattr("trainer.evaluate.read_bundle", lambda path: mixed)
+    monkeypatch.setattr("trainer.evaluate.read_bundle", lambda path, sha256: mixed)
     resize_test_images(data)
     assert evaluate(tiny_bundle, data).pixel_auroc > 0.5
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from edge_occ.graphs.check import check_inspection_graph
 from engines.base import FRAME, MAP_WEIGHTS, SCORE_WEIGHTS, Graph
 from engines.cpu import OnnxRuntimeEngine
 from engines.opencv import OpenCvEngine
@@ -92,6 +93,12 @@ def exported(graph, fused):
 
 def with_head(exported, head):
     return Graph(exported, "fp32", {name: tensor.numpy() for name, tensor in head.tensors().items()})
+
+
+def test_heads_of_all_kinds_are_of_operators_that_devices_accept(exported, fused):
+    """What a device refuses no bundle may hold; shapes are those that its own reader foretells."""
+    head = {name: tuple(tensor.shape) for name, tensor in fused.tensors().items()}
+    assert check_inspection_graph(exported, head, [(70, 90)], 64) == ((4, 4, 16), (1, 1, 16))
 
 
 @pytest.mark.parametrize("place", range(len(ALL)), ids=["-".join(pair) for pair in ALL])
