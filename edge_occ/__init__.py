@@ -5,7 +5,7 @@ torch.
 import os
 
 # The package switches off the telemetry of the runtimes, before any module here imports one.
-from engines.frame import MAX_PIXELS
+from engines.limits import MAX_PIXELS
 
 __version__ = "0.1.0"
 

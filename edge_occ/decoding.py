@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from edge_occ.errors import InputError
 from edge_occ.image_header import UPRIGHT, Header, read_header
 from edge_occ.tiff import with_orientation
-from engines.frame import MAX_PIXELS
+from engines.limits import MAX_PIXELS
 
 MAX_FILE_BYTES = 256 * 2**20
 """Larger files are refused unread."""

@@ -6,10 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.errors import FrameRefused
-
-MAX_PIXELS = 200_000_000
-"""Most pixels of a frame, a picture or a video.  The largest area cameras have 151 million (14,192 x 10,640), phones
-200 million; as 8-bit BGR that is 600 MB.  A file of 1 MB may claim a thousand times as many."""
+from engines.limits import MAX_PIXELS
 
 
 def require_frame(frame: NDArray[np.uint8]) -> None:

@@ -114,7 +114,8 @@ def _show_fault(path: Path, fault: Unscored, *, json: bool) -> None:
     if json:
         print_json({"path": str(path), "verdict": "fault", "reason": fault.reason.value, "detail": fault.detail})
     else:
-        say(f"fault      {fault.reason.value}: {fault.detail}  {path}")
+        told = fault.detail if fault.error is None else str(fault.error)
+        say(f"fault      {fault.reason.value}: {told}  {path}")
 
 
 def inspect(bundle: BundleFile, json: Json = False) -> None:

@@ -152,7 +152,8 @@ def reproduce(  # noqa: PLR0913 - one parameter an option
     if json:
         print_json(as_json(summary, outcome.statuses, about))
     else:
-        print_line(path.read_text(encoding="utf-8"))
+        for line in path.read_text(encoding="utf-8").splitlines():
+            print_line(line)
     done = sum(status.state == "done" for status in outcome.statuses)
     say(f"{done} of {len(outcome.statuses)} cells done; table: {path}")
     if done < len(outcome.statuses):

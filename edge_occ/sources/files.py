@@ -21,7 +21,7 @@ from edge_occ.sources.base import Frame
 from edge_occ.sources.capture import open_video, read_frame
 from edge_occ.sources.threaded import ThreadedSource
 from edge_occ.sparing import Sparing
-from engines.frame import MAX_PIXELS
+from engines.limits import MAX_PIXELS
 
 logger = logging.getLogger(__name__)
 

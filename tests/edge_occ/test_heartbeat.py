@@ -80,14 +80,6 @@ def test_a_file_that_was_put_in_its_place_is_left_as_it_is(tmp_path):
     assert path.stat().st_mtime > 1000
 
 
-def test_a_file_that_holds_something_is_no_heartbeat_of_an_earlier_run(tmp_path):
-    file = tmp_path / "notes"
-    file.write_text("mine")
-    with pytest.raises(InputError, match="a file with content"):
-        Heartbeat(file)
-    assert file.read_text() == "mine"
-
-
 def test_a_folder_that_is_missing_is_told_at_the_start_and_forgiven_later(tmp_path):
     with pytest.raises(InputError, match="that can be written"):
         HeartbeatFile(tmp_path / "missing" / "alive")

@@ -25,7 +25,7 @@ def test_no_kind_is_told_more_often_than_allowed_and_none_is_forgotten(messages,
     for kind, pause in messages:
         now[0] += pause
         sparing(kind, kind)
-    now[0] += 10
+    now[0] += 11
     for kind in "ab":
         sparing(kind, kind)
         times = [time for time, text in told if text.startswith(kind)]

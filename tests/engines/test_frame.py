@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from engines.errors import FrameRefused
-from engines.frame import MAX_PIXELS, require_frame
+from engines.frame import require_frame
+from engines.limits import MAX_PIXELS
 
 
 def frame_of(height, width, channels=3, dtype=np.uint8):

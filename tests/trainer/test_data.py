@@ -76,7 +76,8 @@ def test_the_scale_of_16_bit_images_is_that_of_the_set(tmp_path, highest, white)
 def test_what_images_have_in_common_is_found(tmp_path):
     for i in range(8):
         write(tmp_path / f"{i}.jpg", 10 * i, (70 + i, 80))
-    (tmp_path / "9.jpg").write_bytes(add_exif((tmp_path / "0.jpg").read_bytes(), 6))
+    write(tmp_path / "turned.jpg", 200, (70, 80))
+    (tmp_path / "turned.jpg").write_bytes(add_exif((tmp_path / "turned.jpg").read_bytes(), 6))
     found = find_normal_images(tmp_path)
     assert found.frame is None
     assert found.traits == Traits(largest=(77, 80), turned=1, colour=False, white=None)

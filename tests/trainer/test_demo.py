@@ -58,8 +58,8 @@ def test_a_page_that_the_demo_did_not_write_is_left_alone(tmp_path):
 def test_the_stream_is_inspected_and_every_figure_comes_from_messages(cells, tiny_bundle, capfd):
     folder = cells.stream.parent.parent
     shutil.copy(tiny_bundle, folder / "solar-cells.occ")
-    (folder / "messages" / "heatmaps").mkdir(parents=True)
-    for name in ("scores.jsonl", "heatmaps/000000.jpg", "heatmaps/part.jpg", "notes.txt"):
+    (folder / "messages" / "heatmaps" / "line").mkdir(parents=True)
+    for name in ("scores.jsonl", "heatmaps/line/000000.jpg", "heatmaps/line/part.jpg", "notes.txt"):
         (folder / "messages" / name).write_text("of an earlier demo, or mine")
     run_demo(folder, fps=100)
     said = capfd.readouterr()
@@ -76,7 +76,7 @@ def test_the_stream_is_inspected_and_every_figure_comes_from_messages(cells, tin
     messages = [json.loads(line) for line in (folder / "messages" / "scores.jsonl").read_text().splitlines()]
     assert {message["payload"]["name"] for message in messages} == set(cells.defective)
     assert (folder / "report" / "index.html").stat().st_size > 50_000
-    heatmaps = folder / "messages" / "heatmaps"
+    heatmaps = folder / "messages" / "heatmaps" / "line"
     pictures = [path.name for path in heatmaps.iterdir() if path.read_bytes().startswith(b"\xff\xd8")]
     assert pictures
     assert all(len(name) == len("000000.jpg") for name in pictures)

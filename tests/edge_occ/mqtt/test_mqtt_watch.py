@@ -58,20 +58,6 @@ def test_a_run_is_recorded_until_the_device_is_offline(config, tmp_path):
     assert all(received.received_at.utcoffset().total_seconds() == 0 for received in heard)
 
 
-def test_pictures_of_an_earlier_run_are_not_overwritten(config, tmp_path):
-    (tmp_path / "heatmaps").mkdir()
-    for name in ("000001.jpg", "000003.jpg", "000003-2.jpg"):
-        (tmp_path / "heatmaps" / name).write_text("mine")
-    with Watcher(config, device=config.device, save=tmp_path, until_offline=True) as watcher:
-        line = threading.Thread(target=run_line, args=(config,))
-        line.start()
-        list(watcher)
-        line.join()
-    new = {path.name for path in (tmp_path / "heatmaps").iterdir() if path.read_bytes().startswith(b"\xff\xd8")}
-    assert new == {"000000.jpg", "000001-2.jpg", "000002.jpg", "000003-3.jpg", "000004.jpg"}
-    assert len(list((tmp_path / "heatmaps").iterdir())) == 8
-
-
 def test_the_same_at_the_embedded_broker(config, tmp_path):
     with EmbeddedBroker(free_port()) as embedded:
         config = config.model_copy(update={"broker": embedded.url, "protocol": "v3.1.1"})

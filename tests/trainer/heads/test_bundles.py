@@ -3,7 +3,6 @@
 import pytest
 
 from edge_occ.bundle import read_bundle
-from edge_occ.errors import InputError
 from edge_occ.manifest import FORMAT
 from engines.base import HEADS
 from engines.cpu import OnnxRuntimeEngine
@@ -83,16 +82,3 @@ def test_nearest_neighbours_hold_in_fp16(tiny_data, tmp_path, kind, right_precis
     assert fp16.included or "fp16" not in right_precisions, fp16.reason
     if fp16.included:
         require_parity(OnnxRuntimeEngine(bundle.graph("fp16")), bundle.golden("fp16"), bundle.tolerance("fp16"))
-
-
-def test_images_that_are_all_the_same_carry_no_head(tiny_data, tmp_path):
-    folder = tmp_path / "same"
-    folder.mkdir()
-    original = sorted((tiny_data / "train" / "good").iterdir())[0].read_bytes()
-    for i in range(9):
-        (folder / f"{i}.png").write_bytes(original)
-    image = {"encoder": {"name": "resnet18"}, "input": {"size": 64}}
-    with pytest.raises(InputError, match="all the same") as told:
-        trained(folder, tmp_path / "x.occ", {"kind": "kde"}, **image)
-    assert "--seed" in told.value.advice
-    assert not (tmp_path / "x.occ").exists()
