@@ -26,10 +26,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_occ.bundle import read_bundle
-from edge_occ.downscale import downscale
-from edge_occ.heatmap import encode_jpeg, overlay, shrink
-from engines.cpu import OnnxRuntimeEngine
+from edge_occ.bundle.bundle import read_bundle
+from edge_occ.bundle.downscale import downscale
+from edge_occ.output.heatmap import encode_jpeg, overlay, shrink
+from engines.onnxruntime import OnnxRuntimeEngine
 
 ROUNDS = 15
 SIZES = [(480, 640), (720, 1280), (1080, 1920), (2160, 3840), (3000, 4000)]

@@ -17,14 +17,14 @@ import onnx
 import torch
 from onnx import numpy_helper
 
-from edge_occ.bundle import Bundle, read_bundle
-from edge_occ.images import find_images, read_image
-from engines.cpu import OnnxRuntimeEngine
+from edge_occ.bundle.bundle import Bundle, read_bundle
+from edge_occ.common.images import find_images, read_image
+from engines.onnxruntime import OnnxRuntimeEngine
 from trainer.config import TrainConfig
 from trainer.encoders.build import make_encoder
+from trainer.evaluation.metrics import image_auroc
 from trainer.graph.branches import Branch, make_branch
 from trainer.graph.inspection import InspectionGraph
-from trainer.metrics import image_auroc
 
 TARGETS = ("SM86", "SM89")
 

@@ -23,11 +23,11 @@ import torch
 from torch import Generator, Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from edge_occ.settings import load_settings, preset
+from edge_occ.common.settings import load_settings, preset
 from trainer.config import TrainConfig
 from trainer.encoders.build import make_encoder
 from trainer.pretext.build import make_task
-from trainer.update import Pretraining, Updates
+from trainer.pretrain.update import Pretraining, Updates
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

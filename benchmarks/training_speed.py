@@ -33,7 +33,7 @@ import torch
 from PIL import Image, ImageEnhance
 from torch import Generator, Tensor, nn
 
-from edge_occ.images import find_images
+from edge_occ.common.images import find_images
 from engines.processors import usable_processors
 from trainer.config import EncoderConfig, OptimiserConfig, PretextConfig
 from trainer.encoders.dense import WINDOW, DensePatchEncoder

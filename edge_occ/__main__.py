@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from edge_occ.interrupt import ending_at_once
-from edge_occ.streams import forgiving_streams
+from edge_occ.common.signals import ending_at_once
+from edge_occ.common.streams import forgiving_streams
 
 _SYSTEM_LIBRARIES = {"libGL": "apt install libgl1", "libgthread": "apt install libglib2.0-0"}
 

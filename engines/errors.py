@@ -5,7 +5,7 @@ UserError               2  wrong arguments, configuration or input
 +-- FrameRefused        2  no engine scores this frame; the next one may be in order
 +-- GraphRefused        3  no version of the engine could run the graph
 +-- ParityFailure       3  the engine does not compute what the bundle says it must
-+-- (edge_occ.errors)      bundle refused 3, source lost 5, hung 7
++-- (edge_occ.common.errors)      bundle refused 3, source lost 5, hung 7
 """
 
 from __future__ import annotations

@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 from importlib.util import find_spec
 
 from engines.base import Engine, EngineOptions, Graph, Progress
+from engines.cuda.jetson import l4t_release
+from engines.cuda.probe import probe_driver
 from engines.errors import EngineUnavailable, ParityFailure, UserError
-from engines.jetson import l4t_release
 from engines.parity import Golden, Parity, require_parity
-from engines.probe import probe_driver
 
 _log = logging.getLogger("engines.select")
 
@@ -116,7 +116,7 @@ def _automatic() -> list[str]:
 
 def _onnx_runtime_has_cuda() -> bool:
     try:
-        from engines.cpu import has_cuda  # noqa: PLC0415
+        from engines.onnxruntime import has_cuda  # noqa: PLC0415
     except ImportError:
         return False
     return has_cuda()
@@ -157,7 +157,7 @@ def _engine(
     """Runtimes are imported here, so that a machine without one of them can use the others."""
     graph = candidates[precision].graph
     if name == "tensorrt":
-        from engines.tensorrt import open_tensorrt  # noqa: PLC0415
+        from engines.tensorrt.engine import open_tensorrt  # noqa: PLC0415
 
         weak = candidates["fp32"].graph.onnx if precision == "fp16" else None
         return open_tensorrt(graph, options, weak=weak, progress=progress)
@@ -174,7 +174,7 @@ def _engine(
 
 def _onnx_runtime(graph: Graph, options: EngineOptions, *, cuda: bool) -> Engine:
     try:
-        from engines.cpu import OnnxRuntimeEngine  # noqa: PLC0415
+        from engines.onnxruntime import OnnxRuntimeEngine  # noqa: PLC0415
     except ImportError as error:
         raise EngineUnavailable("ONNX Runtime", str(error), "pip install onnxruntime") from error
     return OnnxRuntimeEngine(graph, options.threads, "cuda" if cuda else "cpu")

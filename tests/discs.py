@@ -72,8 +72,8 @@ def make_bundle(data: Path, out: Path) -> Path:
     It holds every precision.  Whether those of so poor an encoder agree with fp32 is a matter of chance: a training
     that rounds otherwise, as that of another processor does, has another outcome.
     """
-    from trainer import precisions
     from trainer.config import TrainConfig
+    from trainer.export import precisions
     from trainer.train import Job, train
 
     config = TrainConfig.model_validate(TINY)

@@ -25,10 +25,10 @@ import cv2
 from discs import part, spoil
 from mutations import BASE, mutated, unpack
 
-from edge_occ.bundle import Bundle, read_bundle
-from edge_occ.engine import load_engine
-from edge_occ.printable import printable
-from edge_occ.promise import promise
+from edge_occ.bundle.bundle import Bundle, read_bundle
+from edge_occ.bundle.guarantee import promise
+from edge_occ.bundle.loading import load_engine
+from edge_occ.common.printable import printable
 from engines.errors import UserError
 
 

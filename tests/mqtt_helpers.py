@@ -20,10 +20,11 @@ import pytest
 from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
-from edge_occ.decision import EventChange, Phase, Verdict
-from edge_occ.inspection import Box, Inspection
+from edge_occ.bundle.conformal import Verdict
+from edge_occ.inspection.events import EventChange, Phase
+from edge_occ.inspection.result import Box, Inspection
 from edge_occ.mqtt.embedded import broker_answers
-from edge_occ.sources.base import Frame
+from edge_occ.sources.frame import Frame
 from engines.base import Scores
 
 PATIENCE = 10.0

@@ -17,13 +17,13 @@ from typer.testing import CliRunner
 
 from edge_occ import __version__
 from edge_occ.cli import app
-from edge_occ.config import RunConfig
-from edge_occ.errors import BundleRefused, EngineUnavailable, Hung, InputError, SourceLost
-from edge_occ.heartbeat import FILE, SECONDS, HeartbeatFile, heartbeat_from_environment
+from edge_occ.common.errors import BundleRefused, EngineUnavailable, Hung, InputError, SourceLost
+from edge_occ.common.settings import load_settings
 from edge_occ.mqtt.broker import PASSWORD, USERNAME, parse_broker
-from edge_occ.settings import load_settings
+from edge_occ.runtime.config import RunConfig
+from edge_occ.runtime.heartbeat import FILE, SECONDS, HeartbeatFile, heartbeat_from_environment
+from edge_occ.runtime.watchdog import FIRST_SECONDS, Watchdog
 from edge_occ.sources.uri import SourceKind, parse_uri
-from edge_occ.watchdog import FIRST_SECONDS, Watchdog
 
 TELEMETRY = "ORT_DISABLE_TELEMETRY"
 INSTALLED = "/opt/edge-occ/bin/edge-occ"
@@ -301,7 +301,9 @@ def test_the_health_check_reads_the_file_that_run_touches(tmp_path):
 def test_the_image_watches_its_run_and_compose_may_say_for_how_long(monkeypatch, tmp_path):
     """By what the program itself makes of these variables."""
     made = []
-    monkeypatch.setattr("edge_occ.heartbeat.Watchdog", lambda seconds: made.append(seconds) or Watchdog(seconds))
+    monkeypatch.setattr(
+        "edge_occ.runtime.heartbeat.Watchdog", lambda seconds: made.append(seconds) or Watchdog(seconds)
+    )
     monkeypatch.setenv(FILE, str(tmp_path / Path(environment()[FILE]).name))
     own = filled(compose()["services"]["edge-occ"]["environment"][SECONDS])
     for value in (environment()[SECONDS], own, "0"):

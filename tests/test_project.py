@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from edge_occ import __version__
 from edge_occ.cli import app
-from edge_occ.settings import preset
+from edge_occ.common.settings import preset
 
 ROOT = Path(__file__).resolve().parent.parent
 

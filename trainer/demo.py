@@ -20,15 +20,15 @@ from typing import Any
 
 import numpy as np
 
-from edge_occ.bundle import Bundle, read_bundle
-from edge_occ.errors import BundleRefused, UserError
+from edge_occ.bundle.bundle import Bundle, read_bundle
+from edge_occ.bundle.guarantee import promise
+from edge_occ.common.errors import BundleRefused, UserError
 from edge_occ.mqtt.embedded import EmbeddedBroker, broker_answers
-from edge_occ.promise import promise
-from trainer.metrics import image_auroc
+from trainer.data.solar_cells import LICENCE, SolarCells, prepare_solar_cells
+from trainer.evaluation.metrics import image_auroc
 from trainer.own_files import remove_own, require_own_page
 from trainer.report.charts import score_histogram
 from trainer.report.page import Picture, Report, Section, Table, write_report
-from trainer.solar_cells import LICENCE, SolarCells, prepare_solar_cells
 
 _PORT = 1883
 _TOPICS, _DEVICE = "edge-occ-demo", "line"

@@ -12,8 +12,8 @@ from contextlib import suppress
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
-from edge_occ.bundle import MANIFEST
-from edge_occ.errors import InputError
+from edge_occ.bundle.bundle import MANIFEST
+from edge_occ.common.errors import InputError
 
 _PAGE_MARK = b"<footer>Written by edge-occ "
 """Stands at the end of every page that this program writes."""

@@ -18,21 +18,18 @@ import torch
 from torch import Tensor
 
 from edge_occ import __version__
-from edge_occ.bundle import MODEL_CARD, PREVIEW, write_bundle
-from edge_occ.downscale import HALVING
-from edge_occ.errors import InputError
-from edge_occ.manifest import Calibration, Geometry, Manifest, Training
-from trainer import processes
-from trainer.assemble import Assembled, assemble
-from trainer.choose import Choice, choose
+from edge_occ.bundle.bundle import MODEL_CARD, PREVIEW, write_bundle
+from edge_occ.bundle.downscale import HALVING
+from edge_occ.bundle.manifest import Calibration, Geometry, Manifest, Training
+from edge_occ.common.errors import InputError
+from trainer.calibration.fit_heads import Stage2
 from trainer.config import BranchConfig, TrainConfig
-from trainer.data import NormalImages, find_normal_images, read_frames
-from trainer.fit import Fit
+from trainer.data.images import NormalImages, find_normal_images, read_frames
+from trainer.data.names import printable
+from trainer.export.assemble import Assembled, assemble
 from trainer.graph.branches import Branch, PatchBranch
 from trainer.graph.inspection import InspectionGraph, exact_branch
 from trainer.graph.preprocess import Preprocess
-from trainer.jury import make_defects
-from trainer.names import printable
 from trainer.own_files import (
     check_writable,
     foreign,
@@ -41,10 +38,14 @@ from trainer.own_files import (
     require_own_bundle,
     require_own_page,
 )
+from trainer.pretrain import processes
+from trainer.pretrain.encoders import learn_representations
+from trainer.pretrain.fit_encoder import Fit
+from trainer.pretrain.processes import choose_device
 from trainer.report.model_card import model_card
 from trainer.report.training import training_report
-from trainer.stage1 import learn_representations
-from trainer.stage2 import Stage2
+from trainer.selection.model_selection import Choice, choose
+from trainer.selection.proxy_benchmark import make_defects
 
 CHECKPOINTS = re.compile(r"\.?checkpoint(-\d+)?\.safetensors(\..+\.part)?")
 """Names of a training's checkpoints, and of those that a power cut left half-written."""
@@ -148,24 +149,6 @@ def train(job: Job) -> Trained:
     report = training_report(job.report, written, fits, fitted.held_out, members[PREVIEW])
     remove_own(job.checkpoints, CHECKPOINTS)
     return Trained(written, report)
-
-
-def choose_device(name: str) -> torch.device:
-    """``auto`` takes a GPU if there is one; each process of a machine takes one of its own.
-
-    torch's threads on the CPU are limited to the processors that this process may use.
-
-    Raises:
-        InputError: unknown name, or ``cuda`` without a usable GPU.
-    """
-    if name not in ("auto", "cpu", "cuda"):
-        raise InputError("a device of auto, cpu, cuda", repr(name), "choose one with --device")
-    if name == "cuda" and not torch.cuda.is_available():
-        raise InputError("a CUDA GPU that torch can use", f"none (torch {torch.__version__})", "use --device cpu")
-    processes.limit_threads()
-    if name == "cpu" or not torch.cuda.is_available():
-        return torch.device("cpu")
-    return torch.device("cuda", processes.local_rank()) if processes.launched() else torch.device("cuda")
 
 
 def _check_places(job: Job) -> None:

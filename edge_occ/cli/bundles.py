@@ -9,17 +9,18 @@ from typing import Annotated, Any
 
 import typer
 
-from edge_occ.bundle import Bundle, read_bundle
+from edge_occ.bundle.bundle import Bundle, read_bundle
+from edge_occ.bundle.conformal import Verdict
+from edge_occ.bundle.loading import Loaded, load_engine
 from edge_occ.cli.console import print_json, print_line, say
-from edge_occ.config import RunConfig
-from edge_occ.decision import Verdict
-from edge_occ.engine import Loaded, load_engine
-from edge_occ.errors import InputError
-from edge_occ.faults import FaultTally, Unscored, read_picture, score_frame
-from edge_occ.images import find_images
-from edge_occ.likeness import Likeness
-from edge_occ.progress import PhaseReport
-from edge_occ.settings import load_settings
+from edge_occ.common.errors import InputError
+from edge_occ.common.images import find_images
+from edge_occ.common.progress import PhaseReport
+from edge_occ.common.settings import load_settings
+from edge_occ.inspection.likeness import Likeness
+from edge_occ.inspection.scoring import FaultTally, score_frame
+from edge_occ.runtime.config import RunConfig
+from edge_occ.sources.faults import Unscored, read_picture
 from engines.base import EngineOptions
 from engines.select import NAMES
 
@@ -212,7 +213,7 @@ def bench(
 
     For instance: `edge-occ bench part.occ --frames 500`
     """
-    from edge_occ.bench import run_bench  # noqa: PLC0415
+    from edge_occ.runtime.benchmark import run_bench  # noqa: PLC0415
 
     content = run_bench(bundle, frames, load, engine, precision, compare=compare, sha256=sha256)
     if json:

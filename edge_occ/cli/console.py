@@ -13,9 +13,9 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from edge_occ.errors import InputError, UserError
-from edge_occ.interrupt import INTERRUPTED, terminable
-from edge_occ.printable import printable
+from edge_occ.common.errors import InputError, UserError
+from edge_occ.common.printable import printable
+from edge_occ.common.signals import INTERRUPTED, terminable
 
 Result = TypeVar("Result")
 
@@ -24,14 +24,14 @@ _SURROGATES = re.compile("[\ud800-\udfff]")
 
 
 def say(text: str) -> None:
-    """A line for people, on standard error; see :func:`edge_occ.printable.printable`."""
+    """A line for people, on standard error; see :func:`edge_occ.common.printable.printable`."""
     _console.print(Text(printable(text)))
 
 
 def print_line(text: str) -> None:
     """A line of standard output, in its own encoding; what that does not have becomes a question mark.
 
-    See :func:`edge_occ.printable.printable`.
+    See :func:`edge_occ.common.printable.printable`.
 
     Raises:
         InputError: it cannot be written.

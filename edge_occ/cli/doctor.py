@@ -10,11 +10,11 @@ from rich.console import Console
 from rich.text import Text
 
 from edge_occ.cli.console import print_json
-from edge_occ.config import RunConfig
+from edge_occ.common.settings import load_settings
 from edge_occ.doctor import diagnose
 from edge_occ.doctor.report import State
 from edge_occ.mqtt.broker import parse_broker
-from edge_occ.settings import load_settings
+from edge_occ.runtime.config import RunConfig
 
 _STYLES = {State.OK: "green", State.MISSING: "bold red", State.WRONG: "bold red", State.NOTE: "yellow"}
 

@@ -12,21 +12,21 @@ from typing import Annotated
 
 import typer
 
-from edge_occ.bundle import Bundle, read_bundle
+from edge_occ.bundle.bundle import Bundle, read_bundle
+from edge_occ.bundle.guarantee import promise
+from edge_occ.bundle.loading import Loaded, load_engine
+from edge_occ.bundle.manifest import Calibration
 from edge_occ.cli.bundles import Config, Digest, Settings
 from edge_occ.cli.console import print_json, print_line, say
 from edge_occ.cli.outputs import Console, JsonLines
-from edge_occ.config import EngineConfig, RunConfig
-from edge_occ.decision import EventTracker
-from edge_occ.engine import Loaded, load_engine
-from edge_occ.errors import EventsLost, InputError
-from edge_occ.heartbeat import heartbeat_from_environment
-from edge_occ.heatmap import encode_jpeg, overlay
-from edge_occ.inspection import Inspection, Sink
-from edge_occ.inspector import Inspector, Summary
-from edge_occ.interrupt import interruptible
-from edge_occ.likeness import Likeness
-from edge_occ.manifest import Calibration
+from edge_occ.common.errors import EventsLost, InputError
+from edge_occ.common.progress import PhaseReport
+from edge_occ.common.settings import load_settings
+from edge_occ.common.signals import interruptible
+from edge_occ.common.streams import lost_errors
+from edge_occ.inspection.events import EventTracker
+from edge_occ.inspection.likeness import Likeness
+from edge_occ.inspection.result import Inspection
 from edge_occ.mqtt.broker import parse_broker
 from edge_occ.mqtt.config import MqttConfig
 from edge_occ.mqtt.embedded import EmbeddedBroker, broker_answers
@@ -35,11 +35,12 @@ from edge_occ.mqtt.publisher import Publisher
 from edge_occ.mqtt.received import format_line
 from edge_occ.mqtt.topics import EVENT
 from edge_occ.mqtt.watch import Watcher
-from edge_occ.progress import PhaseReport
-from edge_occ.promise import promise
-from edge_occ.settings import load_settings
+from edge_occ.output.heatmap import encode_jpeg, overlay
+from edge_occ.output.sink import Sink
+from edge_occ.runtime.config import EngineConfig, RunConfig
+from edge_occ.runtime.heartbeat import heartbeat_from_environment
+from edge_occ.runtime.inspector import Inspector, Summary
 from edge_occ.sources.uri import open_source
-from edge_occ.streams import lost_errors
 
 _THIS_MACHINE = ("127.0.0.1", "localhost")
 

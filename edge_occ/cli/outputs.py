@@ -7,13 +7,13 @@ import time
 from collections.abc import Callable
 
 from edge_occ.cli.console import print_json, say
-from edge_occ.decision import Phase
-from edge_occ.errors import InputError
-from edge_occ.faults import Fault
-from edge_occ.inspection import Inspection
+from edge_occ.common.errors import InputError
+from edge_occ.common.rate_limit import Sparing
+from edge_occ.common.streams import Readiness, error_reader_has_gone
+from edge_occ.inspection.events import Phase
+from edge_occ.inspection.result import Inspection
 from edge_occ.mqtt.messages import score_message
-from edge_occ.sparing import Sparing
-from edge_occ.streams import Readiness, error_reader_has_gone
+from edge_occ.sources.faults import Fault
 
 
 class JsonLines:

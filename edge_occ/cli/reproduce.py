@@ -11,8 +11,8 @@ import typer
 
 from edge_occ.cli.console import print_json, print_line, say
 from edge_occ.cli.training import Json, _need
-from edge_occ.errors import InputError
-from edge_occ.interrupt import ending_at_once
+from edge_occ.common.errors import InputError
+from edge_occ.common.signals import ending_at_once
 
 
 def reproduce(  # noqa: PLR0913 - one parameter an option
@@ -94,9 +94,9 @@ def reproduce(  # noqa: PLR0913 - one parameter an option
     """
     _need("torch", "train")
     with ending_at_once():
-        from trainer.names import printable  # noqa: PLC0415
+        from trainer.data.names import printable  # noqa: PLC0415
         from trainer.own_files import check_writable  # noqa: PLC0415
-        from trainer.processes import launched  # noqa: PLC0415
+        from trainer.pretrain.processes import choose_device, launched  # noqa: PLC0415
         from trainer.reproduce.budget import Budget, parse_budget  # noqa: PLC0415
         from trainer.reproduce.cells import Store  # noqa: PLC0415
         from trainer.reproduce.markdown import About  # noqa: PLC0415
@@ -106,7 +106,6 @@ def reproduce(  # noqa: PLR0913 - one parameter an option
         from trainer.reproduce.summary import summarise  # noqa: PLC0415
         from trainer.reproduce.tables import find_table  # noqa: PLC0415
         from trainer.reproduce.write import as_json, require_own_table, write_table  # noqa: PLC0415
-        from trainer.train import choose_device  # noqa: PLC0415
 
     if steps and epochs:
         raise InputError("either --steps or --epochs", "both", "leave one of them out")

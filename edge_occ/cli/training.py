@@ -11,13 +11,13 @@ from typing import Annotated
 
 import typer
 
-from edge_occ.bundle import read_bundle
+from edge_occ.bundle.bundle import read_bundle
+from edge_occ.bundle.guarantee import promise
 from edge_occ.cli.bundles import BundleFile, Digest, EngineName, Precision, Settings, load
 from edge_occ.cli.console import print_json, say
-from edge_occ.errors import InputError
-from edge_occ.interrupt import ending_at_once
-from edge_occ.promise import promise
-from edge_occ.settings import load_settings, preset
+from edge_occ.common.errors import InputError
+from edge_occ.common.settings import load_settings, preset
+from edge_occ.common.signals import ending_at_once
 
 Data = Annotated[
     Path,
@@ -56,7 +56,7 @@ def train(  # noqa: PLR0913 - one parameter an option
     _need("torch", "train")
     with ending_at_once():
         from trainer.config import TrainConfig  # noqa: PLC0415
-        from trainer.names import printable  # noqa: PLC0415
+        from trainer.data.names import printable  # noqa: PLC0415
         from trainer.report.training_set import doubts, training_set  # noqa: PLC0415
         from trainer.train import Job  # noqa: PLC0415
         from trainer.train import train as run_job  # noqa: PLC0415
@@ -114,7 +114,7 @@ def evaluate(
     for module in ("jinja2", "matplotlib", "scipy") if report else ():
         _need(module, "evaluate")
     with ending_at_once():
-        from trainer.evaluate import evaluate as run_evaluation  # noqa: PLC0415
+        from trainer.evaluation.evaluate import evaluate as run_evaluation  # noqa: PLC0415
         from trainer.own_files import require_own_page  # noqa: PLC0415
 
     if report:

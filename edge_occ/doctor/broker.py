@@ -51,7 +51,7 @@ def meet(settings: str) -> dict[str, Any]:
         ``found`` then, and the ``advice``; and whether it is ``silent_here``: on this machine, with nothing listening.
     """
     # Imported here, so that a device without paho-mqtt or pydantic still gets a diagnosis.
-    from edge_occ.errors import InputError  # noqa: PLC0415
+    from edge_occ.common.errors import InputError  # noqa: PLC0415
     from edge_occ.mqtt.broker import parse_broker  # noqa: PLC0415
     from edge_occ.mqtt.config import MqttConfig  # noqa: PLC0415
     from edge_occ.mqtt.connection import Connection  # noqa: PLC0415

@@ -7,7 +7,7 @@ from edge_occ.doctor.machine import Machine
 from edge_occ.doctor.probing import Answer, ask_python
 from edge_occ.doctor.python import as_tuple
 from edge_occ.doctor.report import Check, EngineChoice, State
-from engines import tensorrt_api
+from engines.tensorrt import api as tensorrt_api
 
 _OLDEST_ONNXRUNTIME = (1, 17)
 

@@ -14,7 +14,7 @@ from edge_occ.doctor.machine import Machine, read_text
 from edge_occ.doctor.probing import PATIENCE, Answer, Pending, ask, ask_python
 from edge_occ.doctor.python import as_tuple, version_of
 from edge_occ.doctor.report import Check, State
-from engines import tensorrt_api
+from engines.tensorrt import api as tensorrt_api
 
 _NVIDIA = "0x10de"
 _DISPLAY = "0x03"
@@ -24,7 +24,7 @@ _CUDA_13 = 13000
 
 _DRIVER = """
 from dataclasses import asdict
-from engines.probe import probe_driver
+from engines.cuda.probe import probe_driver
 say(**asdict(probe_driver()))
 """
 _TENSORRT = """
@@ -42,7 +42,7 @@ class Gpu:
     """What was found of each part.
 
     Attributes:
-        driver: fields of :class:`engines.probe.DriverProbe`.
+        driver: fields of :class:`engines.cuda.probe.DriverProbe`.
         present: whether a GPU of NVIDIA's is in this machine.
         tensorrt: of importing it, with its ``version``; ``None`` if it is not there.
         pycuda: of importing it; ``None`` if it is not there.

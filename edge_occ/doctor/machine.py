@@ -12,7 +12,7 @@ import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
 
-from engines.jetson import l4t_release
+from engines.cuda.jetson import l4t_release
 
 _LIMIT = 1 << 16
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from edge_occ.doctor.machine import Machine, read_text
 from edge_occ.doctor.probing import Answer, ask
 from edge_occ.doctor.report import Check, State
-from engines.jetson import power_mode
+from engines.cuda.jetson import power_mode
 from engines.processors import cpu_quota, usable_processors
 
 _ENOUGH_MEMORY = 1 << 30

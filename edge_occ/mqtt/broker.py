@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from edge_occ.errors import InputError
+from edge_occ.common.errors import InputError
 from edge_occ.mqtt.topics import mqtt_string
 
 USERNAME, PASSWORD = "EDGE_OCC_MQTT_USERNAME", "EDGE_OCC_MQTT_PASSWORD"

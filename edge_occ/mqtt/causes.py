@@ -6,7 +6,7 @@ import socket
 import ssl
 from typing import NamedTuple
 
-from edge_occ.errors import InputError
+from edge_occ.common.errors import InputError
 from edge_occ.mqtt.broker import PASSWORD, USERNAME, Broker
 from edge_occ.mqtt.client import SOCKET_SECONDS
 from edge_occ.mqtt.config import MqttConfig

@@ -8,7 +8,7 @@ import socket
 import threading
 from types import TracebackType
 
-from edge_occ.errors import InputError
+from edge_occ.common.errors import InputError
 
 _log = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ import threading
 from collections import deque
 from dataclasses import dataclass
 
-from edge_occ.decision import Phase
+from edge_occ.inspection.events import Phase
 from edge_occ.mqtt.ledger import Ledger
 from edge_occ.mqtt.messages import Event
 from edge_occ.mqtt.throttle import Throttle

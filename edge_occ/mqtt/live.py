@@ -12,8 +12,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from edge_occ.decision import Phase
-from edge_occ.inspection import Inspection
+from edge_occ.inspection.events import Phase
+from edge_occ.inspection.result import Inspection
 from edge_occ.mqtt.ledger import Ledger
 from edge_occ.mqtt.topics import HEATMAP, SCORE
 

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from edge_occ.inspection import Inspection
+from edge_occ.inspection.result import Inspection
 from edge_occ.mqtt.complaints import CLOSED
 from edge_occ.mqtt.config import MqttConfig
 from edge_occ.mqtt.connection import Connection

@@ -10,8 +10,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, FiniteFloat
 
-from edge_occ.decision import Phase
-from edge_occ.inspection import Inspection
+from edge_occ.inspection.events import Phase
+from edge_occ.inspection.result import Inspection
 
 MOST_BOXES = 32
 """Boxes an event carries at most, the worst first, so that one message stays small whatever the picture."""

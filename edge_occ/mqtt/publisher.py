@@ -15,8 +15,7 @@ from contextlib import ExitStack
 from datetime import datetime, timezone
 from types import TracebackType
 
-from edge_occ.faults import Fault
-from edge_occ.inspection import Inspection
+from edge_occ.inspection.result import Inspection
 from edge_occ.mqtt.config import MqttConfig
 from edge_occ.mqtt.connection import Connection
 from edge_occ.mqtt.events import EventQueue, QueuedEvent
@@ -27,6 +26,7 @@ from edge_occ.mqtt.messages import Queues, QueueState, State, Stats, event_messa
 from edge_occ.mqtt.sender import SEND_SECONDS, Sender
 from edge_occ.mqtt.state import InspectorState
 from edge_occ.mqtt.topics import EVENT, HEATMAP, SCORE
+from edge_occ.sources.faults import Fault
 
 _log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TextIO
 
-from edge_occ.errors import InputError
+from edge_occ.common.errors import InputError
 from edge_occ.mqtt.messages import HeatmapInfo
 from edge_occ.mqtt.received import Received
 from edge_occ.mqtt.topics import EVENT, SCORE, STATUS

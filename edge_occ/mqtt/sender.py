@@ -7,7 +7,7 @@ import threading
 import time
 from collections import deque
 
-from edge_occ.decision import Phase
+from edge_occ.inspection.events import Phase
 from edge_occ.mqtt.connection import Connection
 from edge_occ.mqtt.delivery import Outcome, Receipt
 from edge_occ.mqtt.events import EventQueue, QueuedEvent

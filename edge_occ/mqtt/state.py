@@ -19,8 +19,8 @@ from typing import Literal
 
 from pydantic import Field, ValidationError
 
-from edge_occ.errors import InputError
-from edge_occ.files import atomic_write
+from edge_occ.common.errors import InputError
+from edge_occ.common.files import atomic_write
 from edge_occ.mqtt.config import MqttConfig
 from edge_occ.mqtt.messages import Event, Payload
 from edge_occ.mqtt.throttle import Throttle

@@ -6,7 +6,7 @@ import unicodedata
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from edge_occ.errors import InputError
+from edge_occ.common.errors import InputError
 
 STATUS, SCORE, EVENT, HEATMAP, STATS = "status", "score", "event", "heatmap", "stats"
 """Kinds of topics, the last level of each."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import deque
 from threading import Condition
 
-from edge_occ.faults import Fault
-from edge_occ.sources.base import Frame
+from edge_occ.sources.faults import Fault
+from edge_occ.sources.frame import Frame
 
 
 class FrameBuffer:

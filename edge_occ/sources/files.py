@@ -14,13 +14,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_occ.errors import InputError, SourceLost
-from edge_occ.faults import Fault, Reason, Unscored, read_picture
-from edge_occ.images import find_images
-from edge_occ.sources.base import Frame
+from edge_occ.common.errors import InputError, SourceLost
+from edge_occ.common.images import find_images
+from edge_occ.common.rate_limit import Sparing
 from edge_occ.sources.capture import open_video, read_frame
-from edge_occ.sources.threaded import ThreadedSource
-from edge_occ.sparing import Sparing
+from edge_occ.sources.faults import Fault, Reason, Unscored, read_picture
+from edge_occ.sources.frame import Frame
+from edge_occ.sources.reader import ThreadedSource
 from engines.limits import MAX_PIXELS
 
 logger = logging.getLogger(__name__)
@@ -61,7 +61,7 @@ class Pictures:
 
     Args:
         folder_or_glob: what to play.
-        white: value of 16-bit pictures that becomes 255, see :func:`edge_occ.images.read_image`.
+        white: value of 16-bit pictures that becomes 255, see :func:`edge_occ.common.images.read_image`.
 
     Raises:
         InputError: there are none; or, while playing, none of them can be read.

@@ -34,11 +34,11 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 
-from edge_occ.errors import InputError
-from edge_occ.images import IMAGE_SUFFIXES
-from edge_occ.sources.base import Source
+from edge_occ.common.errors import InputError
+from edge_occ.common.images import IMAGE_SUFFIXES
+from edge_occ.sources.camera import USUAL, CameraSource, Patience
 from edge_occ.sources.files import FileSource, Pictures, Video
-from edge_occ.sources.live import USUAL, CameraSource, Patience
+from edge_occ.sources.frame import Source
 
 VIDEO_SUFFIXES = frozenset(
     {".avi", ".h264", ".h265", ".m4v", ".mjpeg", ".mjpg", ".mkv", ".mov", ".mp4"}
@@ -69,7 +69,7 @@ class SourceUri:
         live: played in real time, latest frame only; always true of a camera.
         width, height: size asked for in pixels; cameras only.
         triggered: a frame comes when something triggers the camera, ``None`` if that is not said; cameras only.
-        patience: fields of :class:`~edge_occ.sources.live.Patience` that are said, with their values; cameras only.
+        patience: fields of :class:`~edge_occ.sources.camera.Patience` that are said, with their values; cameras only.
     """
 
     kind: SourceKind
@@ -126,7 +126,7 @@ def open_source(
         uri: what to open.
         patience: how long a camera may give no frames, where the URI does not say it.
         triggered: a camera gives frames when something triggers it, where the URI does not say it.
-        white: value of 16-bit pictures that becomes 255, see :func:`edge_occ.images.read_image`.
+        white: value of 16-bit pictures that becomes 255, see :func:`edge_occ.common.images.read_image`.
         on_wait: called while a camera is there and gives no frame: the line stands still, the process does not.
 
     Raises:

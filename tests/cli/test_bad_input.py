@@ -269,7 +269,7 @@ def test_an_unreadable_picture_to_score(tiny_bundle, tmp_path):
 def test_a_full_disk_while_the_bundle_is_written_costs_no_training(tiny_data, tmp_path, monkeypatch):
     """Simulated where the operating system would report it; tests/edge_occ/test_bundle.py has the real thing."""
     out = tmp_path / "part.occ"
-    from edge_occ import files
+    from edge_occ.common import files
 
     def full(descriptor):
         raise OSError(28, "No space left on device")
@@ -287,6 +287,6 @@ def test_a_full_disk_while_the_bundle_is_written_costs_no_training(tiny_data, tm
         patch.setattr(module, "write_bundle", write)
         told(edge_occ("train", "--data", tiny_data, "--out", out, *TINY), 2, "No space left", "make room")
     assert [path.name for path in tmp_path.iterdir()] == ["part.train"]
-    monkeypatch.setattr("trainer.update.Updates.__call__", lambda *arguments: pytest.fail("trained again"))
+    monkeypatch.setattr("trainer.pretrain.update.Updates.__call__", lambda *arguments: pytest.fail("trained again"))
     assert edge_occ("train", "--data", tiny_data, "--out", out, *TINY).exit_code == 0
     shutil.rmtree(tmp_path)

@@ -14,9 +14,9 @@ import pytest
 from typer.main import get_command
 from typer.testing import CliRunner
 
-from edge_occ.bundle import ENCODER_GRAPH, read_bundle, write_bundle
+from edge_occ.bundle.bundle import ENCODER_GRAPH, read_bundle, write_bundle
+from edge_occ.bundle.manifest import FORMAT
 from edge_occ.cli import app
-from edge_occ.manifest import FORMAT
 
 PRESETS = ["quick", "auto", "imagenet", "scratch", "paper", "paper-image", "rotation", "contrastive-da"]
 COMMANDS = [
@@ -248,7 +248,7 @@ def test_a_closed_pipe_is_no_error(tiny_bundle, tiny_data):
 
 
 def test_the_checkout_and_an_installed_wheel_find_the_presets(tmp_path):
-    from edge_occ.settings import configs, preset
+    from edge_occ.common.settings import configs, preset
 
     for name in PRESETS:
         assert preset(name).is_file(), name

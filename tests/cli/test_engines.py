@@ -10,7 +10,7 @@ from fakes.tensorrt import FakeTensorRT
 from mqtt_helpers import Ear
 from typer.testing import CliRunner
 
-from edge_occ.bundle import read_bundle
+from edge_occ.bundle.bundle import read_bundle
 from edge_occ.cli import app
 
 

@@ -103,7 +103,9 @@ def test_a_lookup_would_be_noticed(traced, address):
     assert addresses == {address}
 
 
-@pytest.mark.parametrize("module", ["engines.cpu", "edge_occ.cli", "edge_occ.doctor", "trainer.quantise", "trainer"])
+@pytest.mark.parametrize(
+    "module", ["engines.onnxruntime", "edge_occ.cli", "edge_occ.doctor", "trainer.export.quantise", "trainer"]
+)
 def test_telemetry_is_off_before_a_runtime_is_imported(module, clean):
     """ONNX Runtime reads the variable as it is loaded."""
     if module.startswith("trainer"):

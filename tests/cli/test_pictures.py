@@ -9,7 +9,7 @@ import pytest
 from picture_files import png_file
 from typer.testing import CliRunner
 
-from edge_occ.bundle import read_bundle, write_bundle
+from edge_occ.bundle.bundle import read_bundle, write_bundle
 from edge_occ.cli import app
 
 TINY = [

@@ -78,7 +78,7 @@ def test_ctrl_c_and_a_scheduler_get_the_table_so_far(table, number):
 
 
 def test_a_failed_cell_gives_its_error_and_exit_status_after_the_table(table):
-    from edge_occ.errors import BundleRefused
+    from edge_occ.common.errors import BundleRefused
 
     def fail():
         raise BundleRefused("this", "that", "do so")

@@ -2,9 +2,9 @@
 
 import pytest
 
-from edge_occ.bundle import read_bundle
+from edge_occ.bundle.bundle import read_bundle
 from engines.base import EngineOptions
-from engines.cpu import OnnxRuntimeEngine
+from engines.onnxruntime import OnnxRuntimeEngine
 
 
 @pytest.fixture(scope="session")

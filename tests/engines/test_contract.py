@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from engines.cpu import OnnxRuntimeEngine
 from engines.errors import FrameRefused
+from engines.onnxruntime import OnnxRuntimeEngine
 from engines.opencv import OpenCvEngine
 from engines.openvino import OpenVinoEngine
 

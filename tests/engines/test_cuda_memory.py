@@ -5,7 +5,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, precondition, rule
 
-from engines.cuda import open_driver
+from engines.cuda.pycuda import open_driver
 
 
 class AnyUse(RuleBasedStateMachine):

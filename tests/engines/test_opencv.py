@@ -3,7 +3,7 @@
 import cv2
 import pytest
 
-from edge_occ.bundle import ENCODER_GRAPH, read_bundle
+from edge_occ.bundle.bundle import ENCODER_GRAPH, read_bundle
 from engines.base import Graph
 from engines.errors import EngineUnavailable
 from engines.opencv import OpenCvEngine

@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from edge_occ.bundle import ENCODER_GRAPH, read_bundle
+from edge_occ.bundle.bundle import ENCODER_GRAPH, read_bundle
 from engines.base import Graph
 from engines.errors import EngineUnavailable
 from engines.openvino import OpenVinoEngine

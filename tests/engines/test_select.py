@@ -11,12 +11,12 @@ from fakes.install import installed
 from fakes.tensorrt import FakeTensorRT
 from mutations import of_later_onnx
 
-from edge_occ.bundle import read_bundle
+from edge_occ.bundle.bundle import read_bundle
 from engines import select
 from engines.base import EngineOptions
+from engines.cuda.probe import DriverProbe
 from engines.errors import EngineUnavailable, GraphRefused, ParityFailure, UserError
 from engines.parity import Golden
-from engines.probe import DriverProbe
 from engines.select import NAMES, Candidate, open_engine
 
 

@@ -33,7 +33,7 @@ def installed(
             for module, fake in modules().items():
                 patch.setitem(sys.modules, module, fake if name in packages else None)
         patch.setattr(
-            "engines.libcuda.load_libcuda", lambda: libcuda.Library(missing) if driver else libcuda.no_library()
+            "engines.cuda.libcuda.load_libcuda", lambda: libcuda.Library(missing) if driver else libcuda.no_library()
         )
         try:
             yield gpu

@@ -11,7 +11,7 @@ from math import prod
 
 import numpy as np
 
-from engines.cpu import open_session
+from engines.onnxruntime import open_session
 from fakes import cuda
 from fakes.cuda_errors import CudaError
 

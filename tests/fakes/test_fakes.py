@@ -5,8 +5,8 @@ import ctypes
 import numpy as np
 import pytest
 
-from engines import libcuda
-from engines.cuda import open_driver
+from engines.cuda import libcuda
+from engines.cuda.pycuda import open_driver
 from engines.errors import EngineUnavailable
 from fakes.cuda import FREED, FRESH, Gpu
 from fakes.install import installed

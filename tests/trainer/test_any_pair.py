@@ -11,12 +11,12 @@ from torch.nn.functional import interpolate
 
 from trainer.config import BranchConfig, HeadConfig
 from trainer.encoders.build import make_encoder
-from trainer.fit import fit_encoder
+from trainer.evaluation.metrics import image_auroc
 from trainer.graph.branches import make_branch
 from trainer.graph.inspection import InspectionGraph
 from trainer.heads.build import fit_head
 from trainer.heads.fused import FusedHead
-from trainer.metrics import image_auroc
+from trainer.pretrain.fit_encoder import fit_encoder
 
 SIDE, NORMAL, DIM = 80, 0, 16
 CPU = torch.device("cpu")

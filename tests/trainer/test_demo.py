@@ -5,10 +5,10 @@ import shutil
 
 import pytest
 
-from edge_occ.errors import InputError
-from edge_occ.images import read_image
+from edge_occ.common.errors import InputError
+from edge_occ.common.images import read_image
+from trainer.data.solar_cells import prepare_solar_cells
 from trainer.demo import run_demo
-from trainer.solar_cells import prepare_solar_cells
 
 
 @pytest.fixture(scope="module")

@@ -7,16 +7,16 @@ import torch
 from discs import part, write
 from torch.nn import functional
 
-from edge_occ.bundle import read_bundle
-from edge_occ.downscale import downscale
-from edge_occ.engine import load_engine
-from edge_occ.images import find_images, read_image
-from engines.cpu import OnnxRuntimeEngine
+from edge_occ.bundle.bundle import read_bundle
+from edge_occ.bundle.downscale import downscale
+from edge_occ.bundle.loading import load_engine
+from edge_occ.common.images import find_images, read_image
+from engines.onnxruntime import OnnxRuntimeEngine
 from engines.parity import measure_parity
 from trainer.config import TrainConfig
-from trainer.data import find_normal_images
-from trainer.evaluate import evaluate
-from trainer.stage1 import resized
+from trainer.data.images import find_normal_images
+from trainer.evaluation.evaluate import evaluate
+from trainer.pretrain.encoders import resized
 from trainer.train import Job, train
 
 SETTINGS = {

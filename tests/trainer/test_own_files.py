@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from edge_occ.errors import InputError
+from edge_occ.common.errors import InputError
 from trainer.own_files import check_writable, foreign, remove_own, require_outside, require_own_bundle, require_own_page
 from trainer.report.page import Report, write_report
 from trainer.train import CHECKPOINTS

@@ -2,8 +2,8 @@
 
 import pytest
 
-from edge_occ.errors import InputError
-from edge_occ.settings import configs, load_settings, preset
+from edge_occ.common.errors import InputError
+from edge_occ.common.settings import configs, load_settings, preset
 from trainer.config import TrainConfig
 from trainer.encoders import weights
 from trainer.encoders.build import LITE0_PACKAGE, make_encoder

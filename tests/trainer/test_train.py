@@ -8,17 +8,17 @@ import numpy as np
 import pytest
 from discs import part
 
-from edge_occ.bundle import read_bundle
-from edge_occ.engine import DownscalingEngine
-from edge_occ.errors import InputError
-from edge_occ.images import find_images, read_image
-from edge_occ.settings import load_settings, preset
-from engines.cpu import OnnxRuntimeEngine
+from edge_occ.bundle.bundle import read_bundle
+from edge_occ.bundle.loading import DownscalingEngine
+from edge_occ.common.errors import InputError
+from edge_occ.common.images import find_images, read_image
+from edge_occ.common.settings import load_settings, preset
+from engines.onnxruntime import OnnxRuntimeEngine
 from engines.parity import require_parity
-from trainer import processes
 from trainer.config import TrainConfig
-from trainer.evaluate import evaluate
-from trainer.stage1 import learn_representations
+from trainer.evaluation.evaluate import evaluate
+from trainer.pretrain import processes
+from trainer.pretrain.encoders import learn_representations
 from trainer.train import Job, train
 
 CONFIG = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edge_occ.errors import InputError
+from edge_occ.common.errors import InputError
 from trainer.config import EncoderConfig
 from trainer.encoders.base import Encoder
 from trainer.encoders.dense import DensePatchEncoder

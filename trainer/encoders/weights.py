@@ -10,7 +10,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from edge_occ.errors import InputError
+from edge_occ.common.errors import InputError
 
 LARGEST = 500_000_000
 """Bytes: ten times the largest network that fits an edge device here; a file beyond is something else."""

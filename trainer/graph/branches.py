@@ -11,12 +11,12 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from trainer.cam import grad_cam, peak_at
 from trainer.config import BranchConfig, MapConfig
 from trainer.encoders.base import Encoder
 from trainer.graph.features import FeatureExtractor
 from trainer.graph.score_map import ScoreMap
 from trainer.heads.base import Head
+from trainer.heads.cam import grad_cam, peak_at
 
 Scored = tuple[Tensor, Tensor]
 """Image scores ``[n]`` and score maps ``[n, size, size]``."""

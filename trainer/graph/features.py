@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from trainer.cam import l2_normalise
 from trainer.config import HeadConfig
 from trainer.encoders.base import Encoder
+from trainer.heads.cam import l2_normalise
 
 
 def projection_matrix(inputs: int, outputs: int) -> Tensor:

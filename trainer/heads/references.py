@@ -14,9 +14,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from trainer.cam import l2_normalise, l2_pullback
 from trainer.config import HeadConfig
 from trainer.heads.base import Head, Unfit
+from trainer.heads.cam import l2_normalise, l2_pullback
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,11 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional
 
-from edge_occ.errors import InputError
+from edge_occ.common.errors import InputError
+from trainer.augment.views import strong_view
 from trainer.config import PretextConfig, ViewsConfig
 from trainer.pretext.projection import ProjectionHead
 from trainer.pretext.task import Figures, Task
-from trainer.views import strong_view
 
 
 class ContrastiveTask(Task):

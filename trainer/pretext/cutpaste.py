@@ -14,11 +14,7 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional
 
-from trainer.augment import colour_jitter, luma, random_flip, random_shift, take, uniform
-from trainer.config import PretextConfig
-from trainer.encoders.dense import WINDOW
-from trainer.foreground import foreground
-from trainer.paste import (
+from trainer.augment.paste import (
     Pastes,
     bring_near,
     choose_on,
@@ -31,7 +27,11 @@ from trainer.paste import (
     sample_scar,
     select,
 )
-from trainer.poisson import poisson_blend
+from trainer.augment.poisson import poisson_blend
+from trainer.augment.transforms import colour_jitter, luma, random_flip, random_shift, take, uniform
+from trainer.config import PretextConfig
+from trainer.data.foreground import foreground
+from trainer.encoders.dense import WINDOW
 from trainer.pretext.task import Task, normal_or_changed
 from trainer.pretext.windows import IGNORE, WindowClassifier, label_windows
 

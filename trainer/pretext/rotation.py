@@ -10,11 +10,11 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional
 
+from trainer.augment.views import mild_view, strong_view
 from trainer.config import PretextConfig, ViewsConfig
 from trainer.encoders.base import Encoder
 from trainer.pretext.projection import ProjectionHead
 from trainer.pretext.task import Task, accuracies
-from trainer.views import mild_view, strong_view
 
 TURNS = 4
 

@@ -13,13 +13,13 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional
 
-from trainer.augment import colour_jitter, uniform
+from trainer.augment.occlusion import confetti, cover, random_colours
+from trainer.augment.paste import Pastes, paste, sample_cutpaste, sample_scar
+from trainer.augment.transforms import colour_jitter, uniform
+from trainer.augment.views import mild_view
 from trainer.config import PretextConfig
-from trainer.occlusion import confetti, cover, random_colours
-from trainer.paste import Pastes, paste, sample_cutpaste, sample_scar
 from trainer.pretext.projection import ProjectionHead
 from trainer.pretext.task import Task, normal_or_changed
-from trainer.views import mild_view
 
 Transformation = Callable[[Tensor, PretextConfig, Generator], Tensor]
 """Images ``[n, 3, h, w]`` in 0..1, settings and randomness to images of the same shape."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edge_occ.errors import InputError
+from edge_occ.common.errors import InputError
 from trainer.protocols.cat_vs_dog import CAT_VS_DOG
 from trainer.protocols.celeba import CELEBA
 from trainer.protocols.cifar import CIFAR10, CIFAR100

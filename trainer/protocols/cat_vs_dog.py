@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edge_occ.errors import InputError
+from edge_occ.common.errors import InputError
 from trainer.protocols.data_set import DataSet, OneClass
 from trainer.protocols.formats.files import first_there
 from trainer.protocols.formats.pictures import area_square, read_squares

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_occ.errors import InputError
+from edge_occ.common.errors import InputError
 from trainer.protocols.data_set import DataSet, OneClass
 from trainer.protocols.formats.files import first_there, read_bounded
 from trainer.protocols.formats.pictures import bicubic_square, read_squares

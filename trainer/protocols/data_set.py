@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_occ.errors import InputError
-from edge_occ.progress import ProgressReport
+from edge_occ.common.errors import InputError
+from edge_occ.common.progress import ProgressReport
 from trainer.protocols.formats.files import Layout, content_hash, missing
 
 _LISTED = 8

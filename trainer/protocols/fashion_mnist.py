@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_occ.errors import InputError
+from edge_occ.common.errors import InputError
 from trainer.protocols.formats.files import first_there
 from trainer.protocols.formats.idx import read_idx
 from trainer.protocols.one_vs_rest import Half, OneVsRest

@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binom
 
-from edge_occ.manifest import Manifest
-from edge_occ.promise import promise, share_in_words
-from trainer.cases import Case
-from trainer.evaluate import Evaluation
+from edge_occ.bundle.guarantee import promise, share_in_words
+from edge_occ.bundle.manifest import Manifest
+from trainer.evaluation.cases import Case
+from trainer.evaluation.evaluate import Evaluation
 from trainer.report.charts import score_histogram
 from trainer.report.page import Picture, Report, Section, Table, lines, write_report
 

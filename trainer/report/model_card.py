@@ -6,14 +6,12 @@ from collections.abc import Mapping, Sequence
 from textwrap import fill, indent
 from typing import Any
 
-from edge_occ.manifest import Calibration, Geometry, Precision, Training
-from edge_occ.promise import promise, share_in_words
-from engines.base import Engine
-from engines.parity import Golden, Parity
-from trainer.names import printable
-from trainer.report.pictures import picture_row, scored_pair
+from edge_occ.bundle.guarantee import promise, share_in_words
+from edge_occ.bundle.manifest import Calibration, Geometry, Precision, Training
+from engines.parity import Parity
+from trainer.data.names import printable
+from trainer.data.traits import shrinking
 from trainer.report.training_set import doubts, training_set
-from trainer.traits import shrinking
 
 _CARD = """\
 # Model card
@@ -78,7 +76,7 @@ def model_card(manifest: Mapping[str, Any], parity: Parity) -> str:
     """Markdown about a bundle, for whoever receives it.
 
     Args:
-        manifest: all fields of :class:`edge_occ.bundle.Manifest` but ``members``.
+        manifest: all fields of :class:`edge_occ.bundle.bundle.Manifest` but ``members``.
         parity: of the exported graph.
     """
     geometry: Geometry = manifest["geometry"]
@@ -150,16 +148,3 @@ def _precision(name: str, compared: Precision) -> str:
     if not compared.included:
         return f"\nThere is no {name} graph: {compared.reason}.\n"
     return f"\nThe {name} graph shares head and threshold: {agreement}.\n"
-
-
-def preview(engine: Engine, golden: Golden, calibration: Calibration) -> bytes:
-    """JPEG: a good golden frame, its heatmap, a pasted golden frame, its heatmap; one row, at most 320 pixels high.
-
-    Args:
-        engine: scores the frames.
-        golden: normal frames in its first half, pasted ones in its second.
-        calibration: where the heatmaps begin, and the threshold.
-    """
-    normal, pasted = golden.frames[0], golden.frames[len(golden.frames) // 2]
-    pairs = [scored_pair(frame, engine.infer(frame).map, calibration) for frame in (normal, pasted)]
-    return picture_row([picture for pair in pairs for picture in pair])

@@ -10,9 +10,9 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from edge_occ import __version__
-from edge_occ.errors import InputError
-from edge_occ.files import atomic_write
-from trainer.names import printable
+from edge_occ.common.errors import InputError
+from edge_occ.common.files import atomic_write
+from trainer.data.names import printable
 
 _TEMPLATE = "report.html.j2"
 

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_occ.manifest import Calibration, Choice, Manifest
-from edge_occ.promise import promise
-from trainer.fit import Fit
+from edge_occ.bundle.guarantee import promise
+from edge_occ.bundle.manifest import Calibration, Choice, Manifest
+from trainer.data.traits import shrinking
+from trainer.pretrain.fit_encoder import Fit
 from trainer.report.charts import score_histogram, training_curve
 from trainer.report.page import Picture, Report, Section, Table, lines, write_report
 from trainer.report.training_set import doubts, training_set
-from trainer.traits import shrinking
 
 
 def training_report(

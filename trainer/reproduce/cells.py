@@ -12,7 +12,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, FiniteFloat, ValidationError
 from safetensors import SafetensorError, safe_open
 
-from edge_occ.files import atomic_write
+from edge_occ.common.files import atomic_write
 from trainer.config import TrainConfig
 from trainer.own_files import check_writable
 from trainer.reproduce.procedure import Procedure

@@ -10,14 +10,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_occ.bundle import read_bundle
-from edge_occ.engine import load_engine
-from edge_occ.files import atomic_write
-from edge_occ.heatmap import encode_jpeg, overlay
-from edge_occ.images import read_image
-from trainer.cases import ScoredImage
-from trainer.ground_truth import read_mask
-from trainer.layout import LabelledImage
+from edge_occ.bundle.bundle import read_bundle
+from edge_occ.bundle.loading import load_engine
+from edge_occ.common.files import atomic_write
+from edge_occ.common.images import read_image
+from edge_occ.output.heatmap import encode_jpeg, overlay
+from trainer.data.layout import LabelledImage
+from trainer.evaluation.cases import ScoredImage
+from trainer.evaluation.ground_truth import read_mask
 
 _SIDE = 192
 """Pixels of each of the pictures, so that a page with fifteen of them stays small."""

@@ -6,11 +6,11 @@ import hashlib
 import shlex
 from pathlib import Path
 
-from edge_occ.bundle import read_bundle
-from edge_occ.errors import BundleRefused, InputError
-from edge_occ.images import find_images
-from edge_occ.manifest import Manifest
-from trainer.evaluate import evaluate
+from edge_occ.bundle.bundle import read_bundle
+from edge_occ.bundle.manifest import Manifest
+from edge_occ.common.errors import BundleRefused, InputError
+from edge_occ.common.images import find_images
+from trainer.evaluation.evaluate import evaluate
 from trainer.reproduce.cells import drop_damaged
 from trainer.reproduce.heatmaps import heatmap_sheet
 from trainer.reproduce.procedure import Measured, Procedure, Task

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure as Plot
 
-from edge_occ.files import atomic_write
+from edge_occ.common.files import atomic_write
 from trainer.reproduce.paper import Figure
 from trainer.reproduce.summary import Summary, paper_figure
 

@@ -14,7 +14,7 @@ import torch
 from pydantic import BaseModel, ConfigDict
 
 from edge_occ import __version__
-from trainer.train import choose_device
+from trainer.pretrain.processes import choose_device
 
 
 class Provenance(BaseModel):

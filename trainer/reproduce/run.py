@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from edge_occ.errors import InputError, UserError
-from edge_occ.settings import load_settings, preset
+from edge_occ.common.errors import InputError, UserError
+from edge_occ.common.settings import load_settings, preset
 from trainer.config import BranchConfig, TrainConfig
 from trainer.reproduce.budget import Budget
 from trainer.reproduce.cells import Cell, CellResult, Store

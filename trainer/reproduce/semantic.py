@@ -20,22 +20,22 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from edge_occ.progress import ProgressReport
-from trainer.cam import l2_normalise
+from edge_occ.common.progress import ProgressReport
 from trainer.config import HeadConfig
 from trainer.encoders.base import Encoder
 from trainer.encoders.build import make_encoder
-from trainer.fit import fit_encoder
+from trainer.evaluation.metrics import image_auroc
 from trainer.heads.base import Unfit
 from trainer.heads.build import fit_head
-from trainer.metrics import image_auroc
+from trainer.heads.cam import l2_normalise
 from trainer.pretext.projection import ProjectionHead
 from trainer.pretext.rotation import rotation_scores
+from trainer.pretrain.encoders import fingerprint
+from trainer.pretrain.fit_encoder import fit_encoder
+from trainer.pretrain.processes import choose_device
 from trainer.protocols import DataSet
 from trainer.reproduce.cells import drop_damaged
 from trainer.reproduce.procedure import Measured, Procedure, Task
-from trainer.stage1 import fingerprint
-from trainer.train import choose_device
 
 _MOST = 20_000
 _BATCH = 256

@@ -10,16 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Generator, Tensor
 
-from edge_occ.bundle import read_bundle
-from edge_occ.engine import load_engine
-from edge_occ.images import find_images
-from edge_occ.progress import ProgressReport
+from edge_occ.bundle.bundle import read_bundle
+from edge_occ.bundle.loading import load_engine
+from edge_occ.common.images import find_images
+from edge_occ.common.progress import ProgressReport
 from engines.base import Engine
-from trainer.data import read_frames
-from trainer.metrics import image_auroc
+from trainer.data.images import read_frames
+from trainer.evaluation.metrics import image_auroc
 from trainer.reproduce.mvtec import find, fingerprint, images, trained, training_seconds
 from trainer.reproduce.procedure import Measured, Procedure, Task
-from trainer.synthetic import GENERATORS, DefectGenerator
+from trainer.selection.synthetic_defects import GENERATORS, DefectGenerator
 
 
 def measure(task: Task) -> Measured:

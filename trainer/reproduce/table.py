@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 
-from edge_occ.errors import InputError
+from edge_occ.common.errors import InputError
 from trainer.reproduce.paper import Column, Spread, paper_columns
 from trainer.reproduce.procedure import Procedure
 

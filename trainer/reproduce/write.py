@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from edge_occ.errors import InputError
-from edge_occ.files import atomic_write
+from edge_occ.common.errors import InputError
+from edge_occ.common.files import atomic_write
 from trainer.reproduce.cells import Store
 from trainer.reproduce.markdown import About, markdown
 from trainer.reproduce.paper import MEANS, Figure

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from edge_occ.sources.base import Frame
 from edge_occ.sources.buffer import FrameBuffer
+from edge_occ.sources.frame import Frame
 
 LONG = 10.0
 """Seconds after which a test that hangs fails."""

@@ -9,10 +9,10 @@ import cv2
 import numpy as np
 import pytest
 
-import edge_occ.sources.live as live_module
-from edge_occ.errors import InputError, SourceLost
+import edge_occ.sources.camera as live_module
+from edge_occ.common.errors import InputError, SourceLost
+from edge_occ.sources.camera import CameraSource, Patience
 from edge_occ.sources.capture import open_camera
-from edge_occ.sources.live import CameraSource, Patience
 
 LONG = 10.0
 FAIL, RAISE = "fail", "raise"

@@ -8,9 +8,9 @@ import math
 import numpy as np
 import pytest
 
-import edge_occ.sources.live as live_module
-from edge_occ.errors import InputError, SourceLost
-from edge_occ.sources.live import CameraSource, Patience
+import edge_occ.sources.camera as live_module
+from edge_occ.common.errors import InputError, SourceLost
+from edge_occ.sources.camera import CameraSource, Patience
 from edge_occ.sources.v4l2 import Identity
 
 FRAME, EMPTY, SILENT, BROKEN = "frame", "empty", "silent", "broken"

@@ -17,10 +17,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import edge_occ.sources.files as files_module
-from edge_occ.errors import InputError, SourceLost, UserError
-from edge_occ.faults import Fault, Reason
-from edge_occ.sources.base import Frame
+from edge_occ.common.errors import InputError, SourceLost, UserError
+from edge_occ.sources.faults import Fault, Reason
 from edge_occ.sources.files import FileSource, Pictures, Video
+from edge_occ.sources.frame import Frame
 from edge_occ.sources.uri import open_source
 
 LONG = 10.0
@@ -201,7 +201,7 @@ def test_damaged_pictures_are_faults_in_their_place(tmp_path, write_pictures):
 
 
 def test_whatever_a_decoder_raises_is_one_pictures_fault(tmp_path, write_pictures, monkeypatch):
-    import edge_occ.faults as faults_module
+    import edge_occ.sources.faults as faults_module
 
     folder = write_pictures(tmp_path / "parts", 3)
     read = faults_module.read_image
@@ -285,7 +285,7 @@ def test_a_file_that_is_no_video_is_refused_quietly(tmp_path):
     """In a process of its own, as FFmpeg is silenced once and for all when it is first used."""
     (tmp_path / "bad.mp4").write_bytes(b"x" * 1000)
     code = (
-        "import sys\nfrom edge_occ.errors import InputError\nfrom edge_occ.sources.files import Video\n"
+        "import sys\nfrom edge_occ.common.errors import InputError\nfrom edge_occ.sources.files import Video\n"
         "try:\n    Video(sys.argv[1])\nexcept InputError as error:\n    print(error)"
     )
     done = subprocess.run([sys.executable, "-c", code, tmp_path / "bad.mp4"], capture_output=True, text=True)

@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import edge_occ.sources.uri as uri_module
-from edge_occ.config import RunConfig
-from edge_occ.errors import InputError
-from edge_occ.images import IMAGE_SUFFIXES
-from edge_occ.settings import load_settings
+from edge_occ.common.errors import InputError
+from edge_occ.common.images import IMAGE_SUFFIXES
+from edge_occ.common.settings import load_settings
+from edge_occ.runtime.config import RunConfig
+from edge_occ.sources.camera import CameraSource, Patience
 from edge_occ.sources.files import FileSource
-from edge_occ.sources.live import CameraSource, Patience
 from edge_occ.sources.uri import VIDEO_SUFFIXES, SourceKind, SourceUri, open_source, parse_uri
 
 CAMERA, VIDEO, PICTURES = SourceKind.CAMERA, SourceKind.VIDEO, SourceKind.PICTURES

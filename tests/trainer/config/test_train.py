@@ -3,7 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
-from edge_occ.settings import load_settings
+from edge_occ.common.settings import load_settings
 from trainer.config import BranchConfig, PretextConfig, TrainConfig
 from trainer.pretext.contrastive_da import symmetries
 

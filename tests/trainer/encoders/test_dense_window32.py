@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from normalisation import unsettle
 from pydantic import ValidationError
 
-from edge_occ.bundle import ENCODER_GRAPH, read_bundle
-from engines.cpu import EncoderRunner, OnnxRuntimeEngine
+from edge_occ.bundle.bundle import ENCODER_GRAPH, read_bundle
+from engines.onnxruntime import EncoderRunner, OnnxRuntimeEngine
 from trainer.config import EncoderConfig, TrainConfig
 from trainer.encoders.build import make_encoder
 from trainer.encoders.dense import NARROW_STRIDES, NARROW_WINDOW, DensePatchEncoder
-from trainer.evaluate import evaluate
+from trainer.evaluation.evaluate import evaluate
 from trainer.train import Job, train
 
 

@@ -9,7 +9,7 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from edge_occ.errors import InputError
+from edge_occ.common.errors import InputError
 from trainer.config import EncoderConfig
 from trainer.encoders import weights
 from trainer.encoders.build import LITE0_FILE, LITE0_PACKAGE, make_encoder

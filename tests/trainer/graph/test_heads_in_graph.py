@@ -7,14 +7,14 @@ import pytest
 import torch
 from torch import nn
 
-from edge_occ.graphs.check import check_inspection_graph
+from edge_occ.bundle.graphs.check import check_inspection_graph
 from engines.base import FRAME, MAP_WEIGHTS, SCORE_WEIGHTS, Graph
-from engines.cpu import OnnxRuntimeEngine
+from engines.onnxruntime import OnnxRuntimeEngine
 from engines.opencv import OpenCvEngine
 from engines.openvino import OpenVinoEngine
 from trainer.config import BranchConfig, HeadConfig, HeadKind
 from trainer.encoders.base import Encoder
-from trainer.export import export_inspection_graph
+from trainer.export.onnx_graph import export_inspection_graph
 from trainer.graph.branches import ImageBranch, PatchBranch
 from trainer.graph.inspection import InspectionGraph
 from trainer.graph.preprocess import Preprocess

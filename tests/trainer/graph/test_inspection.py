@@ -4,17 +4,17 @@ import numpy as np
 import pytest
 import torch
 
-from edge_occ.bundle import ENCODER_GRAPH, read_bundle
-from edge_occ.images import find_images, read_image
-from edge_occ.manifest import FORMAT
+from edge_occ.bundle.bundle import ENCODER_GRAPH, read_bundle
+from edge_occ.bundle.manifest import FORMAT
+from edge_occ.common.images import find_images, read_image
 from engines.base import Graph
-from engines.cpu import EncoderRunner, OnnxRuntimeEngine
+from engines.onnxruntime import EncoderRunner, OnnxRuntimeEngine
 from engines.openvino import OpenVinoEngine
 from engines.parity import require_parity
 from trainer.config import TrainConfig
 from trainer.encoders.build import make_encoder
-from trainer.evaluate import evaluate
-from trainer.export import export_inspection_graph
+from trainer.evaluation.evaluate import evaluate
+from trainer.export.onnx_graph import export_inspection_graph
 from trainer.graph.branches import make_branch
 from trainer.graph.inspection import InspectionGraph, exact_branch
 from trainer.graph.preprocess import Preprocess

@@ -2,13 +2,13 @@
 
 import pytest
 
-from edge_occ.bundle import read_bundle
-from edge_occ.manifest import FORMAT
+from edge_occ.bundle.bundle import read_bundle
+from edge_occ.bundle.manifest import FORMAT
 from engines.base import HEADS
-from engines.cpu import OnnxRuntimeEngine
+from engines.onnxruntime import OnnxRuntimeEngine
 from engines.parity import require_parity
 from trainer.config import TrainConfig
-from trainer.evaluate import evaluate
+from trainer.evaluation.evaluate import evaluate
 from trainer.train import Job, train
 
 SETTINGS = {

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from edge_occ.errors import InputError
+from edge_occ.common.errors import InputError
+from trainer.augment.views import strong_view
 from trainer.config import PretextConfig, ViewsConfig
 from trainer.pretext.contrastive import ContrastiveTask
-from trainer.views import strong_view
 
 VIEWS = ViewsConfig(enabled=True)
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from trainer.config import PretextConfig
+from trainer.data.foreground import foreground
 from trainer.encoders.dense import DensePatchEncoder
-from trainer.foreground import foreground
 from trainer.pretext.cutpaste import CutPasteTask, random_crops
 from trainer.pretext.windows import IGNORE
 

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import nn
 
+from trainer.augment.views import strong_view
 from trainer.config import PretextConfig, ViewsConfig
 from trainer.encoders.resnet import ResNet18Encoder
 from trainer.pretext.rotation import RotationTask, rotation_scores
-from trainer.views import strong_view
 
 STILL = {"name": "rotation", "mode": "image", "image_jitter": 0, "flips": False}
 MILD, STRONG = ViewsConfig(), ViewsConfig(enabled=True)

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from published_formats import noise, write_picture
 
-from edge_occ.errors import InputError
+from edge_occ.common.errors import InputError
 from trainer.protocols.celeba import CELEBA
 
 SMALL = replace(CELEBA, train_images=6, test_images=4)

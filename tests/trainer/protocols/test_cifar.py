@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from published_formats import cifar_bin, noise, python2_batch
 
-from edge_occ.errors import InputError
+from edge_occ.common.errors import InputError
 from trainer.protocols.cifar import CIFAR10, CIFAR100
 
 SMALL = replace(CIFAR10, train_images=5, test_images=2)

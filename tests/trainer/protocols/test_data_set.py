@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from published_formats import cifar_bin, noise, write_picture
 
-from edge_occ.errors import InputError
+from edge_occ.common.errors import InputError
 from trainer.protocols import PROTOCOLS, find_protocol
 from trainer.protocols.cat_vs_dog import CAT_VS_DOG
 from trainer.protocols.cifar import CIFAR100

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from published_formats import idx, noise
 
-from edge_occ.errors import InputError
+from edge_occ.common.errors import InputError
 from trainer.protocols.fashion_mnist import FASHION_MNIST
 
 SMALL = replace(FASHION_MNIST, train_images=4, test_images=2)

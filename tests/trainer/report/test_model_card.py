@@ -6,11 +6,12 @@ import cv2
 import numpy as np
 import pytest
 
-from edge_occ.bundle import MODEL_CARD, PREVIEW, Bundle, read_bundle
-from edge_occ.promise import promise
-from engines.cpu import OnnxRuntimeEngine
+from edge_occ.bundle.bundle import MODEL_CARD, PREVIEW, Bundle, read_bundle
+from edge_occ.bundle.guarantee import promise
+from engines.onnxruntime import OnnxRuntimeEngine
 from engines.parity import Golden, Parity
-from trainer.report.model_card import model_card, preview
+from trainer.export.preview import preview
+from trainer.report.model_card import model_card
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from edge_occ.errors import InputError
+from edge_occ.common.errors import InputError
 from trainer.report.page import Picture, Report, Section, Table, write_report
 
 

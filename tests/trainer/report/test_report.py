@@ -8,16 +8,16 @@ import cv2
 import numpy as np
 import pytest
 
-from edge_occ.bundle import PREVIEW, read_bundle
-from edge_occ.decision import Verdict
-from edge_occ.manifest import Candidate, Choice, Manifest
-from trainer.cases import Cases, ScoredImage
-from trainer.evaluate import Evaluation, evaluate
-from trainer.fit import Fit
-from trainer.layout import LabelledImage
+from edge_occ.bundle.bundle import PREVIEW, read_bundle
+from edge_occ.bundle.conformal import Verdict
+from edge_occ.bundle.manifest import Candidate, Choice, Manifest
+from trainer.data.layout import LabelledImage
+from trainer.evaluation.cases import Cases, ScoredImage
+from trainer.evaluation.evaluate import Evaluation, evaluate
 from trainer.pretext.contrastive import ContrastiveTask
 from trainer.pretext.rotation import RotationTask
 from trainer.pretext.task import normal_or_changed
+from trainer.pretrain.fit_encoder import Fit
 from trainer.report.evaluation import evaluation_report
 from trainer.report.training import training_report
 

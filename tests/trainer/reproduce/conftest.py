@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_occ.errors import InputError
+from edge_occ.common.errors import InputError
 from trainer.reproduce.budget import Budget
 from trainer.reproduce.cells import Store
 from trainer.reproduce.mvtec import find, fingerprint, images

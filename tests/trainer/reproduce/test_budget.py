@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from edge_occ.errors import InputError
-from edge_occ.interrupt import interruptible
+from edge_occ.common.errors import InputError
+from edge_occ.common.signals import interruptible
 from trainer.reproduce.budget import Budget, parse_budget
 
 

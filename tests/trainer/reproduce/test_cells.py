@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from edge_occ.errors import InputError
+from edge_occ.common.errors import InputError
 from trainer.reproduce.cells import Store
 from trainer.reproduce.run import Request, plan
 

@@ -7,10 +7,10 @@ import cv2
 import pytest
 from discs import TINY, make_data
 
-from edge_occ.bundle import read_bundle
-from edge_occ.errors import InputError
-from trainer.cases import ScoredImage
-from trainer.layout import find_labelled_images
+from edge_occ.bundle.bundle import read_bundle
+from edge_occ.common.errors import InputError
+from trainer.data.layout import find_labelled_images
+from trainer.evaluation.cases import ScoredImage
 from trainer.reproduce.budget import Budget
 from trainer.reproduce.cells import Store
 from trainer.reproduce.cutpaste import OBJECTS, TEXTURES
@@ -19,7 +19,7 @@ from trainer.reproduce.mvtec import MVTEC
 from trainer.reproduce.run import Request, plan, reproduce
 from trainer.reproduce.shapes import SHAPES
 from trainer.reproduce.table import Row, Table
-from trainer.synthetic import GENERATORS
+from trainer.selection.synthetic_defects import GENERATORS
 
 SETTINGS = tuple(f"{section}.{name}={value}" for section, values in TINY.items() for name, value in values.items())
 METRICS = {"image_auroc", "pixel_auroc", "aupro", "aupimo", "f1_max"}
@@ -117,7 +117,7 @@ def test_a_damaged_bundle_and_a_damaged_checkpoint_are_said_and_made_again(done,
 def test_rows_that_differ_in_their_heads_train_one_encoder(done, monkeypatch):
     store, outcomes, _ = done
     cell = outcomes["mvtec"].statuses[1].cell
-    monkeypatch.setattr("trainer.update.Updates.__call__", lambda *arguments: pytest.fail("trained again"))
+    monkeypatch.setattr("trainer.pretrain.update.Updates.__call__", lambda *arguments: pytest.fail("trained again"))
     head = cell.config.head.model_copy(update={"scope": ("shared",)})
     other = replace(cell, config=cell.config.model_copy(update={"head": head}))
     assert other.bundle_key != cell.bundle_key

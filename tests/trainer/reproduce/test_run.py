@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from edge_occ.errors import InputError
+from edge_occ.common.errors import InputError
 from trainer.config import TrainConfig
 from trainer.reproduce.table import Row
 

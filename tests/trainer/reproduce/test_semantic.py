@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from published_formats import idx
 
-from edge_occ.errors import InputError
+from edge_occ.common.errors import InputError
 from trainer.heads.base import Unfit
 from trainer.heads.build import fit_head
 from trainer.protocols import FASHION_MNIST
@@ -104,7 +104,7 @@ def test_rows_show_their_own_head_alone(done):
 def test_a_second_run_trains_nothing_and_says_the_same(done, data, monkeypatch):
     store, outcome, _ = done
     status = next(s for s in outcome.statuses if s.cell.row.name == "rotation-kde")
-    monkeypatch.setattr("trainer.update.Updates.__call__", lambda *arguments: pytest.fail("trained again"))
+    monkeypatch.setattr("trainer.pretrain.update.Updates.__call__", lambda *arguments: pytest.fail("trained again"))
     store._path(status.cell).unlink()
     again = reproduce([status.cell], store, Budget(None), "cpu", print)
     assert again.statuses[0].result.values == status.result.values
@@ -121,7 +121,7 @@ def test_an_interrupted_cell_is_incomplete_and_goes_on(done, data, tmp_path, mon
         stopped = reproduce([status.cell], store, Budget(None), "cpu", print)
     assert stopped.interrupted
     assert stopped.statuses[0].state == "incomplete"
-    monkeypatch.setattr("trainer.update.Updates.__call__", lambda *arguments: pytest.fail("trained again"))
+    monkeypatch.setattr("trainer.pretrain.update.Updates.__call__", lambda *arguments: pytest.fail("trained again"))
     again = reproduce([status.cell], store, Budget(None), "cpu", print)
     assert again.statuses[0].result.values == status.result.values
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from edge_occ.errors import InputError
-from edge_occ.settings import load_settings, preset
+from edge_occ.common.errors import InputError
+from edge_occ.common.settings import load_settings, preset
 from trainer.config import TrainConfig
 from trainer.reproduce.paper import paper_columns
 from trainer.reproduce.tables import TABLES, find_table

@@ -8,7 +8,7 @@ from dataclasses import replace
 import cv2
 import pytest
 
-from edge_occ.errors import InputError
+from edge_occ.common.errors import InputError
 from trainer.reproduce.markdown import About
 from trainer.reproduce.provenance import Provenance, provenance
 from trainer.reproduce.summary import summarise

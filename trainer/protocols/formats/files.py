@@ -6,7 +6,7 @@ import hashlib
 import os
 from pathlib import Path
 
-from edge_occ.errors import InputError
+from edge_occ.common.errors import InputError
 
 _CHUNK = 2**20
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_occ.errors import InputError
+from edge_occ.common.errors import InputError
 
 _UNSIGNED_BYTES = 8
 _MOST = 2**28

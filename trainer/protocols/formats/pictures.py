@@ -11,9 +11,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_occ.errors import InputError
-from edge_occ.images import read_image
-from edge_occ.progress import ProgressReport
+from edge_occ.common.errors import InputError
+from edge_occ.common.images import read_image
+from edge_occ.common.progress import ProgressReport
 
 Shrink = Callable[[NDArray[np.uint8], int], NDArray[np.uint8]]
 """From a picture uint8 ``[h, w, 3]`` and a side to uint8 ``[side, side, 3]``."""
@@ -26,7 +26,7 @@ def read_squares(paths: Sequence[Path], side: int, shrink: Shrink, title: str) -
         RGB uint8 ``[n, 3, side, side]``.
 
     Raises:
-        InputError: as :func:`edge_occ.images.read_image`, or what ``shrink`` raises, with the path.
+        InputError: as :func:`edge_occ.common.images.read_image`, or what ``shrink`` raises, with the path.
     """
     squares = np.empty((len(paths), 3, side, side), np.uint8)
 

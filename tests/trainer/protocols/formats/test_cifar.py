@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from published_formats import cifar_bin, noise, python2_batch
 
-from edge_occ.errors import InputError
+from edge_occ.common.errors import InputError
 from trainer.protocols.formats.cifar import read_binary, read_python
 
 IMAGES = noise(0, 7, 3, 32, 32)

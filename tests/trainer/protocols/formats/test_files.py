@@ -4,7 +4,7 @@ import hashlib
 
 import pytest
 
-from edge_occ.errors import InputError
+from edge_occ.common.errors import InputError
 from trainer.protocols.formats.files import content_hash, first_there, missing, read_bounded
 
 LAYOUT = (("a", "sub/a"), ("b/", "sub/b/"), ("c",))

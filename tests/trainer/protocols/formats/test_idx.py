@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from published_formats import idx, noise
 
-from edge_occ.errors import InputError
+from edge_occ.common.errors import InputError
 from trainer.protocols.formats.idx import read_idx
 
 IMAGES = noise(0, 5, 4, 3)

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from PIL import Image
 from published_formats import noise, write_picture
 
-from edge_occ.errors import InputError
-from edge_occ.images import read_image
+from edge_occ.common.errors import InputError
+from edge_occ.common.images import read_image
 from trainer.protocols.formats.pictures import area_square, bicubic_square, read_squares
 
 

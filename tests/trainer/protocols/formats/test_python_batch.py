@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from published_formats import noise, python2_batch
 
-from edge_occ.errors import InputError
+from edge_occ.common.errors import InputError
 from trainer.protocols.formats.python_batch import read_batch
 
 ADVICE = "get the binary format"

@@ -1,0 +1,216 @@
+"""The bundle, ``NAME.occ``: one open file with all that a device needs, and nothing that it could execute unawares.
+
+A zip without compression: ``manifest.json`` lists every other member with its size and sha256; graphs are ONNX,
+tensors are safetensors.  A reader checks names, sizes and hashes before it looks into anything.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ValidationError
+from pydantic_core import from_json
+
+from edge_occ.bundle.archive import open_archive
+from edge_occ.bundle.conformal import Judge
+from edge_occ.bundle.consistency import check_calibration, check_encoder, check_golden, check_graph, check_head
+from edge_occ.bundle.manifest import FORMAT, Manifest, Member
+from edge_occ.bundle.tensors import golden_from, head_from, held_out_from, refused
+from edge_occ.common.errors import BundleRefused, InputError
+from edge_occ.common.files import atomic_write
+from engines.base import Graph
+from engines.parity import Golden
+
+MANIFEST, HEAD, GOLDEN, ENCODER_GRAPH = "manifest.json", "head.safetensors", "golden.safetensors", "encoder.fp32.onnx"
+PREVIEW, MODEL_CARD = "preview.jpg", "MODEL_CARD.md"
+PRECISIONS = ("fp32", "fp16", "int8")
+_REQUIRED = frozenset({"graph.fp32.onnx", HEAD, GOLDEN, PREVIEW, MODEL_CARD})
+_OPTIONAL = frozenset({ENCODER_GRAPH, "graph.fp16.onnx", "graph.int8.onnx", "golden.int8.safetensors"})
+_MANIFEST_LIMIT = 4 << 20
+_TEXT_LIMIT = 1 << 20
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle.
+
+    One that was read or written is verified: every member has the size and hash that the manifest gives, and they can
+    be what they are said to be; see :mod:`edge_occ.bundle.consistency`.
+    """
+
+    manifest: Manifest
+    members: Mapping[str, bytes]
+
+    @property
+    def precisions(self) -> tuple[str, ...]:
+        """Precisions that there is a graph for."""
+        return tuple(p for p in PRECISIONS if graph_name(p) in self.members)
+
+    def graph(self, precision: str = "fp32") -> Graph:
+        """Model and head, ready for an engine."""
+        return Graph(self.members[graph_name(precision)], precision, self.head)
+
+    @cached_property
+    def head(self) -> Mapping[str, NDArray[np.float32]]:
+        """Tensors that go into the graph beside the frame; once for all precisions, as a head a position is the largest
+        part of a bundle.
+        """
+        return head_from(self.members[HEAD])
+
+    @property
+    def held_out(self) -> NDArray[np.float64]:
+        """Calibration scores ``[n]``: of normal images, each by a head that had not seen it."""
+        return held_out_from(self.members[HEAD])
+
+    def judge(self) -> Judge:
+        """What turns scores into verdicts."""
+        return Judge(self.held_out.tolist(), self.manifest.calibration.threshold)
+
+    def golden(self, precision: str = "fp32") -> Golden:
+        """Frames and reference scores of the parity gate."""
+        own = self.members.get(reference_name(precision))
+        return golden_from(self.members[GOLDEN], self.manifest.calibration.threshold, own)
+
+    @property
+    def model_card(self) -> str:
+        """What the bundle says to people, Markdown."""
+        return self.members[MODEL_CARD].decode()
+
+    def tolerance(self, precision: str = "fp32") -> float:
+        """Largest relative error that the parity gate lets through."""
+        return self.manifest.parity_tolerance[precision]
+
+
+def graph_name(precision: str) -> str:
+    """The member that holds a precision's graph."""
+    return f"graph.{precision}.onnx"
+
+
+def reference_name(precision: str) -> str:
+    """The member that holds a precision's own reference for the golden frames, if it is not fp32's."""
+    return f"golden.{precision}.safetensors"
+
+
+def write_bundle(path: Path, manifest: Mapping[str, Any], members: Mapping[str, bytes]) -> Manifest:
+    """Write a bundle atomically.
+
+    Args:
+        path: where to; replaced in one step, or left as it was if anything fails.
+        manifest: all fields of :class:`Manifest` but ``members``.
+        members: content of every other member.
+
+    Raises:
+        InputError: it cannot be written (disk full, no permission).
+        BundleRefused: it could not be read again.
+    """
+    listed = {name: Member(size=len(data), sha256=_sha256(data)) for name, data in members.items()}
+    checked = Manifest.model_validate({**manifest, "members": listed})
+    _check(Bundle(checked, members))
+    try:
+        with atomic_write(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+            archive.writestr(MANIFEST, checked.model_dump_json(indent=2))
+            for name, data in members.items():
+                archive.writestr(name, data)
+    except OSError as error:
+        needed = sum(map(len, members.values())) / 1e6
+        raise InputError(
+            f"to write a bundle of {needed:.0f} MB to {path}",
+            f"{error.strerror or error}",
+            "make room or choose another place with --out, then type the same command; training will not be repeated",
+        ) from error
+    return checked
+
+
+def read_bundle(path: Path, sha256: str | None = None) -> Bundle:
+    """Read and verify a bundle.
+
+    Args:
+        path: the file.
+        sha256: what the file must have, as ``sha256sum`` prints it; a bundle is not signed, so this is how one knows
+            that it is the one that somebody else has checked.
+
+    Raises:
+        InputError: no such file, or a digest that is none.
+        BundleRefused: of another digest, truncated, edited, of a newer format, or not a bundle; or its parts cannot be
+            what they are said to be.
+    """
+    if not path.is_file():
+        raise InputError(
+            f"a bundle at {path}", "no such file", "make one with 'edge-occ train --data FOLDER --out NAME.occ'"
+        )
+    with open_archive(path, sha256) as archive:
+        manifest = _manifest(archive.read(MANIFEST, _MANIFEST_LIMIT))
+        _check_names(archive.names, set(manifest.members))
+        members = {}
+        for name, member in manifest.members.items():
+            data = archive.read(name, member.size)
+            if _sha256(data) != member.sha256:
+                raise refused(f"{name} with sha256 {member.sha256[:12]}...", f"sha256 {_sha256(data)[:12]}...")
+            members[name] = data
+    bundle = Bundle(manifest, members)
+    _check(bundle)
+    return bundle
+
+
+def _check(bundle: Bundle) -> None:
+    """Check what the members hold.
+
+    Raises:
+        BundleRefused: they cannot be what they are said to be.
+    """
+    manifest, head = bundle.manifest, bundle.head
+    if len(bundle.members[MODEL_CARD]) > _TEXT_LIMIT:
+        raise refused(f"{MODEL_CARD} of at most {_TEXT_LIMIT} bytes", f"{len(bundle.members[MODEL_CARD])} bytes")
+    try:
+        bundle.model_card  # noqa: B018 - read as it will be read
+    except UnicodeDecodeError as error:
+        raise refused(f"{MODEL_CARD} in UTF-8", str(error)) from error
+    check_calibration(manifest.calibration, bundle.held_out)
+    check_head(head)
+    features: dict[str, tuple[tuple[int, ...], ...]] = {}
+    for precision in bundle.precisions:
+        name, golden = graph_name(precision), bundle.golden(precision)
+        check_golden(golden, manifest.geometry.size)
+        features[precision] = check_graph(name, bundle.members[name], head, golden, manifest.geometry.size)
+    if ENCODER_GRAPH in bundle.members:
+        check_encoder(ENCODER_GRAPH, bundle.members[ENCODER_GRAPH], manifest.geometry, features["fp32"])
+
+
+def _manifest(data: bytes) -> Manifest:
+    try:
+        content = from_json(data, allow_inf_nan=False)
+        json.dumps(content, allow_nan=False)  # 1e999 is infinite too
+        version = content.get("format") if isinstance(content, dict) else None
+        if isinstance(version, int) and version > FORMAT:
+            raise BundleRefused(
+                f"a bundle of format {FORMAT} or older",
+                f"format {version}, made by a newer edge-occ",
+                "upgrade this one: pip install -U edge-occ",
+            )
+        return Manifest.model_validate(content)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(map(str, first["loc"]))
+        raise refused(f"a manifest of format {FORMAT}", f"{place}: {first['msg']}") from error
+    except ValueError as error:
+        raise refused(f"a manifest of format {FORMAT}", str(error)) from error
+
+
+def _check_names(present: frozenset[str], listed: set[str]) -> None:
+    missing = (_REQUIRED | listed) - present
+    unknown = (present - listed - {MANIFEST}) | (listed - _REQUIRED - _OPTIONAL)
+    if missing or unknown or not listed >= _REQUIRED:
+        raise refused("the members of a bundle", f"missing {sorted(missing)}, unknown {sorted(unknown)}")
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()

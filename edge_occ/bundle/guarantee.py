@@ -1,0 +1,42 @@
+"""The calibration in an operator's words, the same in reports, model cards and on the terminal."""
+
+from __future__ import annotations
+
+import math
+
+from edge_occ.bundle.manifest import Calibration
+
+
+def promise(calibration: Calibration) -> str:
+    """What to expect of the threshold, in one or two sentences."""
+    alarms, parts = _ratio(calibration.expected)
+    most, of = _ratio(calibration.upper_95, bound=True)
+    text = (
+        f"xpect about {alarms} false alarm{'s' * (alarms > 1)} in {parts} good parts "
+        f"(at most {most} in {of} with 95 % confidence), from {calibration.n} held-out images."
+    )
+    if calibration.certified:
+        return f"E{text}"
+    rate = calibration.false_alarm_rate
+    return (
+        f"{calibration.n} images cannot certify the declared rate of {share_in_words(rate)}: that takes at least "
+        f"{images_needed(rate)}. The highest held-out score is the threshold; e{text}"
+    )
+
+
+def images_needed(false_alarm_rate: float) -> int:
+    """Fewest held-out images that can certify a rate: ``n >= 1 / rate - 1``."""
+    return math.ceil(round(1 / false_alarm_rate - 1, 9))
+
+
+def share_in_words(share: float) -> str:
+    """A share as ``1 in 100``, or ``30 in 100`` where one in a whole number would be too coarse."""
+    count, of = _ratio(share)
+    return f"{count} in {of}"
+
+
+def _ratio(share: float, bound: bool = False) -> tuple[int, int]:
+    """A share as two whole numbers; a bound is rounded so that it still holds."""
+    if share < 0.2:
+        return 1, math.floor(1 / share) if bound else round(1 / share)
+    return math.ceil(100 * share) if bound else round(100 * share), 100

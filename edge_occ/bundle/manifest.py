@@ -1,0 +1,167 @@
+"""``manifest.json``: what a bundle says of itself."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from engines.parity import TOLERANCE
+
+FORMAT = 4
+"""Version of the format; a reader refuses newer ones.  2 added graphs in less than fp32, with what was measured of
+them; 3 several heads in one graph, and encoders that are not exact window by window.  Heads of
+other kinds than Gaussians needed none: an older reader misses a Gaussian's tensors, and refuses.  4 added downscaling
+before the graph, without which large frames have other scores, and tells copies of training images from different
+ones."""
+
+_MEMBER_LIMIT = 2 << 30
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+_Side = Annotated[int, Field(ge=1, le=4096)]
+"""Pixels, or positions; trainer.config takes images of 2048 pixels at most."""
+
+_FrameSide = Annotated[int, Field(ge=1, le=65_536)]
+
+_Share = Annotated[float, Field(gt=0, le=1)]
+
+
+class Member(_Record):
+    """One file of the bundle."""
+
+    size: int = Field(ge=0, le=_MEMBER_LIMIT)
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+
+
+class Geometry(_Record):
+    """What happens to a frame; all but the downscaling for information, as the graph itself is what counts."""
+
+    size: _Side = Field(description="side in pixels that frames are resized to")
+    branch: int = Field(0, ge=0, description="the encoder that window, stride and grid are of")
+    exact: bool = Field(True, description="whether its features depend on their windows alone")
+    window: _Side = Field(description="side of a window in resized pixels")
+    stride: _Side = Field(description="grid stride in resized pixels")
+    grid: tuple[_Side, _Side] = Field(description="rows and columns of windows")
+    downscaling: Literal["halving"] | None = Field(
+        None, description="what edge_occ/bundle/downscale.py does to large frames before the graph; null: nothing"
+    )
+    frame: tuple[_FrameSide, _FrameSide] | None = Field(
+        description="height and width of the training images; null if they differed"
+    )
+
+    @model_validator(mode="after")
+    def _fits(self) -> Geometry:
+        # Elsewhere the window is nominal: a position sees beyond the image.
+        if self.exact and any((positions - 1) * self.stride + self.window > self.size for positions in self.grid):
+            raise ValueError(f"{self.grid} windows of {self.window} every {self.stride} in {self.size} pixels")
+        return self
+
+
+class Calibration(_Record):
+    """The threshold and the promise that comes with it."""
+
+    false_alarm_rate: float = Field(ge=1e-6, lt=0.5, description="declared share of good parts above the threshold")
+    threshold: float = Field(description="scores above it are anomalous")
+    n: int = Field(ge=1, le=10**9, description="scores behind the threshold: one of each held-out normal part")
+    expected: _Share = Field(description="expected share of good parts above the threshold, given n")
+    upper_95: _Share = Field(description="95 % upper confidence bound of that share")
+    certified: bool = Field(description="false if n is too small for the declared rate (n < 1/rate - 1)")
+    median: float = Field(description="median held-out score; heatmaps begin here")
+
+
+class Precision(_Record):
+    """A graph in less than fp32, compared with fp32 on held-out good parts and on some with something pasted."""
+
+    included: bool = Field(description="whether the bundle holds it")
+    images: int = Field(description="images compared, good and pasted")
+    agreement: float = Field(description="share of them with the verdict of fp32")
+    auroc: float = Field(description="image AUROC of good against pasted")
+    auroc_fp32: float = Field(description="the same of fp32")
+    score_error: float = Field(description="largest relative difference of an image score from fp32's")
+    flagged: int = Field(description="good parts that it calls anomalous, each by a head that had not seen it")
+    flagged_fp32: int = Field(description="the same of fp32")
+    reason: str | None = Field(description="why it is not included")
+
+
+class Candidate(_Record):
+    """A head that could be taken, judged by synthetic defects on held-out good parts."""
+
+    encoder: str
+    scope: str = Field(description="which positions share a Gaussian")
+    sigma: float = Field(description="smoothing of its map, pixels")
+    image_score: str = Field(description="max or top")
+    image_auroc: float = Field(description="good parts against defects, the mean over the generators")
+    pixel_auroc: float = Field(description="changed pixels against all others, the mean over the generators")
+    score_weight: float = Field(description="in the image score, 0 if not taken")
+    map_weight: float = Field(description="in the score map, 0 if not taken")
+
+
+class Choice(_Record):
+    """What was chosen without any real defect, and from what."""
+
+    alignment: float = Field(description="share of the features' variance that the position explains, 0 to 1")
+    aligned: bool = Field(description="whether that is enough for parts that lie in the same place")
+    candidates: tuple[Candidate, ...]
+    image_auroc: float = Field(description="of what was taken")
+    pixel_auroc: float = Field(description="of what was taken")
+
+
+class Training(_Record):
+    """How the bundle came to be."""
+
+    command: str
+    preset: str
+    seed: int
+    steps: int
+    seconds: float
+    images: int = Field(description="that were learned from, each content once")
+    parts: int | None = Field(None, description="how many different parts they show; null: not counted, one each")
+    copies: tuple[str, ...] = Field((), description="images left out as their pixels are those of another")
+    look_alike: bool = Field(False, description="whether no two images differ by more than shots of one part do")
+    skipped: tuple[str, ...] = Field(description="images left out for another reason")
+    conversions: tuple[str, ...]
+    colour: bool | None = Field(None, description="whether the images have colours; null if mixed or not known")
+    white: int | None = Field(
+        None, ge=255, le=65535, description="value of 16-bit images that becomes 255; null if there were none"
+    )
+    data_sha256: str
+    software: dict[str, str]
+    config: dict[str, Any]
+
+    @property
+    def white_level(self) -> int | None:
+        """For :func:`edge_occ.common.images.read_image`; bundles that say nothing were made with 65535."""
+        return 65535 if self.white is None and "16-bit" in self.conversions else self.white
+
+
+class Manifest(_Record):
+    """``manifest.json``."""
+
+    format: Literal[1, 2, 3, 4] = 4
+    created_at: str
+    edge_occ: str
+    geometry: Geometry
+    head: dict[str, Any]
+    calibration: Calibration
+    precisions: dict[str, Precision] = {}
+    training: Training
+    choice: Choice | None = None
+    parity_tolerance: dict[str, float]
+    metrics: dict[str, float]
+    licences: str
+    members: dict[str, Member]
+
+    @model_validator(mode="after")
+    def _complete(self) -> Manifest:
+        for name in self.members:
+            part, _, precision = name.removesuffix(".onnx").partition(".")
+            if part == "graph" and precision not in self.parity_tolerance:
+                raise ValueError(f"{name} has no parity tolerance")
+        for precision, tolerance in self.parity_tolerance.items():
+            if not 0 < tolerance <= TOLERANCE.get(precision, 0):
+                raise ValueError(f"a parity tolerance of {tolerance} for {precision}, not {TOLERANCE.get(precision)}")
+        return self

@@ -1,0 +1,122 @@
+"""The members of a bundle that hold tensors: heads, golden frames, reference scores; all safetensors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+from numpy.typing import NDArray
+
+from edge_occ.common.errors import BundleRefused
+from engines.base import HEADS, Graph, heads_among
+from engines.parity import Golden
+
+_HELD_OUT = "held_out_scores"
+
+_LONGEST_HEADER = 1 << 20
+"""Bytes in which a safetensors file names its tensors; ours need a hundred a tensor."""
+
+_GOLDEN_SIDE = 4096
+"""Pixels; the trainer crops golden frames to 1024."""
+
+
+def head_member(head: Mapping[str, NDArray[np.float32]], held_out: NDArray[np.float64]) -> bytes:
+    """Serialise the graph's inputs beside the frame, and the calibration scores behind the threshold."""
+    return _save({**head, _HELD_OUT: held_out})
+
+
+def golden_member(golden: Golden) -> bytes:
+    """Serialise golden frames, which may differ in size, and their reference scores and maps."""
+    frames = {f"frame.{i}": frame for i, frame in enumerate(golden.frames)}
+    return _save({**frames, "scores": golden.scores, "maps": golden.maps})
+
+
+def reference_member(golden: Golden) -> bytes:
+    """Serialise reference scores and maps without the frames."""
+    return _save({"scores": golden.scores, "maps": golden.maps})
+
+
+def head_from(head: bytes) -> dict[str, NDArray[np.float32]]:
+    """The head of a :func:`head_member`, as an engine takes it.
+
+    Raises:
+        BundleRefused: it is damaged, or holds the tensors of no head that is known.
+    """
+    tensors = _tensors(head, {_HELD_OUT})
+    del tensors[_HELD_OUT]
+    try:
+        heads_among(tensors)
+    except ValueError as error:
+        raise refused(f"the tensors of heads of the kinds {', '.join(HEADS)}", str(error)) from error
+    for name, tensor in tensors.items():
+        _require(tensor.dtype == np.float32 and tensor.size > 0, "a head of float32, none of it empty", name, tensor)
+    return tensors
+
+
+def graph_from(onnx: bytes, precision: str, head: bytes) -> Graph:
+    """A model and the head of a :func:`head_member`."""
+    return Graph(onnx, precision, head_from(head))
+
+
+def golden_from(data: bytes, threshold: float, own: bytes | None = None) -> Golden:
+    """The golden frames of a :func:`golden_member`; the reference is that of ``own``, :func:`reference_member`, if
+    given.
+
+    Raises:
+        BundleRefused: it is damaged, or there is not a frame, a score and a map of each.
+    """
+    tensors = _tensors(data, {"scores", "maps"})
+    results = tensors if own is None else _tensors(own, {"scores", "maps"})
+    scores, maps = results["scores"], results["maps"]
+    frames = [tensors[name] for name in (f"frame.{i}" for i in range(len(tensors))) if name in tensors]
+    _require(scores.dtype == np.float32 and scores.shape == (len(frames),) != (0,), "a score a frame", "scores", scores)
+    _require(maps.dtype == np.float32 and maps.ndim == 3 and len(maps) == len(frames), "a map a frame", "maps", maps)
+    for i, frame in enumerate(frames):
+        sides = frame.shape[:2]
+        whole = frame.dtype == np.uint8 and frame.shape == (*sides, 3) and 2 <= min(sides) <= max(sides) <= _GOLDEN_SIDE
+        _require(whole, "golden frames of 8-bit BGR", f"frame.{i}", frame)
+    return Golden(frames, scores, maps, threshold)
+
+
+def held_out_from(head: bytes) -> NDArray[np.float64]:
+    """The calibration scores of a :func:`head_member`, ``[n]``, finite.
+
+    Raises:
+        BundleRefused: it is damaged, or they are something else.
+    """
+    scores: NDArray[np.float64] = _tensors(head, {_HELD_OUT})[_HELD_OUT]
+    whole = scores.dtype == np.float64 and scores.ndim == 1 and scores.size > 0 and bool(np.isfinite(scores).all())
+    _require(whole, "a list of finite float64", _HELD_OUT, scores)
+    return scores
+
+
+def refused(expected: str, found: str) -> BundleRefused:
+    """What is said of a bundle that is damaged or was put together wrongly."""
+    return BundleRefused(expected, found, "copy the bundle again from where it was made, or train it anew")
+
+
+def _require(condition: bool, expected: str, name: str, found: NDArray[Any]) -> None:
+    if not condition:
+        raise refused(expected, f"{name} of {found.dtype} and the shape {found.shape}")
+
+
+def _tensors(data: bytes, needed: set[str]) -> dict[str, NDArray[Any]]:
+    header = int.from_bytes(data[:8], "little")
+    if header > _LONGEST_HEADER:
+        raise refused("tensors in safetensors format", f"a header of {header} bytes")
+    try:
+        tensors: dict[str, NDArray[Any]] = safetensors.numpy.load(data)
+    except (safetensors.SafetensorError, KeyError, TypeError, ValueError) as error:
+        # The others are for types that numpy does not have.
+        raise refused("tensors in safetensors format", str(error)) from error
+    if needed - set(tensors):
+        raise refused(f"the tensors {sorted(needed)}", f"{sorted(tensors)}")
+    return tensors
+
+
+def _save(tensors: Mapping[str, NDArray[Any]]) -> bytes:
+    # safetensors writes the memory of an array as it lies and forgets its strides.
+    return safetensors.numpy.save({name: np.ascontiguousarray(value) for name, value in tensors.items()})

@@ -1,0 +1,1 @@
+"""Threads and life: the inspection loop, its settings, its heartbeat and its benchmark."""

@@ -1,0 +1,222 @@
+"""Speed of a bundle on this machine, from its own golden frames: ratios first, as absolute times belong to the
+machine.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_occ.bundle.bundle import ENCODER_GRAPH, Bundle, read_bundle
+from edge_occ.bundle.loading import Loaded
+from edge_occ.inspection.events import EventTracker
+from edge_occ.inspection.result import Inspection
+from edge_occ.mqtt.messages import score_message
+from edge_occ.runtime.inspector import Inspector, Summary
+from edge_occ.sources.faults import Fault
+from edge_occ.sources.uri import open_source
+from engines.base import Engine, EngineOptions
+from engines.errors import UserError
+from engines.onnxruntime import EncoderRunner, OnnxRuntimeEngine
+
+_WARM_UP = 5
+_WINDOW_ROUNDS = 3
+_PACE = 0.5
+"""The paced source's share of the rate that the machine can do."""
+_HIGHEST_RATE = 1000.0
+"""The most that a source's ``fps`` may be."""
+_PACED_FRAMES = 100
+
+
+class Load(Protocol):
+    """Opens a bundle's engine; see :func:`edge_occ.bundle.loading.load_engine`."""
+
+    def __call__(self, bundle: Bundle, name: str, precision: str = ..., options: EngineOptions | None = ...) -> Loaded:
+        """Open it."""
+
+
+def run_bench(
+    path: Path,
+    frames: int,
+    load: Load,
+    engine: str,
+    precision: str = "auto",
+    *,
+    compare: bool = False,
+    sha256: str | None = None,
+) -> dict[str, Any]:
+    """Measure the engine alone, the whole inspector on files, and the dense graph against its windows one by one.
+
+    Args:
+        path: the bundle.
+        frames: frames to time.
+        load: opens engines.
+        engine: name of the engine.
+        precision: of the encoder, or ``auto``.
+        compare: time every precision of the bundle with the same engine.
+        sha256: of the bundle's file; see :func:`edge_occ.bundle.bundle.read_bundle`.
+
+    Returns:
+        The content of ``bench --json``.
+    """
+    begun = time.perf_counter()
+    bundle = read_bundle(path, sha256)
+    loaded = load(bundle, engine, precision)
+    cold_start = time.perf_counter() - begun
+    golden = bundle.golden()
+    pictures = [golden.frames[i % len(golden.frames)] for i in range(frames)]
+    with closing(loaded.engine) as running:
+        for picture in pictures[:_WARM_UP]:
+            running.infer(picture)
+        alone = _times(running, pictures)
+        whole, paced, rate = _end_to_end(running, bundle, pictures)
+        # The engine is timed on both sides of the whole, as the machine may be busier in one than in the other.
+        alone += _times(running, pictures)
+        # Asked while the engine is open: a closed one has no CUDA graph.
+        facts = {"name": running.name, "precision": running.precision, "detail": running.detail}
+    resident = _peak_rss_mb()
+    others = [p for p in bundle.precisions if p != running.precision] if compare else []
+    ways: tuple[Literal["mapped", "copy"], ...] = ("mapped", "copy") if running.name == "tensorrt" else ()
+    geometry = bundle.manifest.geometry
+    return {
+        "engine": {**facts, "ms": _milliseconds(alone)},
+        "precisions": {p: _other(partial(load, bundle, running.name, p), pictures) for p in others},
+        "memory": {
+            way: _other(partial(load, bundle, running.name, running.precision, EngineOptions(memory=way)), pictures)
+            for way in ways
+        },
+        "end_to_end": {
+            "fps": round(whole.fps, 2),
+            "ms": paced.verdict_ms,
+            "paced_fps": round(rate, 2),
+            "of_engine": round(whole.fps * float(np.mean(alone)), 4),
+        },
+        "dense": _dense(bundle, golden.frames[0]) if ENCODER_GRAPH in bundle.members else None,
+        "rss_mb": round(resident, 1),
+        "cold_start_s": round(cold_start, 3),
+        "input": list(golden.frames[0].shape[:2]),
+        "grid": list(geometry.grid),
+    }
+
+
+def _other(load: Callable[[], Loaded], pictures: Sequence[NDArray[np.uint8]]) -> dict[str, Any]:
+    """Latency of another way to run the bundle, or why it does not run."""
+    try:
+        engine = load().engine
+    except UserError as error:
+        return {"failed": error.found}
+    with closing(engine):
+        for picture in pictures[:_WARM_UP]:
+            engine.infer(picture)
+        return _milliseconds(_times(engine, pictures))
+
+
+class _Serialise:
+    """A sink that does what is on the frame's path of every other one: the message, but no network."""
+
+    name = "messages"
+
+    def publish(self, inspection: Inspection) -> None:
+        score_message(inspection, 0.0).to_json()
+
+    def fault(self, fault: Fault) -> None:
+        pass
+
+    def finish(self, inspection: Inspection) -> None:
+        pass
+
+
+def _end_to_end(
+    engine: Engine, bundle: Bundle, pictures: Sequence[NDArray[np.uint8]]
+) -> tuple[Summary, Summary, float]:
+    """From PNG files to serialised messages, without a broker: as fast as it goes, and at a camera's pace.
+
+    A source that waits for its reader keeps its read-ahead full, so a frame's latency would be that of the queue.
+    Latency is therefore taken from a source that captures at half the rate that was just reached, as a camera would.
+
+    Returns:
+        Both runs, and the rate of the second in frames a second.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        for index, picture in enumerate(pictures):
+            cv2.imwrite(f"{folder}/{index:06d}.png", picture)
+        whole = _inspect(engine, bundle, folder)
+        rate = min(_PACE * whole.fps, _HIGHEST_RATE)
+        return whole, _inspect(engine, bundle, f"{folder}?fps={rate:f}", _PACED_FRAMES), rate
+
+
+def _inspect(engine: Engine, bundle: Bundle, uri: str, frames: int | None = None) -> Summary:
+    inspector = Inspector(engine, bundle.judge(), EventTracker(), [_Serialise()])
+    begun = time.perf_counter()
+    with open_source(uri) as source:
+        inspector.run(source, frames)
+        summary = inspector.summary(source.dropped)
+    return replace(summary, seconds=time.perf_counter() - begun)
+
+
+def _dense(bundle: Bundle, frame: NDArray[np.uint8]) -> dict[str, float]:
+    """One pass of the encoder over a frame against the same encoder on each of its windows, in the same runtime."""
+    geometry = bundle.manifest.geometry
+    resized = cv2.resize(frame, (geometry.size, geometry.size), interpolation=cv2.INTER_AREA)
+    square = np.asarray(resized, dtype=np.uint8)
+    rows, columns = geometry.grid
+    windows = np.stack(
+        [
+            square[y : y + geometry.window, x : x + geometry.window]
+            for y in range(0, rows * geometry.stride, geometry.stride)
+            for x in range(0, columns * geometry.stride, geometry.stride)
+        ]
+    )
+    one_by_one = np.split(windows, len(windows))
+    # Against the features inside the graph that inspects, not only against the encoder's own.
+    with closing(OnnxRuntimeEngine(bundle.graph())) as inspecting:
+        inside = inspecting.features(square)[geometry.branch]
+    dense_s, windows_s, batch_s = [], [], []
+    with closing(EncoderRunner(bundle.members[ENCODER_GRAPH])) as encoder:
+        difference = np.abs(inside - encoder.features(windows).reshape(rows, columns, -1)).max()
+        for _ in range(_WINDOW_ROUNDS):
+            dense_s += [_seconds(lambda: encoder.features(square[None])) for _ in range(20)]
+            windows_s.append(_seconds(lambda: [encoder.features(window) for window in one_by_one]))
+            batch_s.append(_seconds(lambda: encoder.features(windows)))
+    dense_ms, windows_ms, batch_ms = (float(np.median(values)) * 1e3 for values in (dense_s, windows_s, batch_s))
+    return {
+        "ms_p50": round(dense_ms, 3),
+        "per_window_ms_p50": round(windows_ms, 2),
+        "ratio": round(windows_ms / dense_ms, 2),
+        "one_batch_ms_p50": round(batch_ms, 2),
+        "one_batch_ratio": round(batch_ms / dense_ms, 2),
+        "max_abs_difference": float(difference),
+    }
+
+
+def _times(engine: Engine, pictures: Sequence[NDArray[np.uint8]]) -> list[float]:
+    return [_seconds(partial(engine.infer, picture)) for picture in pictures]
+
+
+def _seconds(call: Callable[[], object]) -> float:
+    begun = time.perf_counter()
+    call()
+    return time.perf_counter() - begun
+
+
+def _milliseconds(seconds: Sequence[float]) -> dict[str, float]:
+    values = np.percentile(seconds, [50, 95, 99]) * 1e3
+    return {name: round(float(value), 3) for name, value in zip(("p50", "p95", "p99"), values, strict=True)}
+
+
+def _peak_rss_mb() -> float:
+    """Peak resident memory of this program; ``getrusage`` would also count the one that started it."""
+    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) / 1e3
+    raise RuntimeError("no VmHWM in /proc/self/status")

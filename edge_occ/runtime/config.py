@@ -1,0 +1,109 @@
+"""Every setting of ``edge-occ run``; ``configs/run.yaml`` shows them with their defaults."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from edge_occ.mqtt.config import MqttConfig
+from edge_occ.sources.camera import Patience
+from engines.base import EngineOptions, default_cache
+from engines.processors import thread_count
+
+_Side = Annotated[int, Field(ge=2, le=16384)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class EngineConfig(_Section):
+    """What computes the scores; what is built for this machine, and how."""
+
+    name: Literal["auto", "tensorrt", "onnxruntime-cuda", "cpu", "openvino", "opencv"] = Field(
+        "auto", description="auto takes the first that can run here and passes parity"
+    )
+    precision: Literal["auto", "fp32", "fp16", "int8"] = Field("auto", description="arithmetic of the encoder")
+    threads: int | None = Field(
+        None, ge=1, description="CPU threads, at most one a processor; null takes what this process may use"
+    )
+    cache: Path | None = Field(None, description="folder for built engines; null is ~/.cache/edge-occ/engines")
+    max_frame: tuple[_Side, _Side] = Field(
+        (1200, 1920),
+        description="largest height and width of a frame that a built engine must take, where it is not downscaled",
+    )
+    driver: Literal["auto", "pycuda", "cuda-bindings"] = Field("auto", description="Python package for CUDA")
+    memory: Literal["auto", "mapped", "copy"] = Field(
+        "auto", description="how frames reach the GPU; auto maps where it shares the host's memory"
+    )
+    typing: Literal["auto", "strong", "weak"] = Field(
+        "auto", description="TensorRT before 10.12: auto builds both and keeps the faster"
+    )
+    spin: bool = Field(False, description="wait for the GPU with a busy processor")
+
+    @field_validator("threads")
+    @classmethod
+    def _within_the_machine(cls, threads: int | None) -> int | None:
+        if threads is not None:
+            thread_count(threads)
+        return threads
+
+    def options(self) -> EngineOptions:
+        """As the engines take them."""
+        return EngineOptions(
+            threads=self.threads,
+            cache=self.cache or default_cache(),
+            max_frame=self.max_frame,
+            driver=self.driver,
+            memory=self.memory,
+            typing=self.typing,
+            spin=self.spin,
+        )
+
+
+class SourceConfig(_Section):
+    """How long a camera may give no frames; options of the same names in a source's address go before these."""
+
+    triggered: bool = Field(False, description="frames come when something triggers the camera: wait for ever")
+    reopen: float | None = Field(
+        30,
+        ge=0,
+        description="seconds without a frame after which a camera that is there is opened again; null never",
+    )
+    lost: float | None = Field(30, ge=0, description="seconds after which a camera that is gone is given up")
+    silent: float | None = Field(
+        None, ge=0, description="seconds without a frame after which a camera is given up though it is there"
+    )
+
+    def patience(self) -> Patience:
+        """As the source takes it."""
+        reopen, lost, silent = (math.inf if wait is None else wait for wait in (self.reopen, self.lost, self.silent))
+        return Patience(reopen, lost, silent)
+
+
+class EventConfig(_Section):
+    """When the line is told that something began or ended."""
+
+    k: int = Field(1, ge=1, description="an event starts when k of the last n frames are anomalous")
+    n: int = Field(1, ge=1, description="frames looked back on")
+    release: float = Field(
+        1.0, gt=0, le=1, description="an event ends when the last n scores are below release x threshold"
+    )
+
+    @model_validator(mode="after")
+    def _ordered(self) -> EventConfig:
+        if self.k > self.n:
+            raise ValueError(f"k must not exceed n, not k={self.k}, n={self.n}")
+        return self
+
+
+class RunConfig(_Section):
+    """All settings of the inspector."""
+
+    source: SourceConfig = SourceConfig()
+    engine: EngineConfig = EngineConfig()
+    event: EventConfig = EventConfig()
+    mqtt: MqttConfig = Field(default_factory=MqttConfig)

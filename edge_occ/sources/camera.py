@@ -1,0 +1,225 @@
+"""Frames from a camera: the latest one only.  Standing still is a state; being gone is a loss."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import time
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_occ.common.errors import InputError, SourceLost
+from edge_occ.common.rate_limit import Sparing
+from edge_occ.sources.capture import Capture, open_camera, read_frame
+from edge_occ.sources.frame import Frame
+from edge_occ.sources.reader import ThreadedSource
+from edge_occ.sources.v4l2 import Identity, identify, paths_of
+
+logger = logging.getLogger(__name__)
+
+_PATIENCE_SECONDS = 1.0
+"""Reads that fail at once are forgiven for so long: a damaged JPEG frame is no reason to open the camera again."""
+_WAITING_SECONDS = 0.5
+"""A read that took so long and gave no frame has waited for one: the camera is there and silent."""
+_RETRY_SECONDS = 0.02
+_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.1, 4.0
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long a camera may give no frames, in seconds; :data:`math.inf` is for ever.
+
+    Attributes:
+        reopen: of silence, until the camera is opened again.
+        lost: of absence or of reads that fail at once, until it is given up.
+        silent: of silence, until it is given up though it is there.
+    """
+
+    reopen: float = 30.0
+    lost: float = 30.0
+    silent: float = math.inf
+
+
+USUAL = Patience()
+
+
+class CameraSource(ThreadedSource):
+    """A V4L2 camera, asked for motion JPEG, which is what gives USB cameras their full rate.
+
+    The moment of capture is when the driver handed the frame over; exposure and transfer lie before it.  When it is
+    opened again, the camera that answers must be the same one.
+
+    Args:
+        device: path, such as ``/dev/video0`` or a link in ``/dev/v4l/by-id``.
+        width, height: size to ask for, in pixels.
+        fps: rate to ask for.
+        patience: how long it may give no frames.
+        triggered: it gives a frame when something triggers it, so silence says nothing, before the first frame neither:
+            it is never opened again for it, nor given up.
+        open_capture: opens the device; tests put a fake here.
+        identify: tells which camera answers at a path, ``None`` if none does.
+        on_wait: called each time the camera is there and a read waited for a frame in vain, from the source's thread.
+
+    Raises:
+        InputError: on entering, the camera does not open; on iterating, it never gave a frame.
+        SourceLost: on iterating, it gave frames and was then gone, or silent, for longer than ``patience`` allows.
+    """
+
+    def __init__(  # noqa: PLR0913 - what is asked of the camera, how long to wait, and two seams
+        self,
+        device: str,
+        *,
+        width: int | None = None,
+        height: int | None = None,
+        fps: float | None = None,
+        patience: Patience = USUAL,
+        triggered: bool = False,
+        open_capture: Callable[[str], Capture] = open_camera,
+        identify: Callable[[str], Identity | None] = identify,
+        on_wait: Callable[[], None] = lambda: None,
+    ) -> None:
+        super().__init__(live=True)
+        self._device, self._triggered = device, triggered
+        self._patience = Patience(math.inf, patience.lost, math.inf) if triggered else patience
+        self._open_capture, self._identify, self._on_wait = open_capture, identify, on_wait
+        # The format comes first, for it decides which sizes and rates there are.
+        wanted = {
+            cv2.CAP_PROP_FOURCC: cv2.VideoWriter.fourcc(*"MJPG"),
+            cv2.CAP_PROP_FRAME_WIDTH: width,
+            cv2.CAP_PROP_FRAME_HEIGHT: height,
+            cv2.CAP_PROP_FPS: fps,
+            cv2.CAP_PROP_BUFFERSIZE: 1,
+        }
+        self._wanted = {prop: float(value) for prop, value in wanted.items() if value is not None}
+        self._warn = Sparing(logger.warning, most=3, seconds=3600)
+        self._paths: tuple[str, ...] = (device,)
+        self._identity: Identity | None = None
+        self._found = ""
+        self._capture: Capture
+
+    def __enter__(self) -> CameraSource:
+        self._paths, self._identity = paths_of(self._device), self._identify(self._device)
+        capture = self._open()
+        if capture is None:
+            raise _no_camera(self._device)
+        self._capture = capture
+        return super().__enter__()
+
+    def _frames(self) -> Generator[Frame, None, None]:
+        capture: Capture | None = self._capture
+        index, pause = 0, _FIRST_PAUSE_SECONDS
+        last = there = opened = time.monotonic()
+        try:
+            while not self._stop.is_set():
+                image, waited = self._next(capture)
+                now = time.monotonic()
+                if image is not None:
+                    self._tell_return(now - last)
+                    last = there = opened = now
+                    pause = _FIRST_PAUSE_SECONDS
+                    yield Frame(index, datetime.now(timezone.utc), now, image)
+                    index += 1
+                    continue
+                if waited:
+                    there, pause = now, _FIRST_PAUSE_SECONDS
+                    self._on_wait()
+                self._give_up(index, silent=now - last, gone=None if waited else now - there)
+                if waited and now - opened < self._patience.reopen:
+                    continue
+                self._tell_silence(now - last, waited=waited)
+                if capture is not None:
+                    capture.release()
+                    capture = None
+                if not waited and self._stop.wait(min(pause, max(self._patience.lost - (now - there), 0.0))):
+                    return
+                pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+                capture, opened = self._open(), time.monotonic()
+        finally:
+            if capture is not None:
+                capture.release()
+
+    def _next(self, capture: Capture | None) -> tuple[NDArray[np.uint8] | None, bool]:
+        """One frame, or ``None`` and whether the camera was there and waited for one in vain."""
+        until = time.monotonic() + _PATIENCE_SECONDS
+        while capture is not None and capture.isOpened():
+            begun = time.monotonic()
+            image = read_frame(capture)
+            now = time.monotonic()
+            if image is not None:
+                return image, False
+            if now - begun >= _WAITING_SECONDS:
+                return None, True
+            if now >= until or self._stop.wait(_RETRY_SECONDS):
+                break
+        return None, False
+
+    def _open(self) -> Capture | None:
+        """Open the camera wherever it is now; ``None`` where it is not, or another one is in its place."""
+        self._found = ""
+        for path in self._paths:
+            found = self._identify(path)
+            if self._identity is not None and found is not None and not self._identity.is_same(found):
+                self._found = f"another camera, {found}, in place of {self._identity}"
+                self._warn("other", f"{path}: {self._found}")
+                continue
+            capture = self._open_capture(path)
+            if capture.isOpened():
+                self._ask(capture)
+                return capture
+            capture.release()
+        return None
+
+    def _ask(self, capture: Capture) -> None:
+        for prop, value in self._wanted.items():
+            capture.set(prop, value)
+        for prop in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT, cv2.CAP_PROP_FPS):
+            got = capture.get(prop)
+            if prop in self._wanted and got != self._wanted[prop]:
+                asked = f"{self._device} was asked for {self._wanted[prop]:g} and gives {got:g}"
+                self._warn(f"asked {prop}", asked)
+
+    def _tell_silence(self, silent: float, *, waited: bool) -> None:
+        if waited:
+            self._warn("silent", f"{self._device} gave no frame for {silent:.0f} s; opening it again, and waiting on")
+        else:
+            limit = "" if math.isinf(self._patience.lost) else f", for {self._patience.lost:g} s at most"
+            self._warn("gone", f"{self._device} gives no frames; opening it again{limit}")
+
+    def _tell_return(self, silent: float) -> None:
+        if silent >= _PATIENCE_SECONDS:
+            logger.info("%s gives frames again, after %.0f s", self._device, silent)
+
+    def _give_up(self, frames: int, *, silent: float, gone: float | None) -> None:
+        """Raise if the camera has given ``frames`` frames and was then silent or gone for too long."""
+        patience = self._patience
+        # A camera that gave none yet was asked for a size that it cannot send, unless something triggers it.
+        most_silent = patience.silent if frames or self._triggered else min(patience.lost, patience.silent)
+        if (gone is None or gone < patience.lost) and silent < most_silent:
+            return
+        expected = f"frames from {self._device}"
+        found = self._found or f"none for {silent:.3g} s"
+        if frames:
+            raise SourceLost(expected, f"{found}, after {frames} frames", "check its cable and power")
+        advice = "try another size, say ?width=640&height=480; or ?triggered=1, if something triggers it"
+        raise InputError(expected, found, advice)
+
+
+def _no_camera(device: str) -> InputError:
+    expected = f"a camera at {device}"
+    if not Path(device).exists():
+        cameras = ", ".join(str(path) for path in sorted(Path("/dev").glob("video*")))
+        if not cameras:
+            return InputError(expected, "no /dev/video* at all", "plug the camera in; in a container, pass its device")
+        return InputError(expected, cameras, "plug it in, or name one of those found")
+    if not os.access(device, os.R_OK | os.W_OK):
+        return InputError(expected, "no permission to use it", "run: sudo usermod -aG video $USER, then log in again")
+    return InputError(
+        expected, "a device that does not open as a camera", f"close the program that uses it: fuser {device}"
+    )

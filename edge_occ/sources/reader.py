@@ -1,0 +1,89 @@
+"""What all sources share: a thread that reads ahead, and its clean end."""
+
+from __future__ import annotations
+
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Generator, Iterator
+from contextlib import closing
+from threading import Event, Thread
+from types import TracebackType
+from typing import TypeVar
+
+from edge_occ.sources.buffer import FrameBuffer
+from edge_occ.sources.faults import Fault
+from edge_occ.sources.frame import Frame
+
+logger = logging.getLogger(__name__)
+
+_SourceT = TypeVar("_SourceT", bound="ThreadedSource")
+
+_READ_AHEAD = 4
+_JOIN_SECONDS = 5.0
+
+
+class ThreadedSource(ABC):
+    """A source whose frames are made in a thread of its own; usable once.
+
+    Args:
+        live: keep only the latest frame and count the others as dropped; otherwise read a few ahead and drop nothing.
+    """
+
+    def __init__(self, *, live: bool) -> None:
+        self._buffer = FrameBuffer(1 if live else _READ_AHEAD, overwrite=live)
+        self._stop = Event()
+        self._thread = Thread(target=self._read, name="edge-occ source", daemon=True)
+
+    @abstractmethod
+    def _frames(self) -> Generator[Frame | Fault, None, None]:
+        """Make frames in the reader thread until there are no more or ``_stop`` is set."""
+
+    @property
+    def live(self) -> bool:
+        """True if frames that nobody waited for are dropped."""
+        return self._buffer.overwrite
+
+    @property
+    def dropped(self) -> int:
+        """Frames dropped so far."""
+        return self._buffer.dropped
+
+    def __enter__(self: _SourceT) -> _SourceT:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+        self._thread.join(_JOIN_SECONDS)
+        if self._thread.is_alive():
+            # A driver may hold a read for some 10 s; the thread gives its device back as soon as that returns.
+            logger.warning("the source is still busy reading after %g s; leaving it behind", _JOIN_SECONDS)
+
+    def __iter__(self) -> Iterator[Frame | Fault]:
+        """Frames until the source is exhausted or closed.
+
+        Raises:
+            RuntimeError: the source was not entered with ``with``.
+            UserError: what ended the reader thread.
+        """
+        if self._thread.ident is None:
+            raise RuntimeError("iterate over a source inside its `with` block")
+        return iter(self._buffer.get, None)
+
+    def close(self) -> None:
+        """End the iteration, from any thread and as often as you like; leaving the ``with`` block ends the rest."""
+        self._stop.set()
+        self._buffer.close()
+
+    def _read(self) -> None:
+        try:
+            with closing(self._frames()) as frames:
+                for frame in frames:
+                    if not self._buffer.put(frame):
+                        break
+        except Exception as error:  # noqa: BLE001 - raised again in the thread that iterates
+            self._buffer.finish(error)
+        else:
+            self._buffer.finish()

@@ -1,0 +1,1 @@
+"""The CUDA driver by pycuda, cuda-bindings or ctypes."""

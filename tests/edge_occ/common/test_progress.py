@@ -1,0 +1,71 @@
+"""Progress where there is no terminal, and where there is one."""
+
+import os
+import pty
+import subprocess
+import sys
+
+from edge_occ.common import progress
+from edge_occ.common.progress import PhaseReport, ProgressReport
+
+
+def test_the_last_step_is_always_told(capsys):
+    with ProgressReport("reading", 3) as report:
+        for _ in range(3):
+            report.advance()
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("reading: 3/3, ")
+    assert line.endswith(" s left")
+
+
+def test_lines_come_at_intervals_with_the_note(capsys, monkeypatch):
+    monkeypatch.setattr(progress, "_LINE_SECONDS", 0.0)
+    with ProgressReport("training", 10, done=4) as report:
+        report.advance("loss 0.5", steps=2)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("training: 6/10, ")
+    assert line.endswith("loss 0.5")
+
+
+def test_nothing_goes_to_standard_output(capsys):
+    with ProgressReport("reading", 1) as report:
+        report.advance()
+    assert capsys.readouterr().out == ""
+
+
+def test_a_terminal_gets_a_bar():
+    code = (
+        "from edge_occ.common.progress import PhaseReport, ProgressReport\n"
+        "with ProgressReport('training', 2) as report:\n"
+        "    report.advance('loss 0.50'); report.advance('loss 0.25')\n"
+    )
+    terminal, other_end = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "120"}
+    subprocess.run([sys.executable, "-c", code], stderr=other_end, env=environment, check=True)
+    os.close(other_end)
+    shown = os.read(terminal, 65536).decode()
+    os.close(terminal)
+    assert "training" in shown
+    assert "2/2" in shown
+    assert "loss 0.25" in shown
+
+
+def test_phases_follow_each_other(capsys):
+    begun = []
+    with PhaseReport(begun.append) as phases:
+        assert not phases.shown
+        for done in (0.0, 0.25, 0.5, 1.0):
+            phases("building", done)
+        phases("measuring", 1.0)
+        assert phases.shown
+    assert begun == ["building", "measuring"]
+    first, second = capsys.readouterr().err.splitlines()
+    assert first.startswith("building: 100/100, ")
+    assert second.startswith("measuring: 100/100, ")
+
+
+def test_progress_never_goes_backwards(capsys):
+    with PhaseReport() as phases:
+        for done in (0.5, 0.2, 1.0):
+            phases("building", done)
+    assert capsys.readouterr().err.startswith("building: 100/100, ")

@@ -1,0 +1,289 @@
+"""The loop, with fakes at its three seams."""
+
+import time
+from dataclasses import replace
+from datetime import datetime, timezone
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge_occ.bundle.conformal import Judge
+from edge_occ.common.errors import EngineUnavailable, SourceLost, UserError
+from edge_occ.inspection.events import EventTracker, Phase
+from edge_occ.inspection.scoring import MOST_IN_A_ROW
+from edge_occ.runtime.inspector import Inspector
+from edge_occ.sources.faults import Fault, Reason, Unscored
+from edge_occ.sources.frame import Frame
+from engines.base import Scores
+
+
+class ListSource:
+    """Frames whose first pixel is the score they shall get."""
+
+    live = False
+    dropped = 3
+
+    def __init__(self, scores, error=None):
+        self.scores, self.error, self.closed = scores, error, False
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self.close()
+
+    def close(self):
+        self.closed = True
+
+    def __iter__(self):
+        for index, score in enumerate(self.scores):
+            if self.closed:
+                return
+            image = np.full((20, 30, 3), score, np.uint8)
+            yield Frame(index, datetime.now(timezone.utc), time.monotonic(), image)
+        if self.error:
+            raise self.error
+
+
+class FakeEngine:
+    name, precision = "fake", "fp32"
+
+    def infer(self, frame):
+        score_map = np.zeros((10, 15), np.float32)
+        score_map[4, 6] = frame[0, 0, 0]
+        return Scores(float(score_map.max()), score_map)
+
+    def close(self):
+        pass
+
+
+class ListSink:
+    name = "list"
+
+    def __init__(self):
+        self.published, self.finished, self.faults = [], [], []
+
+    def fault(self, fault):
+        self.faults.append(fault)
+
+    def publish(self, inspection):
+        self.published.append(inspection)
+
+    def finish(self, inspection):
+        self.finished.append(inspection)
+
+
+def inspect(scores, error=None, **options):
+    sink = ListSink()
+    inspector = Inspector(FakeEngine(), Judge([1.0, 2.0, 10.0], 10.0), EventTracker(), [sink])
+    with ListSource(scores, error) as source:
+        summary = inspector.run(source, **options)
+    return summary, sink
+
+
+def test_every_frame_is_scored_judged_and_published():
+    summary, sink = inspect([3, 50, 60, 10, 4])
+    assert [i.verdict.score for i in sink.published] == [3, 50, 60, 10, 4]
+    assert [i.verdict.anomalous for i in sink.published] == [False, True, True, False, False]
+    phases = [i.event.phase if i.event else None for i in sink.published]
+    assert phases == [None, Phase.START, Phase.UPDATE, Phase.END, None]
+    assert (summary.frames, summary.anomalous, summary.events, summary.dropped) == (5, 2, 1, 3)
+    assert summary.verdict_ms["p50"] >= 0
+    assert summary.fps > 0
+
+
+def test_boxes_are_given_for_anomalous_frames_only():
+    _, sink = inspect([3, 50])
+    assert sink.published[0].boxes == ()
+    (box,) = sink.published[1].boxes
+    assert (box.x, box.y, box.width, box.height, box.peak) == (12, 8, 2, 2, 50)
+
+
+def test_an_event_under_way_ends_with_the_stream():
+    _, sink = inspect([3, 50])
+    (last,) = sink.finished
+    assert last.event.phase is Phase.END
+    assert last.event.id == sink.published[1].event.id
+    _, sink = inspect([3, 50, 3])
+    assert sink.finished == []
+
+
+def test_it_stops_after_as_many_frames_as_asked():
+    summary, sink = inspect([1] * 10, max_frames=4)
+    assert summary.frames == len(sink.published) == 4
+
+
+def test_a_lost_source_ends_the_event_first():
+    sink = ListSink()
+    inspector = Inspector(FakeEngine(), Judge([1.0], 10.0), EventTracker(), [sink])
+    with pytest.raises(SourceLost), ListSource([50], SourceLost("a camera", "none", "plug it in")) as source:
+        inspector.run(source)
+    assert sink.finished[0].event.phase is Phase.END
+
+
+class FlakyEngine(FakeEngine):
+    """Fails at frames of these values: raises, gives NaN, or a map with NaN in it."""
+
+    def __init__(self, raises=(), nan=(), nan_map=()):
+        self.raises, self.nan, self.nan_map = raises, nan, nan_map
+
+    def infer(self, frame):
+        value = int(frame[0, 0, 0])
+        if value in self.raises:
+            raise RuntimeError(f"CUDA error\n  at frame {value}")
+        scores = super().infer(frame)
+        if value in self.nan_map:
+            scores.map[0, 0] = np.nan
+        return Scores(float("nan"), scores.map) if value in self.nan else scores
+
+
+def run(engine, source, **options):
+    """The sink, the summary so far, and the error that the run ended with."""
+    sink = ListSink()
+    inspector = Inspector(engine, Judge([1.0, 2.0, 10.0], 10.0), EventTracker(), [sink])
+    error = None
+    try:
+        with source:
+            inspector.run(source, **options)
+    except UserError as caught:
+        error = caught
+    return sink, inspector.summary(source.dropped), error
+
+
+def test_a_frame_that_cannot_be_scored_is_skipped_counted_and_told():
+    engine = FlakyEngine(raises={2}, nan={3}, nan_map={5})
+    sink, summary, error = run(engine, ListSource([1, 2, 3, 4, 5, 50]))
+    assert error is None
+    assert [i.frame.index for i in sink.published] == [0, 3, 5]
+    assert [(f.index, f.reason) for f in sink.faults] == [(1, Reason.ENGINE), (2, Reason.SCORE), (4, Reason.SCORE)]
+    assert sink.faults[0].detail == "RuntimeError: CUDA error at frame 2"
+    assert (summary.frames, summary.anomalous, summary.events) == (3, 1, 1)
+    assert summary.faults == {"engine": 1, "score": 2}
+    assert sink.finished, "the event under way has its end"
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        np.zeros((20, 30), np.uint8),
+        np.zeros((20, 30, 4), np.uint8),
+        np.zeros((20, 30, 3), np.uint16),
+        np.zeros((0, 30, 3), np.uint8),
+        None,
+    ],
+)
+def test_a_frame_of_impossible_shape_never_reaches_the_engine(image):
+    class Misshapen(ListSource):
+        def __iter__(self):
+            for frame in super().__iter__():
+                yield replace(frame, image=image) if frame.index == 1 else frame
+
+    sink, summary, error = run(FakeEngine(), Misshapen([1, 2, 3]))
+    assert error is None
+    assert summary.faults == {"frame": 1}
+    assert [i.frame.index for i in sink.published] == [0, 2]
+
+
+def test_a_map_that_makes_no_boxes_is_a_fault_too():
+    class Flat(FakeEngine):
+        def infer(self, frame):
+            return Scores(50.0, np.zeros((2, 2, 2), np.float32))
+
+    _, summary, error = run(Flat(), ListSource([1]))
+    assert summary.faults == {"engine": 1}
+    assert isinstance(error, EngineUnavailable)
+
+
+@given(st.lists(st.booleans(), max_size=60))
+def test_a_run_ends_at_the_tenth_failure_in_a_row_and_not_before(fails):
+    engine = FlakyEngine(raises={2})
+    _, summary, error = run(engine, ListSource([2 if fail else 1 for fail in fails]))
+    text = "".join("x" if fail else "." for fail in fails)
+    end = text.find("x" * MOST_IN_A_ROW)
+    done = text if end < 0 else text[: end + MOST_IN_A_ROW]
+    assert (summary.frames, summary.faults.get("engine", 0)) == (done.count("."), done.count("x"))
+    assert (error is not None) == (end >= 0 or (bool(text) and "." not in text))
+
+
+def test_the_error_at_the_end_says_what_was_the_matter():
+    _, _, error = run(FlakyEngine(raises={2}), ListSource([1, *[2] * 20]))
+    assert (error.exit_code, error.found) == (
+        4,
+        "none for 10 frames in a row; the last: RuntimeError: CUDA error at frame 2",
+    )
+    _, _, error = run(FlakyEngine(nan={2}), ListSource([2, 2]))
+    assert (error.exit_code, error.expected) == (4, "a finite score")
+
+    class TooLarge(FakeEngine):
+        def infer(self, frame):
+            raise EngineUnavailable("frames of at most 10x10", "20x30", "set engine.max_frame")
+
+    _, _, error = run(TooLarge(), ListSource([1]))
+    assert error.advice == "set engine.max_frame"
+
+
+def test_unreadable_pictures_are_counted_and_never_end_a_run():
+    class Unreadable(ListSource):
+        def __iter__(self):
+            for frame in super().__iter__():
+                yield frame
+                for _ in range(50):
+                    yield Fault(frame.index, frame.captured_at, Unscored(Reason.UNREADABLE, "damaged"), "a.png")
+
+    sink, summary, error = run(FakeEngine(), Unreadable([1, 2]))
+    assert error is None
+    assert summary.faults == {"unreadable": 100}
+    assert len(sink.faults) == 100
+    assert summary.frames == 2
+
+
+class FailingSink(ListSink):
+    name = "log"
+
+    def publish(self, inspection):
+        raise OSError(28, "No space left on device")
+
+    fault = finish = publish
+
+
+def test_a_sink_that_raises_is_told_once_and_counted_and_stops_nothing(caplog):
+    before, after = ListSink(), ListSink()
+    engine = FlakyEngine(raises={2})
+    inspector = Inspector(engine, Judge([1.0], 10.0), EventTracker(), [before, FailingSink(), after])
+    with ListSource([1, 2, 3, 50]) as source:
+        summary = inspector.run(source)
+    for sink in (before, after):
+        assert [i.frame.index for i in sink.published] == [0, 2, 3]
+        assert len(sink.faults) == len(sink.finished) == 1
+    assert summary.lost == inspector.lost == {"log": 5}
+    (record,) = caplog.records
+    assert record.message == "log failed, inspection goes on: OSError: [Errno 28] No space left on device"
+
+
+def test_an_event_is_counted_when_it_starts_whatever_its_number_of_frames():
+    class CountsBack(EventTracker):
+        """Counts the frames of an event from the first anomalous one, not from the one at which it was raised."""
+
+        def step(self, verdict):
+            change = super().step(verdict)
+            return change and replace(change, frames=change.frames + 1)
+
+    inspector = Inspector(FakeEngine(), Judge([1.0], 10.0), CountsBack(2, 3), [])
+    with ListSource([50, 50, 60, 1, 1, 1, 50, 1, 1, 50, 50]) as source:
+        assert inspector.run(source).events == 2
+
+
+def test_every_inspection_knows_how_long_its_verdict_took():
+    summary, sink = inspect([1, 2, 3])
+    assert all(i.verdict_ms > 0 for i in sink.published)
+    assert summary.verdict_ms["p50"] == round(sorted(i.verdict_ms for i in sink.published)[1], 2)
+
+
+def test_no_frames_is_no_error():
+    summary, sink = inspect([])
+    assert summary.frames == 0
+    assert summary.fps == 0
+    assert summary.verdict_ms == {}
+    assert not sink.published

@@ -1,0 +1,1 @@
+"""Batched augmentations as tensor operations."""

@@ -1,0 +1,168 @@
+"""Stage 2: heads on the features of normal images, their fusion, and a threshold for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from edge_occ.bundle.conformal import calibrate
+from edge_occ.bundle.manifest import Calibration
+from edge_occ.bundle.tensors import head_member
+from edge_occ.common.errors import InputError
+from edge_occ.common.progress import ProgressReport
+from trainer.calibration.held_out import folds_of_parts, held_out_grids, one_score_a_part
+from trainer.config import HeadConfig, TrainConfig
+from trainer.graph.branches import Branch
+from trainer.heads.base import Unfit
+from trainer.heads.build import fit_head
+from trainer.heads.fused import FusedHead, weighted_sum
+
+
+@dataclass(frozen=True)
+class CalibratedHead:
+    """Heads and their threshold.
+
+    Attributes:
+        head: fitted on all images.
+        held_out: image scores ``[parts]``, each by heads that had not seen the part; the highest of its shots.
+        calibration: the threshold that follows from them.
+    """
+
+    head: FusedHead
+    held_out: NDArray[np.float64]
+    calibration: Calibration
+
+    @property
+    def member(self) -> bytes:
+        """As it goes into the bundle."""
+        tensors = {name: tensor.numpy() for name, tensor in self.head.tensors().items()}
+        return head_member(tensors, self.held_out)
+
+
+class Stage2:
+    """How heads are fitted and scored in one training.
+
+    Args:
+        branches: of the graph; on any device.
+        config: head, fusion and calibration settings.
+        seed: of the assignment of parts to folds.
+        parts: which part each image shows, ``[n]``, from 0 without gaps; none: each another.
+    """
+
+    def __init__(
+        self, branches: Sequence[Branch], config: TrainConfig, seed: int, parts: Sequence[int] | None = None
+    ) -> None:
+        self._branches, self._config, self._seed, self._given = branches, config, seed, parts
+
+    def fit(self, features: Sequence[Tensor], grids: Sequence[Tensor] | None = None) -> CalibratedHead:
+        """Fit and calibrate heads.
+
+        Args:
+            features: of all normal images, ``[n, rows, columns, d]`` for each branch.
+            grids: what :meth:`grids` gives for them, where it is known already.
+
+        Raises:
+            InputError: the features cannot carry a head.
+        """
+        with fitting():
+            grids = self.grids(features) if grids is None else grids
+            heads = tuple(fit_head(features[i], own, own.scope[0]) for i, own in self._config.heads)
+        scores = torch.stack(
+            [self._branches[i].score(grid) for (i, _), grid in zip(self._config.heads, grids, strict=True)]
+        )
+        fusion = self._config.fusion
+        spread = scores.double().std(1, correction=0).clamp_min(1e-12)
+        score_weights = _weights(fusion.score_weights, len(heads)) / spread
+        map_weights = _weights(fusion.map_weights, len(heads)) / spread
+        parts = self._parts(len(features[0]))
+        held_out = one_score_a_part(weighted_sum(scores.double(), score_weights).numpy(), parts)
+        calibration = calibrate(held_out, self._config.calibration.false_alarm_rate)
+        map_weights = map_weights * self._map_scale(grids, map_weights, calibration.threshold, parts)
+        head = FusedHead(heads, score_weights.float(), map_weights.float())
+        return CalibratedHead(head, held_out, calibration)
+
+    def held_out(self, features: Sequence[Tensor], scored: Sequence[Tensor], head: FusedHead) -> NDArray[np.float64]:
+        """Score every part by heads that were fitted without it, ``[parts]``, with the fusion of ``head``.
+
+        Args:
+            features: what is fitted on, ``[n, rows, columns, d]`` for each branch.
+            scored: the same images in another precision.
+            head: gives the weights.
+        """
+        grids = self.grids(features, scored)
+        scores = (
+            self._branches[i].score(grid).double() for (i, _), grid in zip(self._config.heads, grids, strict=True)
+        )
+        return one_score_a_part(
+            weighted_sum(scores, head.score_weights.double()).numpy(), self._parts(len(features[0]))
+        )
+
+    def grids(self, features: Sequence[Tensor], scored: Sequence[Tensor] | None = None) -> list[Tensor]:
+        """Scores of every image by heads that were fitted without its part: ``[n, rows, columns]`` for each head."""
+        calibration, heads = self._config.calibration, self._config.heads
+        fold_of = folds_of_parts(self._parts(len(features[0])), calibration.folds, self._seed)
+        with ProgressReport("calibrating", int(fold_of.max() + 1) * len(heads)) as progress:
+            return [
+                held_out_grids(
+                    features[i],
+                    fold_of,
+                    partial(fit_and_score, config=own),
+                    None if scored is None else scored[i],
+                    progress,
+                )
+                for i, own in heads
+            ]
+
+    def _parts(self, images: int) -> Tensor:
+        return torch.arange(images) if self._given is None else torch.tensor(self._given)
+
+    def _map_scale(self, grids: Sequence[Tensor], weights: Tensor, threshold: float, parts: Tensor) -> float:
+        """What brings the fused maps into the units of the image score: the share of held-out good parts whose map
+        rises above the threshold anywhere becomes the declared one.
+        """
+        if len(grids) == 1:
+            return 1.0
+        branches = [self._branches[i] for i, _ in self._config.heads]
+        peaks = [
+            weighted_sum(
+                [branch.maps(grid[first : first + _CHUNK]) for branch, grid in zip(branches, grids, strict=True)],
+                weights.float(),
+            ).amax((1, 2))
+            for first in range(0, len(grids[0]), _CHUNK)
+        ]
+        highest = one_score_a_part(torch.cat(peaks).double().numpy(), parts)
+        return threshold / calibrate(highest, self._config.calibration.false_alarm_rate).threshold
+
+
+@contextmanager
+def fitting() -> Iterator[None]:
+    """Tell of features that cannot carry a head.
+
+    Raises:
+        InputError: a head could not be fitted within.
+    """
+    try:
+        yield
+    except Unfit as error:
+        raise InputError("features that vary enough for a head", str(error), error.advice) from error
+
+
+def fit_and_score(normal: Tensor, others: Tensor, config: HeadConfig) -> Tensor:
+    """Fit a head of one scope on features ``[n, rows, columns, d]`` and score others: ``[m, rows, columns]``."""
+    return fit_head(normal, config, config.scope[0]).score_many(others)
+
+
+def _weights(given: Sequence[float] | None, heads: int) -> Tensor:
+    weights = torch.ones(heads) if given is None else torch.tensor(given)
+    return (weights / weights.sum()).double()
+
+
+_CHUNK = 32
+"""Images whose maps are in memory at a time."""

@@ -1,0 +1,1 @@
+"""Images to learn from: finding, checking and reading them."""

@@ -1,0 +1,173 @@
+"""Images to learn from: finding, checking and reading them."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_occ.bundle.downscale import downscale
+from edge_occ.common.decoding import Pixels, decode_image, to_8_bit, white_level
+from edge_occ.common.errors import InputError
+from edge_occ.common.images import find_images, read_image
+from edge_occ.common.progress import ProgressReport
+from trainer.data.copies import Thumbnail, look_alike, parts_of, thumbnail
+from trainer.data.layout import check_unusable, normal_folder
+from trainer.data.names import printable
+from trainer.data.read_ahead import BATCH_PIXELS, area, read_ahead, same_size
+from trainer.data.traits import ImageTraits, Traits
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+MIN_IMAGES = 8
+"""Fewest different parts to learn from."""
+
+
+@dataclass(frozen=True)
+class NormalImages:
+    """A checked set of normal images.
+
+    Attributes:
+        paths: readable images, in natural order, each content once.
+        parts: which part each image shows, from 0 without gaps; shots of one part share a number.
+        copies: one line for each image left out because its pixels are those of another: its path and the other's.
+        look_alike: whether no two images differ by more than shots of one part do.
+        skipped: one line for each image left out for another reason: its path and what is wrong with it.
+        conversions: what had to be converted, of ``grey``, ``alpha`` and ``16-bit``.
+        frame: height and width, or ``None`` if they differ.
+        sha256: of the images' content, in order.
+        traits: what else they have in common.
+    """
+
+    paths: tuple[Path, ...]
+    parts: tuple[int, ...]
+    copies: tuple[str, ...]
+    look_alike: bool
+    skipped: tuple[str, ...]
+    conversions: tuple[str, ...]
+    frame: tuple[int, int] | None
+    sha256: str
+    traits: Traits
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+
+def find_normal_images(data: Path) -> NormalImages:
+    """Read every normal image once, to check it and take its fingerprint, and find copies and shots of one part.
+
+    Raises:
+        InputError: no folder, no images, usable ones of fewer than 8 different parts, or over 1 % of them unusable.
+    """
+    paths = find_images(normal_folder(data))
+    kept: dict[bytes, tuple[Path, Thumbnail]] = {}
+    copies: list[str] = []
+    skipped: list[str] = []
+    conversions: set[str] = set()
+    traits: list[ImageTraits] = []
+    with ProgressReport("checking images", len(paths)) as progress:
+        for path, outcome in zip(paths, read_ahead(_inspect, paths, _pixels), strict=True):
+            progress.advance()
+            if isinstance(outcome, InputError):
+                skipped.append(printable(f"{path}: {outcome.found}"))
+                continue
+            conversions |= outcome.conversions
+            first, _ = kept.setdefault(outcome.digest, (path, outcome.thumbnail))
+            if first is path:
+                traits.append(outcome.traits)
+            else:
+                copies.append(printable(f"{path}: the pixels of {first}"))
+    check_unusable(skipped, len(paths), data)
+    thumbnails = [small for _, small in kept.values()]
+    parts = parts_of(thumbnails) if thumbnails else ()
+    different = len(set(parts))
+    if different < MIN_IMAGES:
+        shots = len(kept) - different + len(copies)
+        more = f" and {shots} more shots or copies of them" if shots else ""
+        raise InputError(
+            f"images of at least {MIN_IMAGES} different good parts",
+            f"{different}{more} in {data}",
+            "add other parts; hundreds are better",
+        )
+    sizes = {image.size for image in traits}
+    return NormalImages(
+        paths=tuple(path for path, _ in kept.values()),
+        parts=parts,
+        copies=tuple(copies),
+        look_alike=look_alike(thumbnails),
+        skipped=tuple(skipped),
+        conversions=tuple(sorted(conversions)),
+        frame=sizes.pop() if len(sizes) == 1 else None,
+        sha256=hashlib.sha256(b"".join(kept)).hexdigest(),
+        traits=Traits.of(traits),
+    )
+
+
+def read_frames(
+    paths: tuple[Path, ...],
+    title: str,
+    batch: int = 16,
+    *,
+    size: int | None = None,
+    white: int | None = None,
+    pixels: int = BATCH_PIXELS,
+) -> Iterator[Tensor]:
+    """Read images in order, as uint8 BGR ``[n, h, w, 3]``: neighbours of one size together.
+
+    Args:
+        paths: the images.
+        title: of the progress report.
+        batch: images at most at a time.
+        size: side that the graph resizes to: images are downscaled as on the device; ``None`` leaves them as they are.
+        white: of 16-bit images, see :func:`edge_occ.common.images.read_image`.
+        pixels: at most at a time, so that memory does not grow with the images; a larger image comes alone.
+
+    Raises:
+        InputError: an image became unreadable.
+    """
+    import torch  # noqa: PLC0415 - an evaluation looks at images and needs none
+
+    with ProgressReport(title, len(paths)) as progress:
+        read = partial(_read, white=white, size=size)
+        for images in same_size(read_ahead(read, paths, area), batch, pixels):
+            yield torch.from_numpy(np.stack(images))
+            progress.advance(steps=len(images))
+
+
+def _read(path: Path, white: int | None, size: int | None) -> NDArray[np.uint8]:
+    image = read_image(path, white)
+    return image if size is None else downscale(image, size, size)
+
+
+@dataclass(frozen=True)
+class _Inspected:
+    conversions: frozenset[str]
+    traits: ImageTraits
+    digest: bytes
+    thumbnail: Thumbnail
+
+
+def _inspect(path: Path) -> _Inspected | InputError:
+    try:
+        picture = decode_image(path)
+    except InputError as error:
+        return error
+    # Copies are told whatever the light, so each picture may have a scale of its own.
+    small = thumbnail(to_8_bit(picture.pixels, white_level(int(picture.pixels.max()))))
+    return _Inspected(picture.conversions, ImageTraits.of(picture), _digest(picture.pixels), small)
+
+
+def _pixels(outcome: _Inspected | InputError) -> int:
+    return 0 if isinstance(outcome, InputError) else math.prod(outcome.traits.size)
+
+
+def _digest(image: Pixels) -> bytes:
+    return hashlib.sha256(repr(image.shape).encode() + image.tobytes()).digest()

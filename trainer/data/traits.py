@@ -1,0 +1,108 @@
+"""What normal images have in common that frames must have too, and what people have to know of them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from edge_occ.common.decoding import Picture, has_colour, white_level
+from edge_occ.common.image_header import UPRIGHT
+from edge_occ.common.images import counted
+
+logger = logging.getLogger(__name__)
+
+LEAST_DEFECT = 4
+"""Side in pixels of the resized image below which a defect may not be seen; docs/pictures.md has the figures."""
+
+
+@dataclass(frozen=True)
+class ImageTraits:
+    """Of one image.
+
+    Attributes:
+        size: height and width.
+        turned: whether a viewer would turn it, by its orientation.
+        colour: whether its channels differ.
+        highest: highest value, if it has 16 bits.
+    """
+
+    size: tuple[int, int]
+    turned: bool
+    colour: bool
+    highest: int | None
+
+    @classmethod
+    def of(cls, picture: Picture) -> ImageTraits:
+        """Look at a picture as its file holds it."""
+        pixels = picture.pixels
+        return cls(
+            size=(pixels.shape[0], pixels.shape[1]),
+            turned=picture.orientation != UPRIGHT,
+            colour=has_colour(pixels),
+            highest=int(pixels.max()) if pixels.dtype == np.uint16 else None,
+        )
+
+
+@dataclass(frozen=True)
+class Traits:
+    """Of all images.
+
+    Attributes:
+        largest: the largest height and the largest width.
+        turned: images that a viewer would turn; they are used as they are stored.
+        colour: whether they have colours; ``None`` if some have and some have not.
+        white: see :func:`edge_occ.common.decoding.white_level`; ``None`` if none has 16 bits.
+    """
+
+    largest: tuple[int, int]
+    turned: int
+    colour: bool | None
+    white: int | None
+
+    @classmethod
+    def of(cls, images: Sequence[ImageTraits]) -> Traits:
+        """Put those of at least one image together."""
+        heights, widths = zip(*(image.size for image in images), strict=True)
+        colours = {image.colour for image in images}
+        highest = [image.highest for image in images if image.highest is not None]
+        return cls(
+            largest=(max(heights), max(widths)),
+            turned=sum(image.turned for image in images),
+            colour=colours.pop() if len(colours) == 1 else None,
+            white=white_level(max(highest)) if highest else None,
+        )
+
+    def tell(self, size: int) -> None:
+        """Log what has to be known before a training.
+
+        Args:
+            size: side in pixels that the images are resized to.
+        """
+        if self.turned:
+            logger.warning(
+                "%s would be turned by a viewer; here orientation is ignored, in pictures and in videos",
+                counted(self.turned, "picture"),
+            )
+        lost = shrinking(self.largest, size)
+        if lost:
+            logger.warning("%s", lost)
+
+
+def shrinking(frame: tuple[int, int], size: int) -> str | None:
+    """What resizing loses, in words; ``None`` if no side becomes less than half.
+
+    Args:
+        frame: height and width.
+        size: side in pixels of the result.
+    """
+    height, width = frame
+    most = max(height, width) / size
+    if most <= 2:
+        return None
+    return (
+        f"pictures of {width}x{height} are shrunk {width / size:.1f} x {height / size:.1f} times to {size}x{size}; "
+        f"what is smaller than about {LEAST_DEFECT * most:.0f} pixels may not be seen"
+    )

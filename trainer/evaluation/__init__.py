@@ -1,0 +1,1 @@
+"""Labelled sets through the exported graph: metrics, ground truth, pictures."""

@@ -1,0 +1,253 @@
+"""The whole of ``edge-occ evaluate``: a labelled set through the exported graph, in the engine of a device."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_occ.bundle.bundle import Bundle, read_bundle
+from edge_occ.bundle.loading import Loaded, load_engine
+from edge_occ.bundle.manifest import Calibration
+from edge_occ.common.images import read_image
+from edge_occ.common.progress import ProgressReport
+from edge_occ.inspection.likeness import Likeness
+from engines.base import Engine
+from engines.parity import Parity
+from trainer.data.layout import GOOD, LabelledImage, find_labelled_images
+from trainer.data.names import printable
+from trainer.evaluation.cases import Cases, ScoredImage, picture_cases
+from trainer.evaluation.ground_truth import check_labelled, has_pixels, read_mask
+from trainer.evaluation.metrics import Mask, ScoreMap, aupimo, aupro, f1_max, image_auroc, pixel_auroc
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class DefectResult:
+    """How one kind of defect is told from all good images.
+
+    Attributes:
+        images: images of this kind.
+        detected: those with a score above the threshold.
+        image_auroc, pixel_auroc: of these and the good images; ``None`` where undefined.
+        aupimo: mean of these; ``None`` where undefined.
+    """
+
+    images: int
+    detected: int
+    image_auroc: float | None
+    pixel_auroc: float | None
+    aupimo: float | None
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a bundle achieves on a labelled set.
+
+    Attributes:
+        bundle, data: what was evaluated on what.
+        records: every readable image with its verdict, in the order of the folders.
+        skipped: one line for each unreadable image: its path and what is wrong with it.
+        warnings: what makes the figures mean less than they seem to, a sentence each.
+        image_auroc, pixel_auroc, aupro, f1_max: see :mod:`trainer.evaluation.metrics`; ``None`` where undefined.
+        aupimos: of each defective image with a mask, in the order of ``defects``; empty where undefined.
+        per_defect: by kind of defect.
+        calibration: the promise that is being checked.
+        engine, precision, parity: what computed the scores, and how far it is from the trainer's.
+        seconds: time taken.
+        cases: pictures of the images that tell most.
+    """
+
+    bundle: Path
+    data: Path
+    records: tuple[ScoredImage, ...]
+    skipped: tuple[str, ...]
+    warnings: tuple[str, ...]
+    image_auroc: float | None
+    pixel_auroc: float | None
+    aupro: float | None
+    aupimos: tuple[float, ...]
+    f1_max: float | None
+    per_defect: Mapping[str, DefectResult]
+    calibration: Calibration
+    engine: str
+    precision: str
+    parity: Parity
+    seconds: float
+    cases: Cases
+
+    @property
+    def good(self) -> list[ScoredImage]:
+        """Records of good images."""
+        return [record for record in self.records if not record.image.defective]
+
+    @property
+    def defects(self) -> list[ScoredImage]:
+        """Records of defective images."""
+        return [record for record in self.records if record.image.defective]
+
+    @property
+    def aupimo(self) -> float | None:
+        """Mean over the defective images with masks; ``None`` where undefined."""
+        return _mean(self.aupimos)
+
+    @property
+    def false_alarms(self) -> int:
+        """Good images with a score above the threshold."""
+        return sum(record.verdict.anomalous for record in self.good)
+
+    @property
+    def detected(self) -> int:
+        """Defective images with a score above the threshold."""
+        return sum(record.verdict.anomalous for record in self.defects)
+
+    def as_json(self) -> dict[str, Any]:
+        """What ``edge-occ evaluate --json`` prints; metrics are fractions of 1 with six digits, or ``None``."""
+        good = len(self.good)
+        return {
+            "images": {
+                "good": good,
+                "defect": len(self.defects),
+                "with_mask": sum(bool(record.image.masks) for record in self.defects),
+                "skipped": list(self.skipped),
+            },
+            "warnings": list(self.warnings),
+            "image_auroc": _six(self.image_auroc),
+            "pixel_auroc": _six(self.pixel_auroc),
+            "aupro": _six(self.aupro),
+            "aupimo": _six(self.aupimo),
+            "f1_max": _six(self.f1_max),
+            "per_defect": {
+                printable(kind): {name: _six(value) for name, value in vars(result).items()}
+                for kind, result in self.per_defect.items()
+            },
+            "false_alarms": {
+                "declared": self.calibration.false_alarm_rate,
+                "calibration_n": self.calibration.n,
+                "upper_95": _six(self.calibration.upper_95),
+                "observed": _six(self.false_alarms / good) if good else None,
+                "observed_n": good,
+            },
+            "seconds": round(self.seconds, 3),
+            "engine": {"name": self.engine, "precision": self.precision, "parity_score_error": self.parity.score_error},
+        }
+
+
+def evaluate(
+    bundle_path: Path, data: Path, load: Callable[[Bundle], Loaded] = load_engine, sha256: str | None = None
+) -> Evaluation:
+    """Score every labelled image and compare with the labels.
+
+    Args:
+        bundle_path: the bundle.
+        data: MVTec layout with ``test`` and, for the pixel metrics, ``ground_truth``.
+        load: opens the engine.
+        sha256: of the bundle's file; see :func:`edge_occ.bundle.bundle.read_bundle`.
+
+    Raises:
+        BundleRefused: the bundle is damaged or unknown.
+        EngineUnavailable: the engine cannot run here.
+        ParityFailure: it does not compute what the bundle says.
+        InputError: no labelled images, over 1 % of them unreadable, good ones under another name than ``good``, images
+            of another size than those of training, or masks that belong to no image or are wrong; see
+            :func:`trainer.evaluation.ground_truth.read_mask`.
+    """
+    begun = time.monotonic()
+    bundle = read_bundle(bundle_path, sha256)
+    white = bundle.manifest.training.white_level
+    checked = check_labelled(find_labelled_images(data), bundle.manifest.geometry.frame, data / "test", white)
+    loaded = load(bundle)
+    engine, calibration = loaded.engine, bundle.manifest.calibration
+    with closing(engine):
+        scored = _score(checked.images, engine, bundle)
+        cases = picture_cases(scored.records, engine, calibration, read_mask, white)
+    scores = np.array([record.verdict.score for record in scored.records])
+    defective = np.array([record.image.defective for record in scored.records])
+    aupimos = aupimo(scored.masks, scored.maps)
+    return Evaluation(
+        bundle=bundle_path,
+        data=data,
+        records=tuple(scored.records),
+        skipped=checked.skipped,
+        warnings=checked.warnings,
+        image_auroc=image_auroc(defective, scores),
+        pixel_auroc=pixel_auroc(scored.masks, scored.maps),
+        aupro=aupro(scored.masks, scored.maps),
+        aupimos=tuple(aupimos.tolist()),
+        f1_max=f1_max(defective, scores),
+        per_defect=_per_defect(scored, aupimos),
+        calibration=calibration,
+        engine=engine.name,
+        precision=engine.precision,
+        parity=loaded.parity,
+        seconds=time.monotonic() - begun,
+        cases=cases,
+    )
+
+
+@dataclass
+class _Scored:
+    """What remains of the images.
+
+    Masks, maps and their kinds are of those with a ground truth, good images included; empty if no defect has one.
+    """
+
+    records: list[ScoredImage] = field(default_factory=list)
+    kinds: list[str] = field(default_factory=list)
+    masks: list[Mask] = field(default_factory=list)
+    maps: list[ScoreMap] = field(default_factory=list)
+
+
+def _score(images: Sequence[LabelledImage], engine: Engine, bundle: Bundle) -> _Scored:
+    scored, judge = _Scored(), bundle.judge()
+    likeness = Likeness(bundle.manifest, partial(logger.warning, "%s"))
+    with_masks = any(image.masks for image in images if image.defective)
+    with ProgressReport("scoring", len(images)) as progress:
+        for image in images:
+            progress.advance()
+            frame = read_image(image.path, bundle.manifest.training.white_level)
+            likeness.look(frame)
+            scores = engine.infer(frame)
+            scored.records.append(ScoredImage(image, judge.judge(scores.score)))
+            if with_masks and has_pixels(image):
+                scored.kinds.append(image.kind)
+                scored.masks.append(read_mask(image, frame.shape))
+                size = (frame.shape[1], frame.shape[0])
+                resized = cv2.resize(scores.map, size, interpolation=cv2.INTER_LINEAR)
+                scored.maps.append(np.asarray(resized, dtype=np.float32))
+    return scored
+
+
+def _per_defect(scored: _Scored, aupimos: NDArray[np.float64]) -> dict[str, DefectResult]:
+    results = {}
+    defects_with_masks = [kind for kind in scored.kinds if kind != GOOD]
+    for kind in sorted({record.image.kind for record in scored.records if record.image.defective}):
+        records = [r for r in scored.records if r.image.kind == kind or not r.image.defective]
+        defective = np.array([record.image.defective for record in records])
+        chosen = [i for i, of in enumerate(scored.kinds) if of in (kind, GOOD)]
+        results[kind] = DefectResult(
+            images=int(defective.sum()),
+            detected=sum(record.image.defective and record.verdict.anomalous for record in records),
+            image_auroc=image_auroc(defective, np.array([record.verdict.score for record in records])),
+            pixel_auroc=pixel_auroc([scored.masks[i] for i in chosen], [scored.maps[i] for i in chosen]),
+            aupimo=_mean([value for of, value in zip(defects_with_masks, aupimos, strict=False) if of == kind]),
+        )
+    return results
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return float(np.mean(values)) if values else None
+
+
+def _six(value: float | None) -> float | None:
+    return None if value is None else round(value, 6)

@@ -1,0 +1,112 @@
+"""From what both stages left to the members of a bundle: export in every precision, each through its gate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from edge_occ.bundle.bundle import ENCODER_GRAPH, GOLDEN, HEAD, PREVIEW, graph_name
+from edge_occ.bundle.loading import DownscalingEngine
+from edge_occ.bundle.manifest import Precision
+from edge_occ.bundle.tensors import golden_from, golden_member, graph_from
+from engines.onnxruntime import OnnxRuntimeEngine
+from engines.parity import TOLERANCE, Parity, require_parity
+from trainer.calibration.fit_heads import CalibratedHead
+from trainer.config import ExportConfig
+from trainer.data.images import read_frames
+from trainer.export.onnx_graph import (
+    GOLDEN_SIDE,
+    export_encoder_graph,
+    export_inspection_graph,
+    golden_frames,
+    reference,
+)
+from trainer.export.precisions import Trial, reduce_to_fp16, reduce_to_int8
+from trainer.export.preview import preview
+from trainer.graph.inspection import EncoderGraph, InspectionGraph, exact_branch
+
+
+@dataclass(frozen=True)
+class Assembled:
+    """What goes into a bundle.
+
+    Attributes:
+        members: all but the model card.
+        precisions: what was measured of each precision below fp32, included or not.
+        tolerances: of the parity gate, for each precision included.
+        parity: of the fp32 graph in ONNX Runtime against torch.
+    """
+
+    members: Mapping[str, bytes]
+    precisions: Mapping[str, Precision]
+    tolerances: Mapping[str, float]
+    parity: Parity
+
+
+def assemble(
+    graph: InspectionGraph,
+    fitted: CalibratedHead,
+    paths: tuple[Path, ...],
+    config: ExportConfig,
+    held_out: Callable[[Sequence[Tensor]], NDArray[np.float64]],
+    white: int | None = None,
+) -> Assembled:
+    """Export, compare and collect.
+
+    Args:
+        graph: on the CPU, in evaluation mode, with fused encoders.
+        fitted: head and threshold.
+        paths: the training images.
+        config: which precisions are wanted.
+        held_out: scores features of the training images, ``[n, rows, columns, d]`` for each branch in any precision,
+            each image by heads of fp32 that had not seen it.
+        white: of 16-bit images, see :func:`edge_occ.common.decoding.white_level`.
+
+    Raises:
+        ParityFailure: the exported fp32 graph does not compute what torch computes.
+    """
+    threshold = fitted.calibration.threshold
+    members = {
+        graph_name("fp32"): export_inspection_graph(graph, fitted.head),
+        HEAD: fitted.member,
+        GOLDEN: golden_member(reference(graph, fitted.head, golden_frames(_some_frames(paths, white)), threshold)),
+    }
+    exact = exact_branch(graph.branches)
+    if exact is not None:
+        members[ENCODER_GRAPH] = export_encoder_graph(EncoderGraph(graph.branches[exact].extractor))
+    # The gate takes the bytes that go into the bundle, so that a fault of serialising cannot slip through either.
+    exported = graph_from(members[graph_name("fp32")], "fp32", members[HEAD])
+    golden = golden_from(members[GOLDEN], threshold)
+    size = graph.preprocess.size
+    with closing(DownscalingEngine(OnnxRuntimeEngine(exported), size)) as engine:
+        parity = require_parity(engine, golden, TOLERANCE["fp32"])
+        members[PREVIEW] = preview(engine, golden, fitted.calibration)
+    reduced = {}
+    if config.fp16 or config.int8:
+        trial = Trial(paths, exported, fitted, golden, held_out, size=size, white=white)
+        half = export_inspection_graph(graph, fitted.head, half=True)
+        if config.fp16:
+            reduced["fp16"] = reduce_to_fp16(half, trial)
+        if config.int8:
+            reduced["int8"] = reduce_to_int8(half, trial)
+    for outcome in reduced.values():
+        members.update(outcome.members)
+    return Assembled(
+        members,
+        {precision: outcome.record for precision, outcome in reduced.items()},
+        {precision: TOLERANCE[precision] for precision in TOLERANCE if graph_name(precision) in members},
+        parity,
+    )
+
+
+def _some_frames(paths: tuple[Path, ...], white: int | None) -> list[Tensor]:
+    step = max(1, len(paths) // 6)
+    batches = read_frames(paths[::step][:6], "golden frames", white=white)
+    # A copy, as a view would keep all of a large frame.
+    return [frame[:GOLDEN_SIDE, :GOLDEN_SIDE].clone() for frames in batches for frame in frames]

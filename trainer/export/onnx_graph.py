@@ -1,0 +1,166 @@
+"""Torch modules to ONNX, and the reference scores that every engine must reproduce."""
+
+from __future__ import annotations
+
+import copy
+import io
+import logging
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from torch import Tensor, nn
+
+from edge_occ.bundle.downscale import downscale
+from engines.base import FEATURES, FRAME, IMAGES, MAP, SCORE, of_head
+from engines.parity import Golden
+from trainer.augment.paste import paste, sample_cutpaste
+from trainer.encoders.dense import WINDOW
+from trainer.graph.features import HalfEncoder
+from trainer.graph.inspection import EncoderGraph, InspectionGraph
+from trainer.heads.fused import FusedHead
+
+OPSET = 19
+"""The first in which Q/DQ nodes take fp16; TensorRT 10.3 reads up to 20."""
+
+GOLDEN_NORMAL, GOLDEN_PASTED = 3, 3
+GOLDEN_SIDE = 1024
+"""Golden frames are cropped to this, which bounds the bundle; they stay large enough to be downscaled at the gate."""
+
+
+def export_inspection_graph(graph: InspectionGraph, head: FusedHead, *, half: bool = False) -> bytes:
+    """The whole graph as ONNX; frame height and width stay free, the heads' tensors are inputs.
+
+    Args:
+        graph: on the CPU, in evaluation mode, with fused encoders.
+        head: gives the shapes.
+        half: compute the encoders in fp16, between explicit casts; all before and after it stays fp32.
+    """
+    if half:
+        graph = copy.deepcopy(graph)
+        for branch in graph.branches:
+            branch.extractor.encoder = HalfEncoder(branch.extractor.encoder)
+    example = torch.zeros(96, 80, 3, dtype=torch.uint8)
+    tensors = head.tensors()
+    height, width = torch.export.Dim("height", min=2), torch.export.Dim("width", min=2)
+    return _export(
+        graph,
+        (example, list(tensors.values())),
+        [FRAME, *tensors],
+        [SCORE, MAP, *(of_head(FEATURES, i) for i in range(len(graph.branches)))],
+        {"frame": {0: height, 1: width}, "head": [None] * len(tensors)},
+    )
+
+
+def export_encoder_graph(graph: EncoderGraph) -> bytes:
+    """The encoder alone as ONNX; number and size of the images stay free."""
+    example = torch.zeros(2, WINDOW + 32, WINDOW + 24, 3, dtype=torch.uint8)
+    free = dict.fromkeys(range(3), torch.export.Dim.DYNAMIC)
+    return _export(graph, (example,), [IMAGES], [FEATURES], {"images": free})
+
+
+def golden_frames(frames: Sequence[Tensor]) -> list[Tensor]:
+    """Frames of the parity gate: some normal ones as they are, some with a conspicuous CutPaste defect.
+
+    Args:
+        frames: at least one normal frame, uint8 BGR ``[h, w, 3]``.
+    """
+    chosen = [frames[i % len(frames)][:GOLDEN_SIDE, :GOLDEN_SIDE] for i in range(GOLDEN_NORMAL + GOLDEN_PASTED)]
+    generator = torch.Generator().manual_seed(0)
+    golden = chosen[:GOLDEN_NORMAL]
+    for frame in chosen[GOLDEN_NORMAL:]:
+        image = frame.permute(2, 0, 1).unsqueeze(0)
+        rectangle = sample_cutpaste(1, (frame.shape[0], frame.shape[1]), (0.02, 0.04), 2.0, generator)
+        pasted, _ = paste(image, 255 - image, rectangle)
+        golden.append(pasted[0].permute(1, 2, 0))
+    return golden
+
+
+def reference(graph: InspectionGraph, head: FusedHead, frames: Sequence[Tensor], threshold: float) -> Golden:
+    """What torch computes for the golden frames, which are downscaled before the graph and kept as they are."""
+    size = graph.preprocess.size
+    with torch.inference_mode():
+        small = [torch.from_numpy(downscale(frame.numpy(), size, size)) for frame in frames]
+        results = [graph(frame, list(head.tensors().values()))[:2] for frame in small]
+    return Golden(
+        [frame.numpy() for frame in frames],
+        np.array([float(score) for score, _ in results], dtype=np.float32),
+        np.stack([score_map.numpy() for _, score_map in results]),
+        threshold,
+    )
+
+
+def _export(
+    module: nn.Module,
+    example: tuple[Tensor | list[Tensor], ...],
+    inputs: list[str],
+    outputs: list[str],
+    shapes: dict[str, Any],
+) -> bytes:
+    # The exporter tells of its own deprecations and progress; neither is the user's business.
+    with warnings.catch_warnings(), torch.inference_mode():
+        warnings.simplefilter("ignore")
+        logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+        logging.getLogger("onnxscript").setLevel(logging.ERROR)
+        program = torch.onnx.export(
+            module.eval(),
+            example,
+            input_names=[_OURS + name for name in inputs],
+            output_names=[_OURS + name for name in outputs],
+            dynamic_shapes=shapes,
+            opset_version=OPSET,
+            dynamo=True,
+            verbose=False,
+            external_data=False,
+            # torch 2.6 does not by itself, and what it leaves has operators that edge_occ.bundle.graphs refuses.
+            optimize=True,
+        )
+    if program is None:
+        raise RuntimeError("torch.onnx.export returned no program")
+    model = program.model_proto
+    _name(model)
+    _measure_the_cast(model)
+    onnx.checker.check_model(model, full_check=True)
+    buffer = io.BytesIO()
+    onnx.save(model, buffer)
+    return buffer.getvalue()
+
+
+_OURS, _THEIRS = "ours:", "inner:"
+
+
+def _name(model: onnx.ModelProto) -> None:
+    """Give inputs and outputs their names.
+
+    The exporter names values inside after their operators, ``mean`` among them, and does not see that an input has that
+    name already: it gets ours with a mark, which is taken off here, while theirs get another.
+    """
+    values = (*model.graph.input, *model.graph.output)
+    ours: dict[str, str] = {value.name: value.name.removeprefix(_OURS) for value in values}
+    taken = set(ours.values())
+
+    def rename(name: str) -> str:
+        return ours.get(name, _THEIRS + name if name in taken else name)
+
+    for node in model.graph.node:
+        node.input[:] = [rename(name) for name in node.input]
+        node.output[:] = [rename(name) for name in node.output]
+    for value in (*values, *model.graph.value_info, *model.graph.initializer):
+        value.name = rename(value.name)
+
+
+def _measure_the_cast(model: onnx.ModelProto) -> None:
+    """Take the frame's shape from the cast frame: TensorRT 10 promises nothing of bytes but that they can be cast."""
+    nodes = list(model.graph.node)
+    cast = next((node for node in nodes if node.op_type == "Cast" and node.input[0] == FRAME), None)
+    if cast is None:
+        return
+    for node in nodes:
+        if node.op_type == "Shape" and node.input[0] == FRAME:
+            node.input[0] = cast.output[0]
+    nodes.remove(cast)
+    del model.graph.node[:]
+    model.graph.node.extend([cast, *nodes])

@@ -1,0 +1,139 @@
+"""Stage 1: every encoder built, trained on its self-supervised task, and made ready to be exported."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from edge_occ.common.errors import InputError
+from trainer.config import BranchConfig, ChoiceConfig, TrainConfig
+from trainer.data.images import NormalImages, read_frames
+from trainer.encoders.base import Encoder
+from trainer.encoders.build import make_encoder
+from trainer.graph.alignment import alignment
+from trainer.graph.branches import Branch, make_branch
+from trainer.graph.preprocess import Preprocess
+from trainer.pretrain.fit_encoder import Fit, fit_encoder
+
+_LEVEL_IMAGES = 64
+_MOST_BYTES = 16 << 30
+
+
+@dataclass(frozen=True)
+class Represented:
+    """What stage 1 leaves.
+
+    Attributes:
+        config: the settings, without the branches that were not needed.
+        images: normal images as the graph resizes them, uint8 RGB ``[n, 3, size, size]``, on the CPU.
+        branches: on the device, in evaluation mode, with fused encoders.
+        fits: how each encoder was trained; ``None`` where it is as it began.
+    """
+
+    config: TrainConfig
+    images: Tensor
+    branches: tuple[Branch, ...]
+    fits: tuple[Fit | None, ...]
+
+
+def learn_representations(
+    data: NormalImages, config: TrainConfig, seed: int, device: torch.device, checkpoint: Callable[[int, str], Path]
+) -> Represented:
+    """Train every branch's encoder, or go on from their checkpoints.
+
+    Args:
+        data: normal images.
+        config: all settings.
+        seed: of the first model of an ensemble; the others follow.
+        device: where to train.
+        checkpoint: from a branch and its :func:`fingerprint` to the file of its state, which is left there when its
+            encoder is trained.
+
+    Raises:
+        InputError: an encoder has too few features, those of all images would not fit into memory, weights cannot be
+            read, a checkpoint belongs to another run, a training has collapsed.
+        KeyboardInterrupt: interrupted; the checkpoint is on disk.
+    """
+    size = config.input.size
+    # What does not fit, a later branch or the memory, is told before an earlier branch is trained.
+    untrained = [_branch(make_encoder(branch.encoder, size), branch, size) for branch in config.branches]
+    _check_size(untrained, len(data))
+    images = resized(data, config.input.size)
+    sample = images[:: max(1, len(images) // _LEVEL_IMAGES)].to(device)
+    models = len(config.branches) // config.ensemble
+    seeds = [seed + i // models for i in range(len(config.branches))]
+    branches: list[Branch] = []
+    fits: list[Fit | None] = []
+    for i, (branch, own_seed) in enumerate(zip(config.branches, seeds, strict=True)):
+        if i == 1 and _enough(branches[0], sample, config.choice):
+            config = config.model_copy(update={"beside": ()})
+            break
+        torch.manual_seed(own_seed)
+        encoder = make_encoder(branch.encoder, config.input.size)
+        built = _branch(encoder, branch, config.input.size)
+        fit = None
+        if branch.pretext.name != "none":
+            run = fingerprint(branch, config.input.size, own_seed, data.sha256)
+            fit = fit_encoder(images, encoder, branch, own_seed, device, checkpoint(i, run), run)
+        encoder.eval().to(device).fuse()
+        built.to(device).eval()
+        built.extractor.level(sample)
+        branches.append(built)
+        fits.append(fit)
+    return Represented(config, images, tuple(branches), tuple(fits))
+
+
+def _check_size(branches: Sequence[Branch], images: int) -> None:
+    """Stage 2 holds the features of all images."""
+    positions = [
+        (rows * columns, branch.extractor.projection.shape[1])
+        for branch in branches
+        for rows, columns in [branch.geometry[2]]
+    ]
+    size = 4 * images * sum(count * dim for count, dim in positions)
+    if size > _MOST_BYTES:
+        raise InputError(
+            f"features of all images to fit into {_MOST_BYTES / 1e9:.0f} GB",
+            f"{size / 1e9:.0f} GB from {images} images",
+            "use fewer images or --set encoder.stride=16",
+        )
+
+
+def _enough(first: Branch, sample: Tensor, choice: ChoiceConfig) -> bool:
+    """Whether the first branch will do: what is beside it is wanted for unaligned parts alone."""
+    if not choice.enabled or choice.beside == "always":
+        return False
+    with torch.inference_mode():
+        features = torch.cat([first.features(chunk.float()) for chunk in torch.split(sample, 16)])
+    return alignment(features) >= choice.aligned
+
+
+def fingerprint(config: BranchConfig, size: int, seed: int, content: str) -> str:
+    """What must be equal for a run to be resumed: settings of stage 1, seed, and images, of which ``content`` is a
+    hash.
+    """
+    settings = config.model_dump(include={"encoder", "pretext", "views", "optimiser"})
+    settings["optimiser"].pop("checkpoint_seconds")
+    return hashlib.sha256(json.dumps([settings, size, seed, content], sort_keys=True).encode()).hexdigest()
+
+
+def resized(data: NormalImages, size: int) -> Tensor:
+    """All images downscaled and then resized as by the graph, rounded: uint8 RGB ``[n, 3, size, size]``."""
+    preprocess = Preprocess(size)
+    with torch.inference_mode():
+        batches = read_frames(data.paths, "reading", size=size, white=data.traits.white)
+        chunks = [preprocess(frames).round().clamp(0, 255).byte() for frames in batches]
+    return torch.cat(chunks).clone()
+
+
+def _branch(encoder: Encoder, config: BranchConfig, size: int) -> Branch:
+    try:
+        return make_branch(encoder, config, size)
+    except ValueError as error:
+        raise InputError("settings that fit each other", str(error), "change one of them with --set") from error

@@ -1,0 +1,1 @@
+"""Model selection by synthetic defects on held-out normal images."""
