@@ -45,7 +45,7 @@ def open_engine(
     precision: str = "auto",
     options: EngineOptions | None = None,
     *,
-    tell: Callable[[str], None] | None = None,
+    notify: Callable[[str], None] | None = None,
     everything: bool = False,
     progress: Progress | None = None,
 ) -> tuple[Engine, Parity]:
@@ -59,9 +59,9 @@ def open_engine(
         candidates: graphs by precision, fp32 at least.
         precision: ``auto``, or one of the candidates'.
         options: how to make the engine.
-        tell: gets a sentence for what was tried and not taken, unless that is no news: a machine that has nothing of
+        notify: gets a sentence for what was tried and not taken, unless that is no news: a machine that has nothing of
             TensorRT.  The log has those too, at level INFO.
-        everything: tell those, too.
+        everything: notify those, too.
         progress: told of a build.
 
     Raises:
@@ -88,8 +88,8 @@ def open_engine(
             except (EngineUnavailable, ParityFailure) as failure:
                 if str(failure) not in map(str, failures):
                     sentence = f"not {engine_name} {chosen}: {failure.found}"
-                    if tell is not None and (everything or name != "auto" or _is_news(engine_name, failure)):
-                        tell(sentence)
+                    if notify is not None and (everything or name != "auto" or _is_news(engine_name, failure)):
+                        notify(sentence)
                     else:
                         _log.info(sentence)
                 failures.append(failure)

@@ -26,7 +26,7 @@ from discs import part, spoil
 from mutations import BASE, mutated, unpack
 
 from edge_occ.bundle.bundle import Bundle, read_bundle
-from edge_occ.bundle.guarantee import promise
+from edge_occ.bundle.guarantee import guarantee
 from edge_occ.bundle.loading import load_engine
 from edge_occ.common.printable import printable
 from engines.errors import UserError
@@ -46,7 +46,7 @@ def outcome(path: Path, original: list[bool]) -> str:
         bundle = read_bundle(path)
         json.dumps(bundle.manifest.model_dump(mode="json"), ensure_ascii=False, allow_nan=False).encode()
         printable(bundle.model_card)
-        promise(bundle.manifest.calibration)
+        guarantee(bundle.manifest.calibration)
         verdicts = verdicts_of(bundle)
         for precision in bundle.precisions[1:]:
             load_engine(bundle, "cpu", precision).engine.close()
@@ -59,9 +59,9 @@ def outcome(path: Path, original: list[bool]) -> str:
 
 def verdicts_of(bundle: Bundle) -> list[bool]:
     """Verdicts on the frames of :func:`frames`, through the parity gate."""
-    judge = bundle.judge()
+    judge = bundle.conformal_threshold()
     with closing(load_engine(bundle, "cpu").engine) as engine:
-        return [judge.judge(engine.infer(frame).score).anomalous for frame in frames()]
+        return [judge.verdict(engine.infer(frame).score).anomalous for frame in frames()]
 
 
 @cache

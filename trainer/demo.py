@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from edge_occ.bundle.bundle import Bundle, read_bundle
-from edge_occ.bundle.guarantee import promise
+from edge_occ.bundle.guarantee import guarantee
 from edge_occ.common.errors import BundleRefused, UserError
 from edge_occ.mqtt.embedded import EmbeddedBroker, broker_answers
 from trainer.data.solar_cells import LICENCE, SolarCells, prepare_solar_cells
@@ -79,7 +79,7 @@ def run_demo(folder: Path, fps: float) -> None:
 
     _title("2/4  Learn from the good cells alone")
     bundle = _bundle(folder / "solar-cells.occ", cells)
-    _tell(promise(bundle.manifest.calibration))
+    _tell(guarantee(bundle.manifest.calibration))
 
     _title("3/4  Inspect the held-out cells as they pass, publish over MQTT, and listen")
     messages = folder / "messages"
@@ -234,7 +234,7 @@ def _report(
     sections.append(Section("The images", LICENCE))
     rows = [(n, f"{s:.1f}", "defective" if cells.defective[n] else "good") for n, s in outcome.scores.items()]
     sections.append(Section("All cells", table=Table(("file", "score", "label"), rows), folded=True))
-    return write_report(path, Report("Solar cells, inspected over MQTT", promise(calibration), facts, sections))
+    return write_report(path, Report("Solar cells, inspected over MQTT", guarantee(calibration), facts, sections))
 
 
 def _scores(outcome: Outcome, cells: SolarCells, *, defective: bool) -> np.ndarray:

@@ -22,7 +22,7 @@ from edge_occ.bundle.bundle import MODEL_CARD, PREVIEW, write_bundle
 from edge_occ.bundle.downscale import HALVING
 from edge_occ.bundle.manifest import Calibration, Geometry, Manifest, Training
 from edge_occ.common.errors import InputError
-from trainer.calibration.fit_heads import Stage2
+from trainer.calibration.fit_heads import HeadCalibrator
 from trainer.config import BranchConfig, TrainConfig
 from trainer.data.images import NormalImages, find_normal_images, read_frames
 from trainer.data.names import printable
@@ -39,7 +39,7 @@ from trainer.own_files import (
     require_own_page,
 )
 from trainer.pretrain import processes
-from trainer.pretrain.encoders import learn_representations
+from trainer.pretrain.encoders import pretrain_encoders
 from trainer.pretrain.fit_encoder import Fit
 from trainer.pretrain.processes import choose_device
 from trainer.report.model_card import model_card
@@ -123,7 +123,7 @@ def train(job: Job) -> Trained:
         data = find_normal_images(job.data)
         if first:
             data.traits.tell(job.config.input.size)
-        represented = learn_representations(data, job.config, job.seed, device, job.checkpoint)
+        represented = pretrain_encoders(data, job.config, job.seed, device, job.checkpoint)
     if not first:
         sys.exit(0)
     features = _features(represented.branches, data, job.config.input.size, device)
@@ -134,11 +134,11 @@ def train(job: Job) -> Trained:
         chosen = choose(patches, features, defects, config, job.seed, data.parts)
         config, branches, grids = chosen.config, tuple(branches[i] for i in chosen.kept), chosen.grids
         features = [features[i] for i in chosen.kept]
-    stage2 = Stage2(branches, config, job.seed, data.parts)
-    fitted = stage2.fit(features, grids)
+    calibrator = HeadCalibrator(branches, config, job.seed, data.parts)
+    fitted = calibrator.fit(features, grids)
     heads = [branch.head.kinds for branch in config.branches]
     graph = InspectionGraph(branches, heads, config.input.size).cpu().eval()
-    held_out = partial(stage2.held_out, features, head=fitted.head)
+    held_out = partial(calibrator.held_out, features, head=fitted.head)
     exported = assemble(graph, fitted, data.paths, job.config.export, held_out, data.traits.white)
     facts = _Facts(job, config, data, branches, represented.fits, chosen, time.monotonic() - begun)
     manifest = _manifest(facts, fitted.calibration, exported)

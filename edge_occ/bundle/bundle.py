@@ -21,7 +21,7 @@ from pydantic import ValidationError
 from pydantic_core import from_json
 
 from edge_occ.bundle.archive import open_archive
-from edge_occ.bundle.conformal import Judge
+from edge_occ.bundle.conformal import ConformalThreshold
 from edge_occ.bundle.consistency import check_calibration, check_encoder, check_golden, check_graph, check_head
 from edge_occ.bundle.manifest import FORMAT, Manifest, Member
 from edge_occ.bundle.tensors import golden_from, head_from, held_out_from, refused
@@ -71,9 +71,9 @@ class Bundle:
         """Calibration scores ``[n]``: of normal images, each by a head that had not seen it."""
         return held_out_from(self.members[HEAD])
 
-    def judge(self) -> Judge:
+    def conformal_threshold(self) -> ConformalThreshold:
         """What turns scores into verdicts."""
-        return Judge(self.held_out.tolist(), self.manifest.calibration.threshold)
+        return ConformalThreshold(self.held_out.tolist(), self.manifest.calibration.threshold)
 
     def golden(self, precision: str = "fp32") -> Golden:
         """Frames and reference scores of the parity gate."""

@@ -77,7 +77,7 @@ class Verdict:
     anomalous: bool
 
 
-class Judge:
+class ConformalThreshold:
     """Turns scores into verdicts by the held-out scores of normal images.
 
     Args:
@@ -96,6 +96,6 @@ class Judge:
         n = len(self._sorted)
         return (1 + n - bisect_left(self._sorted, score)) / (n + 1)
 
-    def judge(self, score: float) -> Verdict:
+    def verdict(self, score: float) -> Verdict:
         """Verdict of one score."""
         return Verdict(score, self.p_value(score), self.threshold, score > self.threshold)

@@ -7,7 +7,7 @@ import math
 from edge_occ.bundle.manifest import Calibration
 
 
-def promise(calibration: Calibration) -> str:
+def guarantee(calibration: Calibration) -> str:
     """What to expect of the threshold, in one or two sentences."""
     alarms, parts = _ratio(calibration.expected)
     most, of = _ratio(calibration.upper_95, bound=True)

@@ -44,7 +44,7 @@ class DownscalingEngine:
 
 
 @dataclass(frozen=True)
-class Loaded:
+class LoadedEngine:
     """An engine that has passed the bundle's parity gate.
 
     Attributes:
@@ -68,10 +68,10 @@ def load_engine(
     precision: str = "auto",
     options: EngineOptions | None = None,
     *,
-    tell: Callable[[str], None] | None = None,
+    notify: Callable[[str], None] | None = None,
     everything: bool = False,
     progress: Progress | None = None,
-) -> Loaded:
+) -> LoadedEngine:
     """Choose and load an engine for a bundle.
 
     Built engines are made fastest for the frames of the training.  Where the bundle's frames are downscaled, they take
@@ -84,9 +84,9 @@ def load_engine(
     options = _sizes(options or EngineOptions(), golden["fp32"], geometry.frame, size)
     candidates = {p: Candidate(bundle.graph(p), golden[p], bundle.tolerance(p)) for p in bundle.precisions}
     engine, parity = open_engine(
-        name, candidates, precision, options, tell=tell, everything=everything, progress=progress
+        name, candidates, precision, options, notify=notify, everything=everything, progress=progress
     )
-    return Loaded(engine if size is None else DownscalingEngine(engine, size), parity)
+    return LoadedEngine(engine if size is None else DownscalingEngine(engine, size), parity)
 
 
 def _downscaled(golden: Golden, size: int) -> Golden:

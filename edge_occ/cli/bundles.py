@@ -11,7 +11,7 @@ import typer
 
 from edge_occ.bundle.bundle import Bundle, read_bundle
 from edge_occ.bundle.conformal import Verdict
-from edge_occ.bundle.loading import Loaded, load_engine
+from edge_occ.bundle.loading import LoadedEngine, load_engine
 from edge_occ.cli.console import print_json, print_line, say
 from edge_occ.common.errors import InputError
 from edge_occ.common.images import find_images
@@ -64,7 +64,7 @@ def score(
         raise missing[0]
     for error in missing:
         say(f"fault  {error}")
-    judge, tally, likeness = opened.judge(), FaultTally(), Likeness(opened.manifest, say)
+    judge, tally, likeness = opened.conformal_threshold(), FaultTally(), Likeness(opened.manifest, say)
     with closing(load(opened, engine, precision).engine) as running:
         for path in files:
             try:
@@ -76,7 +76,7 @@ def score(
             else:
                 tally.scored()
                 likeness.look(image)
-                _show_verdict(path, judge.judge(scores.score), json=json)
+                _show_verdict(path, judge.verdict(scores.score), json=json)
     failed = sum(tally.counts.values())
     if failed or missing:
         told = [f"{failed} of {len(files)} pictures that cannot be scored"] if failed else []
@@ -243,16 +243,16 @@ def load(
     options: EngineOptions | None = None,
     *,
     everything: bool = False,
-) -> Loaded:
+) -> LoadedEngine:
     """An engine that has passed the bundle's parity gate; says what was not taken, and shows a build's progress.
 
     For the arguments and what is raised see :func:`engines.select.open_engine`.
     """
     with PhaseReport() as progress:
-        return load_engine(bundle, name, precision, options, tell=say, everything=everything, progress=progress)
+        return load_engine(bundle, name, precision, options, notify=say, everything=everything, progress=progress)
 
 
-def _facts(loaded: Loaded) -> dict[str, object]:
+def _facts(loaded: LoadedEngine) -> dict[str, object]:
     """Asked while the engine is open: a closed one has no CUDA graph."""
     engine = loaded.engine
     return {"engine": engine.name, "precision": engine.precision, "detail": engine.detail, **vars(loaded.parity)}

@@ -13,8 +13,8 @@ from typing import Annotated
 import typer
 
 from edge_occ.bundle.bundle import Bundle, read_bundle
-from edge_occ.bundle.guarantee import promise
-from edge_occ.bundle.loading import Loaded, load_engine
+from edge_occ.bundle.guarantee import guarantee
+from edge_occ.bundle.loading import LoadedEngine, load_engine
 from edge_occ.bundle.manifest import Calibration
 from edge_occ.cli.bundles import Config, Digest, Settings
 from edge_occ.cli.console import print_json, print_line, say
@@ -116,8 +116,8 @@ def run(  # noqa: PLR0913 - one parameter an option
         loaded = _load(opened, options.engine, publisher)
         stack.callback(loaded.engine.close)
         say(loaded.summary)
-        say(promise(opened.manifest.calibration))
-        judge = opened.judge()
+        say(guarantee(opened.manifest.calibration))
+        judge = opened.conformal_threshold()
         # The engine has what it needs of the bundle, which may be larger than all frames in flight.  Tracebacks of
         # engines that were tried in vain still refer to it, in cycles.
         del opened
@@ -188,7 +188,7 @@ def _reachable(mqtt: MqttConfig, broker: str | None, *, fixed: bool) -> Iterator
         yield mqtt.model_copy(update={"protocol": EmbeddedBroker.PROTOCOL})
 
 
-def _load(bundle: Bundle, engine: EngineConfig, publisher: Publisher | None) -> Loaded:
+def _load(bundle: Bundle, engine: EngineConfig, publisher: Publisher | None) -> LoadedEngine:
     """Choose and load the engine; the line is told of a build, and of its end."""
 
     def building(what: str) -> None:
@@ -196,7 +196,7 @@ def _load(bundle: Bundle, engine: EngineConfig, publisher: Publisher | None) -> 
             publisher.announce(State.BUILDING, what)
 
     with PhaseReport(building) as progress:
-        loaded = load_engine(bundle, engine.name, engine.precision, engine.options(), tell=say, progress=progress)
+        loaded = load_engine(bundle, engine.name, engine.precision, engine.options(), notify=say, progress=progress)
     if publisher is not None:
         publisher.engine = f"{loaded.engine.name} {loaded.engine.precision}"
         if progress.shown:

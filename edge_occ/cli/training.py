@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from edge_occ.bundle.bundle import read_bundle
-from edge_occ.bundle.guarantee import promise
+from edge_occ.bundle.guarantee import guarantee
 from edge_occ.cli.bundles import BundleFile, Digest, EngineName, Precision, Settings, load
 from edge_occ.cli.console import print_json, say
 from edge_occ.common.errors import InputError
@@ -86,7 +86,7 @@ def train(  # noqa: PLR0913 - one parameter an option
         for head in taken:
             weights = f"{head.score_weight:.2f} of the score, {head.map_weight:.2f} of the heatmap"
             say(f"- {head.encoder} {head.scope}: {weights}")
-    say(promise(manifest.calibration))
+    say(guarantee(manifest.calibration))
     say(f"{target} written in {manifest.training.seconds:.0f} s; report: {trained.report}")
     say(f"next: edge-occ run --bundle {target} --camera 0")
     if json:
@@ -136,7 +136,7 @@ def evaluate(
         say(f"{key:<12} {'-' if content[key] is None else format(content[key], '.4f')}")
     if evaluation.good:
         say(f"false alarms {evaluation.false_alarms} of {len(evaluation.good)} good parts")
-    say(promise(evaluation.calibration))
+    say(guarantee(evaluation.calibration))
 
 
 def demo(

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_occ.bundle.bundle import ENCODER_GRAPH, Bundle, read_bundle
-from edge_occ.bundle.loading import Loaded
+from edge_occ.bundle.loading import LoadedEngine
 from edge_occ.inspection.events import EventTracker
 from edge_occ.inspection.result import Inspection
 from edge_occ.mqtt.messages import score_message
@@ -41,7 +41,9 @@ _PACED_FRAMES = 100
 class Load(Protocol):
     """Opens a bundle's engine; see :func:`edge_occ.bundle.loading.load_engine`."""
 
-    def __call__(self, bundle: Bundle, name: str, precision: str = ..., options: EngineOptions | None = ...) -> Loaded:
+    def __call__(
+        self, bundle: Bundle, name: str, precision: str = ..., options: EngineOptions | None = ...
+    ) -> LoadedEngine:
         """Open it."""
 
 
@@ -109,7 +111,7 @@ def run_bench(
     }
 
 
-def _other(load: Callable[[], Loaded], pictures: Sequence[NDArray[np.uint8]]) -> dict[str, Any]:
+def _other(load: Callable[[], LoadedEngine], pictures: Sequence[NDArray[np.uint8]]) -> dict[str, Any]:
     """Latency of another way to run the bundle, or why it does not run."""
     try:
         engine = load().engine
@@ -156,7 +158,7 @@ def _end_to_end(
 
 
 def _inspect(engine: Engine, bundle: Bundle, uri: str, frames: int | None = None) -> Summary:
-    inspector = Inspector(engine, bundle.judge(), EventTracker(), [_Serialise()])
+    inspector = Inspector(engine, bundle.conformal_threshold(), EventTracker(), [_Serialise()])
     begun = time.perf_counter()
     with open_source(uri) as source:
         inspector.run(source, frames)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from edge_occ.bundle.conformal import Judge
+from edge_occ.bundle.conformal import ConformalThreshold
 from edge_occ.inspection.events import EventTracker, Phase
 from edge_occ.inspection.regions import find_boxes
 from edge_occ.inspection.result import Inspection
@@ -63,7 +63,7 @@ class Inspector:
         sinks: must return at once from ``publish``.
     """
 
-    def __init__(self, engine: Engine, judge: Judge, tracker: EventTracker, sinks: Sequence[Sink]) -> None:
+    def __init__(self, engine: Engine, judge: ConformalThreshold, tracker: EventTracker, sinks: Sequence[Sink]) -> None:
         self._engine, self._judge, self._tracker = engine, judge, tracker
         self._outlets = Outlets(sinks)
         self._faults = FaultTally()
@@ -81,7 +81,7 @@ class Inspector:
         """Score one frame and decide, without telling anyone; a fault where it has no finite score."""
         try:
             scores = score_frame(self._engine, frame.image)
-            verdict = self._judge.judge(scores.score)
+            verdict = self._judge.verdict(scores.score)
             boxes = find_boxes(scores.map, verdict.threshold, frame.image.shape) if verdict.anomalous else ()
         except Unscored as error:
             return Fault(frame.index, frame.captured_at, error, frame.name)

@@ -191,7 +191,7 @@ def test_a_changed_setting_does_not_go_on_from_another_runs_checkpoint(tiny_data
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(trainer.train, "Stage2", interrupt)
+        patch.setattr(trainer.train, "HeadCalibrator", interrupt)
         assert edge_occ("train", "--data", tiny_data, "--out", out, *TINY).exit_code == 130
     checkpoint = tmp_path / "part.train" / "checkpoint.safetensors"
     before = checkpoint.read_bytes()

@@ -65,13 +65,13 @@ def nothing_of_nvidia(monkeypatch):
 
 def test_without_a_gpu_auto_is_onnx_runtime_and_says_why_where_it_is_asked(fp32, said, nothing_of_nvidia, caplog):
     with caplog.at_level(logging.INFO, "engines.select"):
-        engine, parity = open_engine("auto", {"fp32": fp32}, tell=said.append)
+        engine, parity = open_engine("auto", {"fp32": fp32}, notify=said.append)
     assert (engine.name, engine.precision) == ("cpu", "fp32")
     assert parity.score_error < 1e-4
     engine.close()
     assert said == []
     assert "not tensorrt fp32: no CUDA driver" in caplog.text
-    open_engine("auto", {"fp32": fp32}, tell=said.append, everything=True)[0].close()
+    open_engine("auto", {"fp32": fp32}, notify=said.append, everything=True)[0].close()
     (line,) = said
     assert line.startswith("not tensorrt fp32: no CUDA driver")
 
@@ -88,7 +88,7 @@ def test_where_something_of_nvidia_is_there_why_tensorrt_is_not_taken_is_news(
     fp32, said, nothing_of_nvidia, monkeypatch, name, there
 ):
     monkeypatch.setattr(select, name, there)
-    open_engine("auto", {"fp32": fp32}, tell=said.append)[0].close()
+    open_engine("auto", {"fp32": fp32}, notify=said.append)[0].close()
     (line,) = said
     assert line.startswith("not tensorrt fp32: no CUDA driver")
 
@@ -97,7 +97,7 @@ def test_with_a_gpu_auto_is_tensorrt_in_fp16(jetson, fp32, options, said):
     candidates = {"fp32": fp32, "fp16": in_precision(fp32, "fp16"), "int8": in_precision(fp32, "int8")}
     told = []
     engine, _ = open_engine(
-        "auto", candidates, options=options, tell=said.append, progress=lambda what, done: told.append((what, done))
+        "auto", candidates, options=options, notify=said.append, progress=lambda what, done: told.append((what, done))
     )
     assert (engine.name, engine.precision) == ("tensorrt", "fp16")
     assert said == []
@@ -107,7 +107,7 @@ def test_with_a_gpu_auto_is_tensorrt_in_fp16(jetson, fp32, options, said):
 
 def test_out_of_tolerance_the_next_precision_is_tried(jetson, fp32, options, said):
     candidates = {"fp32": fp32, "fp16": spoilt(in_precision(fp32, "fp16"))}
-    engine, _ = open_engine("tensorrt", candidates, options=options, tell=said.append)
+    engine, _ = open_engine("tensorrt", candidates, options=options, notify=said.append)
     assert (engine.name, engine.precision) == ("tensorrt", "fp32")
     (line,) = said
     assert line.startswith("not tensorrt fp16: score error 5.0e-01")
@@ -144,7 +144,7 @@ def test_a_precision_that_was_asked_for_is_not_replaced(jetson, fp32, options):
 
 def test_auto_leaves_an_engine_that_computes_something_else(jetson, fp32, options, said):
     jetson.scale = 2.0
-    engine, _ = open_engine("auto", {"fp32": fp32}, options=options, tell=said.append)
+    engine, _ = open_engine("auto", {"fp32": fp32}, options=options, notify=said.append)
     assert engine.name == "cpu"
     (line,) = said
     assert line.startswith("not tensorrt fp32: score error 1.0e+00")

@@ -56,7 +56,7 @@ def digits():
     return own[:60], own[60:120], others[:60]
 
 
-class Represented:
+class PretrainedEncoders:
     """What stage 1 leaves of a representation, and all heads on it in one graph."""
 
     def __init__(self, name, digits, folder):
@@ -87,7 +87,7 @@ class Represented:
 
 @pytest.fixture(scope="module", params=REPRESENTATIONS)
 def represented(request, digits, tmp_path_factory):
-    return Represented(request.param, digits, tmp_path_factory.mktemp("pair"))
+    return PretrainedEncoders(request.param, digits, tmp_path_factory.mktemp("pair"))
 
 
 @pytest.mark.parametrize("name", HEADS)

@@ -18,7 +18,7 @@ from engines.parity import require_parity
 from trainer.config import TrainConfig
 from trainer.evaluation.evaluate import evaluate
 from trainer.pretrain import processes
-from trainer.pretrain.encoders import learn_representations
+from trainer.pretrain.encoders import pretrain_encoders
 from trainer.train import Job, train
 
 CONFIG = {
@@ -108,11 +108,11 @@ def test_what_was_put_beside_the_checkpoints_during_a_training_stays(tiny_data, 
     place = tmp_path / "x.train"
 
     def learn(*arguments):
-        learned = learn_representations(*arguments)
+        learned = pretrain_encoders(*arguments)
         (place / "notes.txt").write_text("mine")
         return learned
 
-    monkeypatch.setattr("trainer.train.learn_representations", learn)
+    monkeypatch.setattr("trainer.train.pretrain_encoders", learn)
     train(job(tiny_data, tmp_path / "x.occ"))
     assert [path.name for path in place.iterdir()] == ["notes.txt"]
 

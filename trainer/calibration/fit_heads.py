@@ -46,7 +46,7 @@ class CalibratedHead:
         return head_member(tensors, self.held_out)
 
 
-class Stage2:
+class HeadCalibrator:
     """How heads are fitted and scored in one training.
 
     Args:

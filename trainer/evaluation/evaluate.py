@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_occ.bundle.bundle import Bundle, read_bundle
-from edge_occ.bundle.loading import Loaded, load_engine
+from edge_occ.bundle.loading import LoadedEngine, load_engine
 from edge_occ.bundle.manifest import Calibration
 from edge_occ.common.images import read_image
 from edge_occ.common.progress import ProgressReport
@@ -144,7 +144,7 @@ class Evaluation:
 
 
 def evaluate(
-    bundle_path: Path, data: Path, load: Callable[[Bundle], Loaded] = load_engine, sha256: str | None = None
+    bundle_path: Path, data: Path, load: Callable[[Bundle], LoadedEngine] = load_engine, sha256: str | None = None
 ) -> Evaluation:
     """Score every labelled image and compare with the labels.
 
@@ -209,7 +209,7 @@ class _Scored:
 
 
 def _score(images: Sequence[LabelledImage], engine: Engine, bundle: Bundle) -> _Scored:
-    scored, judge = _Scored(), bundle.judge()
+    scored, judge = _Scored(), bundle.conformal_threshold()
     likeness = Likeness(bundle.manifest, partial(logger.warning, "%s"))
     with_masks = any(image.masks for image in images if image.defective)
     with ProgressReport("scoring", len(images)) as progress:
@@ -218,7 +218,7 @@ def _score(images: Sequence[LabelledImage], engine: Engine, bundle: Bundle) -> _
             frame = read_image(image.path, bundle.manifest.training.white_level)
             likeness.look(frame)
             scores = engine.infer(frame)
-            scored.records.append(ScoredImage(image, judge.judge(scores.score)))
+            scored.records.append(ScoredImage(image, judge.verdict(scores.score)))
             if with_masks and has_pixels(image):
                 scored.kinds.append(image.kind)
                 scored.masks.append(read_mask(image, frame.shape))

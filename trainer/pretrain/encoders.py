@@ -26,7 +26,7 @@ _MOST_BYTES = 16 << 30
 
 
 @dataclass(frozen=True)
-class Represented:
+class PretrainedEncoders:
     """What stage 1 leaves.
 
     Attributes:
@@ -42,9 +42,9 @@ class Represented:
     fits: tuple[Fit | None, ...]
 
 
-def learn_representations(
+def pretrain_encoders(
     data: NormalImages, config: TrainConfig, seed: int, device: torch.device, checkpoint: Callable[[int, str], Path]
-) -> Represented:
+) -> PretrainedEncoders:
     """Train every branch's encoder, or go on from their checkpoints.
 
     Args:
@@ -86,7 +86,7 @@ def learn_representations(
         built.extractor.level(sample)
         branches.append(built)
         fits.append(fit)
-    return Represented(config, images, tuple(branches), tuple(fits))
+    return PretrainedEncoders(config, images, tuple(branches), tuple(fits))
 
 
 def _check_size(branches: Sequence[Branch], images: int) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binom
 
-from edge_occ.bundle.guarantee import promise, share_in_words
+from edge_occ.bundle.guarantee import guarantee, share_in_words
 from edge_occ.bundle.manifest import Manifest
 from trainer.evaluation.cases import Case
 from trainer.evaluation.evaluate import Evaluation
@@ -41,7 +41,7 @@ def evaluation_report(folder: Path, manifest: Manifest, evaluation: Evaluation, 
     sections = [
         Section(
             "Scores and threshold",
-            f"{promise(manifest.calibration)} {_observation(evaluation)}",
+            f"{guarantee(manifest.calibration)} {_observation(evaluation)}",
             score_histogram(groups, manifest.calibration.threshold),
         )
     ]

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from textwrap import fill, indent
 from typing import Any
 
-from edge_occ.bundle.guarantee import promise, share_in_words
+from edge_occ.bundle.guarantee import guarantee, share_in_words
 from edge_occ.bundle.manifest import Calibration, Geometry, Precision, Training
 from engines.parity import Parity
 from trainer.data.names import printable
@@ -21,7 +21,7 @@ alone and scores every camera frame by how unlike them it is. It does not know k
 
 ## The promise
 
-{promise}
+{guarantee}
 
 The declared false-alarm rate is {declared}. Each held-out part was scored by a head fitted without it; the encoder had
 seen them all.
@@ -90,7 +90,7 @@ def model_card(manifest: Mapping[str, Any], parity: Parity) -> str:
         branches=_branches(manifest["head"]["branches"]),
         **{name: getattr(calibration, name) for name in ("median", "threshold", "n")},
         **vars(parity),
-        promise=promise(calibration),
+        guarantee=guarantee(calibration),
         declared=share_in_words(calibration.false_alarm_rate),
         training_set=training_set(training),
         doubts="".join(f"- {doubt}\n" for doubt in doubts(training)),

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_occ.bundle.guarantee import promise
+from edge_occ.bundle.guarantee import guarantee
 from edge_occ.bundle.manifest import Calibration, Choice, Manifest
 from trainer.data.traits import shrinking
 from trainer.pretrain.fit_encoder import Fit
@@ -69,7 +69,7 @@ def training_report(
     settings = Table(("setting", "value"), list(_settings(training.config)))
     sections.append(Section("All settings", "Override one with --set setting=value.", table=settings, folded=True))
     title = f"{path.stem}: trained on {training.images} images of good parts"
-    return write_report(path, Report(title, promise(manifest.calibration), _training_facts(manifest), sections))
+    return write_report(path, Report(title, guarantee(manifest.calibration), _training_facts(manifest), sections))
 
 
 def _threshold_text(calibration: Calibration) -> str:

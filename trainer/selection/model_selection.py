@@ -32,7 +32,7 @@ from trainer.config import BranchConfig, ChoiceConfig, FusionConfig, MapConfig, 
 from trainer.graph.alignment import alignment
 from trainer.graph.branches import PatchBranch
 from trainer.heads.fused import weighted_sum
-from trainer.selection.proxy_benchmark import BATCH, Defects, Evidence, Jury
+from trainer.selection.proxy_benchmark import BATCH, Defects, Evidence, ProxyBenchmark
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def choose(
         InputError: the features cannot carry a head.
     """
     shown = torch.arange(len(features[0])) if parts is None else torch.tensor(parts)
-    jury = Jury(defects, folds_of_parts(shown, config.calibration.folds, seed))
+    benchmark = ProxyBenchmark(defects, folds_of_parts(shown, config.calibration.folds, seed))
     share = alignment(features[0])
     aligned = share >= config.choice.aligned
     heads: list[_Head] = []
@@ -85,12 +85,12 @@ def choose(
             changed = _features(branch, defects.images)
             scopes = _scopes(asked, config.choice, aligned)
             with fitting():
-                grids = [jury.grids(normal, changed, asked.head, scope) for scope in scopes]
+                grids = [benchmark.grids(normal, changed, asked.head, scope) for scope in scopes]
             trials = [
-                (chosen, [jury.evidence(branch.score_map_with(chosen), grid) for grid in grids])
+                (chosen, [benchmark.evidence(branch.score_map_with(chosen), grid) for grid in grids])
                 for chosen in _maps(asked, config.choice, aligned)
             ]
-            chosen, evidence = max(trials, key=lambda trial: jury.merit(trial[1]))
+            chosen, evidence = max(trials, key=lambda trial: benchmark.objective(trial[1]))
             branch.score_map = branch.score_map_with(chosen)
             settings.append(asked.model_copy(update={"map": chosen}))
             heads += [
@@ -99,46 +99,46 @@ def choose(
             ]
             progress.advance()
     scores, maps = [head.evidence.scores for head in heads], [head.evidence.maps for head in heads]
-    merits = [jury.image_auroc(score) for score in scores]
-    pixel_merits = [jury.pixel_auroc(smoothed) for smoothed in maps]
+    objectives = [benchmark.image_auroc(score) for score in scores]
+    pixel_objectives = [benchmark.pixel_auroc(smoothed) for smoothed in maps]
     if aligned:
-        score_weights = select_ensemble(len(heads), lambda weights: jury.image_auroc(_sum(scores, weights)))
-        map_weights = _of_map(config.branches, heads, pixel_merits)
+        score_weights = select_ensemble(len(heads), lambda weights: benchmark.image_auroc(_sum(scores, weights)))
+        map_weights = _of_map(config.branches, heads, pixel_objectives)
     else:
-        score_weights = _one_each(heads, merits)
-        map_weights = select_ensemble(len(heads), lambda weights: jury.pixel_auroc(_sum(maps, weights)))
+        score_weights = _one_each(heads, objectives)
+        map_weights = select_ensemble(len(heads), lambda weights: benchmark.pixel_auroc(_sum(maps, weights)))
     candidates = tuple(
         Candidate(
             encoder=config.branches[head.branch].encoder.name,
             scope=head.scope,
             **settings[head.branch].map.model_dump(include={"sigma", "image_score"}),
-            image_auroc=merit,
-            pixel_auroc=pixel_merit,
+            image_auroc=objective,
+            pixel_auroc=pixel_objective,
             score_weight=score_weight,
             map_weight=map_weight,
         )
-        for head, merit, pixel_merit, score_weight, map_weight in zip(
-            heads, merits, pixel_merits, score_weights, map_weights, strict=True
+        for head, objective, pixel_objective, score_weight, map_weight in zip(
+            heads, objectives, pixel_objectives, score_weights, map_weights, strict=True
         )
     )
     record = Record(
         alignment=share,
         aligned=aligned,
         candidates=candidates,
-        image_auroc=jury.image_auroc(_sum(scores, score_weights)),
-        pixel_auroc=jury.pixel_auroc(_sum(maps, map_weights)),
+        image_auroc=benchmark.image_auroc(_sum(scores, score_weights)),
+        pixel_auroc=benchmark.pixel_auroc(_sum(maps, map_weights)),
     )
     taken = [(h, c) for h, c in zip(heads, candidates, strict=True) if c.score_weight or c.map_weight]
     kept = tuple(sorted({head.branch for head, _ in taken}))
     return Choice(_resolved(config, settings, kept, taken), kept, tuple(head.grid for head, _ in taken), record)
 
 
-def select_ensemble(members: int, merit: Callable[[Sequence[float]], float], rounds: int = 8) -> tuple[float, ...]:
-    """Weights by ensemble selection with replacement: in each round the member is added that gives the highest merit.
+def select_ensemble(members: int, objective: Callable[[Sequence[float]], float], rounds: int = 8) -> tuple[float, ...]:
+    """Weights by ensemble selection with replacement: each round adds the member that gives the highest objective.
 
     Args:
         members: how many there are.
-        merit: of weights; a member is in the sum as often as it was added.
+        objective: of weights; a member is in the sum as often as it was added.
         rounds: most members, counted with repetition.
 
     Returns:
@@ -148,10 +148,10 @@ def select_ensemble(members: int, merit: Callable[[Sequence[float]], float], rou
     best, kept = -np.inf, counts
     for _ in range(rounds):
         trials = [[count + (k == i) for k, count in enumerate(counts)] for i in range(members)]
-        merits = [merit(trial) for trial in trials]
-        counts = trials[int(np.argmax(merits))]
-        if max(merits) > best + _LEAST_GAIN:
-            best, kept = max(merits), counts
+        objectives = [objective(trial) for trial in trials]
+        counts = trials[int(np.argmax(objectives))]
+        if max(objectives) > best + _LEAST_GAIN:
+            best, kept = max(objectives), counts
     return tuple(count / sum(kept) for count in kept)
 
 
@@ -167,10 +167,10 @@ _LEAST_GAIN = 1e-4
 """Merit that a further member must add; noise was seen to add up to 8e-5."""
 
 
-def _one_each(heads: Sequence[_Head], merits: Sequence[float]) -> tuple[float, ...]:
+def _one_each(heads: Sequence[_Head], objectives: Sequence[float]) -> tuple[float, ...]:
     """Equal weights for the best head of every branch."""
     best = {
-        max((k for k, head in enumerate(heads) if head.branch == branch), key=merits.__getitem__)
+        max((k for k, head in enumerate(heads) if head.branch == branch), key=objectives.__getitem__)
         for branch in {head.branch for head in heads}
     }
     return tuple(float(k in best) / len(best) for k in range(len(heads)))
@@ -193,9 +193,9 @@ def _map_scope(branch: BranchConfig) -> Scope:
     return "position-mean" if _frozen(branch) else "per-position"
 
 
-def _of_map(branches: Sequence[BranchConfig], heads: Sequence[_Head], merits: Sequence[float]) -> tuple[float, ...]:
+def _of_map(branches: Sequence[BranchConfig], heads: Sequence[_Head], objectives: Sequence[float]) -> tuple[float, ...]:
     """All weight for the head that makes the map of aligned parts, of the branch that has the best one."""
-    best = heads[int(np.argmax(merits))].branch
+    best = heads[int(np.argmax(objectives))].branch
     scope = _map_scope(branches[best])
     return tuple(float(head.branch == best and head.scope == scope) for head in heads)
 

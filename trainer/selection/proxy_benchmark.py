@@ -83,7 +83,7 @@ class Evidence:
     maps: Tensor
 
 
-class Jury:
+class ProxyBenchmark:
     """Judges by the same defects and the same folds throughout."""
 
     def __init__(self, defects: Defects, fold_of: Tensor) -> None:
@@ -114,7 +114,7 @@ class Jury:
         spread = joined[: self._normal].std().clamp_min(1e-12)
         return Evidence(joined / spread, torch.cat(maps) / spread)
 
-    def merit(self, evidence: Sequence[Evidence]) -> float:
+    def objective(self, evidence: Sequence[Evidence]) -> float:
         """Of a branch: its best head's image figure and its best head's pixel figure."""
         return max(self.image_auroc(e.scores) for e in evidence) + max(self.pixel_auroc(e.maps) for e in evidence)
 

@@ -80,7 +80,7 @@ def test_a_bundle_of_the_first_format_is_still_read(tiny_bundle, tmp_path):
     again = read_bundle(tmp_path / "old.occ")
     assert again.manifest.format == 1
     assert again.precisions == ("fp32",)
-    assert again.judge().judge(1.0) == bundle.judge().judge(1.0)
+    assert again.conformal_threshold().verdict(1.0) == bundle.conformal_threshold().verdict(1.0)
 
 
 def test_a_bundle_of_the_second_format_is_still_read(tiny_bundle, tmp_path):
@@ -105,7 +105,7 @@ def test_a_bundle_without_an_exact_encoder_is_read(tiny_bundle, tmp_path):
     again = read_bundle(path)
     assert ENCODER_GRAPH not in again.members
     assert again.members == members
-    assert again.judge().judge(1.0) == bundle.judge().judge(1.0)
+    assert again.conformal_threshold().verdict(1.0) == bundle.conformal_threshold().verdict(1.0)
 
 
 def test_a_head_of_several_parts_comes_back_with_every_tensor_and_without_the_scores():

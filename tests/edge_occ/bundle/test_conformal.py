@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_occ.bundle.conformal import Judge, calibrate
+from edge_occ.bundle.conformal import ConformalThreshold, calibrate
 
 
 @given(
@@ -14,10 +14,10 @@ from edge_occ.bundle.conformal import Judge, calibrate
 )
 def test_the_verdict_is_the_p_value_where_the_rate_can_be_certified(scores, rate):
     calibration = calibrate(np.array(scores), rate)
-    judge = Judge(scores, calibration.threshold)
+    judge = ConformalThreshold(scores, calibration.threshold)
     assert calibration.certified == ((len(scores) + 1) * rate >= 1 - 1e-9)
     for score in np.arange(-1, 32, 0.5):
-        verdict = judge.judge(float(score))
+        verdict = judge.verdict(float(score))
         if calibration.certified:
             assert verdict.anomalous == (verdict.p_value <= rate + 1e-12)
         else:

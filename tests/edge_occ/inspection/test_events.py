@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_occ.bundle.conformal import Judge, Verdict
+from edge_occ.bundle.conformal import ConformalThreshold, Verdict
 from edge_occ.inspection.events import EventChange, EventTracker, Phase
 
 # Few distinct values, so that ties are the rule and not the exception.
@@ -20,14 +20,14 @@ def naive_p_value(held_out, score):
 
 @given(st.lists(scores, min_size=1, max_size=40), scores)
 def test_p_value_is_the_conformal_one(held_out, score):
-    judge = Judge(held_out, threshold=1.0)
+    judge = ConformalThreshold(held_out, threshold=1.0)
     assert judge.p_value(score) == float(naive_p_value(held_out, score))
     assert 0 < judge.p_value(score) <= 1
 
 
 @given(st.lists(scores, min_size=1, max_size=40), st.lists(scores, min_size=2, max_size=2))
 def test_a_higher_score_never_has_a_higher_p_value(held_out, pair):
-    judge = Judge(held_out, threshold=1.0)
+    judge = ConformalThreshold(held_out, threshold=1.0)
     low, high = sorted(pair)
     assert judge.p_value(high) <= judge.p_value(low)
 
@@ -36,25 +36,25 @@ def test_a_higher_score_never_has_a_higher_p_value(held_out, pair):
 def test_above_the_calibrated_threshold_means_p_value_at_most_alpha(held_out, score, alpha):
     rank = math.ceil((len(held_out) + 1) * (1 - alpha))
     threshold = math.inf if rank > len(held_out) else -math.inf if rank == 0 else sorted(held_out)[rank - 1]
-    verdict = Judge(held_out, threshold).judge(score)
+    verdict = ConformalThreshold(held_out, threshold).verdict(score)
     assert verdict.anomalous == (naive_p_value(held_out, score) <= alpha)
     assert verdict == Verdict(score, float(naive_p_value(held_out, score)), threshold, verdict.anomalous)
 
 
 def test_a_score_at_the_threshold_is_normal():
-    assert not Judge([1.0, 2.0, 3.0], threshold=3.0).judge(3.0).anomalous
-    assert Judge([1.0, 2.0, 3.0], threshold=3.0).judge(math.nextafter(3.0, 4)).anomalous
+    assert not ConformalThreshold([1.0, 2.0, 3.0], threshold=3.0).verdict(3.0).anomalous
+    assert ConformalThreshold([1.0, 2.0, 3.0], threshold=3.0).verdict(math.nextafter(3.0, 4)).anomalous
 
 
 def test_the_calibration_scores_are_not_sorted_in_place():
     held_out = [3.0, 1.0, 2.0]
-    Judge(held_out, 1.0)
+    ConformalThreshold(held_out, 1.0)
     assert held_out == [3.0, 1.0, 2.0]
 
 
 def test_a_judge_without_calibration_is_refused():
     with pytest.raises(ValueError, match="at least one calibration score"):
-        Judge([], 1.0)
+        ConformalThreshold([], 1.0)
 
 
 def verdict_of(score, threshold=1.0):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from edge_occ.bundle.bundle import read_bundle
-from edge_occ.bundle.loading import Loaded
+from edge_occ.bundle.loading import LoadedEngine
 from edge_occ.runtime import benchmark as bench
 from engines.base import Scores
 from engines.parity import Parity
@@ -59,7 +59,7 @@ def without_windows(monkeypatch):
 
 def test_latency_is_that_of_a_paced_source_and_not_of_a_full_queue(tiny_bundle, without_windows):
     engine = SlowEngine()
-    content = bench.run_bench(tiny_bundle, 15, lambda *_: Loaded(engine, Parity(0.0, 0.0, 0, 6)), "slow")
+    content = bench.run_bench(tiny_bundle, 15, lambda *_: LoadedEngine(engine, Parity(0.0, 0.0, 0, 6)), "slow")
     whole = content["end_to_end"]
     # A queue of four frames before the engine makes it five times as long as the engine.
     assert 30 <= whole["ms"]["p50"] < 2.5 * content["engine"]["ms"]["p50"]
@@ -69,7 +69,7 @@ def test_latency_is_that_of_a_paced_source_and_not_of_a_full_queue(tiny_bundle, 
 
 def test_the_engine_is_described_while_it_is_open_and_then_closed(tiny_bundle, without_windows):
     engine = SlowEngine()
-    content = bench.run_bench(tiny_bundle, 10, lambda *_: Loaded(engine, Parity(0.0, 0.0, 0, 6)), "slow")
+    content = bench.run_bench(tiny_bundle, 10, lambda *_: LoadedEngine(engine, Parity(0.0, 0.0, 0, 6)), "slow")
     assert content["engine"]["detail"] == "open"
     assert engine.closed
 
@@ -78,7 +78,7 @@ def test_the_engine_is_closed_when_it_fails(tiny_bundle, without_windows):
     engine = SlowEngine()
     engine.infer = lambda _frame: 1 / 0
     with pytest.raises(ZeroDivisionError):
-        bench.run_bench(tiny_bundle, 10, lambda *_: Loaded(engine, Parity(0.0, 0.0, 0, 6)), "slow")
+        bench.run_bench(tiny_bundle, 10, lambda *_: LoadedEngine(engine, Parity(0.0, 0.0, 0, 6)), "slow")
     assert engine.closed
 
 

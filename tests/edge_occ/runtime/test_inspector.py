@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_occ.bundle.conformal import Judge
+from edge_occ.bundle.conformal import ConformalThreshold
 from edge_occ.common.errors import EngineUnavailable, SourceLost, UserError
 from edge_occ.inspection.events import EventTracker, Phase
 from edge_occ.inspection.scoring import MOST_IN_A_ROW
@@ -77,7 +77,7 @@ class ListSink:
 
 def inspect(scores, error=None, **options):
     sink = ListSink()
-    inspector = Inspector(FakeEngine(), Judge([1.0, 2.0, 10.0], 10.0), EventTracker(), [sink])
+    inspector = Inspector(FakeEngine(), ConformalThreshold([1.0, 2.0, 10.0], 10.0), EventTracker(), [sink])
     with ListSource(scores, error) as source:
         summary = inspector.run(source, **options)
     return summary, sink
@@ -117,7 +117,7 @@ def test_it_stops_after_as_many_frames_as_asked():
 
 def test_a_lost_source_ends_the_event_first():
     sink = ListSink()
-    inspector = Inspector(FakeEngine(), Judge([1.0], 10.0), EventTracker(), [sink])
+    inspector = Inspector(FakeEngine(), ConformalThreshold([1.0], 10.0), EventTracker(), [sink])
     with pytest.raises(SourceLost), ListSource([50], SourceLost("a camera", "none", "plug it in")) as source:
         inspector.run(source)
     assert sink.finished[0].event.phase is Phase.END
@@ -142,7 +142,7 @@ class FlakyEngine(FakeEngine):
 def run(engine, source, **options):
     """The sink, the summary so far, and the error that the run ended with."""
     sink = ListSink()
-    inspector = Inspector(engine, Judge([1.0, 2.0, 10.0], 10.0), EventTracker(), [sink])
+    inspector = Inspector(engine, ConformalThreshold([1.0, 2.0, 10.0], 10.0), EventTracker(), [sink])
     error = None
     try:
         with source:
@@ -251,7 +251,7 @@ class FailingSink(ListSink):
 def test_a_sink_that_raises_is_told_once_and_counted_and_stops_nothing(caplog):
     before, after = ListSink(), ListSink()
     engine = FlakyEngine(raises={2})
-    inspector = Inspector(engine, Judge([1.0], 10.0), EventTracker(), [before, FailingSink(), after])
+    inspector = Inspector(engine, ConformalThreshold([1.0], 10.0), EventTracker(), [before, FailingSink(), after])
     with ListSource([1, 2, 3, 50]) as source:
         summary = inspector.run(source)
     for sink in (before, after):
@@ -270,7 +270,7 @@ def test_an_event_is_counted_when_it_starts_whatever_its_number_of_frames():
             change = super().step(verdict)
             return change and replace(change, frames=change.frames + 1)
 
-    inspector = Inspector(FakeEngine(), Judge([1.0], 10.0), CountsBack(2, 3), [])
+    inspector = Inspector(FakeEngine(), ConformalThreshold([1.0], 10.0), CountsBack(2, 3), [])
     with ListSource([50, 50, 60, 1, 1, 1, 50, 1, 1, 50, 50]) as source:
         assert inspector.run(source).events == 2
 

@@ -9,7 +9,7 @@ import torch
 from edge_occ.bundle.tensors import head_from, held_out_from
 from edge_occ.common.errors import InputError
 from engines.base import HEADS
-from trainer.calibration.fit_heads import Stage2
+from trainer.calibration.fit_heads import HeadCalibrator
 from trainer.calibration.held_out import folds_of
 from trainer.config import HeadConfig, TrainConfig
 from trainer.encoders.dense import DensePatchEncoder
@@ -65,7 +65,7 @@ def naive(config, parts, features):
 def several():
     config = settings(fusion={"score_weights": [1, 2, 1], "map_weights": [3, 0, 1]})
     parts, features = branches(config), some_features(8, 4)
-    return config, parts, features, Stage2(parts, config, SEED).fit(features), naive(config, parts, features)
+    return config, parts, features, HeadCalibrator(parts, config, SEED).fit(features), naive(config, parts, features)
 
 
 def test_every_image_is_scored_by_heads_that_had_not_seen_it(several):
@@ -92,7 +92,7 @@ def test_a_head_of_any_kind_beside_a_gaussian(kind):
     own = {"dim": 8, "scope": "shared", "kind": kind, "references": 100}
     config = settings(head=own, calibration={"folds": 2, "false_alarm_rate": RATE})
     parts, features = branches(config), some_features(8, 4)
-    fitted = Stage2(parts, config, SEED).fit(features)
+    fitted = HeadCalibrator(parts, config, SEED).fit(features)
     expected, fold_of = np.zeros(IMAGES), folds_of(IMAGES, 2, SEED)
     for i, alone in config.heads:
         scores = torch.empty(IMAGES)
@@ -111,14 +111,14 @@ def test_heads_of_other_kinds_on_the_same_features():
     config = settings(head={**own, "beside": ["knn", "kde"]}, beside=[], fusion=fusion)
     assert config.head.kinds == ("gaussian", "gaussian", "knn", "kde")
     parts, features = branches(config), some_features(8)
-    fitted = Stage2(parts, config, SEED).fit(features)
+    fitted = HeadCalibrator(parts, config, SEED).fit(features)
     one_each = [("gaussian", "per-position"), ("gaussian", "shared"), ("knn", "shared"), ("kde", "shared")]
     for part, (kind, scope) in zip(fitted.head.parts, one_each, strict=True):
         expected = fit_head(features[0], HeadConfig(dim=8, kind=kind, scope=scope, references=100), scope).tensors()
         assert part.tensors().keys() == expected.keys()
         assert all(torch.equal(tensor, expected[name]) for name, tensor in part.tensors().items())
     alone = settings(head={**own, "scope": "shared"}, beside=[])
-    score = Stage2(parts, alone, SEED).fit(features).held_out
+    score = HeadCalibrator(parts, alone, SEED).fit(features).held_out
     np.testing.assert_allclose(fitted.held_out, score / score.std(), rtol=1e-4)
     np.testing.assert_array_equal(fitted.head.map_weights.numpy() > 0, [False, False, True, False])
 
@@ -140,8 +140,8 @@ def test_shots_of_one_part_are_held_out_together_and_give_one_score():
     parts = [i // 2 for i in range(IMAGES)]
     shots = [part[::2].repeat_interleave(2, 0) + 0.01 * part for part in features]
     made = branches(config)
-    stage2 = Stage2(made, config, SEED, parts)
-    fitted = stage2.fit(shots)
+    calibrator = HeadCalibrator(made, config, SEED, parts)
+    fitted = calibrator.fit(shots)
     fold_of = folds_of(IMAGES // 2, 4, SEED).repeat_interleave(2)
     scores = []
     for i, own in config.heads:
@@ -155,14 +155,14 @@ def test_shots_of_one_part_are_held_out_together_and_give_one_score():
     assert fitted.calibration.n == IMAGES // 2
     assert fitted.calibration.threshold == np.sort(fitted.held_out)[math.ceil((IMAGES // 2 + 1) * (1 - RATE)) - 1]
     assert np.array_equal(held_out_from(fitted.member), fitted.held_out)
-    np.testing.assert_allclose(stage2.held_out(shots, shots, fitted.head), fitted.held_out, rtol=1e-5)
+    np.testing.assert_allclose(calibrator.held_out(shots, shots, fitted.head), fitted.held_out, rtol=1e-5)
 
 
 def test_units_of_a_head_do_not_count():
     config, features = settings(), some_features(8, 4)
     plain, loud = branches(config), branches(config)
     loud[1].score_map.spread *= 10  # of both axes: scores and maps of this branch are 100 times as high
-    expected, found = (Stage2(parts, config, SEED).fit(features) for parts in (plain, loud))
+    expected, found = (HeadCalibrator(parts, config, SEED).fit(features) for parts in (plain, loud))
     np.testing.assert_allclose(found.held_out, expected.held_out, rtol=1e-4)
     assert found.calibration.threshold == pytest.approx(expected.calibration.threshold, rel=1e-4)
     by = torch.tensor([1.0, 1.0, 100.0])
@@ -172,9 +172,9 @@ def test_units_of_a_head_do_not_count():
 
 def test_without_weights_heads_count_alike():
     config, features = settings(), some_features(8, 4)
-    fitted = Stage2(branches(config), config, SEED).fit(features)
+    fitted = HeadCalibrator(branches(config), config, SEED).fit(features)
     same = settings(fusion={"score_weights": [7, 7, 7], "map_weights": [2, 2, 2]})
-    expected = Stage2(branches(same), same, SEED).fit(features)
+    expected = HeadCalibrator(branches(same), same, SEED).fit(features)
     np.testing.assert_allclose(fitted.held_out, expected.held_out, rtol=1e-6)
     torch.testing.assert_close(fitted.head.map_weights, expected.head.map_weights)
 
@@ -182,7 +182,7 @@ def test_without_weights_heads_count_alike():
 def test_one_head_alone_is_left_as_it_is():
     config = settings(head={"dim": 8, "scope": "shared"}, beside=[])
     parts, features = branches(config), some_features(8)
-    fitted = Stage2(parts, config, SEED).fit(features)
+    fitted = HeadCalibrator(parts, config, SEED).fit(features)
     scores, _ = naive(config, parts, features)
     np.testing.assert_allclose(fitted.held_out, scores[0], rtol=1e-4)
     assert list(fitted.head.tensors()) == ["mean", "whitening"]
@@ -192,11 +192,11 @@ def test_one_head_alone_is_left_as_it_is():
 
 def test_another_precision_is_scored_by_the_same_heads(several):
     config, parts, features, fitted, _ = several
-    stage2 = Stage2(parts, config, SEED)
-    np.testing.assert_allclose(stage2.held_out(features, features, fitted.head), fitted.held_out, rtol=1e-5)
+    calibrator = HeadCalibrator(parts, config, SEED)
+    np.testing.assert_allclose(calibrator.held_out(features, features, fitted.head), fitted.held_out, rtol=1e-5)
     changed = [features[0].clone(), features[1]]
     changed[0][5] += 1
-    found = stage2.held_out(features, changed, fitted.head)
+    found = calibrator.held_out(features, changed, fitted.head)
     assert found[5] > 1.01 * fitted.held_out[5]
     # Had heads been fitted on the changed image, others would move too.
     np.testing.assert_allclose(np.delete(found, 5), np.delete(fitted.held_out, 5), rtol=1e-5)
@@ -205,12 +205,12 @@ def test_another_precision_is_scored_by_the_same_heads(several):
 def test_features_that_never_vary_are_refused():
     config = settings(head={"dim": 8, "scope": "shared", "floor": 0}, beside=[])
     with pytest.raises(InputError, match="singular"):
-        Stage2(branches(config), config, SEED).fit([torch.ones(IMAGES, 5, 5, 8)])
+        HeadCalibrator(branches(config), config, SEED).fit([torch.ones(IMAGES, 5, 5, 8)])
 
 
 @pytest.mark.parametrize("kind", ["kde", "ocsvm", "ocsvm-linear", "nearest", "knn"])
 def test_every_kind_refuses_features_that_never_vary(kind):
     config = settings(head={"dim": 8, "scope": "shared", "kind": kind}, beside=[])
     with pytest.raises(InputError, match="features that are all the same") as told:
-        Stage2(branches(config), config, SEED).fit([torch.ones(IMAGES, 5, 5, 8)])
+        HeadCalibrator(branches(config), config, SEED).fit([torch.ones(IMAGES, 5, 5, 8)])
     assert "--seed" in told.value.advice

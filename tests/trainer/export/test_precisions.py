@@ -11,7 +11,7 @@ from edge_occ.bundle.manifest import Precision
 from edge_occ.common.images import find_images, read_image
 from engines.onnxruntime import OnnxRuntimeEngine
 from engines.parity import measure_parity
-from trainer.calibration.fit_heads import CalibratedHead, Stage2
+from trainer.calibration.fit_heads import CalibratedHead, HeadCalibrator
 from trainer.config import TrainConfig
 from trainer.encoders.build import make_encoder
 from trainer.export import precisions
@@ -46,16 +46,16 @@ def features(bundle, paths):
 
 
 @pytest.fixture(scope="module")
-def stage2(bundle):
+def calibrator(bundle):
     config = TrainConfig.model_validate(bundle.manifest.training.config)
     branches = [make_branch(make_encoder(b.encoder, config.input.size), b, config.input.size) for b in config.branches]
-    return Stage2(branches, config, bundle.manifest.training.seed)
+    return HeadCalibrator(branches, config, bundle.manifest.training.seed)
 
 
 @pytest.fixture(scope="module")
-def trial(bundle, paths, fitted, features, stage2):
+def trial(bundle, paths, fitted, features, calibrator):
     def held_out(others):
-        return stage2.held_out(features, others, fitted.head)
+        return calibrator.held_out(features, others, fitted.head)
 
     return Trial(paths, bundle.graph(), fitted, bundle.golden(), held_out, size=96)
 
@@ -103,11 +103,11 @@ def test_fp32_agrees_with_itself(bundle, trial):
     assert same.images == 32
 
 
-def test_a_graph_with_other_features_does_not_agree(bundle, paths, fitted, features, stage2):
+def test_a_graph_with_other_features_does_not_agree(bundle, paths, fitted, features, calibrator):
     """Every image gets the features of another one's double: all held-out scores are refused."""
 
     def held_out(others):
-        return stage2.held_out(features, [2 * grids + 1 for grids in others], fitted.head)
+        return calibrator.held_out(features, [2 * grids + 1 for grids in others], fitted.head)
 
     trial = Trial(paths, bundle.graph(), fitted, bundle.golden(), held_out, size=96)
     compared = trial.compare(bundle.graph())
@@ -133,11 +133,11 @@ def test_a_graph_that_overflows_stays_out(bundle, paths, fitted, wrong):
     assert np.isfinite(compared.score_error)
 
 
-def test_fp16_out_of_the_gates_tolerance_stays_out(bundle, paths, fitted, features, stage2):
+def test_fp16_out_of_the_gates_tolerance_stays_out(bundle, paths, fitted, features, calibrator):
     golden = dataclasses.replace(bundle.golden(), maps=bundle.golden().maps * np.float32(1.5))
 
     def held_out(others):
-        return stage2.held_out(features, others, fitted.head)
+        return calibrator.held_out(features, others, fitted.head)
 
     trial = Trial(paths, bundle.graph(), fitted, golden, held_out, size=96)
     outcome = reduce_to_fp16(bundle.members["graph.fp16.onnx"], trial)

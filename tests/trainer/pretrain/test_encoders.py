@@ -11,7 +11,7 @@ from edge_occ.common.images import read_image
 from trainer.config import TrainConfig
 from trainer.data.images import find_normal_images
 from trainer.pretrain import encoders as stage1
-from trainer.pretrain.encoders import fingerprint, learn_representations, resized
+from trainer.pretrain.encoders import fingerprint, pretrain_encoders, resized
 
 CPU = torch.device("cpu")
 BRANCH = {
@@ -83,7 +83,7 @@ def test_images_are_those_that_the_graph_sees(data):
 
 def test_branches_come_ready_to_be_exported(data, tmp_path):
     settings = config(beside=[{**BRANCH, "pretext": {"name": "none"}}])
-    represented = learn_representations(data, settings, 0, CPU, beside(tmp_path))
+    represented = pretrain_encoders(data, settings, 0, CPU, beside(tmp_path))
     assert torch.equal(represented.images, resized(data, 96))
     assert [fit is None for fit in represented.fits] == [False, True]
     assert represented.fits[0].history[-1][0] == 2
@@ -100,19 +100,19 @@ def test_branches_come_ready_to_be_exported(data, tmp_path):
 
 
 def test_every_model_of_an_ensemble_has_a_seed_and_a_checkpoint_of_its_own(data, tmp_path):
-    represented = learn_representations(data, config(ensemble=2), 5, CPU, beside(tmp_path))
+    represented = pretrain_encoders(data, config(ensemble=2), 5, CPU, beside(tmp_path))
     first, second = represented.branches
     assert not torch.equal(weights(first), weights(second))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["0.safetensors", "1.safetensors"]
-    alone = learn_representations(data, config(), 6, CPU, beside(tmp_path / "alone"))
+    alone = pretrain_encoders(data, config(), 6, CPU, beside(tmp_path / "alone"))
     assert torch.equal(weights(alone.branches[0]), weights(second))
 
 
 def test_it_goes_on_from_the_checkpoints_of_every_branch(data, tmp_path, monkeypatch):
     settings = config(beside=[{**BRANCH, "pretext": {"name": "cutpaste"}}])
-    first = learn_representations(data, settings, 0, CPU, beside(tmp_path))
+    first = pretrain_encoders(data, settings, 0, CPU, beside(tmp_path))
     monkeypatch.setattr("trainer.pretrain.update.Updates.__call__", lambda *arguments: pytest.fail("trained again"))
-    again = learn_representations(data, settings, 0, CPU, beside(tmp_path))
+    again = pretrain_encoders(data, settings, 0, CPU, beside(tmp_path))
     for before, after in zip(first.branches, again.branches, strict=True):
         assert torch.equal(weights(before), weights(after))
     assert [fit.history for fit in first.fits] == [fit.history for fit in again.fits]
@@ -121,11 +121,11 @@ def test_it_goes_on_from_the_checkpoints_of_every_branch(data, tmp_path, monkeyp
 def test_settings_that_do_not_fit_each_other_are_told_before_training(data, tmp_path, monkeypatch):
     monkeypatch.setattr(stage1, "fit_encoder", lambda *arguments: pytest.fail("trained"))
     with pytest.raises(InputError, match=r"head\.dim=100 is more than the encoder's 16 \+ 8 features"):
-        learn_representations(data, config(head={"dim": 100}), 0, CPU, beside(tmp_path))
+        pretrain_encoders(data, config(head={"dim": 100}), 0, CPU, beside(tmp_path))
 
 
 def test_features_beyond_the_memory_are_refused_before_anything_is_trained(data, tmp_path, monkeypatch):
     monkeypatch.setattr(stage1, "_MOST_BYTES", 1000)
     monkeypatch.setattr(stage1, "fit_encoder", None)
     with pytest.raises(InputError, match="features of all images"):
-        learn_representations(data, config(), 0, CPU, beside(tmp_path))
+        pretrain_encoders(data, config(), 0, CPU, beside(tmp_path))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from edge_occ.bundle.bundle import MODEL_CARD, PREVIEW, Bundle, read_bundle
-from edge_occ.bundle.guarantee import promise
+from edge_occ.bundle.guarantee import guarantee
 from engines.onnxruntime import OnnxRuntimeEngine
 from engines.parity import Golden, Parity
 from trainer.export.preview import preview
@@ -23,7 +23,7 @@ def test_the_bundle_s_card_tells_what_it_is(bundle):
     card = bundle.members[MODEL_CARD].decode()
     manifest = bundle.manifest
     assert card.startswith("# Model card\n")
-    assert promise(manifest.calibration) in card
+    assert guarantee(manifest.calibration) in card
     for text in (
         "16 images of 16 different good parts learned from; left out: 0 copies, 0 unusable",
         manifest.training.data_sha256,

@@ -132,7 +132,7 @@ def test_a_sheet_without_masks_or_without_defects(done, tmp_path):
     cell = outcomes["mvtec"].statuses[1].cell
     bundle = read_bundle(store.bundle(cell))
     image = next(image for image in find_labelled_images(cell.data) if image.defective)
-    scored = ScoredImage(replace(image, masks=()), bundle.judge().judge(1.0))
+    scored = ScoredImage(replace(image, masks=()), bundle.conformal_threshold().verdict(1.0))
     heatmap_sheet(tmp_path / "one.jpg", store.bundle(cell), [scored])
     sheet = cv2.imread(str(tmp_path / "one.jpg"))
     assert sheet.shape == (192, 3 * 192 + 2 * 4, 3)

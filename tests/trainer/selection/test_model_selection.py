@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from edge_occ.bundle.bundle import read_bundle
 from edge_occ.common.errors import InputError
-from trainer.calibration.fit_heads import Stage2
+from trainer.calibration.fit_heads import HeadCalibrator
 from trainer.config import TrainConfig
 from trainer.encoders.base import Encoder
 from trainer.graph.alignment import alignment
@@ -95,7 +95,7 @@ def test_the_score_that_is_taken_is_no_worse_than_the_best_heads(beside_noise):
 
 @pytest.mark.parametrize(("taken", "kept"), [(0, (0,)), (3, (1,))])
 def test_a_branch_without_weight_is_dropped(taken, kept, monkeypatch):
-    def select(members, merit):
+    def select(members, objective):
         assert members == 6
         return tuple(float(k == taken) for k in range(members))
 
@@ -142,10 +142,10 @@ def test_calibration_takes_over_the_grids_of_the_choice(aligned):
     branches = [branches[i] for i in choice.kept]
     with torch.inference_mode():
         features = [branch.features(images.float()) for branch in branches]
-    stage2 = Stage2(branches, choice.config, seed=1)
-    for own, expected in zip(choice.grids, stage2.grids(features), strict=True):
+    calibrator = HeadCalibrator(branches, choice.config, seed=1)
+    for own, expected in zip(choice.grids, calibrator.grids(features), strict=True):
         torch.testing.assert_close(own, expected)
-    calibrations = [stage2.fit(features, grids).calibration for grids in (choice.grids, None)]
+    calibrations = [calibrator.fit(features, grids).calibration for grids in (choice.grids, None)]
     assert calibrations[0].threshold == pytest.approx(calibrations[1].threshold, rel=1e-5)
 
 
@@ -160,9 +160,9 @@ def test_the_smoothing_is_the_best_of_those_asked_for():
             _, other = chosen(discs(), [Means()], {**CELL, "input": {"size": 64}, "choice": only})
             candidates = other.record.candidates
             assert {(c.sigma, c.image_score) for c in candidates} == {(sigma, image_score)}
-            merit = max(c.image_auroc for c in candidates) + max(c.pixel_auroc for c in candidates)
-            assert merit <= best + 1e-6
-            seen.add(merit)
+            objective = max(c.image_auroc for c in candidates) + max(c.pixel_auroc for c in candidates)
+            assert objective <= best + 1e-6
+            seen.add(objective)
     assert best == pytest.approx(max(seen), abs=1e-6)
     assert len(seen) > 1
 
@@ -207,14 +207,14 @@ def test_alignment_is_the_share_that_the_position_explains():
     assert alignment(torch.ones(5, 2, 2, 3)) == 0
 
 
-def naive_selection(members, merit, rounds=8):
+def naive_selection(members, objective, rounds=8):
     """Caruana et al. (2004), figure 1: a bag of members, the best of all bags on the way."""
     bag, best = [], (-np.inf, [])
     for _ in range(rounds):
-        merits = [merit([[*bag, i].count(k) for k in range(members)]) for i in range(members)]
-        bag = [*bag, merits.index(max(merits))]
-        if max(merits) > best[0]:
-            best = (max(merits), bag)
+        objectives = [objective([[*bag, i].count(k) for k in range(members)]) for i in range(members)]
+        bag = [*bag, objectives.index(max(objectives))]
+        if max(objectives) > best[0]:
+            best = (max(objectives), bag)
     return tuple(best[1].count(k) / len(best[1]) for k in range(members))
 
 
@@ -223,16 +223,16 @@ def test_an_ensemble_is_no_worse_than_its_best_member(members, seed):
     generator = np.random.default_rng(seed)
     scores = generator.normal(size=(members, 30)) + np.outer(generator.random(members), np.arange(30) >= 15)
 
-    def merit(weights):
+    def objective(weights):
         """AUROC by pairs."""
         fused = sum(weight * own for weight, own in zip(weights, scores, strict=True))
         return float((fused[15:, None] > fused[:15]).mean())
 
-    weights = select_ensemble(members, merit)
-    assert weights == naive_selection(members, merit) == select_ensemble(members, merit)
+    weights = select_ensemble(members, objective)
+    assert weights == naive_selection(members, objective) == select_ensemble(members, objective)
     assert sum(weights) == pytest.approx(1)
     assert min(weights) >= 0
-    assert merit(weights) >= max(merit(np.eye(members)[k]) for k in range(members)) - 0.005  # a tie by rounding
+    assert objective(weights) >= max(objective(np.eye(members)[k]) for k in range(members)) - 0.005  # a tie by rounding
 
 
 @given(members=st.integers(1, 6), best=st.integers(0, 5))

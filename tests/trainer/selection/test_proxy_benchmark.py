@@ -9,8 +9,8 @@ from sklearn.metrics import roc_auc_score
 from trainer.calibration.held_out import folds_of
 from trainer.config import HeadConfig, MapConfig
 from trainer.graph.score_map import ScoreMap
-from trainer.selection import proxy_benchmark as jury
-from trainer.selection.proxy_benchmark import Defects, Evidence, Jury, make_defects
+from trainer.selection import proxy_benchmark as benchmark
+from trainer.selection.proxy_benchmark import Defects, Evidence, ProxyBenchmark, make_defects
 from trainer.selection.synthetic_defects import GENERATORS, LEAST_PIXELS, VISIBLE
 
 
@@ -81,10 +81,10 @@ def test_no_head_has_seen_the_image_that_it_scores(monkeypatch):
         assert max(numbers) < 100, "fitted on a defect"
         return Head(numbers)
 
-    monkeypatch.setattr(jury, "fit_head", spy)
+    monkeypatch.setattr(benchmark, "fit_head", spy)
     normal = torch.arange(11.0).view(11, 1, 1, 1).expand(11, 2, 2, 2)
     changed = (100 + defects.source.float()).view(-1, 1, 1, 1).expand(-1, 2, 2, 2)  # a defect has its source's number
-    grids = Jury(defects, fold_of).grids(normal, changed, HeadConfig(dim=2), "shared")
+    grids = ProxyBenchmark(defects, fold_of).grids(normal, changed, HeadConfig(dim=2), "shared")
     assert torch.equal(grids, torch.cat((normal, changed))[..., 0])  # each was scored, and in its place
     assert len(sizes) == 4
     assert all(size >= 8 for size in sizes)
@@ -92,7 +92,7 @@ def test_no_head_has_seen_the_image_that_it_scores(monkeypatch):
 
 def test_evidence_is_measured_by_the_spread_of_normal_images():
     defects = numbered()
-    judge = Jury(defects, folds_of(11, 4, seed=5))
+    judge = ProxyBenchmark(defects, folds_of(11, 4, seed=5))
     grids = torch.rand(11 + len(defects.images), 2, 2, generator=torch.Generator().manual_seed(3))
     score_map = ScoreMap(MapConfig(image_score="top", top_fraction=0.05), 16, torch.tensor([4.0, 12.0]).double())
     found, scaled = judge.evidence(score_map, grids), judge.evidence(score_map, 1000 * grids)
@@ -106,7 +106,7 @@ def test_evidence_is_measured_by_the_spread_of_normal_images():
 
 def test_figures_are_means_over_the_generators():
     defects = numbered()
-    judge = Jury(defects, folds_of(11, 4, seed=5))
+    judge = ProxyBenchmark(defects, folds_of(11, 4, seed=5))
     generator = torch.Generator().manual_seed(4)
     count = 11 + len(defects.images)
     scores, maps = torch.rand(count, generator=generator), torch.rand(count, 4, 4, generator=generator)
@@ -124,7 +124,7 @@ def test_figures_are_means_over_the_generators():
 
 def test_a_branch_is_as_good_as_its_best_heads():
     defects = numbered()
-    judge = Jury(defects, folds_of(11, 4, seed=5))
+    judge = ProxyBenchmark(defects, folds_of(11, 4, seed=5))
     generator = torch.Generator().manual_seed(6)
     count = 11 + len(defects.images)
     seen = [
@@ -132,5 +132,5 @@ def test_a_branch_is_as_good_as_its_best_heads():
     ]
     best_image = max(judge.image_auroc(e.scores) for e in seen)
     best_pixel = max(judge.pixel_auroc(e.maps) for e in seen)
-    assert judge.merit(seen) == pytest.approx(best_image + best_pixel)
-    assert judge.merit(seen) >= max(judge.merit([e]) for e in seen)
+    assert judge.objective(seen) == pytest.approx(best_image + best_pixel)
+    assert judge.objective(seen) >= max(judge.objective([e]) for e in seen)
