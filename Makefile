@@ -1,4 +1,5 @@
 # make demo: the main job once, on real images.  make test: the whole suite.  make install: .venv for development.
+# make docs: the pages of docs/ as a site in .cache/site.
 # make test-jetpack6: the device half of the suite on Python 3.10 with old numpy and OpenCV, without torch.
 PYTHON ?= python3
 # The version that is tested; pyproject.toml allows a range. TORCH="torch>=2.6" takes the newest.
@@ -12,7 +13,7 @@ DEVICE_TESTS := tests/edge_occ tests/engines tests/cli -m "not train" -p no:cach
 # The newest numpy and OpenCV that a Jetson with JetPack 6 may have; the oldest are in tests/jetpack6.txt.
 JETPACK6_NEWEST := numpy==1.26.4 opencv-python==4.10.0.84
 
-.PHONY: demo test test-jetpack6 install lint format clean
+.PHONY: demo test test-jetpack6 install lint docs format clean
 
 demo: $(VENV)/.demo
 	$(BIN)/edge-occ demo
@@ -32,7 +33,12 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy tests tools
 	$(BIN)/lint-imports
+
+docs: $(VENV)/.dev
+	$(BIN)/python tools/settings_page.py
+	$(BIN)/mkdocs build --quiet --strict
 
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
