@@ -111,18 +111,22 @@ def test_every_error_text_of_the_page_is_in_the_code(texts):
 # Architecture
 
 
-def test_every_module_is_on_the_page_of_the_architecture():
+def test_the_module_table_follows_the_code():
     text = page("architecture.md")
-    named = set()
-    for path in re.findall(r"`((?:edge_occ|engines|trainer)/[\w/.-]*)`(.*?) \|", text):
-        folder = path[0].rstrip("/")
-        named.add(folder)
-        if folder.endswith(".py"):
-            folder = folder.rpartition("/")[0]
-        named |= {f"{folder}/{name}" for name in re.findall(r"`(\w+\.py)`", path[1])}
+    assert text == runpy.run_path(str(ROOT / "tools" / "module_table.py"))["page"](), "run: make docs"
     modules = {str(path.relative_to(ROOT)) for path in sources() if path.name != "__init__.py"}
-    assert sorted(modules - named) == [], "on no row"
-    assert sorted(name for name in named if name.endswith(".py") and name not in modules) == [], "no such module"
+    assert modules == set(first_cells(text)) & modules
+    assert not re.search(r"^\| `.*\| \|$", text, re.MULTILINE), "a module without a docstring"
+
+
+def test_every_room_is_on_the_page_of_the_architecture():
+    rooms = {
+        f"{path.parent.relative_to(ROOT)}/"
+        for package in PACKAGES[::2]
+        for path in (ROOT / package).glob("*/__init__.py")
+    }
+    described = page("architecture.md").partition("## Rooms")[2].partition("## Imports")[0]
+    assert sorted(room for room in rooms if f"`{room}`" not in described) == []
 
 
 def test_every_function_on_the_page_of_the_architecture_exists():

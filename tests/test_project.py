@@ -72,12 +72,16 @@ def test_versions_agree():
     assert "## [Unreleased]" in text("CHANGELOG.md") or f"## [{__version__}]" in text("CHANGELOG.md")
 
 
-def test_the_readme_names_only_commands_presets_options_and_files_that_exist():
-    readme = text("README.md")
-    for target in re.findall(r"^make ([a-z]+)", readme, re.MULTILINE):
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "docs/commands.md"])
+def test_pages_show_only_commands_targets_options_and_presets_that_exist(name):
+    shown = "\n".join(re.findall(r"^```\n(.*?)^```$", text(name), re.DOTALL | re.MULTILINE))
+    for target in re.findall(r"^make ([a-z0-9-]+)", shown, re.MULTILINE):
         assert re.search(rf"^{target}:", text("Makefile"), re.MULTILINE), target
     runner = CliRunner()
-    for line in re.findall(r"^(?:\.venv/bin/)?edge-occ ([^\n#]+)", readme, re.MULTILINE):
+    for line in re.findall(r"^(?:\.venv/bin/)?edge-occ ([^\n#]+)", shown, re.MULTILINE):
         command, *words = line.split()
         page = runner.invoke(app, [command, "--help"], env={"COLUMNS": "200", "NO_COLOR": "1"})
         assert page.exit_code == 0, command
@@ -85,18 +89,22 @@ def test_the_readme_names_only_commands_presets_options_and_files_that_exist():
             assert option in page.output, (command, option)
         if "--preset" in words:
             preset(words[words.index("--preset") + 1])
-    for target in re.findall(r"\]\(([^)#]+)\)", readme):
+
+
+@pytest.mark.parametrize("document", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_pages_name_only_files_that_exist(document):
+    content = document.read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)#]+)(?:#[\w-]*)?\)", content):
         if not target.startswith("http"):
-            assert (ROOT / target).exists(), target
+            assert (document.parent / target).exists(), target
+    for path in re.findall(
+        r"`((?:edge_occ|trainer|engines|configs|docs|tests|tools|benchmarks|deploy)/[\w/.-]+)`", content
+    ):
+        assert (ROOT / path).exists(), path
 
 
-def test_documents_link_to_files_that_exist():
-    for document in (ROOT / "docs").rglob("*.md"):
-        for target in re.findall(r"\]\(([^)#]+)\)", document.read_text(encoding="utf-8")):
-            if not target.startswith("http"):
-                assert (document.parent / target).exists(), (document.name, target)
-        for path in re.findall(r"`((?:edge_occ|trainer|engines|configs|docs)/[\w/.-]+\.\w+)`", document.read_text()):
-            assert (ROOT / path).exists(), (document.name, path)
+def test_the_readme_is_short():
+    assert len(text("README.md").splitlines()) <= 80
 
 
 def test_ci_and_makefile_parse():
