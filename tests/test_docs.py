@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 import pytest
-from typer.main import get_command
+from typer.main import get_group
 
 from edge_occ.cli import app
 
@@ -49,7 +49,7 @@ def test_every_setting_has_a_description():
 
 
 def test_every_command_is_on_its_page():
-    assert set(first_cells(page("commands.md"))) >= set(get_command(app).commands)
+    assert set(first_cells(page("commands.md"))) >= set(get_group(app).commands)
 
 
 def test_every_environment_variable_is_on_its_page():

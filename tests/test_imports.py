@@ -44,7 +44,7 @@ def room(module):
 
 def cycle(edges):
     """The first cycle of a graph; empty if there is none."""
-    graph = {}
+    graph: dict[str, set[str]] = {}
     for importer, target in edges:
         if importer != target:
             graph.setdefault(importer, set()).add(target)

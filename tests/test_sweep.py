@@ -32,7 +32,7 @@ def job(tmp_path):
             (tmp_path / name).chmod(0o755)
         path = f"{tmp_path}:{os.environ['PATH']}"
         environment = {**os.environ, "PATH": path, "SLURM_ARRAY_TASK_ID": "1", "SLURM_JOB_ID": "77"}
-        command = ["bash", SCRIPT, "airplane deer", "cifar10", "--data", "my sets"]
+        command = ["bash", str(SCRIPT), "airplane deer", "cifar10", "--data", "my sets"]
         return subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True)
 
     return start
