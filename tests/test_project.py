@@ -107,9 +107,16 @@ def test_the_readme_is_short():
     assert len(text("README.md").splitlines()) <= 80
 
 
+def test_counts_of_the_readme_are_in_the_results():
+    counts = re.findall(r"\b\d+ of \d+\b", text("README.md"))
+    assert len(counts) >= 10
+    results = "".join(text(f"docs/results/{name}.md") for name in ("defects", "first-path"))
+    assert [count for count in counts if count not in results] == []
+
+
 def test_ci_and_makefile_parse():
     subprocess.run(["bash", "-n", str(ROOT / ".ci" / "run")], check=True)
-    for target in ("demo", "test", "install"):
+    for target in ("demo", "test", "install", "docs"):
         subprocess.run(["make", "-n", target], cwd=ROOT, check=True, capture_output=True)
 
 

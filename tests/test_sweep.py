@@ -10,7 +10,7 @@ import pytest
 
 SCRIPT = Path(__file__).parent.parent / "deploy/slurm/sweep.sbatch"
 
-TRAINS_UNTIL_TOLD = """#!/usr/bin/env bash
+TRAINS_UNTIL_STOPPED = """#!/usr/bin/env bash
 trap 'echo stopped; exit 130' TERM
 echo "started $*" | tee started
 while true; do sleep 0.05; done
@@ -47,7 +47,7 @@ def test_a_job_does_its_category_and_ends_as_it_does(job, status):
 
 
 def test_a_job_whose_time_is_up_stops_and_queues_again(job, tmp_path):
-    process = job(TRAINS_UNTIL_TOLD)
+    process = job(TRAINS_UNTIL_STOPPED)
     deadline = time.monotonic() + 20
     while not (tmp_path / "started").exists() and time.monotonic() < deadline:
         time.sleep(0.02)
