@@ -18,7 +18,7 @@ from edge_occ.common.progress import ProgressReport
 from trainer.data.layout import LabelledImage, check_unusable
 from trainer.data.names import printable
 
-MOST_MARKED = 0.9
+MAX_MARKED_SHARE = 0.9
 """Share of an image beyond which a mask is told: it may be the wrong way round."""
 
 
@@ -65,7 +65,7 @@ def check_labelled(
     skipped = tuple(printable(finding.problem) for finding in findings if finding.problem)
     check_unusable(skipped, len(images), folder)
     usable = [(image, finding) for image, finding in zip(images, findings, strict=True) if not finding.problem]
-    full = [image for image, finding in usable if finding.marked > MOST_MARKED]
+    full = [image for image, finding in usable if finding.marked > MAX_MARKED_SHARE]
     kept = tuple(image for image, _ in usable)
     return Checked(kept, skipped, tuple(printable(warning) for warning in _warnings(kept, full)))
 
@@ -149,8 +149,8 @@ def _warnings(images: Sequence[LabelledImage], full: Sequence[LabelledImage]) ->
         )
     if full:
         yield (
-            f"{len(full)} masks mark more than {MOST_MARKED:.0%} of their image, the first being {full[0].masks[0]}: "
-            "if black marks the defect there, invert them"
+            f"{len(full)} masks mark more than {MAX_MARKED_SHARE:.0%} of their image, the first being "
+            f"{full[0].masks[0]}: if black marks the defect there, invert them"
         )
 
 

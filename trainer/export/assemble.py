@@ -27,7 +27,7 @@ from trainer.export.onnx_graph import (
     golden_frames,
     reference,
 )
-from trainer.export.precisions import Trial, reduce_to_fp16, reduce_to_int8
+from trainer.export.precisions import Fp32Baseline, reduce_to_fp16, reduce_to_int8
 from trainer.export.preview import preview
 from trainer.graph.inspection import EncoderGraph, InspectionGraph, exact_branch
 
@@ -89,7 +89,7 @@ def assemble(
         members[PREVIEW] = preview(engine, golden, fitted.calibration)
     reduced = {}
     if config.fp16 or config.int8:
-        trial = Trial(paths, exported, fitted, golden, held_out, size=size, white=white)
+        trial = Fp32Baseline(paths, exported, fitted, golden, held_out, size=size, white=white)
         half = export_inspection_graph(graph, fitted.head, half=True)
         if config.fp16:
             reduced["fp16"] = reduce_to_fp16(half, trial)

@@ -31,7 +31,7 @@ from trainer.data.images import read_frames
 from trainer.evaluation.metrics import image_auroc
 from trainer.export.quantise import quantise
 
-LEAST_AGREEMENT, MOST_AUROC_LOSS = 0.99, 0.005
+MIN_AGREEMENT, MAX_AUROC_LOSS = 0.99, 0.005
 """A graph that does worse than fp32 by more than this is not shipped."""
 
 _PASTED_IMAGES, _RANGE_IMAGES = 64, 64
@@ -43,14 +43,14 @@ _AREA, _ASPECT, _JITTER = (0.002, 0.02), 3.3, 0.1
 
 
 @dataclass(frozen=True)
-class Reduced:
+class ReducedGraph:
     """What came of one precision: the record for the manifest, and the members if it is fit for the bundle."""
 
     record: Precision
     members: Mapping[str, bytes]
 
 
-class Trial:
+class Fp32Baseline:
     """Good parts, and some of them with something pasted, as fp32 scores them; others are compared with that.
 
     Args:
@@ -120,7 +120,7 @@ class Trial:
         return np.array([engine.infer(_with_paste(f, generator).numpy()).score for frames in chosen for f in frames])
 
 
-def reduce_to_fp16(onnx: bytes, trial: Trial) -> Reduced:
+def reduce_to_fp16(onnx: bytes, trial: Fp32Baseline) -> ReducedGraph:
     """Compare the fp16 graph with fp32, on the training images and at the parity gate."""
     graph = graph_from(onnx, "fp16", trial.fitted.member)
     record = trial.compare(graph)
@@ -133,7 +133,7 @@ def reduce_to_fp16(onnx: bytes, trial: Trial) -> Reduced:
     return _outcome(record, reason, {graph_name("fp16"): onnx})
 
 
-def reduce_to_int8(fp16: bytes, trial: Trial) -> Reduced:
+def reduce_to_int8(fp16: bytes, trial: Fp32Baseline) -> ReducedGraph:
     """Quantise as much of the fp16 graph's encoder as agrees with fp32.
 
     Convolutions are left in fp16 from the front until it does; the first one always is.
@@ -155,20 +155,20 @@ def reduce_to_int8(fp16: bytes, trial: Trial) -> Reduced:
 
 def objection(record: Precision) -> str | None:
     """What speaks against shipping a graph, if anything does."""
-    if record.agreement < LEAST_AGREEMENT:
-        return f"{record.agreement:.1%} of its verdicts are those of fp32, fewer than {LEAST_AGREEMENT:.0%}"
-    if record.auroc_fp32 - record.auroc > MOST_AUROC_LOSS:
+    if record.agreement < MIN_AGREEMENT:
+        return f"{record.agreement:.1%} of its verdicts are those of fp32, fewer than {MIN_AGREEMENT:.0%}"
+    if record.auroc_fp32 - record.auroc > MAX_AUROC_LOSS:
         return f"its AUROC is {record.auroc:.4f}, that of fp32 {record.auroc_fp32:.4f}"
     return None
 
 
-def _outcome(record: Precision, reason: str | None, members: Mapping[str, bytes]) -> Reduced:
+def _outcome(record: Precision, reason: str | None, members: Mapping[str, bytes]) -> ReducedGraph:
     if reason is None:
-        return Reduced(record, members)
-    return Reduced(record.model_copy(update={"included": False, "reason": reason}), {})
+        return ReducedGraph(record, members)
+    return ReducedGraph(record.model_copy(update={"included": False, "reason": reason}), {})
 
 
-def _reference(graph: Graph, trial: Trial) -> Golden:
+def _reference(graph: Graph, trial: Fp32Baseline) -> Golden:
     golden = trial.golden
     with closing(DownscalingEngine(OnnxRuntimeEngine(graph), trial.size)) as engine:
         results = [engine.infer(frame) for frame in golden.frames]
@@ -198,6 +198,6 @@ def _with_paste(frame: Tensor, generator: torch.Generator) -> Tensor:
     return pasted[0].permute(1, 2, 0).contiguous()
 
 
-def _spaced(paths: Sequence[Path], most: int) -> tuple[Path, ...]:
-    chosen = np.linspace(0, len(paths) - 1, min(most, len(paths))).round().astype(int)
+def _spaced(paths: Sequence[Path], max_count: int) -> tuple[Path, ...]:
+    chosen = np.linspace(0, len(paths) - 1, min(max_count, len(paths))).round().astype(int)
     return tuple(paths[i] for i in chosen)

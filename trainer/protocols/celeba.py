@@ -24,7 +24,7 @@ from trainer.protocols.formats.pictures import bicubic_square, read_squares
 _FOLDER = ("img_align_celeba/", "Img/img_align_celeba/")
 _ATTRIBUTES = ("list_attr_celeba.txt", "Anno/list_attr_celeba.txt")
 _PARTITION = ("list_eval_partition.txt", "Eval/list_eval_partition.txt")
-_MOST_BYTES = 2**26
+_MAX_BYTES = 2**26
 """The list of attributes is about 27 MB."""
 
 _ATTRIBUTE = "Eyeglasses"
@@ -114,7 +114,7 @@ class CelebA(DataSet):
         return parts
 
     def _lines(self, path: Path) -> list[str]:
-        return read_bounded(path, _MOST_BYTES, self.advice).decode("utf-8", "replace").splitlines()
+        return read_bounded(path, _MAX_BYTES, self.advice).decode("utf-8", "replace").splitlines()
 
     def _damaged(self, path: Path, number: int, expected: str) -> InputError:
         return InputError(f"{expected} in line {number:,} of {path}", "something else", self.advice)

@@ -42,7 +42,7 @@ _STYLE: dict[Any, Any] = {
 _WIDE_RANGE, _CROWDED_RANGE, _LOST_RANGE = 12, 1000, 1e9
 """Highest over lowest score: where the axis becomes logarithmic, labels only powers of ten, and is linear after all."""
 
-_MOST_BINS = 40
+_MAX_BINS = 40
 
 
 def score_histogram(groups: Mapping[str, NDArray[np.floating]], threshold: float) -> str:
@@ -57,7 +57,7 @@ def score_histogram(groups: Mapping[str, NDArray[np.floating]], threshold: float
     """
     shown = {name: scores for name, scores in groups.items() if len(scores)}
     everything = np.concatenate([*shown.values(), [threshold]])
-    edges = _bin_edges(everything, threshold, min(_MOST_BINS, 8 + max(map(len, shown.values())) // 4))
+    edges = _bin_edges(everything, threshold, min(_MAX_BINS, 8 + max(map(len, shown.values())) // 4))
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(7.2, 2.6), layout="constrained")
         axes = figure.add_subplot()

@@ -13,7 +13,7 @@ from edge_occ.bundle.manifest import Manifest
 from trainer.evaluation.cases import Case
 from trainer.evaluation.evaluate import Evaluation
 from trainer.report.charts import score_histogram
-from trainer.report.page import Picture, Report, Section, Table, lines, write_report
+from trainer.report.page import Page, PagePicture, PageSection, PageTable, lines, write_report
 
 _HOW_TO_READ = (
     "Left: the image, with the known defect outlined in green. Right: the same image coloured by its scores; what is "
@@ -39,14 +39,14 @@ def evaluation_report(folder: Path, manifest: Manifest, evaluation: Evaluation, 
         "defects": np.array([record.verdict.score for record in evaluation.defects]),
     }
     sections = [
-        Section(
+        PageSection(
             "Scores and threshold",
             f"{guarantee(manifest.calibration)} {_observation(evaluation)}",
             score_histogram(groups, manifest.calibration.threshold),
         )
     ]
     if evaluation.per_defect:
-        sections.append(Section("By kind of defect", table=_per_defect(evaluation)))
+        sections.append(PageSection("By kind of defect", table=_per_defect(evaluation)))
     cases = evaluation.cases
     for title, text, chosen in (
         ("Defects with the lowest scores", _HOW_TO_READ, cases.defects),
@@ -58,14 +58,16 @@ def evaluation_report(folder: Path, manifest: Manifest, evaluation: Evaluation, 
         ),
     ):
         if chosen:
-            sections.append(Section(title, text, pictures=[_picture(case) for case in chosen]))
+            sections.append(PageSection(title, text, pictures=[_picture(case) for case in chosen]))
     if evaluation.warnings:
-        sections.insert(0, Section("What to know about the figures", "\n\n".join(evaluation.warnings)))
+        sections.insert(0, PageSection("What to know about the figures", "\n\n".join(evaluation.warnings)))
     if evaluation.skipped:
-        sections.append(Section("Skipped images", "These could not be used.", table=lines("image", evaluation.skipped)))
-    sections.append(Section("All images", table=_all_images(evaluation), folded=True))
+        sections.append(
+            PageSection("Skipped images", "These could not be used.", table=lines("image", evaluation.skipped))
+        )
+    sections.append(PageSection("All images", table=_all_images(evaluation), folded=True))
     title = f"Evaluation of {evaluation.bundle.name} on {evaluation.data.resolve().name}"
-    return write_report(folder / "index.html", Report(title, _verdict(evaluation), _facts(evaluation), sections))
+    return write_report(folder / "index.html", Page(title, _verdict(evaluation), _facts(evaluation), sections))
 
 
 def _verdict(evaluation: Evaluation) -> str:
@@ -103,8 +105,8 @@ def _facts(evaluation: Evaluation) -> list[tuple[str, str]]:
     ]
 
 
-def _per_defect(evaluation: Evaluation) -> Table:
-    return Table(
+def _per_defect(evaluation: Evaluation) -> PageTable:
+    return PageTable(
         ("kind", "found", "image AUROC", "pixel AUROC"),
         [
             (kind, f"{result.detected} of {result.images}", _number(result.image_auroc), _number(result.pixel_auroc))
@@ -113,9 +115,9 @@ def _per_defect(evaluation: Evaluation) -> Table:
     )
 
 
-def _all_images(evaluation: Evaluation) -> Table:
+def _all_images(evaluation: Evaluation) -> PageTable:
     ranked = sorted(evaluation.records, key=lambda record: -record.verdict.score)
-    return Table(
+    return PageTable(
         ("image", "score", "p-value", "verdict"),
         [
             (
@@ -129,7 +131,7 @@ def _all_images(evaluation: Evaluation) -> Table:
     )
 
 
-def _picture(case: Case) -> Picture:
+def _picture(case: Case) -> PagePicture:
     verdict, defective = case.scored.verdict, case.scored.image.defective
     outcome = {
         (True, True): "found",
@@ -138,7 +140,7 @@ def _picture(case: Case) -> Picture:
         (False, False): "passed",
     }[defective, verdict.anomalous]
     share = f"{verdict.score / verdict.threshold:.2f} of the threshold"
-    return Picture(case.jpeg, f"{case.scored.name}: {outcome}, {share}")
+    return PagePicture(case.jpeg, f"{case.scored.name}: {outcome}, {share}")
 
 
 def _number(value: float | None) -> str:

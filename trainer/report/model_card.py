@@ -50,7 +50,7 @@ feeds large frames to the graph without edge-occ halves them in the same way (2x
 A score is a distance from good parts in the units of the heads (of a Gaussian, the square of Mahalanobis's): 0 at the
 least, comparable only within this bundle. A usual good part scores {median:.4g}; above {threshold:.4g} a part is called
 anomalous. The p-value beside it is the share of good parts expected to score at least as high; with {n} held-out parts
-it is never below {least_p:.2g}.
+it is never below {min_p:.2g}.
 
 ## Limits
 
@@ -102,7 +102,7 @@ def model_card(manifest: Mapping[str, Any], parity: Parity) -> str:
         software=", ".join(f"{name} {version}" for name, version in training.software.items()),
         command=indent(printable(training.command), "    ", lambda _: True),
         precisions="".join(_precision(name, compared) for name, compared in manifest["precisions"].items()),
-        least_p=1 / (calibration.n + 1),
+        min_p=1 / (calibration.n + 1),
     )
 
 

@@ -18,7 +18,7 @@ _TEMPLATE = "report.html.j2"
 
 
 @dataclass(frozen=True)
-class Picture:
+class PagePicture:
     """A JPEG picture with a caption."""
 
     jpeg: bytes
@@ -26,7 +26,7 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class Table:
+class PageTable:
     """Plain cells under a header of the same length."""
 
     header: Sequence[str]
@@ -34,7 +34,7 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Section:
+class PageSection:
     """A part of the page; what is empty is left out.
 
     Attributes:
@@ -48,14 +48,14 @@ class Section:
     title: str
     text: str = ""
     svg: str = ""
-    pictures: Sequence[Picture] = ()
+    pictures: Sequence[PagePicture] = ()
     code: str = ""
-    table: Table | None = None
+    table: PageTable | None = None
     folded: bool = False
 
 
 @dataclass(frozen=True)
-class Report:
+class Page:
     """The page.
 
     Attributes:
@@ -66,10 +66,10 @@ class Report:
     title: str
     lead: str
     facts: Sequence[tuple[str, str]]
-    sections: Sequence[Section]
+    sections: Sequence[PageSection]
 
 
-def write_report(path: Path, report: Report) -> Path:
+def write_report(path: Path, report: Page) -> Path:
     """Write the page atomically; folders are made as needed.
 
     Raises:
@@ -90,6 +90,6 @@ def write_report(path: Path, report: Report) -> Path:
     return path
 
 
-def lines(header: str, values: Sequence[str]) -> Table:
+def lines(header: str, values: Sequence[str]) -> PageTable:
     """A table of one column."""
-    return Table((header,), [(value,) for value in values])
+    return PageTable((header,), [(value,) for value in values])

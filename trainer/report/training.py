@@ -14,7 +14,7 @@ from edge_occ.bundle.manifest import Calibration, Choice, Manifest
 from trainer.data.traits import shrinking
 from trainer.pretrain.fit_encoder import Fit
 from trainer.report.charts import score_histogram, training_curve
-from trainer.report.page import Picture, Report, Section, Table, lines, write_report
+from trainer.report.page import Page, PagePicture, PageSection, PageTable, lines, write_report
 from trainer.report.training_set import doubts, training_set
 
 
@@ -39,17 +39,17 @@ def training_report(
     """
     training = manifest.training
     sections = [
-        Section(
+        PageSection(
             "What it sees",
             pictures=[
-                Picture(
+                PagePicture(
                     picture,
                     "A good part and its heatmap; the same kind of part with a defect pasted in for this test, and its "
                     "heatmap. What is above the threshold is outlined in white.",
                 )
             ],
         ),
-        Section(
+        PageSection(
             "Where the threshold comes from",
             "\n\n".join((_threshold_text(manifest.calibration), *doubts(training))),
             score_histogram({"held-out good parts": held_out}, manifest.calibration.threshold),
@@ -61,15 +61,17 @@ def training_report(
         sections.append(_choice(manifest.choice))
     sections += _stage1(fits)
     if training.copies:
-        sections.append(Section("Copies", "These were left out.", table=lines("image", training.copies)))
+        sections.append(PageSection("Copies", "These were left out.", table=lines("image", training.copies)))
     if training.skipped:
-        sections.append(Section("Skipped images", "These could not be used.", table=lines("image", training.skipped)))
+        sections.append(
+            PageSection("Skipped images", "These could not be used.", table=lines("image", training.skipped))
+        )
     software = ", ".join(f"{name} {version}" for name, version in training.software.items())
-    sections.append(Section("How to repeat it", f"With {software}:", code=training.command))
-    settings = Table(("setting", "value"), list(_settings(training.config)))
-    sections.append(Section("All settings", "Override one with --set setting=value.", table=settings, folded=True))
+    sections.append(PageSection("How to repeat it", f"With {software}:", code=training.command))
+    settings = PageTable(("setting", "value"), list(_settings(training.config)))
+    sections.append(PageSection("All settings", "Override one with --set setting=value.", table=settings, folded=True))
     title = f"{path.stem}: trained on {training.images} images of good parts"
-    return write_report(path, Report(title, guarantee(manifest.calibration), _training_facts(manifest), sections))
+    return write_report(path, Page(title, guarantee(manifest.calibration), _training_facts(manifest), sections))
 
 
 def _threshold_text(calibration: Calibration) -> str:
@@ -81,7 +83,7 @@ def _threshold_text(calibration: Calibration) -> str:
     )
 
 
-def _precisions(manifest: Manifest) -> Section:
+def _precisions(manifest: Manifest) -> PageSection:
     text = (
         "The same encoder in less than fp32, for machines where that is faster, compared with fp32 on good parts and "
         "on the same with a small piece pasted in. One whose verdicts differ too often is left out of the bundle."
@@ -98,10 +100,10 @@ def _precisions(manifest: Manifest) -> Section:
         for precision, compared in manifest.precisions.items()
     ]
     header = ("precision", "in the bundle", "verdict of fp32", "AUROC (fp32)", "good refused (fp32)", "score error")
-    return Section("Other precisions", text, table=Table(header, rows))
+    return PageSection("Other precisions", text, table=PageTable(header, rows))
 
 
-def _choice(choice: Choice) -> Section:
+def _choice(choice: Choice) -> PageSection:
     share = f"the position explains {choice.alignment:.0%} of what varies from feature to feature"
     how = (
         f"Parts lie in the same place ({share}), so the weights in the score are those that tell synthetic defects "
@@ -127,15 +129,15 @@ def _choice(choice: Choice) -> Section:
         for c in choice.candidates
     ]
     header = ("head", "smoothing, image score", "image AUROC", "pixel AUROC", "weight in the score", "in the heatmap")
-    return Section("How it was chosen", text, table=Table(header, rows))
+    return PageSection("How it was chosen", text, table=PageTable(header, rows))
 
 
-def _stage1(fits: Sequence[tuple[str, Fit]]) -> Iterator[Section]:
+def _stage1(fits: Sequence[tuple[str, Fit]]) -> Iterator[PageSection]:
     """A section for each encoder that was trained, numbered if there are several."""
     for number, (name, fit) in enumerate(fits, 1):
         which = f" ({number} of {len(fits)})" if len(fits) > 1 else ""
         curve = training_curve(fit.history, fit.figures.names, fit.figures.axis)
-        yield Section(f"How the encoder learned{which}", f"By the task {name}. {fit.figures.text}", curve)
+        yield PageSection(f"How the encoder learned{which}", f"By the task {name}. {fit.figures.text}", curve)
 
 
 def _training_facts(manifest: Manifest) -> list[tuple[str, str]]:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from trainer.reproduce.paper import MEANS, Figure, paper_columns
 from trainer.reproduce.provenance import Provenance
-from trainer.reproduce.run import Status
-from trainer.reproduce.summary import Entry, Summary, paper_figure
+from trainer.reproduce.run import CellStatus
+from trainer.reproduce.summary import Entry, TableSummary, paper_figure
 
 _NONE = "-"
 _SPREADS = {"standard error": "standard error", "standard deviation": "standard deviation (standard error)"}
@@ -16,7 +16,7 @@ _SPREADS = {"standard error": "standard error", "standard deviation": "standard 
 
 
 @dataclass(frozen=True)
-class About:
+class RunInfo:
     """What the files tell besides figures.
 
     Attributes:
@@ -33,7 +33,7 @@ class About:
 
 
 def markdown(
-    summary: Summary, statuses: Sequence[Status], about: About, *, plot: bool, pictures: dict[str, str]
+    summary: TableSummary, statuses: Sequence[CellStatus], about: RunInfo, *, plot: bool, pictures: dict[str, str]
 ) -> str:
     """The table for people; ``pictures`` tells by category what its heatmaps are of."""
     table, name = summary.table, summary.table.name
@@ -83,7 +83,7 @@ def markdown(
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _mean_lines(summary: Summary) -> list[str]:
+def _mean_lines(summary: TableSummary) -> list[str]:
     same = f"paper, the same {len(summary.categories)}"
     columns = [entry.row.column for entry in summary.means]
     means = [name for name in MEANS if any(column and name in column.figures for column in columns)]
@@ -98,7 +98,7 @@ def _mean_lines(summary: Summary) -> list[str]:
     return _grid(titles, rows)
 
 
-def _category_lines(summary: Summary, category: str) -> list[str]:
+def _category_lines(summary: TableSummary, category: str) -> list[str]:
     titles = ["row", "paper", *_ours(summary), "seeds", "updates", "minutes a seed"]
     return _grid(
         titles,
@@ -117,7 +117,7 @@ def _category_lines(summary: Summary, category: str) -> list[str]:
     )
 
 
-def _appendix_lines(summary: Summary) -> list[str]:
+def _appendix_lines(summary: TableSummary) -> list[str]:
     columns = [paper_columns()[name] for name in summary.table.appendix]
     if not columns:
         return []
@@ -126,11 +126,11 @@ def _appendix_lines(summary: Summary) -> list[str]:
     return ["## The paper's own", "", *_grid(["method", *names], rows)]
 
 
-def _ours(summary: Summary) -> list[str]:
+def _ours(summary: TableSummary) -> list[str]:
     return [f"ours, {heading}" for heading in summary.metrics.values()]
 
 
-def _our_figures(summary: Summary, entry: Entry) -> list[str]:
+def _our_figures(summary: TableSummary, entry: Entry) -> list[str]:
     if not entry.done:
         return [entry.state, *[_NONE] * (len(summary.metrics) - 1)]
     return [_text(entry.figures.get(name)) for name in summary.metrics]
@@ -164,7 +164,7 @@ def _text(figure: Figure | None) -> str:
     return _NONE if figure is None else str(figure)
 
 
-def _categories(summary: Summary) -> str:
+def _categories(summary: TableSummary) -> str:
     names, total = summary.categories, len(summary.table.categories)
     if len(names) == total:
         return f"all {total} categories"

@@ -11,15 +11,15 @@ from typing import Any
 from edge_occ.common.errors import InputError
 from edge_occ.common.files import atomic_write
 from trainer.reproduce.cells import Store
-from trainer.reproduce.markdown import About, markdown
+from trainer.reproduce.markdown import RunInfo, markdown
 from trainer.reproduce.paper import MEANS, Figure
 from trainer.reproduce.plot import comparison_plot
-from trainer.reproduce.run import Status
-from trainer.reproduce.summary import Entry, Summary, paper_figure
-from trainer.reproduce.table import Table
+from trainer.reproduce.run import CellStatus
+from trainer.reproduce.summary import Entry, TableSummary, paper_figure
+from trainer.reproduce.table import PaperTable
 
 
-def require_own_table(folder: Path, table: Table) -> None:
+def require_own_table(folder: Path, table: PaperTable) -> None:
     """Find out whether a table may be written, before the work.
 
     Raises:
@@ -40,7 +40,13 @@ def require_own_table(folder: Path, table: Table) -> None:
 
 
 def write_table(
-    folder: Path, summary: Summary, statuses: Sequence[Status], store: Store, about: About, *, show: bool = True
+    folder: Path,
+    summary: TableSummary,
+    statuses: Sequence[CellStatus],
+    store: Store,
+    about: RunInfo,
+    *,
+    show: bool = True,
 ) -> Path:
     """Write everything into a folder; no figure is printed for a cell that is not done.
 
@@ -71,7 +77,7 @@ def write_table(
     return folder / f"{name}.md"
 
 
-def as_json(summary: Summary, statuses: Sequence[Status], about: About) -> dict[str, Any]:
+def as_json(summary: TableSummary, statuses: Sequence[CellStatus], about: RunInfo) -> dict[str, Any]:
     """The table for programs; AUROC in percent, as the paper has it, but in the cells, which hold fractions of 1."""
     return {
         "table": summary.table.name,
@@ -115,7 +121,9 @@ def as_json(summary: Summary, statuses: Sequence[Status], about: About) -> dict[
     }
 
 
-def _picture(folder: Path, statuses: Sequence[Status], summary: Summary, store: Store, category: str) -> str | None:
+def _picture(
+    folder: Path, statuses: Sequence[CellStatus], summary: TableSummary, store: Store, category: str
+) -> str | None:
     """Copy the heatmaps of the first of the table's pictured rows that has any; tells which they are of."""
     rank = {name: index for index, name in enumerate(summary.table.pictured)}
     candidates = [s for s in statuses if s.cell.category == category and s.result and s.cell.row.name in rank]

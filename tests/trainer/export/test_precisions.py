@@ -15,7 +15,7 @@ from trainer.calibration.fit_heads import CalibratedHead, HeadCalibrator
 from trainer.config import TrainConfig
 from trainer.encoders.build import make_encoder
 from trainer.export import precisions
-from trainer.export.precisions import LEAST_AGREEMENT, Trial, objection, reduce_to_fp16, reduce_to_int8
+from trainer.export.precisions import MIN_AGREEMENT, Fp32Baseline, objection, reduce_to_fp16, reduce_to_int8
 from trainer.graph.branches import make_branch
 from trainer.heads.fused import from_tensors
 
@@ -57,7 +57,7 @@ def trial(bundle, paths, fitted, features, calibrator):
     def held_out(others):
         return calibrator.held_out(features, others, fitted.head)
 
-    return Trial(paths, bundle.graph(), fitted, bundle.golden(), held_out, size=96)
+    return Fp32Baseline(paths, bundle.graph(), fitted, bundle.golden(), held_out, size=96)
 
 
 def record(**changes):
@@ -109,7 +109,7 @@ def test_a_graph_with_other_features_does_not_agree(bundle, paths, fitted, featu
     def held_out(others):
         return calibrator.held_out(features, [2 * grids + 1 for grids in others], fitted.head)
 
-    trial = Trial(paths, bundle.graph(), fitted, bundle.golden(), held_out, size=96)
+    trial = Fp32Baseline(paths, bundle.graph(), fitted, bundle.golden(), held_out, size=96)
     compared = trial.compare(bundle.graph())
     assert compared.flagged == len(paths)
     assert compared.flagged_fp32 < len(paths)
@@ -126,7 +126,7 @@ def test_a_graph_that_overflows_stays_out(bundle, paths, fitted, wrong):
     def held_out(others):
         return np.full(len(others[0]), wrong)
 
-    trial = Trial(paths, bundle.graph(), fitted, bundle.golden(), held_out, size=96)
+    trial = Fp32Baseline(paths, bundle.graph(), fitted, bundle.golden(), held_out, size=96)
     compared = trial.compare(bundle.graph())
     assert compared.flagged == len(paths)
     assert objection(compared).endswith("fewer than 99%")
@@ -139,7 +139,7 @@ def test_fp16_out_of_the_gates_tolerance_stays_out(bundle, paths, fitted, featur
     def held_out(others):
         return calibrator.held_out(features, others, fitted.head)
 
-    trial = Trial(paths, bundle.graph(), fitted, golden, held_out, size=96)
+    trial = Fp32Baseline(paths, bundle.graph(), fitted, golden, held_out, size=96)
     outcome = reduce_to_fp16(bundle.members["graph.fp16.onnx"], trial)
     assert not outcome.record.included
     assert "map error" in outcome.record.reason
@@ -150,8 +150,8 @@ def test_fp16_out_of_the_gates_tolerance_stays_out(bundle, paths, fitted, featur
     ("changes", "expected"),
     [
         ({}, None),
-        ({"agreement": LEAST_AGREEMENT}, None),
-        ({"agreement": LEAST_AGREEMENT - 0.001}, "98.9% of its verdicts"),
+        ({"agreement": MIN_AGREEMENT}, None),
+        ({"agreement": MIN_AGREEMENT - 0.001}, "98.9% of its verdicts"),
         ({"auroc": 0.9755}, None),
         ({"auroc": 0.9745}, "its AUROC is 0.9745, that of fp32 0.9800"),
         ({"auroc": 0.99}, None),

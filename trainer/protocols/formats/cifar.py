@@ -17,7 +17,7 @@ from trainer.protocols.formats.python_batch import read_batch
 
 SIDE = 32
 _PIXELS = 3 * SIDE * SIDE
-_MOST_IMAGES = 50_000
+_MAX_IMAGES = 50_000
 """Of the largest file, CIFAR-100's training half."""
 
 Labelled = tuple[NDArray[np.uint8], NDArray[np.uint8]]
@@ -40,7 +40,7 @@ def read_binary(path: Path, labels: int, images: int, advice: str) -> Labelled:
         InputError: unreadable, empty, too large, or not of whole records; tells the bytes expected and found.
     """
     record = labels + _PIXELS
-    content = read_bounded(path, _MOST_IMAGES * record, advice)
+    content = read_bounded(path, _MAX_IMAGES * record, advice)
     if not content or len(content) % record:
         raise InputError(
             f"{images * record:,} bytes in {path}, or whole records of {record:,}", f"{len(content):,} bytes", advice

@@ -14,12 +14,12 @@ Layout = tuple[tuple[str, ...], ...]
 """What a folder must hold: of each group one name; a name that ends in ``/`` is a folder's."""
 
 
-def read_bounded(path: Path, most: int, advice: str) -> bytes:
+def read_bounded(path: Path, max_bytes: int, advice: str) -> bytes:
     """The whole of a file.
 
     Args:
         path: of a regular file.
-        most: bytes; a larger file is something else and is not read.
+        max_bytes: a larger file is something else and is not read.
         advice: where to get the right one.
 
     Raises:
@@ -28,11 +28,11 @@ def read_bounded(path: Path, most: int, advice: str) -> bytes:
     try:
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
-            content = file.read(most) if size <= most else b""
+            content = file.read(max_bytes) if size <= max_bytes else b""
     except OSError as error:
         raise InputError(f"a file at {path}", str(error.strerror), advice) from None
-    if size > most:
-        raise InputError(f"at most {most:,} bytes in {path}", f"{size:,} bytes", advice)
+    if size > max_bytes:
+        raise InputError(f"at most {max_bytes:,} bytes in {path}", f"{size:,} bytes", advice)
     return content
 
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from edge_occ.common.errors import InputError
 
 _UNSIGNED_BYTES = 8
-_MOST = 2**28
+_MAX_BYTES = 2**28
 """Bytes of content; the 60,000 training images of 28x28 pixels are 47,040,000."""
 
 
@@ -62,6 +62,6 @@ def _shape(header: bytes, path: Path, axes: int, advice: str) -> tuple[int, ...]
     wanted = _UNSIGNED_BYTES << 8 | axes
     if magic != wanted:
         raise InputError(f"the magic number {wanted} in {path}, of {axes} axes of bytes", str(magic), advice)
-    if prod(shape) > _MOST:
-        raise InputError(f"at most {_MOST:,} bytes of content in {path}", f"a header of {prod(shape):,}", advice)
+    if prod(shape) > _MAX_BYTES:
+        raise InputError(f"at most {_MAX_BYTES:,} bytes of content in {path}", f"a header of {prod(shape):,}", advice)
     return tuple(shape)

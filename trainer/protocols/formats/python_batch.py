@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from edge_occ.common.errors import InputError
 from trainer.protocols.formats.files import read_bounded
 
-_MOST_BYTES = 2**28
+_MAX_BYTES = 2**28
 """CIFAR-100's training half is about 155 MB, nearly all of it one string."""
 
 _MOST_INSTRUCTIONS = 10**6
@@ -51,7 +51,7 @@ def read_batch(path: Path, key: str, advice: str) -> tuple[NDArray[np.uint8], ND
     Raises:
         InputError: unreadable, too large, cut short, an instruction or a name that no such file has, or no such batch.
     """
-    content = read_bounded(path, _MOST_BYTES, advice)
+    content = read_bounded(path, _MAX_BYTES, advice)
     try:
         batch = _follow(content)
         data = _array(batch["data"])
