@@ -15,7 +15,7 @@ pytestmark = pytest.mark.train
 @pytest.fixture
 def table(tmp_path, monkeypatch):
     """A table of two categories with data; its cells do what ``events`` says."""
-    from trainer.reproduce import mvtec, tables
+    from trainer.reproduce import TABLES, mvtec
     from trainer.reproduce.table import Measured, PaperTable, Procedure, Row
 
     for category in ("bottle", "screw"):
@@ -30,7 +30,7 @@ def table(tmp_path, monkeypatch):
     procedure = Procedure("fake", 1, mvtec.find, lambda folder, category: category, mvtec.images, measure)
     rows = (Row("fixed", "*fixed*", "quick", fixed=True), Row("other", "other", "quick", ("optimiser.steps=7",)))
     fake = PaperTable("fake", "A fake", procedure, ("bottle", "screw", "pill"), rows, "auroc", {"auroc": "AUROC"})
-    monkeypatch.setitem(tables.TABLES, "fake", fake)
+    monkeypatch.setitem(TABLES, "fake", fake)
     monkeypatch.chdir(tmp_path)
     return events
 
