@@ -44,7 +44,7 @@ def write_table(
     summary: TableSummary,
     statuses: Sequence[CellStatus],
     store: Store,
-    about: RunInfo,
+    info: RunInfo,
     *,
     show: bool = True,
 ) -> Path:
@@ -55,7 +55,7 @@ def write_table(
         summary: of the cells.
         statuses: of the cells.
         store: has their pictures.
-        about: what the files tell besides.
+        info: the run behind the table.
         show: whether pictures of the data are copied, which belong to whoever made the data.
 
     Returns:
@@ -67,9 +67,9 @@ def write_table(
         category: _picture(folder / name, statuses, summary, store, category) for category in summary.categories if show
     }
     pictures = {category: what for category, what in copied.items() if what}
-    text = markdown(summary, statuses, about, plot=plot, pictures=pictures)
+    text = markdown(summary, statuses, info, plot=plot, pictures=pictures)
     for path, content in (
-        (folder / f"{name}.json", json.dumps(as_json(summary, statuses, about), indent=1, ensure_ascii=False) + "\n"),
+        (folder / f"{name}.json", json.dumps(as_json(summary, statuses, info), indent=1, ensure_ascii=False) + "\n"),
         (folder / f"{name}.md", text),
     ):
         with atomic_write(path) as file:
@@ -77,14 +77,14 @@ def write_table(
     return folder / f"{name}.md"
 
 
-def as_json(summary: TableSummary, statuses: Sequence[CellStatus], about: RunInfo) -> dict[str, Any]:
+def as_json(summary: TableSummary, statuses: Sequence[CellStatus], info: RunInfo) -> dict[str, Any]:
     """The table for programs; AUROC in percent, as the paper has it, but in the cells, which hold fractions of 1."""
     return {
         "table": summary.table.name,
         "title": summary.table.title,
-        "command": about.command,
-        "data": about.data,
-        "written": about.now.model_dump(),
+        "command": info.command,
+        "data": info.data,
+        "written": info.now.model_dump(),
         "seeds": sorted({status.cell.seed for status in statuses}),
         "categories": list(summary.categories),
         "entries": [

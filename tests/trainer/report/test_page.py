@@ -6,7 +6,7 @@ from edge_occ.common.errors import InputError
 from trainer.report.page import Page, PagePicture, PageSection, PageTable, write_report
 
 
-def test_everything_is_on_the_page_and_nothing_else_is_fetched(tmp_path, open_page):
+def test_the_page_shows_every_field_and_loads_nothing(tmp_path, open_page):
     path = write_report(
         tmp_path / "new" / "index.html",
         Page(
@@ -35,7 +35,7 @@ def test_everything_is_on_the_page_and_nothing_else_is_fetched(tmp_path, open_pa
     assert policy.startswith("default-src 'none'")
 
 
-def test_hostile_text_stays_text_wherever_it_stands(tmp_path, open_page, hostile):
+def test_hostile_text_is_escaped_everywhere(tmp_path, open_page, hostile):
     section = PageSection(
         hostile, hostile, code=hostile, pictures=[PagePicture(b"", hostile)], table=PageTable((hostile,), [(hostile,)])
     )
@@ -46,12 +46,12 @@ def test_hostile_text_stays_text_wherever_it_stands(tmp_path, open_page, hostile
     assert page.text.count("alert(1)") == 11
 
 
-def test_a_name_that_is_no_text_is_written_with_its_bytes(tmp_path, open_page):
+def test_a_name_that_is_not_utf_8_is_written_with_its_bytes(tmp_path, open_page):
     page = open_page(write_report(tmp_path / "r.html", Page("caf\udce9", "", [], [])))
     assert r"caf\xe9" in page.text
 
 
-def test_a_place_that_cannot_be_written_is_told_and_an_older_page_stays(tmp_path, open_page):
+def test_a_failed_write_raises_and_keeps_the_older_page(tmp_path, open_page):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(InputError, match="to write a report"):
         write_report(tmp_path / "file" / "index.html", Page("t", "l", [], []))
