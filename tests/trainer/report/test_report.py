@@ -115,7 +115,9 @@ def test_an_evaluation_shows_found_and_missed_defects(tmp_path, manifest, evalua
     path = evaluation_report(tmp_path / "report", manifest, evaluation, HELD_OUT)
     assert path == tmp_path / "report" / "index.html"
     page = open_page(path)
-    assert f"{evaluation.detected} of 7 defects found, {evaluation.false_alarms} false alarms in 6 good parts" in page.text
+    assert (
+        f"{evaluation.detected} of 7 defects found, {evaluation.false_alarms} false alarms in 6 good parts" in page.text
+    )
     assert "Evaluation of discs.occ on discs" in page.text
     assert f"{evaluation.image_auroc:.4f}" in page.text
     assert page.references() == []
@@ -129,9 +131,7 @@ def test_an_evaluation_shows_found_and_missed_defects(tmp_path, manifest, evalua
     assert f"{missed.name}: missed" in page.text
 
 
-def test_a_hostile_file_name_is_escaped_in_the_report(
-    tmp_path, tiny_bundle, tiny_data, manifest, open_page
-):
+def test_a_hostile_file_name_is_escaped_in_the_report(tmp_path, tiny_bundle, tiny_data, manifest, open_page):
     data = shutil.copytree(tiny_data, tmp_path / "data")
     name = '"><script>alert(1)<script>&amp;.png'
     shutil.move(data / "test" / "good" / "000.png", data / "test" / "good" / name)
