@@ -28,7 +28,7 @@ from trainer.data.solar_cells import LICENCE, SolarCells, prepare_solar_cells
 from trainer.evaluation.metrics import image_auroc
 from trainer.own_files import remove_own, require_own_page
 from trainer.report.charts import score_histogram
-from trainer.report.page import Picture, Report, Section, Table, write_report
+from trainer.report.page import Page, PagePicture, PageSection, PageTable, write_report
 
 _PORT = 1883
 _TOPICS, _DEVICE = "edge-occ-demo", "line"
@@ -40,7 +40,7 @@ _MESSAGES, _HEATMAPS = re.compile(r"(scores|events|status)\.jsonl"), re.compile(
 
 
 @dataclass(frozen=True)
-class Outcome:
+class DemoResult:
     """What the subscriber's messages say, joined with the labels.
 
     Attributes:
@@ -174,7 +174,7 @@ def _shown(command: list[str]) -> str:
     return shlex.join(["edge-occ", *command[3:]])
 
 
-def _read(path: Path) -> Outcome:
+def _read(path: Path) -> DemoResult:
     scores, anomalous, frame, latency, captured = {}, {}, {}, [], []
     for line in path.read_text(encoding="utf-8").splitlines():
         payload: dict[str, Any] = json.loads(line)["payload"]
@@ -185,10 +185,10 @@ def _read(path: Path) -> Outcome:
         latency.append(payload["latency_ms"])
         captured.append(datetime.fromisoformat(payload["captured_at"].replace("Z", "+00:00")))
     seconds = (max(captured) - min(captured)).total_seconds()
-    return Outcome(scores, anomalous, frame, latency, (len(captured) - 1) / seconds)
+    return DemoResult(scores, anomalous, frame, latency, (len(captured) - 1) / seconds)
 
 
-def _facts(outcome: Outcome, cells: SolarCells, bundle: Bundle) -> list[tuple[str, str]]:
+def _facts(outcome: DemoResult, cells: SolarCells, bundle: Bundle) -> list[tuple[str, str]]:
     labels = np.array([cells.defective[name] for name in outcome.scores])
     auroc = image_auroc(labels, np.array(list(outcome.scores.values())))
     good = [name for name, defective in cells.defective.items() if not defective]
@@ -207,7 +207,7 @@ def _facts(outcome: Outcome, cells: SolarCells, bundle: Bundle) -> list[tuple[st
 
 
 def _report(
-    path: Path, facts: list[tuple[str, str]], outcome: Outcome, cells: SolarCells, bundle: Bundle, heatmaps: Path
+    path: Path, facts: list[tuple[str, str]], outcome: DemoResult, cells: SolarCells, bundle: Bundle, heatmaps: Path
 ) -> Path:
     calibration = bundle.manifest.calibration
     groups = {
@@ -215,7 +215,7 @@ def _report(
         "good cells of the stream": _scores(outcome, cells, defective=False),
         "defective cells": _scores(outcome, cells, defective=True),
     }
-    sections = [Section("Scores and threshold", svg=score_histogram(groups, calibration.threshold))]
+    sections = [PageSection("Scores and threshold", svg=score_histogram(groups, calibration.threshold))]
     for title, defective, worst_first in (
         ("Defective cells with high scores", True, True),
         ("Defective cells with low scores", True, False),
@@ -226,18 +226,18 @@ def _report(
         names.sort(key=lambda name: outcome.scores[name], reverse=worst_first)
         published = [n for n in names if (heatmaps / f"{outcome.frame[n]:06d}.jpg").exists()]
         pictures = [
-            Picture((heatmaps / f"{outcome.frame[n]:06d}.jpg").read_bytes(), f"{n}: score {outcome.scores[n]:.0f}")
+            PagePicture((heatmaps / f"{outcome.frame[n]:06d}.jpg").read_bytes(), f"{n}: score {outcome.scores[n]:.0f}")
             for n in published[:_PICTURES]
         ]
         text = f"Heatmaps as they arrived over MQTT. The threshold is {calibration.threshold:.0f}."
-        sections.append(Section(title, text, pictures=pictures))
-    sections.append(Section("The images", LICENCE))
+        sections.append(PageSection(title, text, pictures=pictures))
+    sections.append(PageSection("The images", LICENCE))
     rows = [(n, f"{s:.1f}", "defective" if cells.defective[n] else "good") for n, s in outcome.scores.items()]
-    sections.append(Section("All cells", table=Table(("file", "score", "label"), rows), folded=True))
-    return write_report(path, Report("Solar cells, inspected over MQTT", guarantee(calibration), facts, sections))
+    sections.append(PageSection("All cells", table=PageTable(("file", "score", "label"), rows), folded=True))
+    return write_report(path, Page("Solar cells, inspected over MQTT", guarantee(calibration), facts, sections))
 
 
-def _scores(outcome: Outcome, cells: SolarCells, *, defective: bool) -> np.ndarray:
+def _scores(outcome: DemoResult, cells: SolarCells, *, defective: bool) -> np.ndarray:
     return np.array([score for name, score in outcome.scores.items() if cells.defective[name] == defective])
 
 

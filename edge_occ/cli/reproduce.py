@@ -97,14 +97,14 @@ def reproduce(  # noqa: PLR0913 - one parameter an option
         from trainer.data.names import printable  # noqa: PLC0415
         from trainer.own_files import check_writable  # noqa: PLC0415
         from trainer.pretrain.processes import choose_device, launched  # noqa: PLC0415
+        from trainer.reproduce import find_table  # noqa: PLC0415
         from trainer.reproduce.budget import Budget, parse_budget  # noqa: PLC0415
         from trainer.reproduce.cells import Store  # noqa: PLC0415
-        from trainer.reproduce.markdown import About  # noqa: PLC0415
+        from trainer.reproduce.markdown import RunInfo  # noqa: PLC0415
         from trainer.reproduce.provenance import provenance  # noqa: PLC0415
-        from trainer.reproduce.run import Request, plan  # noqa: PLC0415
+        from trainer.reproduce.run import TableRequest, plan  # noqa: PLC0415
         from trainer.reproduce.run import reproduce as run_table  # noqa: PLC0415
         from trainer.reproduce.summary import summarise  # noqa: PLC0415
-        from trainer.reproduce.tables import find_table  # noqa: PLC0415
         from trainer.reproduce.write import as_json, require_own_table, write_table  # noqa: PLC0415
 
     if steps and epochs:
@@ -115,7 +115,7 @@ def reproduce(  # noqa: PLR0913 - one parameter an option
             "several, started by torchrun",
             "start one command for each category or row; see docs/scaling.md",
         )
-    request = Request(
+    request = TableRequest(
         table=find_table(table),
         data=data,
         rows=_split(rows),
@@ -145,7 +145,7 @@ def reproduce(  # noqa: PLR0913 - one parameter an option
     lengths = {"optimiser.steps": steps, "epochs": epochs}
     overrides = (*request.settings, *(f"{name}={value:g}" for name, value in lengths.items() if value is not None))
     command, name = _command(table, data, options, request.settings), data.resolve().name
-    about = About(printable(command), printable(name), provenance(device), tuple(map(printable, overrides)))
+    about = RunInfo(printable(command), printable(name), provenance(device), tuple(map(printable, overrides)))
     summary = summarise(request.table, outcome.statuses)
     path = write_table(out, summary, outcome.statuses, store, about, show=pictures)
     if json:

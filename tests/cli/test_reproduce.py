@@ -15,9 +15,8 @@ pytestmark = pytest.mark.train
 @pytest.fixture
 def table(tmp_path, monkeypatch):
     """A table of two categories with data; its cells do what ``events`` says."""
-    from trainer.reproduce import mvtec, tables
-    from trainer.reproduce.procedure import Measured, Procedure
-    from trainer.reproduce.table import Row, Table
+    from trainer.reproduce import TABLES, mvtec
+    from trainer.reproduce.table import Measured, PaperTable, Procedure, Row
 
     for category in ("bottle", "screw"):
         for part in ("train/good", "test/good"):
@@ -30,8 +29,8 @@ def table(tmp_path, monkeypatch):
 
     procedure = Procedure("fake", 1, mvtec.find, lambda folder, category: category, mvtec.images, measure)
     rows = (Row("fixed", "*fixed*", "quick", fixed=True), Row("other", "other", "quick", ("optimiser.steps=7",)))
-    fake = Table("fake", "A fake", procedure, ("bottle", "screw", "pill"), rows, "auroc", {"auroc": "AUROC"})
-    monkeypatch.setitem(tables.TABLES, "fake", fake)
+    fake = PaperTable("fake", "A fake", procedure, ("bottle", "screw", "pill"), rows, "auroc", {"auroc": "AUROC"})
+    monkeypatch.setitem(TABLES, "fake", fake)
     monkeypatch.chdir(tmp_path)
     return events
 

@@ -7,7 +7,7 @@ import pytest
 
 from edge_occ.common.errors import InputError
 from trainer.own_files import check_writable, foreign, remove_own, require_outside, require_own_bundle, require_own_page
-from trainer.report.page import Report, write_report
+from trainer.report.page import Page, write_report
 from trainer.train import CHECKPOINTS
 
 OWN = re.compile(r"\d\.jpg")
@@ -75,7 +75,7 @@ def test_which_checkpoints_are_ours(name, ours):
 def test_only_pages_of_ours_are_replaced(tmp_path):
     page = tmp_path / "x.html"
     require_own_page(page, "--out")
-    write_report(page, Report("title", "lead " * 500, [], []))
+    write_report(page, Page("title", "lead " * 500, [], []))
     require_own_page(page, "--out")
     page.write_text("<html>my own notes</html>")
     with pytest.raises(InputError, match=r"did not write.*--out"):

@@ -61,8 +61,8 @@ def test_copies_change_nothing_but_what_is_told_of_them(tiny_data, tmp_path):
     assert (found.training.images, found.training.parts, len(found.training.copies)) == (16, 16, 32)
     card = read_bundle(tmp_path / "b.occ").members["MODEL_CARD.md"].decode()
     for text in (card, trained.report.read_text()):
-        assert "16 images of 16 different good parts learned from; left out: 32 copies, 0 unusable" in text
-        assert "32 images have the pixels of another" in text
+        assert "trained on 16 images of 16 different good parts; left out: 32 copies, 0 unusable" in text
+        assert "32 images have the same pixels as another" in text
 
 
 def test_shots_of_one_part_are_told_and_count_as_one(tmp_path):

@@ -1,4 +1,4 @@
-"""The few test images that tell most about a model, as pictures for its report."""
+"""Pictures of the most informative test images, for the report."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from trainer.data.layout import LabelledImage
 from trainer.evaluation.pictures import picture_row, scored_pair
 
 HARDEST, TYPICAL = 4, 8
-"""How many pictures a group has at most."""
+"""Maximum numbers of pictures in a group."""
 
 
 @dataclass(frozen=True)
 class ScoredImage:
-    """One test image and what the model says of it."""
+    """A test image with its verdict."""
 
     image: LabelledImage
     verdict: Verdict
 
     @property
     def name(self) -> str:
-        """Kind and file name, for people."""
+        """Kind and file name."""
         return f"{self.image.kind}/{self.image.path.name}"
 
 
 @dataclass(frozen=True)
 class Case:
-    """A scored image with its picture: JPEG, the image beside its heatmap, ground truth outlined."""
+    """A scored image with its JPEG picture: the image with the ground truth outlined, and its heatmap."""
 
     scored: ScoredImage
     jpeg: bytes
@@ -42,12 +42,12 @@ class Case:
 
 @dataclass(frozen=True)
 class Cases:
-    """What to look at.
+    """Pictures of selected test images.
 
     Attributes:
         defects: defective images with the lowest scores, the lowest first.
         good: good images with the highest scores, the highest first.
-        typical: of each kind of defect, the image whose score is in the middle.
+        typical: the image with the median score of each kind of defect.
     """
 
     defects: tuple[Case, ...]
@@ -56,7 +56,7 @@ class Cases:
 
 
 MaskReader = Callable[[LabelledImage, tuple[int, ...]], NDArray[np.bool_]]
-"""Gives the ground truth of an image with the shape given."""
+"""Reads the ground truth of an image; the second argument is the image's shape."""
 
 
 def picture_cases(
@@ -66,10 +66,10 @@ def picture_cases(
     read_mask: MaskReader,
     white: int | None = None,
 ) -> Cases:
-    """Choose the cases and score them once more for their pictures, so that no frame had to be kept until now.
+    """Select the cases, and read and score them again for their pictures, so that no frames are kept in memory.
 
     Raises:
-        InputError: an image vanished in between.
+        InputError: an image can no longer be read.
     """
 
     def picture(record: ScoredImage) -> Case:

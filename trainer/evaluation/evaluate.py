@@ -1,4 +1,4 @@
-"""The whole of ``edge-occ evaluate``: a labelled set through the exported graph, in the engine of a device."""
+"""``edge-occ evaluate``: a labelled set scored by a bundle's graph in an engine of this machine."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class DefectResult:
-    """How one kind of defect is told from all good images.
+    """Detection of one kind of defect against all good images.
 
     Attributes:
-        images: images of this kind.
-        detected: those with a score above the threshold.
-        image_auroc, pixel_auroc: of these and the good images; ``None`` where undefined.
-        aupimo: mean of these; ``None`` where undefined.
+        images: number of images of this kind.
+        detected: number of them with a score above the threshold.
+        image_auroc, pixel_auroc: on these and the good images; ``None`` where undefined.
+        aupimo: mean over these images; ``None`` where undefined.
     """
 
     images: int
@@ -52,20 +52,20 @@ class DefectResult:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a bundle achieves on a labelled set.
+    """Result of a bundle on a labelled set.
 
     Attributes:
-        bundle, data: what was evaluated on what.
-        records: every readable image with its verdict, in the order of the folders.
-        skipped: one line for each unreadable image: its path and what is wrong with it.
-        warnings: what makes the figures mean less than they seem to, a sentence each.
+        bundle, data: path of the bundle and of the labelled set.
+        records: every usable image with its verdict, in the order of the folders.
+        skipped: path and problem of each unusable image.
+        warnings: limitations of the figures, a sentence each.
         image_auroc, pixel_auroc, aupro, f1_max: see :mod:`trainer.evaluation.metrics`; ``None`` where undefined.
-        aupimos: of each defective image with a mask, in the order of ``defects``; empty where undefined.
-        per_defect: by kind of defect.
-        calibration: the promise that is being checked.
-        engine, precision, parity: what computed the scores, and how far it is from the trainer's.
-        seconds: time taken.
-        cases: pictures of the images that tell most.
+        aupimos: AUPIMO of each defective image with a mask, in the order of ``defects``; empty where undefined.
+        per_defect: results by kind of defect.
+        calibration: threshold and guarantee of the bundle.
+        engine, precision, parity: engine that computed the scores, and its parity with the trainer.
+        seconds: duration.
+        cases: pictures of selected images.
     """
 
     bundle: Path
@@ -88,12 +88,12 @@ class Evaluation:
 
     @property
     def good(self) -> list[ScoredImage]:
-        """Records of good images."""
+        """Records of the good images."""
         return [record for record in self.records if not record.image.defective]
 
     @property
     def defects(self) -> list[ScoredImage]:
-        """Records of defective images."""
+        """Records of the defective images."""
         return [record for record in self.records if record.image.defective]
 
     @property
@@ -103,16 +103,16 @@ class Evaluation:
 
     @property
     def false_alarms(self) -> int:
-        """Good images with a score above the threshold."""
+        """Number of good images with a score above the threshold."""
         return sum(record.verdict.anomalous for record in self.good)
 
     @property
     def detected(self) -> int:
-        """Defective images with a score above the threshold."""
+        """Number of defective images with a score above the threshold."""
         return sum(record.verdict.anomalous for record in self.defects)
 
     def as_json(self) -> dict[str, Any]:
-        """What ``edge-occ evaluate --json`` prints; metrics are fractions of 1 with six digits, or ``None``."""
+        """Return the content of ``evaluate --json``; metrics are fractions of 1 with six digits, or ``None``."""
         good = len(self.good)
         return {
             "images": {
@@ -146,20 +146,20 @@ class Evaluation:
 def evaluate(
     bundle_path: Path, data: Path, load: Callable[[Bundle], LoadedEngine] = load_engine, sha256: str | None = None
 ) -> Evaluation:
-    """Score every labelled image and compare with the labels.
+    """Score every labelled image and compare the verdicts with the labels.
 
     Args:
         bundle_path: the bundle.
         data: MVTec layout with ``test`` and, for the pixel metrics, ``ground_truth``.
         load: opens the engine.
-        sha256: of the bundle's file; see :func:`edge_occ.bundle.bundle.read_bundle`.
+        sha256: expected digest of the bundle's file; see :func:`edge_occ.bundle.bundle.read_bundle`.
 
     Raises:
-        BundleRefused: the bundle is damaged or unknown.
+        BundleRefused: the bundle is damaged or of an unknown format.
         EngineUnavailable: the engine cannot run here.
-        ParityFailure: it does not compute what the bundle says.
-        InputError: no labelled images, over 1 % of them unreadable, good ones under another name than ``good``, images
-            of another size than those of training, or masks that belong to no image or are wrong; see
+        ParityFailure: the engine does not reproduce the bundle's reference scores.
+        InputError: there are no labelled images, more than 1 % of them are unreadable, good images are not in ``good``,
+            images have another size than the training images, or masks belong to no image or are wrong; see
             :func:`trainer.evaluation.ground_truth.read_mask`.
     """
     begun = time.monotonic()
@@ -197,9 +197,9 @@ def evaluate(
 
 @dataclass
 class _Scored:
-    """What remains of the images.
+    """Verdicts of all images; masks, maps and kinds of those with a ground truth, including good images.
 
-    Masks, maps and their kinds are of those with a ground truth, good images included; empty if no defect has one.
+    The latter are empty if no defect has a mask.
     """
 
     records: list[ScoredImage] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""Masks of labelled images, and what a labelled set must be like before anything of it is scored."""
+"""Masks of labelled images, and the checks of a labelled set before it is scored."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_occ.common.errors import InputError
-from edge_occ.common.images import read_image, read_unconverted
+from edge_occ.common.images import counted, read_image, read_unconverted
 from edge_occ.common.progress import ProgressReport
 from trainer.data.layout import LabelledImage, check_unusable
 from trainer.data.names import printable
 
-MOST_MARKED = 0.9
-"""Share of an image beyond which a mask is told: it may be the wrong way round."""
+MAX_MARKED_SHARE = 0.9
+"""Marked share of an image above which a mask causes a warning, because it may be inverted."""
 
 
 @dataclass(frozen=True)
-class Checked:
+class CheckedSet:
     """A labelled set that can be scored.
 
     Attributes:
-        images: the readable ones.
-        skipped: one line for each other one: its path and what is wrong with it.
-        warnings: what makes the figures mean less than they seem to, a sentence each.
+        images: the usable images.
+        skipped: path and problem of each other image.
+        warnings: limitations of the figures, a sentence each.
     """
 
     images: tuple[LabelledImage, ...]
@@ -38,23 +38,23 @@ class Checked:
 
 
 def has_pixels(image: LabelledImage) -> bool:
-    """Whether it is known of every pixel if it is defective: of good images, and of defects with a mask."""
+    """Return whether every pixel has a label: true for good images and for defects with a mask."""
     return bool(image.masks) or not image.defective
 
 
 def check_labelled(
     images: Sequence[LabelledImage], frame: tuple[int, int] | None, folder: Path, white: int | None = None
-) -> Checked:
-    """Read every image and mask once, so that what is wrong with the last is told before the first is scored.
+) -> CheckedSet:
+    """Read every image and mask once, so that all errors are found before the first image is scored.
 
     Args:
         images: the labelled set.
         frame: height and width of the training images, or ``None`` if they differed.
-        folder: where the images are, for messages.
-        white: of 16-bit images, see :func:`edge_occ.common.images.read_image`.
+        folder: the images' folder, for messages.
+        white: white level of 16-bit images, see :func:`edge_occ.common.images.read_image`.
 
     Raises:
-        InputError: over 1 % of the images are unreadable or defects without a marked pixel, one has another size than
+        InputError: more than 1 % of the images are unreadable or have an empty mask, an image has another size than
             the training images, or a mask is wrong; see :func:`read_mask`.
     """
     with ThreadPoolExecutor() as pool, ProgressReport("checking images", len(images)) as progress:
@@ -65,27 +65,26 @@ def check_labelled(
     skipped = tuple(printable(finding.problem) for finding in findings if finding.problem)
     check_unusable(skipped, len(images), folder)
     usable = [(image, finding) for image, finding in zip(images, findings, strict=True) if not finding.problem]
-    full = [image for image, finding in usable if finding.marked > MOST_MARKED]
+    full = [image for image, finding in usable if finding.marked > MAX_MARKED_SHARE]
     kept = tuple(image for image, _ in usable)
-    return Checked(kept, skipped, tuple(printable(warning) for warning in _warnings(kept, full)))
+    return CheckedSet(kept, skipped, tuple(printable(warning) for warning in _warnings(kept, full)))
 
 
 def read_mask(image: LabelledImage, shape: tuple[int, ...]) -> NDArray[np.bool_]:
-    """Where the defect is: any pixel that is not black, in any of the image's masks.
+    """Read the ground truth of an image: the pixels that are not black in any of its masks.
 
-    A mask with transparent pixels marks among the others those that are not black, or all of them if they have one
-    colour.
+    Transparent pixels of a mask are not marked.  If the other pixels all have one colour, they are all marked.
 
     Args:
-        image: without a mask, nothing is marked.
-        shape: height and width of the image come first.
+        image: an image without a mask has no marked pixels.
+        shape: shape of the image, height and width first.
 
     Returns:
-        ``[height, width]``.
+        bool ``[height, width]``.
 
     Raises:
-        InputError: a mask is unreadable, of another size than its image, of several colours beside black (nobody
-            knows from which on they mean a defect), or marks pixels of a good image.
+        InputError: a mask is unreadable, has another size than its image, has several colours besides black (which
+            of them mean a defect is unknown), or marks pixels of a good image.
     """
     marked = np.zeros(shape[:2], dtype=np.bool_)
     for path in image.masks:
@@ -115,7 +114,7 @@ def _marked(path: Path, image: Path, shape: tuple[int, ...]) -> NDArray[np.bool_
         values, alpha = values[:, :, :3], values[:, :, 3:]
         visible = alpha[:, :, 0] != 0
         if not visible.all():
-            # Several degrees of transparency are told as several colours are.
+            # Several degrees of transparency count as several colours.
             values = np.concatenate((values, alpha), axis=2)
             if _colours(values[visible]) == 1:
                 return np.asarray(visible, dtype=np.bool_)
@@ -124,14 +123,14 @@ def _marked(path: Path, image: Path, shape: tuple[int, ...]) -> NDArray[np.bool_
     if colours > 1:
         raise InputError(
             "a mask of black and one other colour",
-            f"{colours} colours beside black in {path}",
+            f"{colours} colours besides black in {path}",
             "threshold it at half of its highest value, and save it without smoothing",
         )
     return marked
 
 
 def _colours(pixels: NDArray[np.integer[Any] | np.floating[Any]]) -> int:
-    """How many different rows ``[n, channels]`` has."""
+    """Return the number of distinct rows of ``[n, channels]``."""
     return len(np.unique(pixels, axis=0)) if (pixels != pixels[:1]).any() else min(len(pixels), 1)
 
 
@@ -139,31 +138,31 @@ def _warnings(images: Sequence[LabelledImage], full: Sequence[LabelledImage]) ->
     defects = [image for image in images if image.defective]
     good, missing = len(images) - len(defects), [image for image in defects if not image.masks]
     if not good:
-        yield "there are no good parts: figures that compare with them do not exist, nor do false alarms"
+        yield "there are no good images: image AUROC, AUPIMO, F1 and false alarms are not defined"
     if missing and len(missing) < len(defects):
         first = missing[0]
         yield (
-            f"{len(missing)} of {len(defects)} defects have no mask, the first being {first.path} (expected "
-            f"{first.path.stem}_mask.png or {first.path.stem}.png in ground_truth/{first.kind}): the figures of pixels "
-            "are without them"
+            f"{len(missing)} of {len(defects)} defects have no mask; the first is {first.path} (expected "
+            f"{first.path.stem}_mask.png or {first.path.stem}.png in ground_truth/{first.kind}). The pixel metrics "
+            "exclude them"
         )
     if full:
         yield (
-            f"{len(full)} masks mark more than {MOST_MARKED:.0%} of their image, the first being {full[0].masks[0]}: "
-            "if black marks the defect there, invert them"
+            f"{counted(len(full), 'mask')} with more than {MAX_MARKED_SHARE:.0%} of the image marked; the first is "
+            f"{full[0].masks[0]}. If black marks the defect, invert the masks"
         )
 
 
 @dataclass(frozen=True)
 class _Finding:
-    """What makes an image unusable, if anything does, and the share of it that is marked."""
+    """The problem that makes an image unusable, or ``None``, and its marked share."""
 
     problem: str | None = None
     marked: float = 0.0
 
 
 def _check(image: LabelledImage, frame: tuple[int, int] | None, white: int | None) -> _Finding:
-    """What is worse than unusable is raised."""
+    """Check an image and its mask; errors that concern the whole set are raised."""
     try:
         shape = read_image(image.path, white).shape
     except InputError as error:

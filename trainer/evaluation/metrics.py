@@ -1,10 +1,13 @@
-"""Metrics of detection and localisation, exact: every distinct score is a threshold, equal scores are one threshold.
+"""Exact metrics of detection and localisation: every distinct score is a threshold; equal scores share one.
 
-All areas here come from one observation.  Along the ROC curve, one defective sample rises from "not found" to "found"
-in a straight line between the false-positive rates above its score and above-or-equal to it.  Its area up to any rate
-has a closed form, and a curve that averages such samples has the average area.  So the normal samples are sorted once,
-the defective ones are looked up among them, and no curve is ever built.  The same holds over the logarithm of the
-rate.
+Along the ROC curve, the recall of a single defective sample rises from 0 to 1 in a straight line, from the
+false-positive rate of the scores above its own to that of the scores equal or above.  The area under this line up to
+any rate has a closed form, and the curve of several samples has their mean area.  So the normal samples are sorted
+once, the defective ones are located among them by binary search, and no curve is built.  The same holds over the
+logarithm of the rate.
+
+The device half installs neither scikit-learn nor torch, and ``edge-occ evaluate`` needs only its packages; the tests
+compare AUROC and F1 with scikit-learn.
 """
 
 from __future__ import annotations
@@ -16,14 +19,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 Mask = NDArray[np.bool_]
-"""Where the defect is, ``[height, width]``; all false for a good image."""
+"""Ground truth ``[height, width]``, true where the image is defective; all false for a good image."""
 
 ScoreMap = NDArray[np.float32]
 """Scores at the mask's resolution, ``[height, width]``; higher is more anomalous, no NaN."""
 
 
 def image_auroc(defective: NDArray[np.bool_], scores: NDArray[np.floating]) -> float | None:
-    """Area under the ROC curve of one score an image; ``None`` unless there are good and defective images.
+    """Return the area under the ROC curve of image scores; ``None`` unless there are good and defective images.
 
     Args:
         defective: labels ``[n]``.
@@ -35,9 +38,9 @@ def image_auroc(defective: NDArray[np.bool_], scores: NDArray[np.floating]) -> f
 
 
 def f1_max(defective: NDArray[np.bool_], scores: NDArray[np.floating]) -> float | None:
-    """Highest F1 over all thresholds, which is an oracle's: it is chosen by the labels.
+    """Return the highest F1 over all thresholds, an upper bound because the labels select the threshold.
 
-    ``None`` unless there are good and defective images: of defects alone, a threshold below all has an F1 of 1.
+    ``None`` unless there are good and defective images: on defects alone, a threshold below all scores has an F1 of 1.
 
     Args:
         defective: labels ``[n]``.
@@ -53,7 +56,7 @@ def f1_max(defective: NDArray[np.bool_], scores: NDArray[np.floating]) -> float 
 
 
 def pixel_auroc(masks: Sequence[Mask], maps: Sequence[ScoreMap]) -> float | None:
-    """Area under the ROC curve of all pixels of all images, good ones included.
+    """Return the area under the ROC curve of all pixels of all images, including good ones.
 
     ``None`` unless there are normal and defective pixels.
     """
@@ -65,11 +68,11 @@ def pixel_auroc(masks: Sequence[Mask], maps: Sequence[ScoreMap]) -> float | None
 
 
 def aupro(masks: Sequence[Mask], maps: Sequence[ScoreMap], limit: float = 0.3) -> float | None:
-    """Area under the per-region-overlap curve up to a false-positive rate, divided by that rate (MVTec AD).
+    """Return the area under the per-region-overlap curve up to a false-positive rate, divided by it (MVTec AD).
 
-    A region is an 8-connected component of a mask.  Along the curve the false-positive rate counts all normal pixels,
-    of good and defective images; the overlap is the covered fraction of a region, averaged over the regions of all
-    images.  The trapezoids end at ``limit``, where the curve is interpolated.
+    A region is an 8-connected component of a mask.  The false-positive rate counts the normal pixels of good and
+    defective images; the overlap is the covered fraction of a region, averaged over the regions of all images.  The
+    trapezoids end at ``limit``, where the curve is interpolated.
 
     Args:
         masks: ground truth of all images, at its own resolution.
@@ -93,16 +96,16 @@ def aupro(masks: Sequence[Mask], maps: Sequence[ScoreMap], limit: float = 0.3) -
 def aupimo(
     masks: Sequence[Mask], maps: Sequence[ScoreMap], bounds: tuple[float, float] = (1e-5, 1e-4)
 ) -> NDArray[np.float64]:
-    """Area under the per-image overlap curve where false positives are very rare (AUPIMO, arXiv 2401.01984).
+    """Return the area under each image's overlap curve at very low false-positive rates (AUPIMO, arXiv 2401.01984).
 
-    Each defective image has a curve of its own.  Its overlap is the covered fraction of the mask.  Its false-positive
-    rate counts *normal images* only, those with an empty mask: the covered fraction of each, averaged over them.  The
+    Each defective image has its own curve.  The overlap is the covered fraction of its mask.  The false-positive rate
+    counts *normal images* only, those with an empty mask: the covered fraction of each, averaged over them.  The
     overlap is averaged over the logarithm of the rate between the bounds.
 
-    The reference (anomalib) approximates the curve by evenly spaced thresholds and trapezoids over the logarithm.
-    Here every distinct score is a threshold.  Where normal and defective pixels have the same score, the curve rises
-    in a straight line over the rate itself, as the other curves of this module do: unlike a line over the logarithm,
-    it can begin at rate 0.
+    The reference implementation (anomalib) approximates the curve by evenly spaced thresholds and trapezoids over the
+    logarithm.  Here every distinct score is a threshold.  Where normal and defective pixels have equal scores, the
+    curve rises in a straight line over the rate itself, as in the other metrics: unlike a line over the logarithm, it
+    can begin at rate 0.
 
     Args:
         masks: ground truth of all images, at its own resolution.
@@ -110,9 +113,9 @@ def aupimo(
         bounds: lowest and highest false-positive rate, above 0, at most 1.
 
     Returns:
-        0 to 1 for each defective image, ``[n]``, in order; the figure to report is their mean.  Empty if there are
-        none, or if the normal images have fewer than ``1 / bounds[0]`` pixels in all: one pixel is then a higher rate
-        than the lowest asked for (the reference refuses, too).
+        0 to 1 for each defective image, ``[n]``, in order; usually reported as their mean.  Empty if there are none,
+        or if the normal images have fewer than ``1 / bounds[0]`` pixels in total, because one pixel is then a higher
+        rate than the lower bound (the reference implementation raises an error).
     """
     pairs = list(zip(masks, maps, strict=True))
     normal = [scores.ravel() for mask, scores in pairs if not mask.any()]
@@ -135,7 +138,7 @@ def aupimo(
 def _logarithmic_areas(
     start: NDArray[np.float64], end: NDArray[np.float64], bounds: tuple[float, float]
 ) -> NDArray[np.float64]:
-    """Share of the logarithmic axis between the bounds that lies under each sample's rise from ``start`` to ``end``."""
+    """Return each sample's area over the logarithmic axis; its line rises from ``start`` to ``end``."""
     low, high = bounds
     rise, first, last = end - start, np.clip(start, low, high), np.clip(end, low, high)
     # The integral of (rate - start) / rise over the logarithm of the rate.
@@ -144,10 +147,10 @@ def _logarithmic_areas(
 
 
 def _areas(found: NDArray[np.floating], normal: NDArray[np.floating], limit: float) -> NDArray[np.float64]:
-    """Area that each defective sample contributes between the false-positive rates 0 and ``limit``.
+    """Return the area of each defective sample between the false-positive rates 0 and ``limit``.
 
     Args:
-        found: scores of defective samples, sorted, as neighbouring look-ups are far quicker.
+        found: scores of defective samples, sorted, because neighbouring searches are much faster.
         normal: scores of normal samples, sorted, at least one.
         limit: highest false-positive rate.
     """
@@ -172,7 +175,7 @@ def _sorted_normal(masks: Sequence[Mask], maps: Sequence[ScoreMap]) -> ScoreMap:
 
 
 def _regions(mask: Mask, scores: ScoreMap) -> Iterator[ScoreMap]:
-    """Sorted scores of each connected component."""
+    """Yield the sorted scores of each connected component."""
     if not mask.any():
         return
     _, labels = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)

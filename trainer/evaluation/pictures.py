@@ -1,4 +1,4 @@
-"""Frames beside their scores, as people look at them."""
+"""Pictures of frames with their heatmaps."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ from edge_occ.bundle.manifest import Calibration
 from edge_occ.output.heatmap import encode_jpeg, overlay
 
 HEIGHT, _WIDTH = 320, 640
-"""A picture is scaled to fit into this many pixels, so that outlines are as fine on small frames as on large ones."""
+"""Maximum size of a picture in pixels; frames are scaled to it, so that outlines look the same on all of them."""
 
 _GROUND_TRUTH_BGR = (64, 220, 0)
 _GAP = 4
 
-Picture = NDArray[np.uint8]
+BgrImage = NDArray[np.uint8]
 """``[height, width, 3]``, BGR."""
 
 
 def scored_pair(
-    frame: Picture, score_map: NDArray[np.float32], calibration: Calibration, mask: NDArray[np.bool_] | None = None
-) -> list[Picture]:
-    """The frame, with the ground truth outlined in green if it is known, and the frame under its scores.
+    frame: BgrImage, score_map: NDArray[np.float32], calibration: Calibration, mask: NDArray[np.bool_] | None = None
+) -> list[BgrImage]:
+    """Return the frame, with the ground truth outlined in green if given, and the frame with its heatmap.
 
     Args:
-        frame: as it came from the camera.
+        frame: the frame.
         score_map: ``[rows, columns]``, stretched over the frame.
-        calibration: where the colours begin and where the threshold is.
+        calibration: median score, where the colours begin, and threshold.
         mask: ground truth ``[height, width]``.
     """
     height, width = frame.shape[:2]
     scale = min(HEIGHT / height, _WIDTH / width)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    how = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-    plain = np.asarray(cv2.resize(frame, size, interpolation=how), dtype=np.uint8)
+    filter_ = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    plain = np.asarray(cv2.resize(frame, size, interpolation=filter_), dtype=np.uint8)
     scored = overlay(plain, score_map, calibration.median, calibration.threshold)
     if mask is not None:
         scaled = cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_LINEAR)
@@ -46,8 +46,8 @@ def scored_pair(
     return [plain, scored]
 
 
-def picture_row(pictures: Sequence[Picture]) -> bytes:
-    """Pictures side by side as JPEG; lower ones get a white strip below."""
+def picture_row(pictures: Sequence[BgrImage]) -> bytes:
+    """Return pictures side by side as JPEG; lower ones are padded with white below."""
     height = max(picture.shape[0] for picture in pictures)
     padded = [
         cv2.copyMakeBorder(picture, 0, height - picture.shape[0], 0, gap, cv2.BORDER_CONSTANT, value=(255, 255, 255))

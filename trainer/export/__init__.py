@@ -1,1 +1,1 @@
-"""From torch to a bundle: ONNX graphs, precisions, members."""
+"""Export of a trained model: ONNX graphs, precisions, members of the bundle."""

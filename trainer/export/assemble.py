@@ -1,4 +1,4 @@
-"""From what both stages left to the members of a bundle: export in every precision, each through its gate."""
+"""Assembly of a bundle: export in every precision, parity gates, members."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ from trainer.export.onnx_graph import (
     golden_frames,
     reference,
 )
-from trainer.export.precisions import Trial, reduce_to_fp16, reduce_to_int8
+from trainer.export.precisions import Fp32Baseline, reduce_to_fp16, reduce_to_int8
 from trainer.export.preview import preview
 from trainer.graph.inspection import EncoderGraph, InspectionGraph, exact_branch
 
 
 @dataclass(frozen=True)
 class Assembled:
-    """What goes into a bundle.
+    """The content of a bundle.
 
     Attributes:
-        members: all but the model card.
-        precisions: what was measured of each precision below fp32, included or not.
-        tolerances: of the parity gate, for each precision included.
-        parity: of the fp32 graph in ONNX Runtime against torch.
+        members: all members but the model card, by name.
+        precisions: comparison of each precision below fp32 with fp32, included or not.
+        tolerances: tolerance of the parity gate for each included precision.
+        parity: the fp32 graph in ONNX Runtime compared with torch.
     """
 
     members: Mapping[str, bytes]
@@ -57,19 +57,19 @@ def assemble(
     held_out: Callable[[Sequence[Tensor]], NDArray[np.float64]],
     white: int | None = None,
 ) -> Assembled:
-    """Export, compare and collect.
+    """Export the graphs, pass them through the parity gate and collect the members.
 
     Args:
-        graph: on the CPU, in evaluation mode, with fused encoders.
+        graph: the graph on the CPU, in evaluation mode, with fused encoders.
         fitted: head and threshold.
         paths: the training images.
-        config: which precisions are wanted.
-        held_out: scores features of the training images, ``[n, rows, columns, d]`` for each branch in any precision,
-            each image by heads of fp32 that had not seen it.
-        white: of 16-bit images, see :func:`edge_occ.common.decoding.white_level`.
+        config: the precisions to export.
+        held_out: maps the features of all training images, ``[n, rows, columns, d]`` for each branch, to scores
+            ``[n]``; each image is scored by fp32 heads that were fitted without it.
+        white: white level of 16-bit images, see :func:`edge_occ.common.decoding.white_level`.
 
     Raises:
-        ParityFailure: the exported fp32 graph does not compute what torch computes.
+        ParityFailure: the exported fp32 graph does not reproduce the scores of torch.
     """
     threshold = fitted.calibration.threshold
     members = {
@@ -80,7 +80,7 @@ def assemble(
     exact = exact_branch(graph.branches)
     if exact is not None:
         members[ENCODER_GRAPH] = export_encoder_graph(EncoderGraph(graph.branches[exact].extractor))
-    # The gate takes the bytes that go into the bundle, so that a fault of serialising cannot slip through either.
+    # The gate reads the bytes that go into the bundle, so it also covers serialisation.
     exported = graph_from(members[graph_name("fp32")], "fp32", members[HEAD])
     golden = golden_from(members[GOLDEN], threshold)
     size = graph.preprocess.size
@@ -89,17 +89,17 @@ def assemble(
         members[PREVIEW] = preview(engine, golden, fitted.calibration)
     reduced = {}
     if config.fp16 or config.int8:
-        trial = Trial(paths, exported, fitted, golden, held_out, size=size, white=white)
+        baseline = Fp32Baseline(paths, exported, fitted, golden, held_out, size=size, white=white)
         half = export_inspection_graph(graph, fitted.head, half=True)
         if config.fp16:
-            reduced["fp16"] = reduce_to_fp16(half, trial)
+            reduced["fp16"] = reduce_to_fp16(half, baseline)
         if config.int8:
-            reduced["int8"] = reduce_to_int8(half, trial)
-    for outcome in reduced.values():
-        members.update(outcome.members)
+            reduced["int8"] = reduce_to_int8(half, baseline)
+    for result in reduced.values():
+        members.update(result.members)
     return Assembled(
         members,
-        {precision: outcome.record for precision, outcome in reduced.items()},
+        {precision: result.record for precision, result in reduced.items()},
         {precision: TOLERANCE[precision] for precision in TOLERANCE if graph_name(precision) in members},
         parity,
     )
@@ -108,5 +108,5 @@ def assemble(
 def _some_frames(paths: tuple[Path, ...], white: int | None) -> list[Tensor]:
     step = max(1, len(paths) // 6)
     batches = read_frames(paths[::step][:6], "golden frames", white=white)
-    # A copy, as a view would keep all of a large frame.
+    # A copy, because a view would keep the whole frame in memory.
     return [frame[:GOLDEN_SIDE, :GOLDEN_SIDE].clone() for frames in batches for frame in frames]

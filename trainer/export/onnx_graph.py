@@ -1,4 +1,4 @@
-"""Torch modules to ONNX, and the reference scores that every engine must reproduce."""
+"""Export of torch modules to ONNX, and the reference scores that every engine must reproduce."""
 
 from __future__ import annotations
 
@@ -24,20 +24,24 @@ from trainer.graph.inspection import EncoderGraph, InspectionGraph
 from trainer.heads.fused import FusedHead
 
 OPSET = 19
-"""The first in which Q/DQ nodes take fp16; TensorRT 10.3 reads up to 20."""
+"""The first opset whose Q/DQ nodes accept fp16; TensorRT 10.3 reads opsets up to 20."""
 
 GOLDEN_NORMAL, GOLDEN_PASTED = 3, 3
 GOLDEN_SIDE = 1024
-"""Golden frames are cropped to this, which bounds the bundle; they stay large enough to be downscaled at the gate."""
+"""Golden frames are cropped to this side in pixels.  It bounds the bundle's size, and is large enough for the gate to
+cover downscaling."""
 
 
 def export_inspection_graph(graph: InspectionGraph, head: FusedHead, *, half: bool = False) -> bytes:
-    """The whole graph as ONNX; frame height and width stay free, the heads' tensors are inputs.
+    """Export the whole graph to ONNX, with dynamic frame height and width and the heads' tensors as inputs.
 
     Args:
-        graph: on the CPU, in evaluation mode, with fused encoders.
-        head: gives the shapes.
-        half: compute the encoders in fp16, between explicit casts; all before and after it stays fp32.
+        graph: the graph on the CPU, in evaluation mode, with fused encoders.
+        head: provides the shapes of its tensors.
+        half: compute the encoders in fp16 between explicit casts; the rest of the graph stays in fp32.
+
+    Returns:
+        The serialised ONNX model.
     """
     if half:
         graph = copy.deepcopy(graph)
@@ -56,14 +60,14 @@ def export_inspection_graph(graph: InspectionGraph, head: FusedHead, *, half: bo
 
 
 def export_encoder_graph(graph: EncoderGraph) -> bytes:
-    """The encoder alone as ONNX; number and size of the images stay free."""
+    """Export the encoder alone to ONNX, with a dynamic number and size of images."""
     example = torch.zeros(2, WINDOW + 32, WINDOW + 24, 3, dtype=torch.uint8)
     free = dict.fromkeys(range(3), torch.export.Dim.DYNAMIC)
     return _export(graph, (example,), [IMAGES], [FEATURES], {"images": free})
 
 
 def golden_frames(frames: Sequence[Tensor]) -> list[Tensor]:
-    """Frames of the parity gate: some normal ones as they are, some with a conspicuous CutPaste defect.
+    """Return the frames of the parity gate: three normal ones and three with a conspicuous CutPaste defect.
 
     Args:
         frames: at least one normal frame, uint8 BGR ``[h, w, 3]``.
@@ -80,7 +84,7 @@ def golden_frames(frames: Sequence[Tensor]) -> list[Tensor]:
 
 
 def reference(graph: InspectionGraph, head: FusedHead, frames: Sequence[Tensor], threshold: float) -> Golden:
-    """What torch computes for the golden frames, which are downscaled before the graph and kept as they are."""
+    """Compute the reference of the parity gate in torch from downscaled frames; the frames are stored unchanged."""
     size = graph.preprocess.size
     with torch.inference_mode():
         small = [torch.from_numpy(downscale(frame.numpy(), size, size)) for frame in frames]
@@ -100,7 +104,7 @@ def _export(
     outputs: list[str],
     shapes: dict[str, Any],
 ) -> bytes:
-    # The exporter tells of its own deprecations and progress; neither is the user's business.
+    # The exporter's own deprecation warnings and progress do not concern the user.
     with warnings.catch_warnings(), torch.inference_mode():
         warnings.simplefilter("ignore")
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)
@@ -108,42 +112,43 @@ def _export(
         program = torch.onnx.export(
             module.eval(),
             example,
-            input_names=[_OURS + name for name in inputs],
-            output_names=[_OURS + name for name in outputs],
+            input_names=[_MARK + name for name in inputs],
+            output_names=[_MARK + name for name in outputs],
             dynamic_shapes=shapes,
             opset_version=OPSET,
             dynamo=True,
             verbose=False,
             external_data=False,
-            # torch 2.6 does not by itself, and what it leaves has operators that edge_occ.bundle.graphs refuses.
+            # Off by default in torch 2.6, whose unoptimised graphs have operators that edge_occ.bundle.graphs refuses.
             optimize=True,
         )
     if program is None:
         raise RuntimeError("torch.onnx.export returned no program")
     model = program.model_proto
-    _name(model)
-    _measure_the_cast(model)
+    _rename_inputs_and_outputs(model)
+    _take_shape_after_cast(model)
     onnx.checker.check_model(model, full_check=True)
     buffer = io.BytesIO()
     onnx.save(model, buffer)
     return buffer.getvalue()
 
 
-_OURS, _THEIRS = "ours:", "inner:"
+_MARK, _INNER = "outer:", "inner:"
 
 
-def _name(model: onnx.ModelProto) -> None:
-    """Give inputs and outputs their names.
+def _rename_inputs_and_outputs(model: onnx.ModelProto) -> None:
+    """Remove the mark from the names of inputs and outputs.
 
-    The exporter names values inside after their operators, ``mean`` among them, and does not see that an input has that
-    name already: it gets ours with a mark, which is taken off here, while theirs get another.
+    The exporter names inner values after their operators, such as ``mean``, without checking for an input of the same
+    name.  So inputs and outputs are exported with a mark; here it is removed, and inner values with the same name get a
+    prefix.
     """
     values = (*model.graph.input, *model.graph.output)
-    ours: dict[str, str] = {value.name: value.name.removeprefix(_OURS) for value in values}
-    taken = set(ours.values())
+    outer: dict[str, str] = {value.name: value.name.removeprefix(_MARK) for value in values}
+    taken = set(outer.values())
 
     def rename(name: str) -> str:
-        return ours.get(name, _THEIRS + name if name in taken else name)
+        return outer.get(name, _INNER + name if name in taken else name)
 
     for node in model.graph.node:
         node.input[:] = [rename(name) for name in node.input]
@@ -152,8 +157,8 @@ def _name(model: onnx.ModelProto) -> None:
         value.name = rename(value.name)
 
 
-def _measure_the_cast(model: onnx.ModelProto) -> None:
-    """Take the frame's shape from the cast frame: TensorRT 10 promises nothing of bytes but that they can be cast."""
+def _take_shape_after_cast(model: onnx.ModelProto) -> None:
+    """Take the frame's shape after its cast to float: TensorRT 10 guarantees only casts for uint8 tensors."""
     nodes = list(model.graph.node)
     cast = next((node for node in nodes if node.op_type == "Cast" and node.input[0] == FRAME), None)
     if cast is None:

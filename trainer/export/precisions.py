@@ -1,7 +1,7 @@
-"""Graphs in less than fp32: each must agree with fp32 on good parts and on pasted ones, or it stays out of the bundle.
+"""fp16 and int8 graphs: each must agree with fp32 on good and pasted images, or it is left out of the bundle.
 
-They share fp32's head, threshold and promise, so the comparison is that of the promise: held-out scores of all good
-parts, computed from the features of the graph in question.
+They share the head, threshold and guarantee of fp32.  So they are compared by the scores behind the guarantee: held-out
+scores of all good parts, computed from the features of the graph under test.
 """
 
 from __future__ import annotations
@@ -31,36 +31,38 @@ from trainer.data.images import read_frames
 from trainer.evaluation.metrics import image_auroc
 from trainer.export.quantise import quantise
 
-LEAST_AGREEMENT, MOST_AUROC_LOSS = 0.99, 0.005
-"""A graph that does worse than fp32 by more than this is not shipped."""
+MIN_AGREEMENT, MAX_AUROC_LOSS = 0.99, 0.005
+"""Limits of the share of equal verdicts and of the loss of AUROC; a graph beyond them is not included."""
 
 _PASTED_IMAGES, _RANGE_IMAGES = 64, 64
 _KEPT = (1, 2, 4)
-"""Convolutions left in fp16: the first, the stem, the stem and the first block."""
+"""Numbers of convolutions left in fp16: the first, the stem, the stem and the first block."""
 
 _AREA, _ASPECT, _JITTER = (0.002, 0.02), 3.3, 0.1
-"""Pasted rectangles of a trial: small ones, so that some are near the threshold; aspect and jitter of CutPaste A.2."""
+"""Area, aspect and jitter of the pasted rectangles.  They are small, so that some scores are near the threshold; aspect
+and jitter are from appendix A.2 of the CutPaste paper."""
 
 
 @dataclass(frozen=True)
-class Reduced:
-    """What came of one precision: the record for the manifest, and the members if it is fit for the bundle."""
+class ReducedGraph:
+    """A reduced precision: the record for the manifest, and the members, empty if the graph is not included."""
 
     record: Precision
     members: Mapping[str, bytes]
 
 
-class Trial:
-    """Good parts, and some of them with something pasted, as fp32 scores them; others are compared with that.
+class Fp32Baseline:
+    """Scores of the fp32 graph on good and pasted images, with which other precisions are compared.
 
     Args:
-        paths: images of the good parts; something is pasted into evenly spaced ones, 64 at most.
-        fp32: graph and head.
+        paths: images of the good parts; up to 64 evenly spaced ones also get a pasted patch.
+        fp32: the fp32 graph and its head.
         fitted: head, held-out scores and threshold.
-        golden: frames of the parity gate and fp32's reference.
-        held_out: scores features of the good parts, for each branch, each image by heads of fp32 that had not seen it.
+        golden: frames of the parity gate and the reference of fp32.
+        held_out: maps the features of all good parts, for each branch, to scores; each image is scored by fp32 heads
+            that were fitted without it.
         size: side in pixels that the graph resizes to.
-        white: of 16-bit images, see :func:`edge_occ.common.decoding.white_level`.
+        white: white level of 16-bit images, see :func:`edge_occ.common.decoding.white_level`.
     """
 
     def __init__(
@@ -81,7 +83,7 @@ class Trial:
             self._pasted = self._pasted_scores(engine)
 
     def compare(self, graph: Graph) -> Precision:
-        """How a graph in another precision does."""
+        """Compare a graph in another precision with fp32."""
         with closing(OnnxRuntimeEngine(graph)) as engine:
             features = [
                 [torch.from_numpy(grid) for grid in engine.features(frame.numpy())]
@@ -96,7 +98,7 @@ class Trial:
         expected = self.fitted.held_out
         found, wanted = np.concatenate((good, pasted)), np.concatenate((expected, self._pasted))
         threshold = self.fitted.calibration.threshold
-        # The threshold is one of fp32's own held-out scores, which falls to either side by its last digit.
+        # The threshold is one of fp32's held-out scores, which rounding can move to either side.
         margin = TOLERANCE["fp32"] * threshold
         close_call = np.abs(wanted - threshold) <= margin
         return Precision(
@@ -120,64 +122,64 @@ class Trial:
         return np.array([engine.infer(_with_paste(f, generator).numpy()).score for frames in chosen for f in frames])
 
 
-def reduce_to_fp16(onnx: bytes, trial: Trial) -> Reduced:
+def reduce_to_fp16(onnx: bytes, baseline: Fp32Baseline) -> ReducedGraph:
     """Compare the fp16 graph with fp32, on the training images and at the parity gate."""
-    graph = graph_from(onnx, "fp16", trial.fitted.member)
-    record = trial.compare(graph)
+    graph = graph_from(onnx, "fp16", baseline.fitted.member)
+    record = baseline.compare(graph)
     reason = objection(record)
     try:
-        with closing(DownscalingEngine(OnnxRuntimeEngine(graph), trial.size)) as engine:
-            require_parity(engine, trial.golden, TOLERANCE["fp16"])
+        with closing(DownscalingEngine(OnnxRuntimeEngine(graph), baseline.size)) as engine:
+            require_parity(engine, baseline.golden, TOLERANCE["fp16"])
     except ParityFailure as failure:
         reason = reason or failure.found
-    return _outcome(record, reason, {graph_name("fp16"): onnx})
+    return _result(record, reason, {graph_name("fp16"): onnx})
 
 
-def reduce_to_int8(fp16: bytes, trial: Trial) -> Reduced:
+def reduce_to_int8(fp16: bytes, baseline: Fp32Baseline) -> ReducedGraph:
     """Quantise as much of the fp16 graph's encoder as agrees with fp32.
 
-    Convolutions are left in fp16 from the front until it does; the first one always is.
+    The first convolution stays in fp16; more of the first ones do if the graph does not agree otherwise.
     """
-    head = trial.fitted.member
+    head = baseline.fitted.member
     for kept in _KEPT:
         title = f"int8 ranges, {kept} convolutions left in fp16"
-        ranges = read_frames(_spaced(trial.paths, _RANGE_IMAGES), title, size=trial.size, white=trial.white)
+        ranges = read_frames(_spaced(baseline.paths, _RANGE_IMAGES), title, size=baseline.size, white=baseline.white)
         frames = (frame.numpy() for chunk in ranges for frame in chunk)
         onnx = quantise(fp16, frames, graph_from(fp16, "fp16", head).head, kept)
         graph = graph_from(onnx, "int8", head)
-        record = trial.compare(graph)
+        record = baseline.compare(graph)
         reason = objection(record)
         if reason is None:
             break
-    reference = reference_member(_reference(graph, trial))
-    return _outcome(record, reason, {graph_name("int8"): onnx, reference_name("int8"): reference})
+    reference = reference_member(_reference(graph, baseline))
+    return _result(record, reason, {graph_name("int8"): onnx, reference_name("int8"): reference})
 
 
 def objection(record: Precision) -> str | None:
-    """What speaks against shipping a graph, if anything does."""
-    if record.agreement < LEAST_AGREEMENT:
-        return f"{record.agreement:.1%} of its verdicts are those of fp32, fewer than {LEAST_AGREEMENT:.0%}"
-    if record.auroc_fp32 - record.auroc > MOST_AUROC_LOSS:
-        return f"its AUROC is {record.auroc:.4f}, that of fp32 {record.auroc_fp32:.4f}"
+    """Return why a graph is not included, or ``None`` if it is."""
+    if record.agreement < MIN_AGREEMENT:
+        return f"{record.agreement:.1%} of its verdicts equal those of fp32, less than {MIN_AGREEMENT:.0%}"
+    if record.auroc_fp32 - record.auroc > MAX_AUROC_LOSS:
+        return f"its AUROC is {record.auroc:.4f}, that of fp32 is {record.auroc_fp32:.4f}"
     return None
 
 
-def _outcome(record: Precision, reason: str | None, members: Mapping[str, bytes]) -> Reduced:
+def _result(record: Precision, reason: str | None, members: Mapping[str, bytes]) -> ReducedGraph:
     if reason is None:
-        return Reduced(record, members)
-    return Reduced(record.model_copy(update={"included": False, "reason": reason}), {})
+        return ReducedGraph(record, members)
+    return ReducedGraph(record.model_copy(update={"included": False, "reason": reason}), {})
 
 
-def _reference(graph: Graph, trial: Trial) -> Golden:
-    golden = trial.golden
-    with closing(DownscalingEngine(OnnxRuntimeEngine(graph), trial.size)) as engine:
+def _reference(graph: Graph, baseline: Fp32Baseline) -> Golden:
+    golden = baseline.golden
+    with closing(DownscalingEngine(OnnxRuntimeEngine(graph), baseline.size)) as engine:
         results = [engine.infer(frame) for frame in golden.frames]
     scores = np.array([result.score for result in results], dtype=np.float32)
     return Golden(golden.frames, scores, np.stack([result.map for result in results]), golden.threshold)
 
 
 def _finite(scores: NDArray[np.float64]) -> NDArray[np.float64]:
-    """An overflow of fp16 is as wrong as a score can be; as a NaN it would pass for normal."""
+    """Replace non-finite scores by the highest: an fp16 overflow must not count as normal, as a NaN would."""
     return np.where(np.isfinite(scores), scores, float(np.finfo(np.float32).max))
 
 
@@ -190,7 +192,7 @@ def _auroc(good: NDArray[np.float64], pasted: NDArray[np.float64]) -> float:
 
 
 def _with_paste(frame: Tensor, generator: torch.Generator) -> Tensor:
-    """CutPaste on a frame, uint8 BGR ``[h, w, 3]``."""
+    """Paste a jittered patch into a frame, uint8 BGR ``[h, w, 3]``."""
     image = frame.permute(2, 0, 1).unsqueeze(0)
     patches = colour_jitter(image.flip(1).float() / 255, _JITTER, generator).flip(1).mul(255).round().clamp(0, 255)
     rectangle = sample_cutpaste(1, (frame.shape[0], frame.shape[1]), _AREA, _ASPECT, generator)
@@ -198,6 +200,6 @@ def _with_paste(frame: Tensor, generator: torch.Generator) -> Tensor:
     return pasted[0].permute(1, 2, 0).contiguous()
 
 
-def _spaced(paths: Sequence[Path], most: int) -> tuple[Path, ...]:
-    chosen = np.linspace(0, len(paths) - 1, min(most, len(paths))).round().astype(int)
+def _spaced(paths: Sequence[Path], max_count: int) -> tuple[Path, ...]:
+    chosen = np.linspace(0, len(paths) - 1, min(max_count, len(paths))).round().astype(int)
     return tuple(paths[i] for i in chosen)

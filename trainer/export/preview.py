@@ -1,4 +1,4 @@
-"""The preview picture of a bundle."""
+"""Preview picture of a bundle."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from trainer.evaluation.pictures import picture_row, scored_pair
 
 
 def preview(engine: Engine, golden: Golden, calibration: Calibration) -> bytes:
-    """JPEG: a good golden frame, its heatmap, a pasted golden frame, its heatmap; one row, at most 320 pixels high.
+    """Return a JPEG of a normal and a pasted golden frame, each with its heatmap, in a row 320 pixels high or less.
 
     Args:
         engine: scores the frames.
         golden: normal frames in its first half, pasted ones in its second.
-        calibration: where the heatmaps begin, and the threshold.
+        calibration: median score, where the colours begin, and threshold.
     """
     normal, pasted = golden.frames[0], golden.frames[len(golden.frames) // 2]
     pairs = [scored_pair(frame, engine.infer(frame).map, calibration) for frame in (normal, pasted)]

@@ -1,4 +1,4 @@
-"""int8 by explicit quantisation nodes, which TensorRT takes as they are and ONNX Runtime computes on any machine."""
+"""Static int8 quantisation by explicit Q/DQ nodes, which TensorRT uses directly and ONNX Runtime runs anywhere."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, Q
 from engines.base import FRAME
 
 _QUANTISED = ("Conv", "Add")
-"""Convolutions, and both inputs of the residual sums, so that TensorRT need not leave int8 between them."""
+"""Quantised operators: convolutions, and both inputs of the residual sums, so that TensorRT stays in int8 there."""
 
 
 def quantise(
@@ -26,16 +26,19 @@ def quantise(
 ) -> bytes:
     """Quantise the encoders of a graph whose encoders are fp16.
 
-    Symmetric int8 throughout, weights per output channel, biases left in fp16: what TensorRT's explicit quantisation
-    accepts.  Ranges are the extremes of the activations, averaged over the frames, so that an odd one does not stretch
-    them.
+    All is symmetric int8, weights per output channel, biases in fp16, as TensorRT's explicit quantisation requires.
+    Ranges are the minimum and maximum of the activations, averaged over the frames, so that a single unusual frame has
+    little influence.
 
     Args:
         fp16: the ONNX graph.
         frames: good parts, uint8 BGR ``[h, w, 3]``.
         head: the graph's other inputs.
-        kept: convolutions of each encoder that are left in fp16, from the front.  The first one sees the image itself,
-            and its rounding goes through all that follows.
+        kept: number of first convolutions of each encoder that stay in fp16; the rounding error of the first one
+            propagates through all others.
+
+    Returns:
+        The quantised ONNX graph.
     """
     model = onnx.load_from_string(fp16)
     with tempfile.TemporaryDirectory() as folder, _quiet():
@@ -64,7 +67,7 @@ def quantise(
 
 
 class _Frames(CalibrationDataReader):  # type: ignore[misc]
-    """Feeds the calibration one frame after another."""
+    """Passes the frames one by one to the calibration."""
 
     def __init__(self, frames: Iterable[NDArray[np.uint8]], head: Mapping[str, NDArray[np.float32]]) -> None:
         self._frames, self._head = iter(frames), head
@@ -75,7 +78,7 @@ class _Frames(CalibrationDataReader):  # type: ignore[misc]
 
 
 def _encoder_nodes(model: onnx.ModelProto, kept: int) -> list[str]:
-    """Names of what is quantised: in every encoder everything from one convolution to the last."""
+    """Return the names of the quantised nodes: in each encoder, those from convolution ``kept`` to the last one."""
     encoders: dict[str, list[onnx.NodeProto]] = {}
     for node in model.graph.node:
         scope = next((prop.value for prop in node.metadata_props if prop.key == _SCOPES), "")
@@ -91,14 +94,14 @@ def _encoder_nodes(model: onnx.ModelProto, kept: int) -> list[str]:
 
 
 _SCOPES = "pkg.torch.onnx.name_scopes"
-"""Where the exporter leaves the names of the modules that a node is from."""
+"""Metadata key under which the exporter stores the names of a node's modules."""
 
 _ENCODER = re.compile(r"parts\.\d+\.extractor\.encoder")
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """The quantiser warns, through the root logger, that it would like a preparation which this graph does not need."""
+    """Silence the root logger, on which the quantiser recommends a preprocessing that this graph does not need."""
     logger = logging.getLogger()
     level = logger.level
     logger.setLevel(logging.ERROR)

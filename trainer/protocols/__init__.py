@@ -1,4 +1,4 @@
-"""The first paper's data sets and its protocols of one class against the rest."""
+"""The two-stage paper's data sets and its protocols of one class against the rest."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from trainer.protocols.fashion_mnist import FASHION_MNIST
 __all__ = ["PROTOCOLS", "DataSet", "OneClass", "find_protocol"]
 
 PROTOCOLS: dict[str, DataSet] = {each.name: each for each in (CIFAR10, CIFAR100, FASHION_MNIST, CAT_VS_DOG, CELEBA)}
-"""By the names of the first paper's tables."""
+"""The data sets by the names of their tables."""
 
 
 def find_protocol(name: str) -> DataSet:
-    """A data set with its protocol: ``find_protocol(name).load(folder, category)``.
+    """Return a data set with its protocol, for ``find_protocol(name).load(folder, category)``.
 
     Raises:
-        InputError: unknown name; the known ones are listed.
+        InputError: the name is unknown; the message lists the known ones.
     """
     if name not in PROTOCOLS:
         raise InputError(f"a data set of {', '.join(PROTOCOLS)}", repr(name), "choose one of them")

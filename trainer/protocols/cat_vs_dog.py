@@ -1,8 +1,8 @@
 """Cat-vs-Dog: Kaggle's "Dogs vs. Cats", 12,500 pictures a class, shrunk to 64x64 pixels.
 
-Source: the first paper's released code, ``script/prepare_dogvscat.py`` and ``data/dogvscat.py``.  There is no official
-test half.  Pictures are sorted by name, as text; numpy's old generator with seed 0 permutes the cats and then the dogs;
-the first 10,000 of a class are for training and the other 2,500 for testing.
+Source: the two-stage paper's released code, ``script/prepare_dogvscat.py`` and ``data/dogvscat.py``.  There is no
+official test half.  Pictures are sorted by name, as text; numpy's legacy generator with seed 0 permutes the cats and
+then the dogs; the first 10,000 of a class are for training and the other 2,500 for testing.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ class CatVsDog(DataSet):
     """A folder of ``cat.N.jpg`` and ``dog.N.jpg``, or ``train`` with these in it.
 
     Attributes:
-        images: of each class.
-        train_images: how many of them are for training.
+        images: number of pictures of each class.
+        train_images: number of them that are for training.
     """
 
     images: int
     train_images: int
 
     def available(self, data: Path) -> tuple[str, ...]:
-        """Categories with any pictures, by their names."""
+        """List the categories with any pictures, by file name."""
         found = self._pictures(self.find(data))
         return tuple(category for category in self.categories if found[category])
 
@@ -57,7 +57,7 @@ class CatVsDog(DataSet):
         return [path for paths in self._pictures(folder).values() for path in paths]
 
     def _pictures(self, folder: Path) -> dict[str, list[Path]]:
-        """Of each category, sorted by name."""
+        """Return the pictures of each category, sorted by name."""
         inner = first_there(folder, _FIRST["cat"]).parent
         names = sorted(path.name for path in inner.iterdir())
         return {
@@ -72,7 +72,7 @@ CAT_VS_DOG = CatVsDog(
     side=64,
     categories=tuple(_FIRST),
     folders=("dogs-vs-cats", "cat-vs-dog", "catdog"),
-    layouts=(tuple(_FIRST.values()),),
+    layout=tuple(_FIRST.values()),
     advice="get train.zip of https://www.kaggle.com/c/dogs-vs-cats/data and unpack it",
     images=12_500,
     train_images=10_000,

@@ -1,10 +1,10 @@
 """CelebA: faces without eyeglasses against faces with them, cropped and shrunk to 64x64 pixels.
 
-Source: the first paper's released code, ``script/prepare_celeba.py`` and ``data/celeba.py``.  Of the aligned pictures,
-178 pixels wide and 218 high, rows 40 to 197 and columns 10 to 167 remain; the code shrinks them by Pillow 8's default,
-which is bicubic.  Training images are those of the official training part without the attribute, test images the whole
-official test part.  The released loader does not run, and its script leaves the order of the attributes to chance; here
-the attribute is found by its name.
+Source: the two-stage paper's released code, ``script/prepare_celeba.py`` and ``data/celeba.py``.  The aligned pictures,
+178 pixels wide and 218 high, are cropped to rows 40 to 197 and columns 10 to 167, then resized as Pillow 8 does by
+default, which is bicubic.  Training images are those of the official training part without the attribute; test images
+are the whole official test part.  The released loader does not run, and its script assumes an order of the attributes;
+here the attribute is found by its name.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from trainer.protocols.formats.pictures import bicubic_square, read_squares
 _FOLDER = ("img_align_celeba/", "Img/img_align_celeba/")
 _ATTRIBUTES = ("list_attr_celeba.txt", "Anno/list_attr_celeba.txt")
 _PARTITION = ("list_eval_partition.txt", "Eval/list_eval_partition.txt")
-_MOST_BYTES = 2**26
+_MAX_BYTES = 2**26
 """The list of attributes is about 27 MB."""
 
 _ATTRIBUTE = "Eyeglasses"
@@ -34,18 +34,18 @@ _TRAIN, _, _TEST = _PARTS = ("0", "1", "2")
 
 @dataclass(frozen=True)
 class CelebA(DataSet):
-    """A folder of pictures and two lists.
+    """A folder of pictures, a list of attributes and a list of the official parts.
 
     Attributes:
-        train_images: in the official training part, with and without the attribute.
-        test_images: in the official test part.
+        train_images: images in the official training part, with and without the attribute.
+        test_images: images in the official test part.
     """
 
     train_images: int
     test_images: int
 
     def available(self, data: Path) -> tuple[str, ...]:
-        """The one category."""
+        """Return the one category."""
         self.find(data)
         return self.categories
 
@@ -66,7 +66,7 @@ class CelebA(DataSet):
         return bicubic_square(picture[40:-20, 10:-10], side)
 
     def _parts(self, folder: Path) -> tuple[dict[Path, bool], dict[Path, bool]]:
-        """Normal training pictures and all test pictures, and whether they have the attribute."""
+        """Return the normal training pictures and all test pictures, each with whether it has the attribute."""
         has = self._attribute(first_there(folder, _ATTRIBUTES))
         parts = self._partition(first_there(folder, _PARTITION))
         whole = {part: [name for name, number in parts.items() if number == part] for part in (_TRAIN, _TEST)}
@@ -89,7 +89,11 @@ class CelebA(DataSet):
         return normal, {pictures / name: has[name] for name in whole[_TEST]}
 
     def _attribute(self, path: Path) -> dict[str, bool]:
-        """Which pictures have it; after a count and the names of all attributes, a line each with 1 or -1 for each."""
+        """Read which pictures have the attribute.
+
+        The file holds a count, the names of all attributes, and a line for each picture: its name, and 1 or -1 for each
+        attribute.
+        """
         lines = self._lines(path)
         heading = lines[1].split() if len(lines) > 1 else []
         if _ATTRIBUTE not in heading:
@@ -104,7 +108,7 @@ class CelebA(DataSet):
         return has
 
     def _partition(self, path: Path) -> dict[str, str]:
-        """The part of each picture; a line each with a name and a number."""
+        """Read the part of each picture: a line each with a name and a number."""
         parts = {}
         for number, line in enumerate(self._lines(path), 1):
             row = line.split()
@@ -114,7 +118,7 @@ class CelebA(DataSet):
         return parts
 
     def _lines(self, path: Path) -> list[str]:
-        return read_bounded(path, _MOST_BYTES, self.advice).decode("utf-8", "replace").splitlines()
+        return read_bounded(path, _MAX_BYTES, self.advice).decode("utf-8", "replace").splitlines()
 
     def _damaged(self, path: Path, number: int, expected: str) -> InputError:
         return InputError(f"{expected} in line {number:,} of {path}", "something else", self.advice)
@@ -126,7 +130,7 @@ CELEBA = CelebA(
     side=64,
     categories=("no-eyeglasses",),
     folders=("celeba", "CelebA", "celebA"),
-    layouts=((_FOLDER, _ATTRIBUTES, _PARTITION),),
+    layout=(_FOLDER, _ATTRIBUTES, _PARTITION),
     advice=(
         "get img_align_celeba.zip, list_attr_celeba.txt and list_eval_partition.txt from "
         "https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html"

@@ -1,8 +1,8 @@
-"""What every data set of the first paper has: a place on disk, categories, and a split for each.
+"""The base class of the two-stage paper's data sets: a folder on disk, categories, and a split for each category.
 
 The paper is "Learning and Evaluating Representations for Deep One-class Classification" (Sohn et al., ICLR 2021).  Its
-protocols are one against the rest: train on the training images of one class alone, test on all test images, of which
-those of the other classes are anomalous.
+protocols are one against the rest: train on the training images of one class alone, test on all test images; the images
+of the other classes are anomalous.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from edge_occ.common.progress import ProgressReport
 from trainer.protocols.formats.files import Layout, content_hash, missing
 
 _LISTED = 8
-"""How many names of a foreign folder an error tells."""
+"""Names that an error message lists of a folder without the data set."""
 _MANY_FILES = 1000
-"""From here on hashing takes long enough to be shown."""
+"""Number of files from which hashing takes long enough for a progress bar."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +35,7 @@ class OneClass:
         name: data set and normal class.
         train: normal images, RGB uint8 ``[n, 3, s, s]``.
         test: RGB uint8 ``[m, 3, s, s]``.
-        anomalous: which test images are not of the normal class, bool ``[m]``.
+        anomalous: true for the test images of other classes, bool ``[m]``.
     """
 
     name: str
@@ -51,11 +51,11 @@ class DataSet(ABC):
     Attributes:
         name: for the command line.
         title: for people.
-        side: pixels of the square images that the protocol makes.
-        categories: the classes that are normal in one experiment each.
-        folders: usual names of its folder.
-        layouts: what that folder holds; any of them will do, the first is preferred.
-        advice: where to get it.
+        side: side of the protocol's square images in pixels.
+        categories: the classes; each is the normal class of one experiment.
+        folders: usual names of the data set's folder.
+        layout: what that folder holds.
+        advice: where to get the data set.
     """
 
     name: str
@@ -63,56 +63,55 @@ class DataSet(ABC):
     side: int
     categories: tuple[str, ...]
     folders: tuple[str, ...]
-    layouts: tuple[Layout, ...]
+    layout: Layout
     advice: str
 
     def find(self, data: Path) -> Path:
         """The data set's folder: ``data`` itself, or one of the usual names in it.
 
         Raises:
-            InputError: no such folder, the data set is not there, or some of its files are not.
+            InputError: no such folder, or the data set or some of its files are missing.
         """
         if not data.is_dir():
             raise InputError(f"a folder of data sets at {data}", "no such folder", "name an existing one with --data")
         incomplete: tuple[Path, list[str]] | None = None
         for folder in (data, *(data / name for name in self.folders)):
-            for layout in self.layouts:
-                lacks = missing(folder, layout)
-                if not lacks:
-                    return folder
-                if len(lacks) < len(layout) and (incomplete is None or len(lacks) < len(incomplete[1])):
-                    incomplete = folder, lacks
+            lacks = missing(folder, self.layout)
+            if not lacks:
+                return folder
+            if len(lacks) < len(self.layout) and (incomplete is None or len(lacks) < len(incomplete[1])):
+                incomplete = folder, lacks
         if incomplete:
             raise InputError(
                 f"all files of {self.title} in {incomplete[0]}", f"no {', no '.join(incomplete[1])}", self.advice
             )
-        wanted = ", ".join(group[0] for group in self.layouts[0])
+        wanted = ", ".join(group[0] for group in self.layout)
         raise InputError(
             f"{self.title} in {data}, or in {', '.join(self.folders)} there: {wanted}", _content(data), self.advice
         )
 
     @abstractmethod
     def available(self, data: Path) -> tuple[str, ...]:
-        """Categories with any images to train on, without decoding pictures.
+        """List the categories with any training images, without decoding pictures.
 
         Raises:
             InputError: as :meth:`find`, or a damaged file.
         """
 
     def load(self, data: Path, category: str) -> OneClass:
-        """The experiment with one category as the normal class.
+        """Read the experiment with one category as the normal class.
 
         Raises:
-            InputError: unknown category, as :meth:`find`, a damaged file, or not as many images as were published.
+            InputError: unknown category, as :meth:`find`, a damaged file, or another number of images than published.
         """
         self.check_known(category)
         return self._load(self.find(data), category)
 
     def fingerprint(self, data: Path, category: str) -> str:
-        """SHA-256 of the protocol, the category, and the names and contents of all files that it reads.
+        """Return the SHA-256 of the protocol, the category, and the names and contents of all files that it reads.
 
-        Contents and not dates, because a fresh copy has other dates and the same images; names without folders, because
-        the same files may lie in either of two layouts.
+        Dates do not count, because a fresh copy has other dates and the same images.  Folders do not count, because
+        the same files may lie in folders of different names.
 
         Raises:
             InputError: unknown category, as :meth:`find`, or a file that cannot be read.
@@ -130,10 +129,10 @@ class DataSet(ABC):
         return whole.hexdigest()
 
     def check_known(self, category: str) -> None:
-        """Refuse a name that is no category.
+        """Raise an error for an unknown category.
 
         Raises:
-            InputError: the known ones are listed.
+            InputError: the category is unknown; the message lists the known ones.
         """
         if category not in self.categories:
             raise InputError(
@@ -145,7 +144,7 @@ class DataSet(ABC):
 
     @abstractmethod
     def _files(self, folder: Path) -> Sequence[Path]:
-        """All files that the experiments of a folder read."""
+        """List all files that the experiments on a folder read."""
 
 
 def _content(folder: Path) -> str:

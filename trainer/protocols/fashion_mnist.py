@@ -1,8 +1,8 @@
 """Fashion-MNIST: 28x28 grey pixels, padded with two rows and columns of zeros to 32, grey copied to three channels.
 
-Source: the first paper's released code, ``data/fmnist.py``; counts from the data set's page.  The categories are the
-labels' numbers, as the paper has them: 0 T-shirt, 1 trouser, 2 pullover, 3 dress, 4 coat, 5 sandal, 6 shirt, 7 sneaker,
-8 bag, 9 ankle boot.
+Source: the two-stage paper's released code, ``data/fmnist.py``; counts from the data set's page.  The categories are
+the numbers of the labels, as in the paper: 0 T-shirt, 1 trouser, 2 pullover, 3 dress, 4 coat, 5 sandal, 6 shirt,
+7 sneaker, 8 bag, 9 ankle boot.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ FASHION_MNIST = FashionMnist(
     side=_SIDE + 2 * _PAD,
     categories=tuple(map(str, range(10))),
     folders=("fashion_mnist", "fashion-mnist", "FashionMNIST", "FashionMNIST/raw", "fmnist"),
-    layouts=(_GROUPS,),
+    layout=_GROUPS,
     advice="get its four .gz files from https://github.com/zalandoresearch/fashion-mnist",
     train_images=6_000,
     test_images=1_000,

@@ -19,35 +19,35 @@ Half = Literal["train", "test"]
 
 @dataclass(frozen=True)
 class OneVsRest(DataSet):
-    """A data set of two labelled halves; the label is the place of the class in ``categories``.
+    """A data set of two labelled halves; the label is the index of the class in ``categories``.
 
-    Classes may be missing in the training half, so that one can work with the classes at hand; the test half must be
-    whole, for otherwise no figure would be comparable.
+    The training half may lack classes, so that a part of the data set can be used.  The test half must be complete,
+    because figures on a part of it are not comparable.
 
     Attributes:
-        train_images: of each class in the published training half.
-        test_images: of each class in the published test half.
+        train_images: images of each class in the published training half.
+        test_images: images of each class in the published test half.
     """
 
     train_images: int
     test_images: int
 
     def available(self, data: Path) -> tuple[str, ...]:
-        """Categories with any training images; reads labels, and images where they are in the same file."""
+        """List the categories with any training images; reads labels, and images that share their file."""
         counts = self._counts(self._labels(self.find(data), "train"), data)
         return tuple(name for name, count in zip(self.categories, counts, strict=True) if count)
 
     @abstractmethod
     def _labels(self, folder: Path, half: Half) -> NDArray[np.uint8]:
-        """Of all images of a half, uint8 ``[n]``."""
+        """Read the labels of all images of a half, uint8 ``[n]``."""
 
     @abstractmethod
     def _read(self, folder: Path, half: Half) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        """A half as it is on disk: images uint8 ``[n, ...]`` and labels uint8 ``[n]``."""
+        """Read a half as stored: images uint8 ``[n, ...]`` and labels uint8 ``[n]``."""
 
     @abstractmethod
     def _pictures(self, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """RGB uint8 ``[n, 3, s, s]`` of images as :meth:`_read` has them."""
+        """Convert images as :meth:`_read` returns them to RGB uint8 ``[n, 3, s, s]``."""
 
     def _load(self, folder: Path, category: str) -> OneClass:
         label = self.categories.index(category)

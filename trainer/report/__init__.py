@@ -1,1 +1,1 @@
-"""Pages, charts and pictures for people."""
+"""HTML reports, model cards and charts."""

@@ -1,4 +1,4 @@
-"""Charts for reports: inline SVG that takes its colours from the page, so that it reads on light and dark ones."""
+"""Charts for reports: inline SVG that takes its colours from the page, for light and dark mode."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
 SERIES = ("#0a0001", "#0a0002", "#0a0003", "#0a0004")
-"""Stand-ins for the page's colours ``--series-1`` to ``--series-4``; no text or line has them otherwise."""
+"""Placeholders for the page's colours ``--series-1`` to ``--series-4``; nothing else in the SVG has these values."""
 
 _INK, _ALARM = "#0a000a", "#0a000b"
 _PAGE_COLOURS = {
@@ -40,16 +40,17 @@ _STYLE: dict[Any, Any] = {
     "legend.frameon": False,
 }
 _WIDE_RANGE, _CROWDED_RANGE, _LOST_RANGE = 12, 1000, 1e9
-"""Highest over lowest score: where the axis becomes logarithmic, labels only powers of ten, and is linear after all."""
+"""Ratios of the highest to the lowest score: above the first the axis is logarithmic, above the second it has labels at
+powers of ten only, above the third it is linear again."""
 
-_MOST_BINS = 40
+_MAX_BINS = 40
 
 
 def score_histogram(groups: Mapping[str, NDArray[np.floating]], threshold: float) -> str:
-    """Distribution of image scores as shares of each group, with the threshold as a line.
+    """Draw the distribution of image scores as shares of each group, with the threshold as a line.
 
     Args:
-        groups: name and scores of each group, at most four, the one to compare with first; empty ones are left out.
+        groups: scores by name of the group, at most four, the reference group first; empty groups are left out.
         threshold: scores above it raise an alarm.
 
     Returns:
@@ -57,7 +58,7 @@ def score_histogram(groups: Mapping[str, NDArray[np.floating]], threshold: float
     """
     shown = {name: scores for name, scores in groups.items() if len(scores)}
     everything = np.concatenate([*shown.values(), [threshold]])
-    edges = _bin_edges(everything, threshold, min(_MOST_BINS, 8 + max(map(len, shown.values())) // 4))
+    edges = _bin_edges(everything, threshold, min(_MAX_BINS, 8 + max(map(len, shown.values())) // 4))
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(7.2, 2.6), layout="constrained")
         axes = figure.add_subplot()
@@ -80,12 +81,12 @@ def score_histogram(groups: Mapping[str, NDArray[np.floating]], threshold: float
 
 
 def training_curve(history: Sequence[Sequence[float]], figures: Sequence[str], axis: str = "accuracy") -> str:
-    """Loss and shares over the steps of stage 1.
+    """Draw loss and figures over the steps of pretraining.
 
     Args:
-        history: rows of step, loss, and each figure, a share of 1; at least one.
-        figures: name of each figure, at most four.
-        axis: what they are shares of.
+        history: rows of step, loss, and each figure as a fraction of 1; at least one row.
+        figures: names of the figures, at most four.
+        axis: label of the figures' axis.
 
     Returns:
         An ``<svg>`` element.
@@ -115,11 +116,11 @@ def _is_wide(values: NDArray[np.floating]) -> bool:
 
 
 def _bin_edges(values: NDArray[np.floating], threshold: float, bins: int) -> list[float]:
-    """Edges of equal bins on the axis; one edge is the threshold, so that no bar is on both sides of it."""
+    """Return edges of equal bins on the axis; one edge is the threshold, so that no bar spans it."""
     wide = _is_wide(values)
     low, middle, high = (float(np.log(v) if wide else v) for v in (values.min(), threshold, values.max()))
     width = max((high - low) / bins, 0.002 * abs(high)) or 1.0
-    # A hundredth of a bar to spare, so that rounding leaves no score outside.
+    # A margin of a hundredth of a bar, so that rounding leaves no score outside.
     left, right = (math.floor(span / width + 0.01) + 1 for span in (middle - low, high - middle))
     steps = np.arange(-left, right + 1)
     edges = middle + steps * width
@@ -137,12 +138,12 @@ def _svg(figure: Figure, *axes: Axes) -> str:
         if len(plot.get_legend_handles_labels()[1]) > 1:
             plot.legend(loc="best", fontsize=8)
     buffer = io.StringIO()
-    nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-    figure.savefig(buffer, format="svg", transparent=True, metadata=nothing)
+    no_metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+    figure.savefig(buffer, format="svg", transparent=True, metadata=no_metadata)
     text = buffer.getvalue()
     text = text[text.index("<svg") :].strip()
-    for stand_in, colour in _PAGE_COLOURS.items():
-        text = text.replace(stand_in, colour)
-    # The page's own font; matplotlib's list of names would win over it.  Older versions write the short form.
+    for placeholder, colour in _PAGE_COLOURS.items():
+        text = text.replace(placeholder, colour)
+    # Use the page's font instead of matplotlib's list of names.  Older versions write the short form.
     text = re.sub(r"font: ([\d.]+)px [^;\"]*", r"font-size: \1px", text)
     return re.sub(r" font-family: [^;\"]*;", "", text)

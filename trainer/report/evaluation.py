@@ -1,4 +1,4 @@
-"""What an evaluation tells the people at the line, as one page."""
+"""The HTML report of an evaluation."""
 
 from __future__ import annotations
 
@@ -13,25 +13,28 @@ from edge_occ.bundle.manifest import Manifest
 from trainer.evaluation.cases import Case
 from trainer.evaluation.evaluate import Evaluation
 from trainer.report.charts import score_histogram
-from trainer.report.page import Picture, Report, Section, Table, lines, write_report
+from trainer.report.page import Page, PagePicture, PageSection, PageTable, lines, write_report
 
 _HOW_TO_READ = (
-    "Left: the image, with the known defect outlined in green. Right: the same image coloured by its scores; what is "
-    "above the threshold is outlined in white."
+    "Left: the image with the labelled defect outlined in green. Right: the heatmap; regions above the threshold are "
+    "outlined in white."
 )
 
 
 def evaluation_report(folder: Path, manifest: Manifest, evaluation: Evaluation, held_out: NDArray[np.floating]) -> Path:
-    """Write the page of an evaluation, ``folder/index.html``.
+    """Write the report of an evaluation, ``folder/index.html``.
 
     Args:
-        folder: made if it is not there.
-        manifest: of the bundle.
-        evaluation: what came of it.
-        held_out: scores of the calibration ``[n]``.
+        folder: created if it does not exist.
+        manifest: the bundle's manifest.
+        evaluation: the result.
+        held_out: scores of the held-out training images ``[n]``.
+
+    Returns:
+        Path of the page.
 
     Raises:
-        InputError: it cannot be written.
+        InputError: the file cannot be written.
     """
     groups = {
         "held-out good parts": held_out,
@@ -39,54 +42,60 @@ def evaluation_report(folder: Path, manifest: Manifest, evaluation: Evaluation, 
         "defects": np.array([record.verdict.score for record in evaluation.defects]),
     }
     sections = [
-        Section(
+        PageSection(
             "Scores and threshold",
             f"{guarantee(manifest.calibration)} {_observation(evaluation)}",
             score_histogram(groups, manifest.calibration.threshold),
         )
     ]
     if evaluation.per_defect:
-        sections.append(Section("By kind of defect", table=_per_defect(evaluation)))
+        sections.append(PageSection("By kind of defect", table=_per_defect(evaluation)))
     cases = evaluation.cases
     for title, text, chosen in (
         ("Defects with the lowest scores", _HOW_TO_READ, cases.defects),
-        ("Good parts with the highest scores", "The next false alarms would look like these.", cases.good),
         (
-            "One ordinary image of each kind of defect",
-            "The one whose score is in the middle of its kind.",
+            "Good parts with the highest scores",
+            "The images closest to a false alarm, or above the threshold.",
+            cases.good,
+        ),
+        (
+            "A typical image of each kind of defect",
+            "The image with the median score of its kind.",
             cases.typical,
         ),
     ):
         if chosen:
-            sections.append(Section(title, text, pictures=[_picture(case) for case in chosen]))
+            sections.append(PageSection(title, text, pictures=[_picture(case) for case in chosen]))
     if evaluation.warnings:
-        sections.insert(0, Section("What to know about the figures", "\n\n".join(evaluation.warnings)))
+        sections.insert(0, PageSection("Warnings", "\n\n".join(evaluation.warnings)))
     if evaluation.skipped:
-        sections.append(Section("Skipped images", "These could not be used.", table=lines("image", evaluation.skipped)))
-    sections.append(Section("All images", table=_all_images(evaluation), folded=True))
+        sections.append(
+            PageSection("Skipped images", "These images could not be used.", table=lines("image", evaluation.skipped))
+        )
+    sections.append(PageSection("All images", table=_all_images(evaluation), folded=True))
     title = f"Evaluation of {evaluation.bundle.name} on {evaluation.data.resolve().name}"
-    return write_report(folder / "index.html", Report(title, _verdict(evaluation), _facts(evaluation), sections))
+    return write_report(folder / "index.html", Page(title, _verdict(evaluation), _facts(evaluation), sections))
 
 
 def _verdict(evaluation: Evaluation) -> str:
     good, defects = len(evaluation.good), len(evaluation.defects)
-    found = f"{evaluation.detected} of {defects} defects found" if defects else "no defects to find"
-    alarms = f"{evaluation.false_alarms} of {good} good parts refused" if good else "no good parts to pass"
-    return f"At the threshold that was set without any defect: {found}, {alarms}."
+    found = f"{evaluation.detected} of {defects} defects found" if defects else "no defects in the set"
+    alarms = f"{evaluation.false_alarms} false alarms in {good} good parts" if good else "no good parts in the set"
+    return f"At the bundle's threshold, which was set without any defect: {found}, {alarms}."
 
 
 def _observation(evaluation: Evaluation) -> str:
-    """Whether the good test images bear the promise out, told apart from bad luck at the 5 % level."""
+    """Compare the false alarms with the guarantee: a one-sided binomial test at the 5 % level."""
     good, alarms, bound = len(evaluation.good), evaluation.false_alarms, evaluation.calibration.upper_95
     if not good:
-        return "There are no good test images to check that with."
-    seen = f"On the good test images there were {alarms} in {good}"
+        return "There are no good test images to check this."
+    seen = f"The good test images gave {alarms} in {good}"
     if binom.sf(alarms - 1, good, bound) < 0.05:
         return (
-            f"{seen}, which is more than chance explains: the good test images differ from the training images, in "
-            "light, camera or parts. Train or recalibrate with images from the line as it is now."
+            f"{seen}, which is more than chance explains: the good test images differ from the training images in "
+            "light, camera or parts. Train or recalibrate with current images from the line."
         )
-    return f"{seen}, which agrees with that."
+    return f"{seen}, which is consistent with this."
 
 
 def _facts(evaluation: Evaluation) -> list[tuple[str, str]]:
@@ -95,16 +104,16 @@ def _facts(evaluation: Evaluation) -> list[tuple[str, str]]:
         ("Pixel AUROC", _number(evaluation.pixel_auroc)),
         ("AUPRO up to 30 % false positives", _number(evaluation.aupro)),
         ("AUPIMO up to 0.01 % false positives", _number(evaluation.aupimo)),
-        ("Best F1 of any threshold", _number(evaluation.f1_max)),
+        ("Highest F1 of any threshold", _number(evaluation.f1_max)),
         ("Images", f"{len(evaluation.good)} good, {len(evaluation.defects)} defective"),
-        ("Declared false alarms", share_in_words(evaluation.calibration.false_alarm_rate)),
+        ("Declared false-alarm rate", share_in_words(evaluation.calibration.false_alarm_rate)),
         ("Engine", f"{evaluation.engine}, {evaluation.precision}"),
-        ("Took", f"{evaluation.seconds:.1f} s"),
+        ("Time", f"{evaluation.seconds:.1f} s"),
     ]
 
 
-def _per_defect(evaluation: Evaluation) -> Table:
-    return Table(
+def _per_defect(evaluation: Evaluation) -> PageTable:
+    return PageTable(
         ("kind", "found", "image AUROC", "pixel AUROC"),
         [
             (kind, f"{result.detected} of {result.images}", _number(result.image_auroc), _number(result.pixel_auroc))
@@ -113,9 +122,9 @@ def _per_defect(evaluation: Evaluation) -> Table:
     )
 
 
-def _all_images(evaluation: Evaluation) -> Table:
+def _all_images(evaluation: Evaluation) -> PageTable:
     ranked = sorted(evaluation.records, key=lambda record: -record.verdict.score)
-    return Table(
+    return PageTable(
         ("image", "score", "p-value", "verdict"),
         [
             (
@@ -129,16 +138,16 @@ def _all_images(evaluation: Evaluation) -> Table:
     )
 
 
-def _picture(case: Case) -> Picture:
+def _picture(case: Case) -> PagePicture:
     verdict, defective = case.scored.verdict, case.scored.image.defective
-    outcome = {
+    result = {
         (True, True): "found",
         (True, False): "missed",
         (False, True): "false alarm",
         (False, False): "passed",
     }[defective, verdict.anomalous]
     share = f"{verdict.score / verdict.threshold:.2f} of the threshold"
-    return Picture(case.jpeg, f"{case.scored.name}: {outcome}, {share}")
+    return PagePicture(case.jpeg, f"{case.scored.name}: {result}, {share}")
 
 
 def _number(value: float | None) -> str:

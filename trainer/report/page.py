@@ -1,24 +1,20 @@
-"""One self-contained HTML page: facts, charts, pictures, tables; nothing is fetched, everything is escaped."""
+"""A self-contained HTML page of facts, charts, pictures and tables; it loads nothing and escapes everything."""
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from edge_occ import __version__
 from edge_occ.common.errors import InputError
 from edge_occ.common.files import atomic_write
 from trainer.data.names import printable
-
-_TEMPLATE = "report.html.j2"
+from trainer.report.rendering import render
 
 
 @dataclass(frozen=True)
-class Picture:
+class PagePicture:
     """A JPEG picture with a caption."""
 
     jpeg: bytes
@@ -26,63 +22,59 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class Table:
-    """Plain cells under a header of the same length."""
+class PageTable:
+    """Rows of text under a header of the same length."""
 
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
 
 
 @dataclass(frozen=True)
-class Section:
-    """A part of the page; what is empty is left out.
+class PageSection:
+    """A section of the page; empty fields are left out.
 
     Attributes:
-        text: paragraphs, an empty line between them.
-        svg: an ``<svg>`` element of :mod:`trainer.report.charts`; the only thing that is not escaped.
-        code: commands to type or to read, shown as they are.
-        pictures: one fills the page's width, several form a gallery.
-        folded: shown only when the reader opens it.
+        text: paragraphs, separated by empty lines.
+        svg: an ``<svg>`` element from :mod:`trainer.report.charts`; the only field that is not escaped.
+        pictures: a single one fills the page's width, several form a gallery.
+        code: commands, shown verbatim.
+        folded: whether the section is closed until the reader opens it.
     """
 
     title: str
     text: str = ""
     svg: str = ""
-    pictures: Sequence[Picture] = ()
+    pictures: Sequence[PagePicture] = ()
     code: str = ""
-    table: Table | None = None
+    table: PageTable | None = None
     folded: bool = False
 
 
 @dataclass(frozen=True)
-class Report:
-    """The page.
+class Page:
+    """A whole page.
 
     Attributes:
-        lead: the one sentence to read if nothing else is read.
-        facts: name and value, shown as a grid at the top.
+        lead: the main result, in one or two sentences.
+        facts: names and values, shown as a grid at the top.
     """
 
     title: str
     lead: str
     facts: Sequence[tuple[str, str]]
-    sections: Sequence[Section]
+    sections: Sequence[PageSection]
 
 
-def write_report(path: Path, report: Report) -> Path:
-    """Write the page atomically; folders are made as needed.
+def write_report(path: Path, page: Page) -> Path:
+    """Write a page atomically; missing folders are created.
 
     Raises:
-        InputError: it cannot be written.
+        InputError: the file cannot be written.
     """
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined
-    )
-    environment.filters["base64"] = lambda data: base64.b64encode(data).decode("ascii")
-    page = environment.get_template(_TEMPLATE).render(report=report, version=__version__)
+    text = render("page.html.j2", page=page, version=__version__)
     try:
         with atomic_write(path) as file:
-            file.write(printable(page).encode())
+            file.write(printable(text).encode())
     except OSError as error:
         raise InputError(
             f"to write a report to {path}", str(error.strerror or error), "make room or choose another place"
@@ -90,6 +82,6 @@ def write_report(path: Path, report: Report) -> Path:
     return path
 
 
-def lines(header: str, values: Sequence[str]) -> Table:
-    """A table of one column."""
-    return Table((header,), [(value,) for value in values])
+def lines(header: str, values: Sequence[str]) -> PageTable:
+    """Return a table of one column."""
+    return PageTable((header,), [(value,) for value in values])

@@ -1,4 +1,4 @@
-"""What a training tells the people at the line, as one page."""
+"""The HTML report of a training."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_occ.bundle.guarantee import guarantee
-from edge_occ.bundle.manifest import Calibration, Choice, Manifest
+from edge_occ.bundle.manifest import Choice, Manifest
 from trainer.data.traits import shrinking
 from trainer.pretrain.fit_encoder import Fit
 from trainer.report.charts import score_histogram, training_curve
-from trainer.report.page import Picture, Report, Section, Table, lines, write_report
+from trainer.report.page import Page, PagePicture, PageSection, PageTable, lines, write_report
 from trainer.report.training_set import doubts, training_set
 
 
@@ -25,33 +25,33 @@ def training_report(
     held_out: NDArray[np.floating],
     picture: bytes,
 ) -> Path:
-    """Write the page of a training run.
+    """Write the report of a training.
 
     Args:
         path: the HTML file.
-        manifest: of the bundle.
-        fits: of each encoder that was trained, the name of its task, and how it went.
-        held_out: scores of the calibration ``[n]``.
-        picture: JPEG of a normal and a pasted frame beside their heatmaps.
+        manifest: the bundle's manifest.
+        fits: task and training history of each encoder that was trained.
+        held_out: scores of the held-out images ``[n]``.
+        picture: JPEG of a normal and a pasted frame with their heatmaps.
 
     Raises:
-        InputError: it cannot be written.
+        InputError: the file cannot be written.
     """
     training = manifest.training
     sections = [
-        Section(
-            "What it sees",
+        PageSection(
+            "Heatmaps",
             pictures=[
-                Picture(
+                PagePicture(
                     picture,
-                    "A good part and its heatmap; the same kind of part with a defect pasted in for this test, and its "
-                    "heatmap. What is above the threshold is outlined in white.",
+                    "A good part and its heatmap; a part with a synthetic defect and its heatmap. Regions above the "
+                    "threshold are outlined in white.",
                 )
             ],
         ),
-        Section(
-            "Where the threshold comes from",
-            "\n\n".join((_threshold_text(manifest.calibration), *doubts(training))),
+        PageSection(
+            "Threshold",
+            "\n\n".join((_threshold_text(manifest), *doubts(training))),
             score_histogram({"held-out good parts": held_out}, manifest.calibration.threshold),
         ),
     ]
@@ -59,32 +59,39 @@ def training_report(
         sections.append(_precisions(manifest))
     if manifest.choice:
         sections.append(_choice(manifest.choice))
-    sections += _stage1(fits)
+    sections += _pretraining(fits)
     if training.copies:
-        sections.append(Section("Copies", "These were left out.", table=lines("image", training.copies)))
+        sections.append(PageSection("Copies", "These images were left out.", table=lines("image", training.copies)))
     if training.skipped:
-        sections.append(Section("Skipped images", "These could not be used.", table=lines("image", training.skipped)))
+        sections.append(
+            PageSection("Skipped images", "These images could not be used.", table=lines("image", training.skipped))
+        )
     software = ", ".join(f"{name} {version}" for name, version in training.software.items())
-    sections.append(Section("How to repeat it", f"With {software}:", code=training.command))
-    settings = Table(("setting", "value"), list(_settings(training.config)))
-    sections.append(Section("All settings", "Override one with --set setting=value.", table=settings, folded=True))
+    sections.append(PageSection("Command", f"With {software}:", code=training.command))
+    settings = PageTable(("setting", "value"), list(_settings(training.config)))
+    sections.append(
+        PageSection("All settings", "To change a setting: --set setting=value.", table=settings, folded=True)
+    )
     title = f"{path.stem}: trained on {training.images} images of good parts"
-    return write_report(path, Report(title, guarantee(manifest.calibration), _training_facts(manifest), sections))
+    return write_report(path, Page(title, guarantee(manifest.calibration), _training_facts(manifest), sections))
 
 
-def _threshold_text(calibration: Calibration) -> str:
+def _threshold_text(manifest: Manifest) -> str:
+    calibration = manifest.calibration
+    encoder = "; the encoder was trained on all of them" if manifest.training.steps else ""
     return (
-        f"Each of the {calibration.n} good parts was scored by a head fitted without it; the encoder had seen all of "
-        f"them. The threshold is {calibration.threshold:.4g}, set without any defect: an image that scores higher "
-        "raises an alarm. The promise holds for parts, camera and light like those in the images; recalibrate after a "
-        "change."
+        f"Each of the {calibration.n} good parts was scored by a head fitted without it{encoder}. The threshold, "
+        f"{calibration.threshold:.4g}, was set from these scores without any defect; an image that scores higher "
+        "raises an alarm. The guarantee holds for parts, camera and light like those in the images; recalibrate after "
+        "a change."
     )
 
 
-def _precisions(manifest: Manifest) -> Section:
+def _precisions(manifest: Manifest) -> PageSection:
     text = (
-        "The same encoder in less than fp32, for machines where that is faster, compared with fp32 on good parts and "
-        "on the same with a small piece pasted in. One whose verdicts differ too often is left out of the bundle."
+        "The same encoder in fp16 or int8, for machines where that is faster. Each was compared with fp32 on good "
+        "parts and on good parts with a small pasted patch. A precision whose verdicts differ too often is left out of "
+        "the bundle."
     )
     rows = [
         (
@@ -97,22 +104,30 @@ def _precisions(manifest: Manifest) -> Section:
         )
         for precision, compared in manifest.precisions.items()
     ]
-    header = ("precision", "in the bundle", "verdict of fp32", "AUROC (fp32)", "good refused (fp32)", "score error")
-    return Section("Other precisions", text, table=Table(header, rows))
+    header = (
+        "precision",
+        "in the bundle",
+        "same verdict as fp32",
+        "AUROC (fp32)",
+        "false alarms (fp32)",
+        "score error",
+    )
+    return PageSection("Other precisions", text, table=PageTable(header, rows))
 
 
-def _choice(choice: Choice) -> Section:
-    share = f"the position explains {choice.alignment:.0%} of what varies from feature to feature"
+def _choice(choice: Choice) -> PageSection:
+    share = f"position explains {choice.alignment:.0%} of the variance of the features"
     how = (
-        f"Parts lie in the same place ({share}), so the weights in the score are those that tell synthetic defects "
-        "best, and the heatmap is of one head of the best encoder."
+        f"The parts are aligned ({share}), so the weights of the image score are those that detect synthetic defects "
+        "best, and the heatmap comes from one head of the best encoder."
         if choice.aligned
-        else f"Parts lie in any pose, or are a texture ({share}), so every encoder counts alike in the image score."
+        else f"The parts are not aligned, or are a texture ({share}), so all encoders have the same weight in the "
+        "image score."
     )
     text = (
-        "No real defect took part. Held-out good parts were compared with good parts on which synthetic defects of "
-        f"several kinds had been made, none of them used in training. {how} Together, what was taken tells images with "
-        f"AUROC {choice.image_auroc:.3f} and pixels with {choice.pixel_auroc:.3f}; many of these defects are "
+        "No real defect was used. The candidates were compared on held-out good parts with and without synthetic "
+        f"defects of several kinds, which no training uses. {how} The selected heads together reach an image AUROC of "
+        f"{choice.image_auroc:.3f} and a pixel AUROC of {choice.pixel_auroc:.3f} on these defects; many of them are "
         "faint on purpose."
     )
     rows = [
@@ -126,16 +141,23 @@ def _choice(choice: Choice) -> Section:
         )
         for c in choice.candidates
     ]
-    header = ("head", "smoothing, image score", "image AUROC", "pixel AUROC", "weight in the score", "in the heatmap")
-    return Section("How it was chosen", text, table=Table(header, rows))
+    header = (
+        "head",
+        "smoothing, image score",
+        "image AUROC",
+        "pixel AUROC",
+        "weight in the score",
+        "weight in the heatmap",
+    )
+    return PageSection("Model selection", text, table=PageTable(header, rows))
 
 
-def _stage1(fits: Sequence[tuple[str, Fit]]) -> Iterator[Section]:
+def _pretraining(fits: Sequence[tuple[str, Fit]]) -> Iterator[PageSection]:
     """A section for each encoder that was trained, numbered if there are several."""
     for number, (name, fit) in enumerate(fits, 1):
         which = f" ({number} of {len(fits)})" if len(fits) > 1 else ""
         curve = training_curve(fit.history, fit.figures.names, fit.figures.axis)
-        yield Section(f"How the encoder learned{which}", f"By the task {name}. {fit.figures.text}", curve)
+        yield PageSection(f"Pretraining{which}", f"Task: {name}. {fit.figures.text}", curve)
 
 
 def _training_facts(manifest: Manifest) -> list[tuple[str, str]]:
@@ -143,25 +165,28 @@ def _training_facts(manifest: Manifest) -> list[tuple[str, str]]:
     frame = f"{geometry.frame[1]} x {geometry.frame[0]}" if geometry.frame else "different sizes"
     lost = shrinking(geometry.frame, geometry.size) if geometry.frame else None
     return [
-        ("Images", training_set(training)),
+        ("Training set", training_set(training)),
         ("Image size", f"{frame}, scored at {geometry.size} x {geometry.size}"),
         *([("Small defects", lost)] if lost else []),
         ("Converted", ", ".join(training.conversions) or "nothing"),
         (
             "Grid",
-            f"{geometry.grid[0]} x {geometry.grid[1]} windows of {geometry.window} pixels, every {geometry.stride}",
+            f"{geometry.grid[0]} x {geometry.grid[1]} windows of {geometry.window} pixels, stride {geometry.stride}",
         ),
         ("Heads", _heads(training.config)),
         ("Threshold", f"{manifest.calibration.threshold:.4g}"),
         ("Preset, seed", f"{training.preset}, {training.seed}"),
-        ("Took", f"{training.seconds / 60:.1f} min for {training.steps} steps"),
-        ("Made", f"{manifest.created_at.replace('T', ' ').replace('+00:00', ' UTC')} by edge-occ {manifest.edge_occ}"),
+        ("Time", f"{training.seconds / 60:.1f} min for {training.steps} steps"),
+        (
+            "Created",
+            f"{manifest.created_at.replace('T', ' ').replace('+00:00', ' UTC')} by edge-occ {manifest.edge_occ}",
+        ),
         ("Fingerprint of the images", training.data_sha256[:16]),
     ]
 
 
 def _heads(config: Mapping[str, Any]) -> str:
-    """Every branch's encoder, and the kinds and the scopes of its heads."""
+    """Describe each branch: its encoder, and kinds and scopes of its heads."""
     branches = [config, *config.get("beside", ())]
     words = [
         f"{b['encoder'].get('name', 'dense')}: {_scopes(b['head'])}, {b['head']['dim']} features" for b in branches

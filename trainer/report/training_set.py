@@ -1,4 +1,4 @@
-"""What a training learned from, in words: the same on the terminal, in reports and model cards."""
+"""Sentences about a training set, shared by the terminal, reports and model cards."""
 
 from __future__ import annotations
 
@@ -8,32 +8,33 @@ from edge_occ.bundle.manifest import Training
 
 
 def training_set(training: Training) -> str:
-    """How many pictures were learned from, of how many parts, and how many were left out."""
+    """Return how many images were used, of how many parts, and how many were left out."""
     parts = training.images if training.parts is None else training.parts
     return (
-        f"{training.images} images of {parts} different good parts learned from; left out: "
+        f"trained on {training.images} images of {parts} different good parts; left out: "
         f"{len(training.copies)} copies, {len(training.skipped)} unusable"
     )
 
 
 def doubts(training: Training) -> Iterator[str]:
-    """What makes the promise rest on less than the number of pictures suggests, a sentence each."""
+    """Yield a sentence for each reason why the guarantee is weaker than the number of images suggests."""
     if training.copies:
         yield (
-            f"{_count(len(training.copies), 'image has', 'images have')} the pixels of another and "
-            f"{'was' if len(training.copies) == 1 else 'were'} left out, the first being {training.copies[0]}. "
-            "Copies say nothing of other parts."
+            f"{_count(len(training.copies), 'image has', 'images have')} the same pixels as another and "
+            f"{'was' if len(training.copies) == 1 else 'were'} left out; the first is {training.copies[0]}. "
+            "Copies give no information about other parts."
         )
     if training.parts is not None and training.parts < training.images:
         yield (
-            f"The {training.images} images show {training.parts} different parts: the others differ from one of them "
-            "by no more than a camera's noise and its light. All are learned from, but shots of one part are held out "
-            f"together and count as one, so that the promise rests on {training.parts} parts. Add other parts."
+            f"The {training.images} images show {training.parts} different parts; the other images differ from these "
+            "only by camera noise and brightness. All images are used for training, but images of one part are held "
+            f"out together and count as one, so the guarantee is based on {training.parts} parts. Add images of other "
+            "parts."
         )
     if training.look_alike:
         yield (
-            "No two images differ by more than a camera's noise and its light. If they are shots of one part, the "
-            "promise holds for that part alone: add other parts."
+            "The images differ only by camera noise and brightness. If they show a single part, the guarantee holds "
+            "for that part only: add images of other parts."
         )
 
 

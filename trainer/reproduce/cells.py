@@ -15,9 +15,8 @@ from safetensors import SafetensorError, safe_open
 from edge_occ.common.files import atomic_write
 from trainer.config import TrainConfig
 from trainer.own_files import check_writable
-from trainer.reproduce.procedure import Procedure
 from trainer.reproduce.provenance import Provenance
-from trainer.reproduce.table import Row
+from trainer.reproduce.table import Procedure, Row
 
 _CHECKPOINT = re.compile(r"[0-9a-f]{64}\.safetensors")
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from trainer.reproduce.mvtec import MVTEC
-from trainer.reproduce.shapes import SHAPES
-from trainer.reproduce.table import Row, Table
+from trainer.reproduce.mvtec import MVTEC, SYNTHETIC
+from trainer.reproduce.table import PaperTable, Row
 
 TEXTURES = ("carpet", "grid", "leather", "tile", "wood")
 OBJECTS = (
@@ -121,7 +120,7 @@ _SYNTHETIC = (
 )
 
 TABLES = (
-    Table(
+    PaperTable(
         "mvtec",
         "Detection on MVTec AD: image AUROC",
         MVTEC,
@@ -131,7 +130,7 @@ TABLES = (
         metrics={"image_auroc": "image AUROC"},
         notes=("The paper reports no image AUROC of its patch model.", _AUTO),
     ),
-    Table(
+    PaperTable(
         "mvtec-pixels",
         "Localisation on MVTec AD: pixel AUROC, at the resolution of the masks",
         MVTEC,
@@ -145,7 +144,7 @@ TABLES = (
             _AUTO,
         ),
     ),
-    Table(
+    PaperTable(
         "cutpaste-ablation",
         "What each part of CutPaste is worth: image AUROC on MVTec AD",
         MVTEC,
@@ -155,10 +154,10 @@ TABLES = (
         metrics={"image_auroc": "image AUROC", "pixel_auroc": "pixel AUROC"},
         pictured=("dense", "cutpaste-3way", "frozen"),
     ),
-    Table(
+    PaperTable(
         "synthetic",
         "Synthetic defects on the good test images of MVTec AD: image AUROC",
-        SHAPES,
+        SYNTHETIC,
         TEXTURES + OBJECTS,
         _SYNTHETIC,
         main="mean",

@@ -1,29 +1,33 @@
-"""A table for people, in Markdown."""
+"""A finished table in Markdown; the text is in the template ``table.md.j2``."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from trainer.report.rendering import render
 from trainer.reproduce.paper import MEANS, Figure, paper_columns
 from trainer.reproduce.provenance import Provenance
-from trainer.reproduce.run import Status
-from trainer.reproduce.summary import Entry, Summary, paper_figure
+from trainer.reproduce.run import CellStatus
+from trainer.reproduce.summary import Entry, TableSummary, paper_figure
 
 _NONE = "-"
 _SPREADS = {"standard error": "standard error", "standard deviation": "standard deviation (standard error)"}
-"""Behind our figures, by what is behind the paper's."""
+"""Spread of our figures by the spread of the paper's."""
+
+_Grid = tuple[Sequence[str], Sequence[tuple[str, Sequence[str]]]]
+"""Headings, and for each row the heading of its block and its cells."""
 
 
 @dataclass(frozen=True)
-class About:
-    """What the files tell besides figures.
+class RunInfo:
+    """The run behind a table.
 
     Attributes:
-        command: that does the table again.
-        data: name of the folder, without the way to it.
-        now: which code and machine wrote the files.
-        overrides: settings of every row that are not its preset's.
+        command: the command that repeats it.
+        data: name of the data folder, without its parents.
+        now: code and machine that wrote the files.
+        overrides: settings of every row that differ from the presets.
     """
 
     command: str
@@ -33,111 +37,85 @@ class About:
 
 
 def markdown(
-    summary: Summary, statuses: Sequence[Status], about: About, *, plot: bool, pictures: dict[str, str]
+    summary: TableSummary, statuses: Sequence[CellStatus], info: RunInfo, *, plot: bool, pictures: dict[str, str]
 ) -> str:
-    """The table for people; ``pictures`` tells by category what its heatmaps are of."""
-    table, name = summary.table, summary.table.name
+    """Render a table as Markdown.
+
+    Args:
+        summary: the figures.
+        statuses: all cells.
+        info: the run.
+        plot: whether there is a plot to link to.
+        pictures: row and seed of each category's heatmaps, by category.
+    """
     done = [status.result.made for status in statuses if status.result]
-    seeds = len({status.cell.seed for status in statuses})
-    lines = [
-        f"# {table.title}",
-        "",
-        f"Percent. Ours: mean ± {_SPREADS[table.spread]} over {seeds} seed{'s' * (seeds > 1)} (from 0 on), in fp32, "
-        f"after the last step; nothing was chosen on test data. The paper's: mean ± {table.spread} over 5 seeds.",
-        "",
-        *(f"{note}\n" for note in table.notes),
-        "| | |",
-        "|---|---|",
-        f"| command | `{about.command}` |",
-        *(
-            [f"| **not as in the presets**, in every row | `{'`, `'.join(about.overrides)}` |"]
-            if about.overrides
-            else []
-        ),
-        f"| data | {about.data} |",
-        f"| cells done | {len(done)} of {len(statuses)} |",
-        f"| commits | {_distinct(made.commit for made in done)} |",
-        f"| hardware | {_distinct(made.hardware for made in done)} |",
-        f"| software | {_distinct(made.software for made in done)} |",
-        f"| cells of | {_span(made.date for made in done)} |",
-        f"| written | {about.now.date}, {about.now.commit} |",
-        "",
-        f"## Mean over {_categories(summary)}",
-        "",
-        *_mean_lines(summary),
-        "",
-    ]
-    if plot:
-        lines += [f"![the paper's figures and ours]({name}.png)", ""]
-    for category in summary.categories:
-        lines += [f"## {category}", "", *_category_lines(summary, category), ""]
-        if category in pictures:
-            lines += [
-                f"![heatmaps of {category}]({name}/{category}.jpg)",
-                "",
-                f"Image, mask and heatmap of the defects with the lowest, the middle and the highest score; "
-                f"{pictures[category]}.",
-                "",
-            ]
-    lines += _appendix_lines(summary)
-    return "\n".join(lines).rstrip() + "\n"
+    text = render(
+        "table.md.j2",
+        table=summary.table,
+        spread=_SPREADS[summary.table.spread],
+        seeds=len({status.cell.seed for status in statuses}),
+        info=info,
+        done=len(done),
+        cells=len(statuses),
+        commits=_distinct(made.commit for made in done),
+        hardware=_distinct(made.hardware for made in done),
+        software=_distinct(made.software for made in done),
+        dates=_span(made.date for made in done),
+        categories=_categories(summary),
+        means=_means(summary),
+        by_category={category: _category(summary, category) for category in summary.categories},
+        appendix=_appendix(summary),
+        plot=plot,
+        pictures=pictures,
+    )
+    return text.rstrip() + "\n"
 
 
-def _mean_lines(summary: Summary) -> list[str]:
+def _means(summary: TableSummary) -> _Grid:
     same = f"paper, the same {len(summary.categories)}"
     columns = [entry.row.column for entry in summary.means]
     means = [name for name in MEANS if any(column and name in column.figures for column in columns)]
-    titles = ["row", "stands beside", same, *(f"paper, {name}" for name in means), *_ours(summary), "seeds", "updates"]
+    titles = ["row", "in the paper", same, *(f"paper, {name}" for name in means), *_ours(summary), "seeds", "updates"]
     rows = []
     for entry in summary.means:
         column = entry.row.column
-        beside = f"{column.label} ({column.source})" if column else _NONE
+        source = f"{column.label} ({column.source})" if column else _NONE
         papers = [column.mean(summary.categories) if column else None, *(paper_figure(column, name) for name in means)]
         figures = _our_figures(summary, entry)
-        rows.append((entry.row.block, [entry.row.label, beside, *map(_text, papers), *figures, *_effort(entry)[:2]]))
-    return _grid(titles, rows)
+        rows.append((entry.row.block, [entry.row.label, source, *map(_text, papers), *figures, *_effort(entry)[:2]]))
+    return titles, rows
 
 
-def _category_lines(summary: Summary, category: str) -> list[str]:
+def _category(summary: TableSummary, category: str) -> _Grid:
     titles = ["row", "paper", *_ours(summary), "seeds", "updates", "minutes a seed"]
-    return _grid(
-        titles,
-        [
-            (
-                entry.row.block,
-                [
-                    entry.row.label,
-                    _text(paper_figure(entry.row.column, category)),
-                    *_our_figures(summary, entry),
-                    *_effort(entry),
-                ],
-            )
-            for entry in summary.entries[category]
-        ],
-    )
+    rows = []
+    for entry in summary.entries[category]:
+        paper = _text(paper_figure(entry.row.column, category))
+        rows.append((entry.row.block, [entry.row.label, paper, *_our_figures(summary, entry), *_effort(entry)]))
+    return titles, rows
 
 
-def _appendix_lines(summary: Summary) -> list[str]:
+def _appendix(summary: TableSummary) -> _Grid | None:
     columns = [paper_columns()[name] for name in summary.table.appendix]
     if not columns:
-        return []
+        return None
     names = list(dict.fromkeys(name for column in columns for name in column.figures))
     rows = [("", [f"{c.label} ({c.source})", *(_text(c.figure(name)) for name in names)]) for c in columns]
-    return ["## The paper's own", "", *_grid(["method", *names], rows)]
+    return ["method", *names], rows
 
 
-def _ours(summary: Summary) -> list[str]:
+def _ours(summary: TableSummary) -> list[str]:
     return [f"ours, {heading}" for heading in summary.metrics.values()]
 
 
-def _our_figures(summary: Summary, entry: Entry) -> list[str]:
+def _our_figures(summary: TableSummary, entry: Entry) -> list[str]:
     if not entry.done:
         return [entry.state, *[_NONE] * (len(summary.metrics) - 1)]
     return [_text(entry.figures.get(name)) for name in summary.metrics]
 
 
 def _effort(entry: Entry) -> list[str]:
-    """Seeds, updates and minutes."""
+    """Return seeds, updates and minutes."""
     seeds = f"{entry.done} of {entry.asked}"
     if 0 < entry.done < entry.asked:
         seeds += f", rest {entry.state}"
@@ -148,23 +126,11 @@ def _effort(entry: Entry) -> list[str]:
     return [seeds, updates, _NONE if entry.minutes is None else f"{entry.minutes:.1f}"]
 
 
-def _grid(titles: Sequence[str], rows: Iterable[tuple[str, Sequence[str]]]) -> list[str]:
-    """A Markdown table; a new block gets a line of its own."""
-    lines = [f"| {' | '.join(titles)} |", "|---" * len(titles) + "|"]
-    last = ""
-    for block, cells in rows:
-        if block != last:
-            lines.append(f"| **{block}** |" + " |" * (len(titles) - 1))
-            last = block
-        lines.append(f"| {' | '.join(cells)} |")
-    return lines
-
-
 def _text(figure: Figure | None) -> str:
     return _NONE if figure is None else str(figure)
 
 
-def _categories(summary: Summary) -> str:
+def _categories(summary: TableSummary) -> str:
     names, total = summary.categories, len(summary.table.categories)
     if len(names) == total:
         return f"all {total} categories"

@@ -4,22 +4,35 @@ from __future__ import annotations
 
 import hashlib
 import shlex
+import sys
+import time
+from contextlib import closing
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+from torch import Generator, Tensor
+
 from edge_occ.bundle.bundle import read_bundle
+from edge_occ.bundle.loading import load_engine
 from edge_occ.bundle.manifest import Manifest
 from edge_occ.common.errors import BundleRefused, InputError
 from edge_occ.common.images import find_images
+from edge_occ.common.progress import ProgressReport
+from engines.base import Engine
+from trainer.data.images import read_frames
 from trainer.evaluation.evaluate import evaluate
+from trainer.evaluation.metrics import image_auroc
 from trainer.reproduce.cells import drop_damaged
 from trainer.reproduce.heatmaps import heatmap_sheet
-from trainer.reproduce.procedure import Measured, Procedure, Task
+from trainer.reproduce.table import CellTask, Measured, Procedure
+from trainer.selection.synthetic_defects import GENERATORS, DefectGenerator
 from trainer.train import Job, train
 
 _METRICS = ("image_auroc", "pixel_auroc", "aupro", "aupimo", "f1_max")
 
 
-def measure(task: Task) -> Measured:
+def measure(task: CellTask) -> Measured:
     """Every metric of the bundle on the labelled images, and a picture of some heatmaps."""
     manifest = trained(task)
     evaluation = evaluate(task.bundle, task.data)
@@ -29,7 +42,7 @@ def measure(task: Task) -> Measured:
     return Measured(values, manifest.training.steps, training_seconds(manifest) + evaluation.seconds)
 
 
-def trained(task: Task) -> Manifest:
+def trained(task: CellTask) -> Manifest:
     """The bundle of a task, from an earlier run or trained now.
 
     Raises:
@@ -92,4 +105,47 @@ def training_seconds(manifest: Manifest) -> float:
     return max(manifest.training.seconds, manifest.metrics.get("stage1_seconds", 0))
 
 
+def measure_synthetic(task: CellTask) -> Measured:
+    """Image AUROC by generator, and their mean.
+
+    The defects depend on the task's seed and on the images alone, so that all rows are measured on the same ones.
+    """
+    manifest = trained(task)
+    begun = time.monotonic()
+    good = tuple(find_images(task.data / "test" / "good"))
+    # A defect's texture comes from its neighbour in the batch, so the batches do not depend on the size.
+    frames = list(read_frames(good, "reading", white=manifest.training.white_level, pixels=sys.maxsize))
+    bundle = read_bundle(task.bundle)
+    engine = load_engine(bundle).engine
+    with closing(engine), ProgressReport("synthetic defects", 1 + len(GENERATORS)) as progress:
+        clean = _scores(engine, frames)
+        progress.advance()
+        values: dict[str, float | None] = {}
+        for index, (name, paste) in enumerate(GENERATORS.items()):
+            generator = Generator().manual_seed(task.seed * len(GENERATORS) + index)
+            pasted = [_with_defects(batch, paste, generator) for batch in frames]
+            values[name] = _auroc(clean, _scores(engine, pasted))
+            progress.advance(name)
+    known = [value for value in values.values() if value is not None]
+    values["mean"] = float(np.mean(known)) if known else None
+    seconds = training_seconds(manifest) + time.monotonic() - begun
+    return Measured(values, manifest.training.steps, seconds)
+
+
+def _with_defects(frames: Tensor, paste: DefectGenerator, generator: Generator) -> Tensor:
+    """Uint8 BGR ``[n, h, w, 3]`` in and out; textures come from the neighbour in the batch."""
+    images = frames.flip(-1).permute(0, 3, 1, 2).float() / 255
+    pasted, _ = paste(images, images.roll(1, 0), generator)
+    return (pasted.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).flip(-1).contiguous()
+
+
+def _scores(engine: Engine, batches: list[Tensor]) -> NDArray[np.float64]:
+    return np.array([engine.infer(frame).score for batch in batches for frame in batch.numpy()])
+
+
+def _auroc(clean: NDArray[np.float64], pasted: NDArray[np.float64]) -> float | None:
+    return image_auroc(np.repeat([False, True], [len(clean), len(pasted)]), np.concatenate([clean, pasted]))
+
+
 MVTEC = Procedure("mvtec", 1, find, fingerprint, images, measure)
+SYNTHETIC = Procedure("synthetic", 2, find, fingerprint, images, measure_synthetic)

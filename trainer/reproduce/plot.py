@@ -10,13 +10,13 @@ from matplotlib.figure import Figure as Plot
 
 from edge_occ.common.files import atomic_write
 from trainer.reproduce.paper import Figure
-from trainer.reproduce.summary import Summary, paper_figure
+from trainer.reproduce.summary import TableSummary, paper_figure
 
 _MARKERS = "osD^vPX*"
 _COLOURS = 10
 
 
-def comparison_plot(path: Path, summary: Summary) -> bool:
+def comparison_plot(path: Path, summary: TableSummary) -> bool:
     """Write a PNG of the paper's figure and ours, category by category; tells whether there was anything to show.
 
     A method has a colour.  Its parts have a marker each, or, where there are none, every ten methods have.
@@ -59,6 +59,6 @@ def comparison_plot(path: Path, summary: Summary) -> bool:
     return True
 
 
-def _main(summary: Summary, row: str, category: str) -> Figure | None:
+def _main(summary: TableSummary, row: str, category: str) -> Figure | None:
     entry = next(entry for entry in summary.entries[category] if entry.row.name == row)
     return entry.figures.get(summary.table.main)

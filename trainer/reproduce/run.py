@@ -12,20 +12,19 @@ from edge_occ.common.settings import load_settings, preset
 from trainer.config import BranchConfig, TrainConfig
 from trainer.reproduce.budget import Budget
 from trainer.reproduce.cells import Cell, CellResult, Store
-from trainer.reproduce.procedure import Task
 from trainer.reproduce.provenance import provenance
-from trainer.reproduce.table import Row, Table, check_known
+from trainer.reproduce.table import CellTask, PaperTable, Row, check_known
 
 AnyBranch = TypeVar("AnyBranch", bound=BranchConfig)
 
-State = Literal["done", "incomplete", "failed", "not run"]
+CellState = Literal["done", "incomplete", "failed", "not run"]
 
 _COMMON = ("export.fp16=false", "export.int8=false")
 """Figures are of the graph in fp32; the others would cost minutes a cell."""
 
 
 @dataclass(frozen=True)
-class Request:
+class TableRequest:
     """What is asked for.
 
     Attributes:
@@ -37,7 +36,7 @@ class Request:
         settings: overrides of every row, ``section.field=value``; a row's own come after them.
     """
 
-    table: Table
+    table: PaperTable
     data: Path
     rows: tuple[str, ...] = ()
     categories: tuple[str, ...] = ()
@@ -48,16 +47,16 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Status:
+class CellStatus:
     """How a cell stands at the end."""
 
     cell: Cell
-    state: State
+    state: CellState
     result: CellResult | None
 
 
 @dataclass(frozen=True)
-class Outcome:
+class TableOutcome:
     """What a run of the table came to.
 
     Attributes:
@@ -66,12 +65,12 @@ class Outcome:
         failures: what went wrong, cell by cell.
     """
 
-    statuses: tuple[Status, ...]
+    statuses: tuple[CellStatus, ...]
     interrupted: bool
     failures: tuple[UserError, ...]
 
 
-def plan(request: Request) -> list[Cell]:
+def plan(request: TableRequest) -> list[Cell]:
     """All cells asked for, in the order in which they are done: row by row, so that what a budget leaves undone is the
     last rows and not a part of each; within a row, seed by seed.
 
@@ -95,7 +94,7 @@ def plan(request: Request) -> list[Cell]:
     ]
 
 
-def find_categories(request: Request) -> dict[str, Path]:
+def find_categories(request: TableRequest) -> dict[str, Path]:
     """Folders of the categories asked for, in the table's order.
 
     Raises:
@@ -118,7 +117,9 @@ def find_categories(request: Request) -> dict[str, Path]:
     return {name: folder for name, folder in found.items() if folder is not None}
 
 
-def reproduce(cells: Sequence[Cell], store: Store, budget: Budget, device: str, say: Callable[[str], None]) -> Outcome:
+def reproduce(
+    cells: Sequence[Cell], store: Store, budget: Budget, device: str, say: Callable[[str], None]
+) -> TableOutcome:
     """Work out every cell that is not in the store yet, until the budget is used up.
 
     A cell that fails is left out and the next one begun.  Nothing is chosen here: each cell is trained to its last step
@@ -155,14 +156,14 @@ def reproduce(cells: Sequence[Cell], store: Store, budget: Budget, device: str, 
         interrupted = not budget.used_up
         say("interrupted" if interrupted else "the budget is used up")
     statuses = tuple(_status(cell, store, cell is under_way, failures) for cell in cells)
-    return Outcome(statuses, interrupted, tuple(failures.values()))
+    return TableOutcome(statuses, interrupted, tuple(failures.values()))
 
 
-def _settings(row: Row, request: Request) -> TrainConfig:
+def _settings(row: Row, request: TableRequest) -> TrainConfig:
     return load_settings(TrainConfig, [preset(row.preset)], [*request.settings, *row.settings, *_COMMON])
 
 
-def _shortened(config: TrainConfig, request: Request, images: int) -> TrainConfig:
+def _shortened(config: TrainConfig, request: TableRequest, images: int) -> TrainConfig:
     """With the steps or epochs that are asked for, if any are, in every branch."""
 
     def steps(branch: AnyBranch) -> AnyBranch:
@@ -176,7 +177,7 @@ def _shortened(config: TrainConfig, request: Request, images: int) -> TrainConfi
 
 
 def _work_out(cell: Cell, store: Store, device: str, say: Callable[[str], None]) -> None:
-    task = Task(
+    task = CellTask(
         category=cell.category,
         data=cell.data,
         config=cell.config,
@@ -195,13 +196,13 @@ def _work_out(cell: Cell, store: Store, device: str, say: Callable[[str], None])
     store.keep(cell, CellResult(key=cell.key, values=values, updates=measured.updates, seconds=seconds, made=made))
 
 
-def _status(cell: Cell, store: Store, under_way: bool, failures: dict[str, UserError]) -> Status:
+def _status(cell: Cell, store: Store, under_way: bool, failures: dict[str, UserError]) -> CellStatus:
     result = store.result(cell)
     if result is not None:
-        return Status(cell, "done", result)
+        return CellStatus(cell, "done", result)
     if cell.key in failures:
-        return Status(cell, "failed", None)
-    return Status(cell, "incomplete" if under_way or store.begun(cell) else "not run", None)
+        return CellStatus(cell, "failed", None)
+    return CellStatus(cell, "incomplete" if under_way or store.begun(cell) else "not run", None)
 
 
 class _Progress:

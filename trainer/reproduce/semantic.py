@@ -35,16 +35,16 @@ from trainer.pretrain.fit_encoder import fit_encoder
 from trainer.pretrain.processes import choose_device
 from trainer.protocols import DataSet
 from trainer.reproduce.cells import drop_damaged
-from trainer.reproduce.procedure import Measured, Procedure, Task
+from trainer.reproduce.table import CellTask, Measured, Procedure
 
-_MOST = 20_000
+_MAX_FITTED = 20_000
 _BATCH = 256
 
 HEADS: Mapping[str, HeadConfig] = {
-    "ocsvm": HeadConfig(kind="ocsvm", scope=("shared",), references=_MOST),
-    "ocsvm-linear": HeadConfig(kind="ocsvm-linear", scope=("shared",), references=_MOST),
-    "kde": HeadConfig(kind="kde", scope=("shared",), references=_MOST),
-    "nearest": HeadConfig(kind="nearest", scope=("shared",), references=_MOST),
+    "ocsvm": HeadConfig(kind="ocsvm", scope=("shared",), references=_MAX_FITTED),
+    "ocsvm-linear": HeadConfig(kind="ocsvm-linear", scope=("shared",), references=_MAX_FITTED),
+    "kde": HeadConfig(kind="kde", scope=("shared",), references=_MAX_FITTED),
+    "nearest": HeadConfig(kind="nearest", scope=("shared",), references=_MAX_FITTED),
     "gaussian": HeadConfig(scope=("shared",), l2=True, regulariser="ridge", ridge=1e-6, floor=0),
     "gaussian-shrunk": HeadConfig(scope=("shared",), l2=True, regulariser="ledoit-wolf", floor=0),
 }
@@ -63,7 +63,7 @@ def semantic(data_set: DataSet) -> Procedure:
     )
 
 
-def measure(data_set: DataSet, task: Task) -> Measured:
+def measure(data_set: DataSet, task: CellTask) -> Measured:
     """Image AUROC of every head, as ``kde.pool``, ``kde.embed`` and so on; of a rotation classifier itself, as
     ``classifier.pool``.  ``None`` where a head cannot be fitted, which is said.
     """
@@ -103,7 +103,7 @@ class _Learned:
     seconds: float = 0.0
 
 
-def _learn(images: Tensor, task: Task, content: str, device: torch.device) -> _Learned:
+def _learn(images: Tensor, task: CellTask, content: str, device: torch.device) -> _Learned:
     branch, size = task.config.branches[0], task.config.input.size
     torch.manual_seed(task.seed)
     encoder = make_encoder(branch.encoder, size)
@@ -142,7 +142,7 @@ def _scores(config: HeadConfig, normal: Tensor, others: Tensor) -> NDArray[np.fl
 
 def _chosen(count: int) -> Tensor:
     """Images that heads are fitted on: all, or a random choice that is always the same."""
-    return torch.randperm(count, generator=torch.Generator().manual_seed(0))[:_MOST].sort().values
+    return torch.randperm(count, generator=torch.Generator().manual_seed(0))[:_MAX_FITTED].sort().values
 
 
 def _resized(images: Tensor, size: int) -> Tensor:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from trainer.reproduce.paper import Column, Figure, Spread
-from trainer.reproduce.run import State, Status
-from trainer.reproduce.table import Row, Table
+from trainer.reproduce.run import CellState, CellStatus
+from trainer.reproduce.table import PaperTable, Row
 
 
 @dataclass(frozen=True)
@@ -28,13 +28,13 @@ class Entry:
     figures: Mapping[str, Figure]
     asked: int
     done: int
-    state: State
+    state: CellState
     updates: int | None
     minutes: float | None
 
 
 @dataclass(frozen=True)
-class Summary:
+class TableSummary:
     """All figures of a table.
 
     Attributes:
@@ -44,7 +44,7 @@ class Summary:
         means: a row each.
     """
 
-    table: Table
+    table: PaperTable
     rows: tuple[Row, ...]
     categories: tuple[str, ...]
     metrics: Mapping[str, str]
@@ -52,7 +52,7 @@ class Summary:
     means: tuple[Entry, ...]
 
 
-def summarise(table: Table, statuses: Sequence[Status]) -> Summary:
+def summarise(table: PaperTable, statuses: Sequence[CellStatus]) -> TableSummary:
     """Average over seeds, and over categories.
 
     A mean over categories is of those seeds alone that are done in every category: never of some of them.
@@ -73,7 +73,7 @@ def summarise(table: Table, statuses: Sequence[Status]) -> Summary:
     )
     headings = table.metrics or {name: name for name in (*present, table.main)}
     metrics = {name: heading for name, heading in headings.items() if name in present or name == table.main}
-    return Summary(
+    return TableSummary(
         table,
         rows,
         categories,
@@ -104,7 +104,7 @@ def paper_figure(column: Column | None, category: str) -> Figure | None:
     return column.figure(category) if column else None
 
 
-def _entry(row: Row, by_seed: Sequence[Sequence[Status]], spread: Spread) -> Entry:
+def _entry(row: Row, by_seed: Sequence[Sequence[CellStatus]], spread: Spread) -> Entry:
     """Of groups of cells, one group a seed."""
     results = [[status.result for status in group if status.result] for group in by_seed]
     complete = [found for found, group in zip(results, by_seed, strict=True) if len(found) == len(group)]
@@ -118,7 +118,7 @@ def _entry(row: Row, by_seed: Sequence[Sequence[Status]], spread: Spread) -> Ent
             figures[name] = mean_and_spread([float(np.mean(column)) for column in known], spread)
     cells = [result for group in complete for result in group]
     states = {status.state for group in by_seed for status in group}
-    order: tuple[State, ...] = ("failed", "incomplete", "not run")
+    order: tuple[CellState, ...] = ("failed", "incomplete", "not run")
     return Entry(
         row=row,
         figures=figures,
@@ -130,8 +130,8 @@ def _entry(row: Row, by_seed: Sequence[Sequence[Status]], spread: Spread) -> Ent
     )
 
 
-def _by_seed(statuses: Iterable[Status]) -> list[list[Status]]:
-    groups: dict[int, list[Status]] = {}
+def _by_seed(statuses: Iterable[CellStatus]) -> list[list[CellStatus]]:
+    groups: dict[int, list[CellStatus]] = {}
     for status in statuses:
         groups.setdefault(status.cell.seed, []).append(status)
     return list(groups.values())

@@ -9,7 +9,7 @@ from trainer.protocols import PROTOCOLS
 from trainer.protocols.data_set import DataSet
 from trainer.reproduce.paper import paper_columns
 from trainer.reproduce.semantic import semantic
-from trainer.reproduce.table import Row, Table
+from trainer.reproduce.table import PaperTable, Row
 
 _HEADS = {"ocsvm": "OC-SVM", "kde": "KDE", "gaussian": "Gaussian", "nearest": "1-NN"}
 _LITE0 = ("input.size=128", "encoder.blocks=[15]", "head.dim=100")
@@ -62,8 +62,8 @@ def _methods(data_set: str, side: int) -> tuple[Row, ...]:
     )
 
 
-def _table(data_set: DataSet) -> Table:
-    return Table(
+def _table(data_set: DataSet) -> PaperTable:
+    return PaperTable(
         data_set.name,
         f"One class against the rest on {data_set.title}: AUROC",
         semantic(data_set),

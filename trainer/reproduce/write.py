@@ -11,15 +11,15 @@ from typing import Any
 from edge_occ.common.errors import InputError
 from edge_occ.common.files import atomic_write
 from trainer.reproduce.cells import Store
-from trainer.reproduce.markdown import About, markdown
+from trainer.reproduce.markdown import RunInfo, markdown
 from trainer.reproduce.paper import MEANS, Figure
 from trainer.reproduce.plot import comparison_plot
-from trainer.reproduce.run import Status
-from trainer.reproduce.summary import Entry, Summary, paper_figure
-from trainer.reproduce.table import Table
+from trainer.reproduce.run import CellStatus
+from trainer.reproduce.summary import Entry, TableSummary, paper_figure
+from trainer.reproduce.table import PaperTable
 
 
-def require_own_table(folder: Path, table: Table) -> None:
+def require_own_table(folder: Path, table: PaperTable) -> None:
     """Find out whether a table may be written, before the work.
 
     Raises:
@@ -40,7 +40,13 @@ def require_own_table(folder: Path, table: Table) -> None:
 
 
 def write_table(
-    folder: Path, summary: Summary, statuses: Sequence[Status], store: Store, about: About, *, show: bool = True
+    folder: Path,
+    summary: TableSummary,
+    statuses: Sequence[CellStatus],
+    store: Store,
+    info: RunInfo,
+    *,
+    show: bool = True,
 ) -> Path:
     """Write everything into a folder; no figure is printed for a cell that is not done.
 
@@ -49,7 +55,7 @@ def write_table(
         summary: of the cells.
         statuses: of the cells.
         store: has their pictures.
-        about: what the files tell besides.
+        info: the run behind the table.
         show: whether pictures of the data are copied, which belong to whoever made the data.
 
     Returns:
@@ -61,9 +67,9 @@ def write_table(
         category: _picture(folder / name, statuses, summary, store, category) for category in summary.categories if show
     }
     pictures = {category: what for category, what in copied.items() if what}
-    text = markdown(summary, statuses, about, plot=plot, pictures=pictures)
+    text = markdown(summary, statuses, info, plot=plot, pictures=pictures)
     for path, content in (
-        (folder / f"{name}.json", json.dumps(as_json(summary, statuses, about), indent=1, ensure_ascii=False) + "\n"),
+        (folder / f"{name}.json", json.dumps(as_json(summary, statuses, info), indent=1, ensure_ascii=False) + "\n"),
         (folder / f"{name}.md", text),
     ):
         with atomic_write(path) as file:
@@ -71,14 +77,14 @@ def write_table(
     return folder / f"{name}.md"
 
 
-def as_json(summary: Summary, statuses: Sequence[Status], about: About) -> dict[str, Any]:
+def as_json(summary: TableSummary, statuses: Sequence[CellStatus], info: RunInfo) -> dict[str, Any]:
     """The table for programs; AUROC in percent, as the paper has it, but in the cells, which hold fractions of 1."""
     return {
         "table": summary.table.name,
         "title": summary.table.title,
-        "command": about.command,
-        "data": about.data,
-        "written": about.now.model_dump(),
+        "command": info.command,
+        "data": info.data,
+        "written": info.now.model_dump(),
         "seeds": sorted({status.cell.seed for status in statuses}),
         "categories": list(summary.categories),
         "entries": [
@@ -115,7 +121,9 @@ def as_json(summary: Summary, statuses: Sequence[Status], about: About) -> dict[
     }
 
 
-def _picture(folder: Path, statuses: Sequence[Status], summary: Summary, store: Store, category: str) -> str | None:
+def _picture(
+    folder: Path, statuses: Sequence[CellStatus], summary: TableSummary, store: Store, category: str
+) -> str | None:
     """Copy the heatmaps of the first of the table's pictured rows that has any; tells which they are of."""
     rank = {name: index for index, name in enumerate(summary.table.pictured)}
     candidates = [s for s in statuses if s.cell.category == category and s.result and s.cell.row.name in rank]

@@ -138,7 +138,7 @@ def test_pixel_figures_are_of_the_defects_with_masks_and_image_figures_of_all(ti
         (data / "ground_truth" / name).unlink()
     found = evaluate(tiny_bundle, data)
     (warning,) = found.warnings
-    assert f"4 of 7 defects have no mask, the first being {data / 'test' / 'scratch' / '000.png'}" in warning
+    assert f"4 of 7 defects have no mask; the first is {data / 'test' / 'scratch' / '000.png'}" in warning
     result, whole = found.as_json(), evaluation.as_json()
     for name in ("image_auroc", "f1_max", "false_alarms"):
         assert result[name] == whole[name]
@@ -195,7 +195,7 @@ def test_defects_alone_leave_false_alarms_unobserved(tiny_bundle, data):
     shutil.rmtree(data / "test" / "good")
     result = evaluate(tiny_bundle, data).as_json()
     assert (result["image_auroc"], result["f1_max"]) == (None, None)
-    assert "no good parts" in result["warnings"][0]
+    assert "no good images" in result["warnings"][0]
     assert result["pixel_auroc"] > 0.5
     assert result["false_alarms"]["observed"] is None
 

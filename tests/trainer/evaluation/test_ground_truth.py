@@ -94,7 +94,7 @@ def test_masks_for_some_defects_only_are_told(labelled, tmp_path):
     assert checked.images == tuple(images)
     assert [has_pixels(image) for image in images] == [True, True, False]
     (warning,) = checked.warnings
-    assert f"1 of 2 defects have no mask, the first being {images[2].path}" in warning
+    assert f"1 of 2 defects have no mask; the first is {images[2].path}" in warning
     assert "001_mask.png" in warning
     assert check_labelled(images[:2], None, tmp_path).warnings == ()
     assert check_labelled([images[0], images[2]], None, tmp_path).warnings == ()
@@ -102,13 +102,13 @@ def test_masks_for_some_defects_only_are_told(labelled, tmp_path):
 
 def test_without_good_parts_it_is_told_what_does_not_exist(labelled, tmp_path):
     (warning,) = check_labelled([labelled(spot(255))], None, tmp_path).warnings
-    assert "no good parts" in warning
+    assert "no good images" in warning
 
 
 def test_a_mask_that_marks_nearly_all_is_told(labelled, tmp_path):
     images = [labelled(kind="good"), labelled(spot(255)), labelled(255 - spot(255), name="001")]
     (warning,) = check_labelled(images, None, tmp_path).warnings
-    assert f"1 masks mark more than 90% of their image, the first being {images[2].masks[0]}" in warning
+    assert f"1 mask with more than 90% of the image marked; the first is {images[2].masks[0]}" in warning
 
 
 @pytest.mark.parametrize("value", [1, 4095, 65535])

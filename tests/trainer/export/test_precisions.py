@@ -15,7 +15,7 @@ from trainer.calibration.fit_heads import CalibratedHead, HeadCalibrator
 from trainer.config import TrainConfig
 from trainer.encoders.build import make_encoder
 from trainer.export import precisions
-from trainer.export.precisions import LEAST_AGREEMENT, Trial, objection, reduce_to_fp16, reduce_to_int8
+from trainer.export.precisions import MIN_AGREEMENT, Fp32Baseline, objection, reduce_to_fp16, reduce_to_int8
 from trainer.graph.branches import make_branch
 from trainer.heads.fused import from_tensors
 
@@ -53,11 +53,11 @@ def calibrator(bundle):
 
 
 @pytest.fixture(scope="module")
-def trial(bundle, paths, fitted, features, calibrator):
+def baseline(bundle, paths, fitted, features, calibrator):
     def held_out(others):
         return calibrator.held_out(features, others, fitted.head)
 
-    return Trial(paths, bundle.graph(), fitted, bundle.golden(), held_out, size=96)
+    return Fp32Baseline(paths, bundle.graph(), fitted, bundle.golden(), held_out, size=96)
 
 
 def record(**changes):
@@ -65,11 +65,11 @@ def record(**changes):
     return Precision(**{**base, "score_error": 0.0, "flagged": 0, "flagged_fp32": 0, "reason": None, **changes})
 
 
-def test_the_bundle_says_what_was_measured(bundle, trial):
+def test_the_bundle_says_what_was_measured(bundle, baseline):
     assert bundle.precisions == ("fp32", "fp16", "int8")
     assert set(bundle.manifest.precisions) == {"fp16", "int8"}
     for name, compared in bundle.manifest.precisions.items():
-        again = trial.compare(bundle.graph(name))
+        again = baseline.compare(bundle.graph(name))
         assert compared.included
         assert compared.reason is None
         assert compared.images == again.images == 2 * bundle.manifest.calibration.n == 32
@@ -92,9 +92,9 @@ def test_int8_has_a_reference_of_its_own_for_the_same_frames(bundle):
     assert np.array_equal(bundle.golden("fp16").scores, common.scores)
 
 
-def test_fp32_agrees_with_itself(bundle, trial):
+def test_fp32_agrees_with_itself(bundle, baseline):
     """Held-out scores recomputed from the exported graph's features are those of the calibration."""
-    same = trial.compare(bundle.graph())
+    same = baseline.compare(bundle.graph())
     assert same.agreement == 1
     assert same.score_error < 1e-3
     assert same.auroc == pytest.approx(same.auroc_fp32, abs=1e-3)
@@ -109,12 +109,12 @@ def test_a_graph_with_other_features_does_not_agree(bundle, paths, fitted, featu
     def held_out(others):
         return calibrator.held_out(features, [2 * grids + 1 for grids in others], fitted.head)
 
-    trial = Trial(paths, bundle.graph(), fitted, bundle.golden(), held_out, size=96)
-    compared = trial.compare(bundle.graph())
+    baseline = Fp32Baseline(paths, bundle.graph(), fitted, bundle.golden(), held_out, size=96)
+    compared = baseline.compare(bundle.graph())
     assert compared.flagged == len(paths)
     assert compared.flagged_fp32 < len(paths)
-    assert objection(compared).endswith("fewer than 99%")
-    outcome = reduce_to_fp16(bundle.members["graph.fp16.onnx"], trial)
+    assert objection(compared).endswith("less than 99%")
+    outcome = reduce_to_fp16(bundle.members["graph.fp16.onnx"], baseline)
     assert not outcome.record.included
     assert outcome.record.reason == objection(compared)
     assert outcome.members == {}
@@ -126,10 +126,10 @@ def test_a_graph_that_overflows_stays_out(bundle, paths, fitted, wrong):
     def held_out(others):
         return np.full(len(others[0]), wrong)
 
-    trial = Trial(paths, bundle.graph(), fitted, bundle.golden(), held_out, size=96)
-    compared = trial.compare(bundle.graph())
+    baseline = Fp32Baseline(paths, bundle.graph(), fitted, bundle.golden(), held_out, size=96)
+    compared = baseline.compare(bundle.graph())
     assert compared.flagged == len(paths)
-    assert objection(compared).endswith("fewer than 99%")
+    assert objection(compared).endswith("less than 99%")
     assert np.isfinite(compared.score_error)
 
 
@@ -139,8 +139,8 @@ def test_fp16_out_of_the_gates_tolerance_stays_out(bundle, paths, fitted, featur
     def held_out(others):
         return calibrator.held_out(features, others, fitted.head)
 
-    trial = Trial(paths, bundle.graph(), fitted, golden, held_out, size=96)
-    outcome = reduce_to_fp16(bundle.members["graph.fp16.onnx"], trial)
+    baseline = Fp32Baseline(paths, bundle.graph(), fitted, golden, held_out, size=96)
+    outcome = reduce_to_fp16(bundle.members["graph.fp16.onnx"], baseline)
     assert not outcome.record.included
     assert "map error" in outcome.record.reason
     assert outcome.members == {}
@@ -150,40 +150,40 @@ def test_fp16_out_of_the_gates_tolerance_stays_out(bundle, paths, fitted, featur
     ("changes", "expected"),
     [
         ({}, None),
-        ({"agreement": LEAST_AGREEMENT}, None),
-        ({"agreement": LEAST_AGREEMENT - 0.001}, "98.9% of its verdicts"),
+        ({"agreement": MIN_AGREEMENT}, None),
+        ({"agreement": MIN_AGREEMENT - 0.001}, "98.9% of its verdicts"),
         ({"auroc": 0.9755}, None),
-        ({"auroc": 0.9745}, "its AUROC is 0.9745, that of fp32 0.9800"),
+        ({"auroc": 0.9745}, "its AUROC is 0.9745, that of fp32 is 0.9800"),
         ({"auroc": 0.99}, None),
     ],
 )
-def test_what_is_objected_to(changes, expected):
+def test_objections(changes, expected):
     found = objection(record(**changes))
     assert found is None if expected is None else found.startswith(expected)
 
 
-def test_int8_is_in_the_bundle_if_nothing_speaks_against_it(bundle, trial):
+def test_int8_is_in_the_bundle_if_nothing_speaks_against_it(bundle, baseline):
     """Which of the two it is differs from processor to processor: the encoder is hardly trained."""
-    outcome = reduce_to_int8(bundle.members["graph.fp16.onnx"], trial)
+    outcome = reduce_to_int8(bundle.members["graph.fp16.onnx"], baseline)
     assert outcome.record.reason == objection(outcome.record)
     assert outcome.record.included == (outcome.record.reason is None) == bool(outcome.members)
 
 
 @pytest.mark.parametrize("accepted", [0, 1, 2, None])
-def test_int8_leaves_more_in_fp16_until_it_agrees(bundle, trial, monkeypatch, accepted):
+def test_int8_leaves_more_in_fp16_until_it_agrees(bundle, baseline, monkeypatch, accepted):
     kept, objections = [], [None if i == accepted else "not like fp32" for i in range(3)]
     monkeypatch.setattr(precisions, "quantise", lambda onnx, frames, head, n: kept.append(n) or onnx)
     monkeypatch.setattr(precisions, "objection", lambda _: objections[len(kept) - 1])
-    monkeypatch.setattr(trial, "compare", lambda graph: record())
-    outcome = reduce_to_int8(bundle.members["graph.fp16.onnx"], trial)
+    monkeypatch.setattr(baseline, "compare", lambda graph: record())
+    outcome = reduce_to_int8(bundle.members["graph.fp16.onnx"], baseline)
     assert kept == [1, 2, 4][: 3 if accepted is None else accepted + 1]
     assert outcome.record.included == (accepted is not None)
     assert set(outcome.members) == (set() if accepted is None else {"graph.int8.onnx", "golden.int8.safetensors"})
 
 
-def test_the_same_is_pasted_every_time(bundle, trial):
+def test_the_same_is_pasted_every_time(bundle, baseline):
     engine = OnnxRuntimeEngine(bundle.graph())
-    again = trial._pasted_scores(engine)
-    assert np.array_equal(again, trial._pasted)
-    clean = [engine.infer(read_image(path)).score for path in trial.paths]
+    again = baseline._pasted_scores(engine)
+    assert np.array_equal(again, baseline._pasted)
+    clean = [engine.infer(read_image(path)).score for path in baseline.paths]
     assert (again > np.array(clean) * 1.01).mean() > 0.2

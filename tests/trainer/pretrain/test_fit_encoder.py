@@ -183,7 +183,7 @@ def test_a_short_or_warming_training_is_not_judged(tmp_path, monkeypatch):
 
 def test_a_compiled_network_learns_the_same(tmp_path, monkeypatch):
     """But for rounding; checkpoints go from one to the other.  Captured as for Inductor, but run without its minute of
-    compilation; benchmarks/stage1_throughput.py does that.
+    compilation; benchmarks/pretrain_throughput.py does that.
     """
     calls = []
 

@@ -1,10 +1,11 @@
 """CIFAR-10 and CIFAR-100, one class against the rest."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from published_formats import cifar_bin, noise, python2_batch
+from published_formats import cifar_bin, noise
 
 from edge_occ.common.errors import InputError
 from trainer.protocols.cifar import CIFAR10, CIFAR100
@@ -23,25 +24,20 @@ def halves(data_set, leave_out=()):
         yield labels, noise(half + 5, len(order), 3, 32, 32)
 
 
-def write(folder, data_set, kind, leave_out=()):
-    folder = folder / data_set.folders[kind == "python"]
+def write(folder, data_set, leave_out=()):
+    folder = folder / data_set.folders[0]
     folder.mkdir(parents=True)
     (labels, images), test = halves(data_set, leave_out)
     names = data_set.train_files
     parts = list(zip(names, np.array_split(labels, len(names)), np.array_split(images, len(names)), strict=True))
     for name, marks, pictures in [*parts, (*data_set.test_files, *test)]:
-        if kind == "binary":
-            (folder / f"{name}.bin").write_bytes(cifar_bin(marks, pictures))
-        else:
-            rows = pictures.reshape(len(pictures), -1)
-            (folder / name).write_bytes(python2_batch(rows, data_set.label_key, marks[:, 0].tolist()))
+        (folder / name).write_bytes(cifar_bin(marks, pictures))
     return folder
 
 
-@pytest.mark.parametrize("kind", ["binary", "python"])
 @pytest.mark.parametrize(("data_set", "category"), [(SMALL, "airplane"), (SMALL, "truck"), (SMALL100, "trees")])
-def test_one_class_against_the_rest(tmp_path, data_set, category, kind):
-    write(tmp_path, data_set, kind)
+def test_one_class_against_the_rest(tmp_path, data_set, category):
+    write(tmp_path, data_set)
     experiment = data_set.load(tmp_path, category)
     (labels, images), (test_labels, test_images) = halves(data_set)
     number = data_set.categories.index(category)
@@ -57,12 +53,11 @@ def test_one_class_against_the_rest(tmp_path, data_set, category, kind):
 def test_super_classes_are_the_first_label():
     assert len(CIFAR100.categories) == 20
     assert CIFAR100.categories == tuple(sorted(CIFAR100.categories))
-    assert (CIFAR100.label_bytes, CIFAR100.label_key) == (2, "coarse_labels")
+    assert CIFAR100.label_bytes == 2
 
 
-@pytest.mark.parametrize("kind", ["binary", "python"])
-def test_the_classes_at_hand_can_be_used(tmp_path, kind):
-    folder = write(tmp_path, SMALL, kind, leave_out=(0, 9))
+def test_the_classes_at_hand_can_be_used(tmp_path):
+    folder = write(tmp_path, SMALL, leave_out=(0, 9))
     assert SMALL.available(tmp_path) == SMALL.categories[1:9]
     assert SMALL.load(tmp_path, "deer").train.shape == (5, 3, 32, 32)
     with pytest.raises(InputError) as caught:
@@ -74,7 +69,7 @@ def test_the_classes_at_hand_can_be_used(tmp_path, kind):
 
 
 def test_a_class_in_part_and_a_test_half_in_part(tmp_path):
-    write(tmp_path, SMALL, "binary")
+    write(tmp_path, SMALL)
     with pytest.raises(InputError, match=r"6 training images of cat .*found 5"):
         replace(SMALL, train_images=6).load(tmp_path, "cat")
     with pytest.raises(InputError, match=r"3 test images of each of the 10 classes.*found 2 of airplane, 2 of auto"):
@@ -82,7 +77,7 @@ def test_a_class_in_part_and_a_test_half_in_part(tmp_path):
 
 
 def test_labels_of_another_data_set(tmp_path):
-    folder = write(tmp_path, SMALL, "binary")
+    folder = write(tmp_path, SMALL)
     content = bytearray((folder / "data_batch_2.bin").read_bytes())
     content[0] = 77
     (folder / "data_batch_2.bin").write_bytes(content)
@@ -91,26 +86,27 @@ def test_labels_of_another_data_set(tmp_path):
             call(tmp_path)
 
 
-def test_a_truncated_file_and_a_batch_with_a_foreign_instruction(tmp_path):
-    folder = write(tmp_path / "binary", SMALL, "binary")
-    path = folder / "data_batch_5.bin"
+def test_a_truncated_file(tmp_path):
+    path = write(tmp_path, SMALL) / "data_batch_5.bin"
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(InputError, match=r"30,730,000 bytes in .*data_batch_5\.bin.*found 30,729 bytes.*binary\.tar"):
-        CIFAR10.load(tmp_path / "binary", "cat")
-    folder = write(tmp_path / "python", SMALL, "python")
-    (folder / "data_batch_5").write_bytes(b"\x80\x02(ios\nsystem\n.")
-    with pytest.raises(InputError, match=r"data_batch_5.*instruction INST.*get cifar-10-binary\.tar\.gz"):
-        SMALL.load(tmp_path / "python", "cat")
+        CIFAR10.load(tmp_path, "cat")
 
 
-def test_the_binary_format_is_preferred_where_both_are_whole(tmp_path):
-    binary, python = write(tmp_path, SMALL, "binary"), write(tmp_path, SMALL, "python")
-    assert SMALL.find(tmp_path) == binary
-    (binary / "test_batch.bin").unlink()
-    assert SMALL.find(tmp_path) == python
-    for path in python.iterdir():
-        (binary / path.name).write_bytes(path.read_bytes())
-    assert SMALL.load(binary, "cat").test.shape == (20, 3, 32, 32)
+@pytest.mark.parametrize("data_set", [SMALL, SMALL100])
+def test_the_python_version_is_refused_with_where_to_get_the_binary_one(tmp_path, data_set):
+    folder = tmp_path / data_set.python_folder
+    folder.mkdir()
+    for name in (*data_set.train_files, *data_set.test_files):
+        (folder / name.removesuffix(".bin")).write_bytes(b"\x80\x02}.")
+    for data in (tmp_path, folder):
+        with pytest.raises(InputError) as caught:
+            data_set.load(data, data_set.categories[0])
+        assert caught.value.expected.startswith(f"the binary version of {data_set.title} ({data_set.train_files[0]}")
+        assert caught.value.found == f"the Python version, a pickle, in {folder}"
+        assert re.match(r"get cifar-100?-binary\.tar\.gz from https://www\.cs\.toronto\.edu/", caught.value.advice)
+    write(tmp_path, data_set)
+    assert data_set.find(tmp_path) == tmp_path / data_set.folders[0]
 
 
 @pytest.mark.data
@@ -129,17 +125,3 @@ def test_the_real_images(real_images):
         assert normal[:, 2].mean() < normal[:, 0].mean() - 5
     with pytest.raises(InputError, match="found none, but of airplane, deer"):
         CIFAR10.load(real_images, "bird")
-
-
-@pytest.mark.data
-def test_the_real_images_as_python_batches(real_images, tmp_path):
-    """The real bytes in the other format give the same experiment."""
-    folder = tmp_path / "cifar-10-batches-py"
-    folder.mkdir()
-    for path in (real_images / "cifar-10-batches-bin").glob("*.bin"):
-        records = np.frombuffer(path.read_bytes(), np.uint8).reshape(-1, 3073)
-        (folder / path.stem).write_bytes(python2_batch(records[:, 1:], "labels", records[:, 0].tolist()))
-    one, other = CIFAR10.load(real_images, "deer"), CIFAR10.load(tmp_path, "deer")
-    assert np.array_equal(one.train, other.train)
-    assert np.array_equal(one.test, other.test)
-    assert np.array_equal(one.anomalous, other.anomalous)

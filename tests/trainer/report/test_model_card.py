@@ -19,13 +19,13 @@ def bundle(tiny_bundle: Path) -> Bundle:
     return read_bundle(tiny_bundle)
 
 
-def test_the_bundle_s_card_tells_what_it_is(bundle):
+def test_the_card_of_a_bundle(bundle):
     card = bundle.members[MODEL_CARD].decode()
     manifest = bundle.manifest
     assert card.startswith("# Model card\n")
     assert guarantee(manifest.calibration) in card
     for text in (
-        "16 images of 16 different good parts learned from; left out: 0 copies, 0 unusable",
+        "trained on 16 images of 16 different good parts; left out: 0 copies, 0 unusable",
         manifest.training.data_sha256,
         "resized to 96 x 96",
         "(5 x 5)",
@@ -49,10 +49,10 @@ def test_braces_and_lines_of_a_command_stay_in_its_block(bundle):
     assert "6 golden frames within 1.0e-06 and the heatmaps within" in card
 
 
-def test_what_shrinking_loses_is_told(bundle):
+def test_the_smallest_visible_defect_is_stated(bundle):
     manifest = dict(bundle.manifest)
     small = model_card(manifest, Parity(0, 0, 0, 6))
-    assert "- A defect of a few pixels of the resized frame may go unseen.\n" in small
+    assert "- A defect of a few pixels of the resized frame may not be detected.\n" in small
     manifest["geometry"] = manifest["geometry"].model_copy(update={"frame": (3000, 4000), "size": 256})
     card = " ".join(model_card(manifest, Parity(0, 0, 0, 6)).split())
     assert (
@@ -60,13 +60,13 @@ def test_what_shrinking_loses_is_told(bundle):
     )
 
 
-def test_every_branch_is_told_and_how_they_are_fused(bundle):
+def test_the_steps_of_every_branch_and_their_fusion(bundle):
     manifest = dict(bundle.manifest)
     dense, *_ = manifest["head"]["branches"]
     whole = {**dense, "encoder": "resnet18", "window": 96, "stride": 96, "grid": (1, 1), "image_score": "top"}
     for branches, count in (([dense], 2), ([{**dense, "scope": ("shared", "per-position")}], 3), ([dense, whole], 4)):
         card = model_card({**manifest, "head": {**manifest["head"], "branches": branches}}, Parity(0, 0, 0, 6))
-        steps = card.split("## What happens to a frame\n\n")[1].split("\n\n")[0]
+        steps = card.split("## Processing of a frame\n\n")[1].split("\n\n")[0]
         assert [line[:2] for line in steps.split("\n") if line[0] != " "] == [f"{n}." for n in range(1, count + 1)]
         assert ("all heads" in steps) == (count > 2)
     assert "3. The image becomes 8 features of the encoder resnet18" in steps

@@ -36,7 +36,7 @@ def evaluation(tiny_bundle: Path, tiny_data: Path) -> Evaluation:
     return evaluate(tiny_bundle, tiny_data)
 
 
-def test_training_writes_a_report_beside_the_bundle(tiny_bundle, open_page):
+def test_training_writes_a_report_next_to_the_bundle(tiny_bundle, open_page):
     page = open_page(tiny_bundle.with_suffix(".html"))
     assert "discs: trained on 16 images of good parts" in page.text
     assert "edge-occ train --data discs" in page.text
@@ -60,17 +60,17 @@ def test_every_encoder_that_was_trained_has_a_curve(tmp_path, manifest, open_pag
         ],
         1,
     ):
-        assert f"How the encoder learned ({number} of 3)" in page.text
-        assert f"task {task}" in page.text
+        assert f"Pretraining ({number} of 3)" in page.text
+        assert f"Task: {task}" in page.text
         assert f"The encoder learned to {aim}" in page.text
         assert figure in page.text
     assert len(page.named("svg")) == 4
     untrained = open_page(training_report(tmp_path / "u.html", manifest, [], HELD_OUT, b""))
-    assert "How the encoder learned" not in untrained.text
+    assert "Pretraining" not in untrained.text
     assert len(untrained.named("svg")) == 1
 
 
-def test_what_was_chosen_is_told_with_what_was_not(tmp_path, manifest, open_page):
+def test_model_selection_lists_all_candidates(tmp_path, manifest, open_page):
     taken = Candidate(
         encoder="lite0", scope="shared", sigma=8, image_score="top", image_auroc=0.9124, pixel_auroc=0.8765,
         score_weight=0.75, map_weight=0.5,
@@ -80,13 +80,13 @@ def test_what_was_chosen_is_told_with_what_was_not(tmp_path, manifest, open_page
     page = open_page(training_report(
         tmp_path / "r.html", manifest.model_copy(update={"choice": choice}), [], HELD_OUT, b""
     ))  # fmt: skip
-    for text in ("How it was chosen", "62%", "lite0, shared", "8, top", "0.9124", "0.8765", "0.75", "dense", "0.6421"):
+    for text in ("Model selection", "62%", "lite0, shared", "8, top", "0.9124", "0.8765", "0.75", "dense", "0.6421"):
         assert text in page.text
     plain = open_page(training_report(tmp_path / "p.html", manifest, [], HELD_OUT, b""))
-    assert "How it was chosen" not in plain.text
+    assert "Model selection" not in plain.text
 
 
-def test_a_certified_promise_is_the_lead(tmp_path, manifest, open_page):
+def test_a_certified_guarantee_is_the_lead(tmp_path, manifest, open_page):
     certified = manifest.calibration.model_copy(
         update={"n": 209, "expected": 2 / 210, "upper_95": 0.0225, "certified": True}
     )
@@ -96,7 +96,7 @@ def test_a_certified_promise_is_the_lead(tmp_path, manifest, open_page):
     assert "cannot certify" not in page.text
 
 
-def test_an_uncertified_rate_is_said_plainly(tmp_path, manifest, open_page):
+def test_an_uncertified_rate_is_stated(tmp_path, manifest, open_page):
     page = open_page(training_report(tmp_path / "r.html", manifest, [CUTPASTE], HELD_OUT, b""))
     assert "16 images cannot certify the declared rate of 1 in 100: that takes at least 99" in page.text
 
@@ -111,11 +111,13 @@ def test_skipped_images_are_listed_and_hostile_names_are_only_text(tmp_path, man
     assert page.references() == []
 
 
-def test_an_evaluation_shows_what_was_found_and_what_was_missed(tmp_path, manifest, evaluation, open_page):
+def test_an_evaluation_shows_found_and_missed_defects(tmp_path, manifest, evaluation, open_page):
     path = evaluation_report(tmp_path / "report", manifest, evaluation, HELD_OUT)
     assert path == tmp_path / "report" / "index.html"
     page = open_page(path)
-    assert f"{evaluation.detected} of 7 defects found, {evaluation.false_alarms} of 6 good parts refused" in page.text
+    assert (
+        f"{evaluation.detected} of 7 defects found, {evaluation.false_alarms} false alarms in 6 good parts" in page.text
+    )
     assert "Evaluation of discs.occ on discs" in page.text
     assert f"{evaluation.image_auroc:.4f}" in page.text
     assert page.references() == []
@@ -129,9 +131,7 @@ def test_an_evaluation_shows_what_was_found_and_what_was_missed(tmp_path, manife
     assert f"{missed.name}: missed" in page.text
 
 
-def test_a_hostile_file_name_comes_through_scoring_and_report_as_text(
-    tmp_path, tiny_bundle, tiny_data, manifest, open_page
-):
+def test_a_hostile_file_name_is_escaped_in_the_report(tmp_path, tiny_bundle, tiny_data, manifest, open_page):
     data = shutil.copytree(tiny_data, tmp_path / "data")
     name = '"><script>alert(1)<script>&amp;.png'
     shutil.move(data / "test" / "good" / "000.png", data / "test" / "good" / name)
@@ -150,19 +150,19 @@ def with_alarms(evaluation: Evaluation, good: int, alarms: int) -> Evaluation:
 @pytest.mark.parametrize(
     ("good", "alarms", "words"),
     [
-        (20, 0, "there were 0 in 20, which agrees"),
-        (20, 4, "there were 4 in 20, which agrees"),
-        (20, 12, "there were 12 in 20, which is more than chance explains"),
+        (20, 0, "images gave 0 in 20, which is consistent"),
+        (20, 4, "images gave 4 in 20, which is consistent"),
+        (20, 12, "images gave 12 in 20, which is more than chance explains"),
         (0, 0, "no good test images"),
     ],
 )
-def test_the_promise_is_checked_against_what_was_observed(
+def test_observed_false_alarms_are_compared_with_the_guarantee(
     tmp_path, manifest, evaluation, good, alarms, words, open_page
 ):
     page = open_page(evaluation_report(tmp_path, manifest, with_alarms(evaluation, good, alarms), HELD_OUT))
     assert words in page.text
 
 
-def test_undefined_metrics_are_called_so(tmp_path, manifest, evaluation, open_page):
+def test_undefined_metrics_are_reported_as_not_defined(tmp_path, manifest, evaluation, open_page):
     bare = replace(evaluation, pixel_auroc=None, aupro=None, aupimos=())
     assert open_page(evaluation_report(tmp_path, manifest, bare, HELD_OUT)).text.count("not defined") == 3

@@ -11,9 +11,8 @@ from edge_occ.common.errors import InputError
 from trainer.reproduce.budget import Budget
 from trainer.reproduce.cells import Store
 from trainer.reproduce.mvtec import find, fingerprint, images
-from trainer.reproduce.procedure import Measured, Procedure
-from trainer.reproduce.run import Request, plan, reproduce
-from trainer.reproduce.table import Row, Table
+from trainer.reproduce.run import TableRequest, plan, reproduce
+from trainer.reproduce.table import Measured, PaperTable, Procedure, Row
 
 FAKE_CATEGORIES = ("bottle", "screw", "pill")
 
@@ -38,7 +37,7 @@ class FakeTable:
             Row("long", "long", "quick", ("optimiser.steps=3",), block="b"),
         )
         procedure = Procedure("fake", 1, find, fingerprint, images, self.measure)
-        self.table = Table("fake", "A fake", procedure, FAKE_CATEGORIES, rows, "auroc", {"auroc": "AUROC"})
+        self.table = PaperTable("fake", "A fake", procedure, FAKE_CATEGORIES, rows, "auroc", {"auroc": "AUROC"})
 
     @staticmethod
     def value(category, seed, steps):
@@ -51,7 +50,7 @@ class FakeTable:
         return Measured({"auroc": self.value(*call)}, updates=call[2], seconds=60 * call[2])
 
     def plan(self, **options):
-        return plan(Request(self.table, self.data, **{"seeds": 2, **options}))
+        return plan(TableRequest(self.table, self.data, **{"seeds": 2, **options}))
 
     def run(self, cells, seconds=None):
         self.budget = Budget(seconds)

@@ -8,7 +8,7 @@ import pytest
 
 from edge_occ.common.errors import InputError
 from trainer.reproduce.cells import Store
-from trainer.reproduce.run import Request, plan
+from trainer.reproduce.run import TableRequest, plan
 
 
 def changed(cell, section, **settings):
@@ -51,7 +51,7 @@ def test_a_key_depends_on_the_contents_of_the_data_and_not_on_its_dates(fake, tm
     shutil.copytree(fake.data, copy)
     for path in copy.rglob("*.png"):
         os.utime(path, (1, 1))
-    request = Request(fake.table, copy)
+    request = TableRequest(fake.table, copy)
     assert plan(request)[0].key == cell.key
     (copy / "bottle" / "test" / "good" / "0.png").write_bytes(b"other")
     assert plan(request)[0].key != cell.key

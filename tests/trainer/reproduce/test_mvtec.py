@@ -15,10 +15,9 @@ from trainer.reproduce.budget import Budget
 from trainer.reproduce.cells import Store
 from trainer.reproduce.cutpaste import OBJECTS, TEXTURES
 from trainer.reproduce.heatmaps import heatmap_sheet
-from trainer.reproduce.mvtec import MVTEC
-from trainer.reproduce.run import Request, plan, reproduce
-from trainer.reproduce.shapes import SHAPES
-from trainer.reproduce.table import Row, Table
+from trainer.reproduce.mvtec import MVTEC, SYNTHETIC
+from trainer.reproduce.run import TableRequest, plan, reproduce
+from trainer.reproduce.table import PaperTable, Row
 from trainer.selection.synthetic_defects import GENERATORS
 
 SETTINGS = tuple(f"{section}.{name}={value}" for section, values in TINY.items() for name, value in values.items())
@@ -35,10 +34,10 @@ def done(tmp_path_factory):
     (data / "grid" / "train" / "good" / "015.png").unlink()
     said, outcomes = [], {}
     store = Store(folder / "work", said.append)
-    for procedure, main in ((MVTEC, "image_auroc"), (SHAPES, "mean")):
+    for procedure, main in ((MVTEC, "image_auroc"), (SYNTHETIC, "mean")):
         row = Row("tiny", "tiny", "quick", SETTINGS)
-        table = Table(procedure.name, "x", procedure, TEXTURES + OBJECTS, (row,), main)
-        cells = plan(Request(table, data, seeds=1))
+        table = PaperTable(procedure.name, "x", procedure, TEXTURES + OBJECTS, (row,), main)
+        cells = plan(TableRequest(table, data, seeds=1))
         outcomes[procedure.name] = reproduce(cells, store, Budget(None), "cpu", said.append)
     return store, outcomes, said
 
@@ -146,7 +145,9 @@ def test_too_few_images_fail_their_cell_alone(tmp_path):
     make_data(data / "bottle")
     for path in sorted((data / "bottle" / "train" / "good").iterdir())[:12]:
         path.unlink()
-    table = Table("t", "t", MVTEC, OBJECTS, (Row("tiny", "tiny", "quick", SETTINGS),), "image_auroc")
-    outcome = reproduce(plan(Request(table, data, seeds=1)), Store(tmp_path / "w", print), Budget(None), "cpu", print)
+    table = PaperTable("t", "t", MVTEC, OBJECTS, (Row("tiny", "tiny", "quick", SETTINGS),), "image_auroc")
+    outcome = reproduce(
+        plan(TableRequest(table, data, seeds=1)), Store(tmp_path / "w", print), Budget(None), "cpu", print
+    )
     assert [status.state for status in outcome.statuses] == ["failed"]
     assert isinstance(outcome.failures[0], InputError)

@@ -13,10 +13,10 @@ from trainer.heads.build import fit_head
 from trainer.protocols import FASHION_MNIST
 from trainer.reproduce.budget import Budget
 from trainer.reproduce.cells import Store
-from trainer.reproduce.run import Request, plan, reproduce
+from trainer.reproduce.run import TableRequest, plan, reproduce
 from trainer.reproduce.semantic import HEADS, semantic
 from trainer.reproduce.summary import summarise
-from trainer.reproduce.table import Row, Table
+from trainer.reproduce.table import PaperTable, Row
 
 DATA = replace(FASHION_MNIST, train_images=24, test_images=6)
 TINY = (
@@ -47,7 +47,7 @@ def data(tmp_path_factory):
 
 
 def table(*rows):
-    return Table(
+    return PaperTable(
         "fmnist", "x", semantic(DATA), DATA.categories, rows, "pool", {"pool": "pool", "embed": "embed"},
         spread="standard deviation",
     )  # fmt: skip
@@ -64,7 +64,7 @@ def done(data, tmp_path_factory):
     )
     said = []
     store = Store(tmp_path_factory.mktemp("work"), said.append)
-    cells = plan(Request(table(*rows), data, seeds=1))
+    cells = plan(TableRequest(table(*rows), data, seeds=1))
     outcome = reproduce(cells, store, Budget(None), "cpu", said.append)
     return store, outcome, said
 
@@ -127,13 +127,13 @@ def test_an_interrupted_cell_is_incomplete_and_goes_on(done, data, tmp_path, mon
 
 
 def test_classes_that_are_not_there_are_told(data):
-    assert {cell.category for cell in plan(Request(table(ROTATION), data, seeds=1))} == {"0", "4"}
+    assert {cell.category for cell in plan(TableRequest(table(ROTATION), data, seeds=1))} == {"0", "4"}
     with pytest.raises(InputError) as caught:
-        plan(Request(table(ROTATION), data, categories=("8",)))
+        plan(TableRequest(table(ROTATION), data, categories=("8",)))
     assert "categories 8" in caught.value.expected
     assert caught.value.found == "0, 4"
     with pytest.raises(InputError, match="no such folder"):
-        plan(Request(table(ROTATION), data / "nothing"))
+        plan(TableRequest(table(ROTATION), data / "nothing"))
 
 
 def test_a_head_that_cannot_be_fitted_leaves_a_gap_and_is_told(done, tmp_path, monkeypatch):

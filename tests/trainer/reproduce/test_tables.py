@@ -5,8 +5,8 @@ import pytest
 from edge_occ.common.errors import InputError
 from edge_occ.common.settings import load_settings, preset
 from trainer.config import TrainConfig
+from trainer.reproduce import TABLES, find_table
 from trainer.reproduce.paper import paper_columns
-from trainer.reproduce.tables import TABLES, find_table
 
 CUTPASTE = ["mvtec", "mvtec-pixels", "cutpaste-ablation", "synthetic"]
 ROWS = [(table, row) for table in TABLES.values() for row in table.rows]

@@ -9,13 +9,13 @@ import cv2
 import pytest
 
 from edge_occ.common.errors import InputError
-from trainer.reproduce.markdown import About
+from trainer.reproduce.markdown import RunInfo
 from trainer.reproduce.provenance import Provenance, provenance
 from trainer.reproduce.summary import summarise
 from trainer.reproduce.write import require_own_table, write_table
 
 NOW = Provenance(date="2026-01-02T03:04:05+00:00", commit="abc", hardware="a machine", software="Python 3")
-ABOUT = About("edge-occ reproduce fake --data data", "data", NOW)
+ABOUT = RunInfo("edge-occ reproduce fake --data data", "data", NOW)
 
 
 def written(fake, folder, **options):

@@ -1,1 +1,1 @@
-"""Readers of the files that the data sets are published in."""
+"""Readers of the published file formats."""

@@ -1,4 +1,4 @@
-"""Files of a known size at most: read with a bound, told from others, hashed."""
+"""Files of a data set: bounded reads, missing names, hashes."""
 
 from __future__ import annotations
 
@@ -11,46 +11,46 @@ from edge_occ.common.errors import InputError
 _CHUNK = 2**20
 
 Layout = tuple[tuple[str, ...], ...]
-"""What a folder must hold: of each group one name; a name that ends in ``/`` is a folder's."""
+"""The content of a folder: one name of each group must exist; a name that ends in ``/`` is a folder."""
 
 
-def read_bounded(path: Path, most: int, advice: str) -> bytes:
-    """The whole of a file.
+def read_bounded(path: Path, max_bytes: int, advice: str) -> bytes:
+    """Read a whole file.
 
     Args:
-        path: of a regular file.
-        most: bytes; a larger file is something else and is not read.
-        advice: where to get the right one.
+        path: a regular file.
+        max_bytes: a larger file is not the expected one and is not read.
+        advice: where to get the right file.
 
     Raises:
-        InputError: it cannot be read, or is too large.
+        InputError: the file cannot be read, or is too large.
     """
     try:
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
-            content = file.read(most) if size <= most else b""
+            content = file.read(max_bytes) if size <= max_bytes else b""
     except OSError as error:
         raise InputError(f"a file at {path}", str(error.strerror), advice) from None
-    if size > most:
-        raise InputError(f"at most {most:,} bytes in {path}", f"{size:,} bytes", advice)
+    if size > max_bytes:
+        raise InputError(f"at most {max_bytes:,} bytes in {path}", f"{size:,} bytes", advice)
     return content
 
 
 def missing(folder: Path, layout: Layout) -> list[str]:
-    """Names that a folder lacks, the first of each group that has none there."""
+    """List the first name of each group of which the folder has none."""
     return [group[0] for group in layout if not any(_is_there(folder, name) for name in group)]
 
 
 def first_there(folder: Path, group: tuple[str, ...]) -> Path:
-    """The first of a group of names that is in a folder; one of them is."""
+    """Return the first of a group of names that exists in a folder; at least one must."""
     return folder / next(name for name in group if _is_there(folder, name))
 
 
 def content_hash(path: Path) -> str:
-    """SHA-256 of a file's content, read in pieces.
+    """Return the SHA-256 of a file's content, read in pieces.
 
     Raises:
-        InputError: it cannot be read.
+        InputError: the file cannot be read.
     """
     digest = hashlib.sha256()
     try:

@@ -1,7 +1,7 @@
-"""The idx format of MNIST and Fashion-MNIST: a header of big-endian numbers, then bytes.
+"""The idx format of MNIST and Fashion-MNIST: a header of big-endian integers, then bytes.
 
 The header is a magic number (two zero bytes, 8 for unsigned bytes, the number of axes) and the length of each axis.
-Files that end in ``.gz`` are unpacked while they are read, never further than their header says.
+Files that end in ``.gz`` are decompressed while they are read, up to the size that the header states.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ from numpy.typing import NDArray
 from edge_occ.common.errors import InputError
 
 _UNSIGNED_BYTES = 8
-_MOST = 2**28
-"""Bytes of content; the 60,000 training images of 28x28 pixels are 47,040,000."""
+_MAX_BYTES = 2**28
+"""Limit of the content; the 60,000 training images of 28x28 pixels are 47,040,000 bytes."""
 
 
 def read_idx(path: Path, axes: int, advice: str) -> NDArray[np.uint8]:
-    """An array of bytes.
+    """Read an array of bytes.
 
     Args:
-        path: ``.gz`` if it is packed.
-        axes: how many the array must have: 3 of images, 1 of labels.
+        path: ends in ``.gz`` if the file is compressed.
+        axes: number of axes: 3 for images, 1 for labels.
         advice: where to get the right file.
 
     Returns:
-        uint8 of the shape that the header tells.
+        uint8 of the shape in the header.
 
     Raises:
-        InputError: wrong magic number, more or fewer bytes than the header says, a packed file cut short or damaged.
+        InputError: wrong magic number, more or fewer bytes than the header states, or a damaged gzip file.
     """
     packed = path.suffix == ".gz"
     try:
@@ -62,6 +62,6 @@ def _shape(header: bytes, path: Path, axes: int, advice: str) -> tuple[int, ...]
     wanted = _UNSIGNED_BYTES << 8 | axes
     if magic != wanted:
         raise InputError(f"the magic number {wanted} in {path}, of {axes} axes of bytes", str(magic), advice)
-    if prod(shape) > _MOST:
-        raise InputError(f"at most {_MOST:,} bytes of content in {path}", f"a header of {prod(shape):,}", advice)
+    if prod(shape) > _MAX_BYTES:
+        raise InputError(f"at most {_MAX_BYTES:,} bytes of content in {path}", f"a header of {prod(shape):,}", advice)
     return tuple(shape)

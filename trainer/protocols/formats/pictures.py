@@ -1,4 +1,4 @@
-"""Folders of pictures as one array of small squares, picture by picture."""
+"""Folders of pictures, read into one array of small square images."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from edge_occ.common.images import read_image
 from edge_occ.common.progress import ProgressReport
 
 Shrink = Callable[[NDArray[np.uint8], int], NDArray[np.uint8]]
-"""From a picture uint8 ``[h, w, 3]`` and a side to uint8 ``[side, side, 3]``."""
+"""Converts a picture uint8 ``[h, w, 3]`` and a side in pixels to uint8 ``[side, side, 3]``."""
 
 
 def read_squares(paths: Sequence[Path], side: int, shrink: Shrink, title: str) -> NDArray[np.uint8]:
-    """Read and shrink pictures, in order, with progress; only the squares are kept.
+    """Read and shrink pictures in order, with a progress bar; only the squares stay in memory.
 
     Returns:
         RGB uint8 ``[n, 3, side, side]``.
 
     Raises:
-        InputError: as :func:`edge_occ.common.images.read_image`, or what ``shrink`` raises, with the path.
+        InputError: as :func:`edge_occ.common.images.read_image`, or what ``shrink`` raises, with the path added.
     """
     squares = np.empty((len(paths), 3, side, side), np.uint8)
 
@@ -44,9 +44,9 @@ def read_squares(paths: Sequence[Path], side: int, shrink: Shrink, title: str) -
 
 
 def area_square(picture: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
-    """Shorter edge to ``side`` by means over areas, then the middle of the longer one.
+    """Resize the shorter edge to ``side`` by area averaging, then crop the middle of the longer edge.
 
-    The longer edge is rounded down and the margin before the middle too, as the released code of the first paper does.
+    The longer edge and the margin before the crop are rounded down, as in the two-stage paper's released code.
     """
     height, width = picture.shape[:2]
     tall, wide = (int(side * height / width), side) if height > width else (side, int(side * width / height))
@@ -56,16 +56,16 @@ def area_square(picture: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
 
 
 def bicubic_square(picture: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
-    """A square picture resized as Pillow does without further arguments, within one level: bicubic, anti-aliased.
+    """Resize a square picture as Pillow 8 does by default, to within one level: bicubic, anti-aliased.
 
-    Like Pillow it resamples along the rows, rounds to whole levels, and then resamples along the columns.
+    Like Pillow it resamples along the rows, rounds to integers, and then resamples along the columns.
     """
     across = _resampled(picture.transpose(1, 0, 2), side)
     return _resampled(across.transpose(1, 0, 2), side)
 
 
 def _resampled(levels: NDArray[np.uint8], target: int) -> NDArray[np.uint8]:
-    """Along the first of three axes.  A sum over few neighbours: BLAS would start threads within each thread."""
+    """Resample the first of three axes.  A plain sum, because BLAS would start threads inside each reader thread."""
     source = levels.astype(np.float32)
     total = np.full((target, *levels.shape[1:]), 0.5, np.float32)
     for places, weights in zip(*_bicubic(len(levels), target), strict=True):
@@ -75,7 +75,7 @@ def _resampled(levels: NDArray[np.uint8], target: int) -> NDArray[np.uint8]:
 
 @cache
 def _bicubic(extent: int, target: int) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
-    """Neighbours and their weights, ``[neighbours, target]``: Keys' cubic with a = -1/2, widened where it shrinks."""
+    """Neighbours and weights ``[neighbours, target]`` of Keys' cubic with a = -1/2, widened when shrinking."""
     scale = extent / target
     wide = max(scale, 1.0)
     centres = (np.arange(target) + 0.5) * scale

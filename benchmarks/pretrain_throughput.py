@@ -1,6 +1,6 @@
 """Images a second of stage 1, and how much of the machine's arithmetic they use.
 
-    python benchmarks/stage1_throughput.py [--preset paper-rotation] [--set encoder.base_width=8] [--compile]
+    python benchmarks/pretrain_throughput.py [--preset paper-rotation] [--set encoder.base_width=8] [--compile]
 
 Updates of a preset on random images that lie on the device, as ``edge-occ train`` does them: draw, augment, forward,
 backward, step.  Arithmetic is counted by torch's flop counter, for the network alone; the machine's peak is what its
