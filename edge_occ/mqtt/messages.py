@@ -13,7 +13,7 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 from edge_occ.inspection.events import Phase
 from edge_occ.inspection.result import Inspection
 
-MOST_BOXES = 32
+MAX_BOXES = 32
 """Boxes an event carries at most, the worst first, so that one message stays small whatever the picture."""
 
 
@@ -33,7 +33,7 @@ Quantile = Annotated[
 ]
 
 
-class State(str, Enum):
+class DeviceState(str, Enum):
     """What a device is doing."""
 
     ONLINE = "online"
@@ -61,11 +61,11 @@ class Payload(BaseModel):
         return self.model_dump_json(by_alias=True).encode()
 
 
-class Status(Payload):
+class DeviceStatus(Payload):
     """Presence of a device; retained, also its will."""
 
     schema_: Literal["edge-occ/status/1"] = Field("edge-occ/status/1", alias="schema", description="Kind and version.")
-    state: State = Field(description="offline, online, building an engine, or faulty.")
+    state: DeviceState = Field(description="offline, online, building an engine, or faulty.")
     detail: str | None = Field(None, max_length=1000, description="More words about the state, for people.")
 
 
@@ -107,7 +107,7 @@ class Event(Payload):
     frame: FrameNumber
     name: SourceName = None
     captured_at: CapturedAt
-    boxes: tuple[EventBox, ...] = Field(max_length=MOST_BOXES, description="Where, the worst first.")
+    boxes: tuple[EventBox, ...] = Field(max_length=MAX_BOXES, description="Where, the worst first.")
     historical: bool = Field(description="Raised while the broker was out of reach, or more than 5 s ago: not news.")
     reason: Literal["interrupted"] | None = Field(
         None,
@@ -128,13 +128,13 @@ class HeatmapInfo(Payload):
     score: FiniteFloat = Field(description="Image score; higher is more anomalous.")
     verdict: VerdictName = Field(description="What the frame is.")
 
-    def to_tags(self) -> dict[str, str]:
+    def to_user_properties(self) -> dict[str, str]:
         """The same as MQTT 5 user properties, without what is unknown."""
         fields = self.model_dump(mode="json", by_alias=True, exclude_none=True)
         return {key: str(value) for key, value in fields.items()}
 
 
-class QueueState(Payload):
+class QueueStats(Payload):
     """One of the queues between the frames and the broker."""
 
     depth: int = Field(ge=0, description="Messages that wait.")
@@ -146,9 +146,9 @@ class QueueState(Payload):
 class Queues(Payload):
     """All queues between the frames and the broker."""
 
-    score: QueueState
-    event: QueueState
-    heatmap: QueueState
+    score: QueueStats
+    event: QueueStats
+    heatmap: QueueStats
 
 
 class Stats(Payload):
@@ -182,7 +182,7 @@ class Stats(Payload):
 
 
 PAYLOADS: dict[str, type[Payload]] = {
-    "status": Status,
+    "status": DeviceStatus,
     "score": Score,
     "event": Event,
     "heatmap": HeatmapInfo,
@@ -226,7 +226,7 @@ def event_message(inspection: Inspection, *, historical: bool = False) -> Event:
         captured_at=frame.captured_at,
         boxes=tuple(
             EventBox(x=box.x, y=box.y, width=box.width, height=box.height, peak=box.peak)
-            for box in inspection.boxes[:MOST_BOXES]
+            for box in inspection.boxes[:MAX_BOXES]
         ),
         historical=historical,
     )

@@ -16,15 +16,15 @@ from datetime import datetime, timezone
 from types import TracebackType
 
 from edge_occ.inspection.result import Inspection
+from edge_occ.mqtt.client.connection import Connection
 from edge_occ.mqtt.config import MqttConfig
-from edge_occ.mqtt.connection import Connection
-from edge_occ.mqtt.events import EventQueue, QueuedEvent
-from edge_occ.mqtt.ledger import Ledger, Summary
-from edge_occ.mqtt.live import LiveQueue
-from edge_occ.mqtt.live_sender import LiveSender
-from edge_occ.mqtt.messages import Queues, QueueState, State, Stats, event_message, interrupted_end
-from edge_occ.mqtt.sender import SEND_SECONDS, Sender
-from edge_occ.mqtt.state import InspectorState
+from edge_occ.mqtt.messages import DeviceState, Queues, QueueStats, Stats, event_message, interrupted_end
+from edge_occ.mqtt.publishing.delivery_stats import DeliveryCounts, DeliveryStats
+from edge_occ.mqtt.publishing.event_store import MemoryEventStore, QueuedEvent
+from edge_occ.mqtt.publishing.journal import EventJournal
+from edge_occ.mqtt.publishing.live_sender import LiveSender
+from edge_occ.mqtt.publishing.send_queue import SendQueue
+from edge_occ.mqtt.publishing.sender import SEND_SECONDS, Sender
 from edge_occ.mqtt.topics import EVENT, HEATMAP, SCORE
 from edge_occ.sources.faults import Fault
 
@@ -64,10 +64,10 @@ class Publisher:
         self._connect_timeout = config.connect_timeout
         self.engine, self._bundle, self._source_dropped = engine, bundle, source_dropped
         self._output_lost, self._inspected_at = output_lost, time.monotonic()
-        self._ledger = Ledger()
-        self._live = LiveQueue(self._ledger, config.score_hz, config.heatmap_hz)
-        self._events = EventQueue(self._ledger)
-        self._state = InspectorState(config)
+        self._ledger = DeliveryStats()
+        self._live = SendQueue(self._ledger, config.score_hz, config.heatmap_hz)
+        self._events = MemoryEventStore(self._ledger)
+        self._state = EventJournal(config)
         self._wake = threading.Event()
         # The topics make the client id: whoever shares them is thrown out by the broker, and both hear of it.
         self._connection = Connection(
@@ -123,7 +123,7 @@ class Publisher:
         self._put_event(inspection)
         self._wake.set()
 
-    def announce(self, state: State, detail: str | None = None) -> None:
+    def announce(self, state: DeviceState, detail: str | None = None) -> None:
         """Tell on the status topic what the device is doing; it is told again after every reconnection."""
         self._connection.announce(state, detail)
 
@@ -134,7 +134,7 @@ class Publisher:
         return sum(counts.get(EVENT, 0) for counts in (summary.dropped, summary.refused, summary.failed))
 
     @property
-    def summary(self) -> Summary:
+    def summary(self) -> DeliveryCounts:
         """What became of the inspections so far."""
         return self._ledger.summary()
 
@@ -174,7 +174,7 @@ class Publisher:
             EVENT: self._events.depth,
             **{kind: depth + self._live_sender.on_the_way(kind) for kind, depth in self._live.depths.items()},
         }
-        queues = {kind: QueueState(depth=depth, dropped=summary.dropped.get(kind, 0)) for kind, depth in depths.items()}
+        queues = {kind: QueueStats(depth=depth, dropped=summary.dropped.get(kind, 0)) for kind, depth in depths.items()}
         return Stats(
             sent_at=datetime.now(timezone.utc),
             frames=summary.frames,

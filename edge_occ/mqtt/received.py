@@ -9,10 +9,10 @@ from datetime import datetime
 from pydantic import ValidationError
 
 from edge_occ.mqtt.jpeg import is_jpeg, read_comment
-from edge_occ.mqtt.messages import PAYLOADS, Event, HeatmapInfo, Payload, Score, Stats, Status
+from edge_occ.mqtt.messages import PAYLOADS, DeviceStatus, Event, HeatmapInfo, Payload, Score, Stats
 from edge_occ.mqtt.topics import HEATMAP, Place, split_topic
 
-MOST_BYTES = 8 * 1024 * 1024
+MAX_BYTES = 8 * 1024 * 1024
 """Bytes of the largest payload that is read."""
 
 
@@ -61,8 +61,8 @@ def read_payload(topic: str, payload: bytes, prefix: str) -> tuple[Place, Payloa
     if place is None or place.kind not in PAYLOADS:
         raise ValueError("no topic of edge-occ")
     kind = place.kind
-    if len(payload) > MOST_BYTES:
-        raise ValueError(f"{len(payload)} bytes, more than {MOST_BYTES}")
+    if len(payload) > MAX_BYTES:
+        raise ValueError(f"{len(payload)} bytes, more than {MAX_BYTES}")
     if kind == HEATMAP:
         if not is_jpeg(payload):
             raise ValueError("not a JPEG")
@@ -99,7 +99,7 @@ def _words(received: Received) -> str:
         lost = sum(queue.dropped for queue in (message.queues.score, message.queues.event, message.queues.heatmap))
         latency = "-" if message.latency_p95_ms is None else f"{message.latency_p95_ms:.1f} ms"
         return f"{message.fps:.1f} fps  frames {message.frames}  dropped {message.dropped}+{lost}  p95 {latency}"
-    if isinstance(message, Status):
+    if isinstance(message, DeviceStatus):
         return message.state.value + (f"  {message.detail}" if message.detail else "")
     return ""
 

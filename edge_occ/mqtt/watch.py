@@ -15,11 +15,11 @@ from uuid import uuid4
 
 from paho.mqtt.client import MQTTMessage
 
-from edge_occ.mqtt.client import Subscription
+from edge_occ.mqtt.client.connection import Connection
+from edge_occ.mqtt.client.paho_client import Subscription
 from edge_occ.mqtt.config import MqttConfig
-from edge_occ.mqtt.connection import Connection
-from edge_occ.mqtt.messages import PAYLOADS, State, Status
-from edge_occ.mqtt.received import MOST_BYTES, Received, read_payload
+from edge_occ.mqtt.messages import PAYLOADS, DeviceState, DeviceStatus
+from edge_occ.mqtt.received import MAX_BYTES, Received, read_payload
 from edge_occ.mqtt.recorder import Recorder
 from edge_occ.mqtt.topics import HEATMAP, check_device
 
@@ -75,7 +75,7 @@ class Watcher:
         base = f"{config.prefix}/{device or '+'}"
         filters = tuple(f"{place}/{kind}" for place in (base, f"{base}/+") for kind in PAYLOADS)
         # The limit that the broker keeps is on packets; topic and properties come on top of the payload.
-        subscription = Subscription(filters, self._hear, MOST_BYTES + 65_536)
+        subscription = Subscription(filters, self._hear, MAX_BYTES + 65_536)
         self._connection = Connection(config, f"edge-occ-watch-{uuid4().hex}", subscription=subscription)
 
     def __enter__(self) -> Watcher:
@@ -137,10 +137,10 @@ class Watcher:
 
     def _went_offline(self, received: Received) -> bool:
         """Whether this was the goodbye of the last inspector that was seen online."""
-        if not isinstance(received.message, Status):
+        if not isinstance(received.message, DeviceStatus):
             return False
         inspector = (received.device, received.camera)
-        if received.message.state is not State.OFFLINE:
+        if received.message.state is not DeviceState.OFFLINE:
             self._online.add(inspector)
             return False
         if inspector not in self._online:

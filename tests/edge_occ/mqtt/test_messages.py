@@ -12,11 +12,11 @@ from pydantic import ValidationError
 from edge_occ.inspection.events import Phase
 from edge_occ.inspection.result import Box
 from edge_occ.mqtt.messages import (
-    MOST_BOXES,
+    MAX_BOXES,
     PAYLOADS,
+    DeviceState,
+    DeviceStatus,
     Score,
-    State,
-    Status,
     event_message,
     heatmap_info,
     json_schemas,
@@ -29,7 +29,7 @@ SCHEMAS = Path(__file__).parents[3] / "docs" / "schemas"
 
 def test_every_payload_says_its_schema_first():
     for message in (
-        Status(state=State.ONLINE),
+        DeviceStatus(state=DeviceState.ONLINE),
         score_message(inspection(), 1.0),
         event_message(inspection(event=Phase.START), historical=False),
         heatmap_info(inspection()),
@@ -91,7 +91,7 @@ def test_messages_are_strict_and_immutable():
 def test_an_event_carries_the_worst_boxes_only():
     boxes = tuple(Box(n, 0, 1, 1, 100 - n) for n in range(1000))
     message = event_message(replace(inspection(3, 2.0, event=Phase.UPDATE), boxes=boxes), historical=True)
-    assert [box.x for box in message.boxes] == list(range(MOST_BOXES))
+    assert [box.x for box in message.boxes] == list(range(MAX_BOXES))
     assert (message.id, message.phase, message.peak, message.historical) == ("event-3", Phase.UPDATE, 2.0, True)
     assert len(message.to_json()) < 8192
     with pytest.raises(ValueError, match="without an event"):

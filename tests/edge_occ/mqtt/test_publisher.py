@@ -20,7 +20,7 @@ from edge_occ.inspection.events import EventTracker, Phase
 from edge_occ.inspection.result import Box
 from edge_occ.mqtt.embedded import EmbeddedBroker
 from edge_occ.mqtt.jpeg import read_comment
-from edge_occ.mqtt.messages import Event, HeatmapInfo, Score, State, Stats
+from edge_occ.mqtt.messages import DeviceState, Event, HeatmapInfo, Score, Stats
 from edge_occ.mqtt.publisher import Publisher
 from edge_occ.output.sink import Sink
 from edge_occ.sources.faults import Fault, Reason, Unscored
@@ -94,7 +94,7 @@ def test_a_heatmap_says_what_it_shows_and_is_kept(broker, config):
     assert (told["frame"], told["score"], told["verdict"], told["name"]) == ("41", "1.5", "anomalous", "screw.png")
     assert told["captured_at"].endswith("Z")
     inside = HeatmapInfo.model_validate_json(read_comment(jpeg))
-    assert inside.to_tags() == told
+    assert inside.to_user_properties() == told
     image = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
     np.testing.assert_allclose(image, 41, atol=2)
 
@@ -473,9 +473,9 @@ def test_statistics_keep_coming(config, ear):
 
 def test_what_the_device_does_can_be_told(config, ear):
     with Publisher(config, render) as publisher:
-        publisher.announce(State.BUILDING, "engine")
+        publisher.announce(DeviceState.BUILDING, "engine")
         ear.wait_for_state("building")
-        publisher.announce(State.ONLINE)
+        publisher.announce(DeviceState.ONLINE)
         ear.wait_for_state("online", 2)
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from edge_occ.mqtt.client import RECONNECT_SECONDS
-from edge_occ.mqtt.complaints import CLOSED, TAKEN_OVER, Complaints
+from edge_occ.mqtt.client.connection_log import CLOSED, TAKEN_OVER, ConnectionLog
+from edge_occ.mqtt.client.paho_client import RECONNECT_SECONDS
 
 _SHORT_SECONDS, _SHORT_ENDS = 15.0, 4
 """Connections that the broker closes so soon, so many in a row, were hardly closed by chance.  Not every broker says
@@ -13,7 +13,7 @@ _YIELD_SECONDS, _LONGEST_YIELD_SECONDS = 5, 60
 other out every second."""
 
 
-class Endings:
+class TakeoverDetector:
     """Tells a client that another one throws out from one whose network is bad.
 
     Args:
@@ -21,7 +21,7 @@ class Endings:
         complaints: where it is logged.
     """
 
-    def __init__(self, client_id: str, complaints: Complaints) -> None:
+    def __init__(self, client_id: str, complaints: ConnectionLog) -> None:
         self._client_id, self._complaints = client_id, complaints
         self._begun = 0.0
         self._short = self._thrown_out = 0

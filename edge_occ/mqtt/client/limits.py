@@ -17,7 +17,7 @@ _ENDS = 3
 
 
 @dataclass(frozen=True)
-class Limits:
+class BrokerLimits:
     """What a broker takes.
 
     Attributes:
@@ -32,7 +32,7 @@ class Limits:
     packet: int = LARGEST
     in_flight: int = 0xFFFF
 
-    def after_refusal(self, reason: ReasonCode) -> Limits:
+    def after_refusal(self, reason: ReasonCode) -> BrokerLimits:
         """What to ask for after a refused connection; the same if nothing else can be asked for."""
         if reason.value == _RETAIN_NOT_SUPPORTED:
             return replace(self, retain=False)
@@ -40,9 +40,9 @@ class Limits:
             return replace(self, qos=0)
         return self
 
-    def as_told(self, properties: Properties | None) -> Limits:
+    def as_told(self, properties: Properties | None) -> BrokerLimits:
         """What the answer to an accepted connection says; MQTT 3.1.1 says nothing."""
-        return Limits(
+        return BrokerLimits(
             retain=self.retain and getattr(properties, "RetainAvailable", 1) == 1,
             qos=min(self.qos, getattr(properties, "MaximumQoS", 1)),
             packet=getattr(properties, "MaximumPacketSize", LARGEST),
@@ -54,7 +54,7 @@ class Limits:
         return self.packet - _OVERHEAD - len(topic.encode())
 
 
-class PictureLimit:
+class HeatmapLimit:
     """The largest picture that a broker of MQTT 3.1.1 takes, which it cannot tell: it ends the connection.
 
     Attributes:

@@ -12,8 +12,8 @@ from collections import deque
 from dataclasses import dataclass
 
 from edge_occ.inspection.events import Phase
-from edge_occ.mqtt.ledger import Ledger
 from edge_occ.mqtt.messages import Event
+from edge_occ.mqtt.publishing.delivery_stats import DeliveryStats
 from edge_occ.mqtt.throttle import Throttle
 from edge_occ.mqtt.topics import EVENT
 
@@ -35,7 +35,7 @@ class QueuedEvent:
     offline: bool = False
 
 
-class EventQueue:
+class MemoryEventStore:
     """Messages in order; one that was taken is kept until it is settled or given back.
 
     Every method returns at once and may be called from any thread.
@@ -45,7 +45,7 @@ class EventQueue:
         most: bound of the queue; at least 32, so that what must be kept fits.
     """
 
-    def __init__(self, ledger: Ledger, most: int = 1000) -> None:
+    def __init__(self, ledger: DeliveryStats, most: int = 1000) -> None:
         self._ledger, self._most = ledger, most
         self._lock = threading.Lock()
         self._waiting: deque[QueuedEvent] = deque()

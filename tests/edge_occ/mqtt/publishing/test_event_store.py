@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from mqtt_helpers import inspection
 
 from edge_occ.inspection.events import EventChange, Phase
-from edge_occ.mqtt.events import EventQueue, QueuedEvent
-from edge_occ.mqtt.ledger import Ledger
 from edge_occ.mqtt.messages import event_message
+from edge_occ.mqtt.publishing.delivery_stats import DeliveryStats
+from edge_occ.mqtt.publishing.event_store import MemoryEventStore, QueuedEvent
 
 START, UPDATE, END = Phase
 
@@ -20,13 +20,13 @@ def event(identifier: str, phase: Phase, frame: int = 0, captured: float = 0.0) 
     return QueuedEvent(event_message(replace(inspection(frame, 2.0), event=change)), captured)
 
 
-def drain(queue: EventQueue) -> list[tuple[str, Phase]]:
+def drain(queue: MemoryEventStore) -> list[tuple[str, Phase]]:
     return [(taken.message.id, taken.message.phase) for taken in iter(queue.take, None)]
 
 
 def test_a_full_queue_drops_updates_and_then_whole_events_the_oldest_first():
-    ledger = Ledger()
-    queue = EventQueue(ledger, most=4)
+    ledger = DeliveryStats()
+    queue = MemoryEventStore(ledger, most=4)
     for identifier, phase in [("a", START), ("a", UPDATE), ("a", UPDATE), ("a", END), ("b", START), ("b", END)]:
         queue.put(event(identifier, phase))
     assert ledger.summary().dropped == {"event": 2}
@@ -36,8 +36,8 @@ def test_a_full_queue_drops_updates_and_then_whole_events_the_oldest_first():
 
 
 def test_what_belongs_to_a_dropped_event_and_comes_later_is_dropped_too():
-    ledger = Ledger()
-    queue = EventQueue(ledger, most=1)
+    ledger = DeliveryStats()
+    queue = MemoryEventStore(ledger, most=1)
     queue.put(event("a", START))
     queue.put(event("b", START))
     queue.put(event("a", UPDATE))
@@ -50,7 +50,7 @@ def test_what_belongs_to_a_dropped_event_and_comes_later_is_dropped_too():
 
 
 def test_an_event_that_was_begun_keeps_its_end():
-    queue = EventQueue(Ledger(), most=2)
+    queue = MemoryEventStore(DeliveryStats(), most=2)
     queue.put(event("a", START))
     begun = queue.take()
     assert begun is not None
@@ -63,7 +63,7 @@ def test_an_event_that_was_begun_keeps_its_end():
 
 
 def test_what_was_taken_and_not_settled_comes_back_first_in_its_order():
-    queue = EventQueue(Ledger())
+    queue = MemoryEventStore(DeliveryStats())
     for frame in range(4):
         queue.put(event("a", UPDATE, frame))
     taken = [queue.take() for _ in range(3)]
@@ -73,7 +73,7 @@ def test_what_was_taken_and_not_settled_comes_back_first_in_its_order():
 
 
 def test_depth_and_age_count_what_is_on_its_way():
-    queue = EventQueue(Ledger())
+    queue = MemoryEventStore(DeliveryStats())
     assert (queue.depth, queue.age(9.0)) == (0, 0.0)
     queue.put(event("a", START, captured=3.0))
     queue.put(event("a", END, captured=5.0))
@@ -86,7 +86,7 @@ def test_depth_and_age_count_what_is_on_its_way():
 
 
 def test_a_flood_of_losses_is_one_line(caplog):
-    queue = EventQueue(Ledger(), most=2)
+    queue = MemoryEventStore(DeliveryStats(), most=2)
     for number in range(100):
         queue.put(event(str(number), START))
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
@@ -99,8 +99,8 @@ def test_a_flood_of_losses_is_one_line(caplog):
 )
 def test_whatever_happens_events_are_whole_in_order_and_counted(steps, most):
     """As the one tracker of a line makes them: an event after the other, each from start to end."""
-    ledger = Ledger()
-    queue = EventQueue(ledger, most)
+    ledger = DeliveryStats()
+    queue = MemoryEventStore(ledger, most)
     number, running, put = 0, False, 0
     flying: list[QueuedEvent] = []
     settled: list[QueuedEvent] = []

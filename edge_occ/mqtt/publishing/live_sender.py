@@ -2,7 +2,7 @@
 
 Nothing of it may pile up on the way, neither in paho nor in the buffers of a slow link, or events would wait behind it.
 So only a few messages are ever on their way, each batch of them with a fence behind it (see
-:mod:`edge_occ.mqtt.connection`), and what the broker has not answered is not called published.
+:mod:`edge_occ.mqtt.client.connection`), and what the broker has not answered is not called published.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from edge_occ.inspection.result import Inspection
-from edge_occ.mqtt.complaints import CLOSED
+from edge_occ.mqtt.client.connection import Connection
+from edge_occ.mqtt.client.connection_log import CLOSED
+from edge_occ.mqtt.client.limits import HeatmapLimit
+from edge_occ.mqtt.client.receipts import DeliveryOutcome, Receipt
 from edge_occ.mqtt.config import MqttConfig
-from edge_occ.mqtt.connection import Connection
-from edge_occ.mqtt.delivery import Outcome, Receipt
 from edge_occ.mqtt.jpeg import insert_comment
-from edge_occ.mqtt.ledger import Ledger
-from edge_occ.mqtt.limits import PictureLimit
-from edge_occ.mqtt.live import LiveQueue
 from edge_occ.mqtt.messages import Stats, heatmap_info, score_message
+from edge_occ.mqtt.publishing.delivery_stats import DeliveryStats
+from edge_occ.mqtt.publishing.send_queue import SendQueue
 from edge_occ.mqtt.topics import HEATMAP, SCORE, STATS
 
 _log = logging.getLogger(__name__)
 
 _Made = TypeVar("_Made")
 
-MOST_SCORES = 16
+MAX_SCORES = 16
 """Scores on their way at most; a heatmap and statistics come on top."""
 
 
@@ -66,8 +66,8 @@ class LiveSender:
     def __init__(
         self,
         connection: Connection,
-        queue: LiveQueue,
-        ledger: Ledger,
+        queue: SendQueue,
+        ledger: DeliveryStats,
         config: MqttConfig,
         render: Callable[[Inspection], bytes],
         stats: Callable[[], Stats],
@@ -76,7 +76,7 @@ class LiveSender:
         self._topics, self._stats_seconds = config.topics, config.stats_seconds
         self._render, self._stats = render, stats
         self._batches: deque[_Batch] = deque()
-        self._pictures = PictureLimit()
+        self._pictures = HeatmapLimit()
         self._stats_due = time.monotonic()
 
     def on_the_way(self, kind: str | None = None) -> int:
@@ -97,7 +97,7 @@ class LiveSender:
         while self._batches and (outcome := self._batches[0].receipt.outcome(session)) is not None:
             batch = self._batches.popleft()
             for kind in batch.kinds:
-                self._count(kind, arrived=outcome is Outcome.TAKEN)
+                self._count(kind, arrived=outcome is DeliveryOutcome.TAKEN)
             if batch.picture:
                 self._learn(batch, outcome)
 
@@ -105,7 +105,7 @@ class LiveSender:
         """Hand over what is due and may be on its way; in a ``hurry`` the heatmap at once."""
         kinds = [
             SCORE
-            for shown in self._queue.next_scores(MOST_SCORES - self.on_the_way(SCORE))
+            for shown in self._queue.next_scores(MAX_SCORES - self.on_the_way(SCORE))
             if self._score(session, shown)
         ]
         picture = 0
@@ -165,7 +165,7 @@ class LiveSender:
         if info is None:
             return 0
         jpeg = self._make(HEATMAP, lambda: insert_comment(self._render(inspection), info.to_json()))
-        if jpeg is None or not self._send(session, HEATMAP, jpeg, retain=True, tags=info.to_tags()):
+        if jpeg is None or not self._send(session, HEATMAP, jpeg, retain=True, tags=info.to_user_properties()):
             return 0
         return len(jpeg)
 
@@ -179,7 +179,7 @@ class LiveSender:
     ) -> bool:
         """Hand one message over, or count it as dropped."""
         topic = self._topics.of(kind)
-        most = self._connection.most_payload(topic)
+        most = self._connection.max_payload(topic)
         if kind == HEATMAP:
             most = min(most, self._pictures.most)
         sent = False
@@ -197,9 +197,9 @@ class LiveSender:
         else:
             self._ledger.dropped(kind)
 
-    def _learn(self, batch: _Batch, outcome: Outcome) -> None:
+    def _learn(self, batch: _Batch, outcome: DeliveryOutcome) -> None:
         """Give a slow link as long a rest as the picture took, and leave out pictures that end the connection."""
-        if outcome is Outcome.TAKEN:
+        if outcome is DeliveryOutcome.TAKEN:
             self._pictures.taken()
             now = time.monotonic()
             self._queue.rest(2 * now - batch.sent)

@@ -11,8 +11,8 @@ import pytest
 from mqtt_helpers import PATIENCE, Mosquitto, tool
 
 from edge_occ.common.errors import InputError
+from edge_occ.mqtt.client.connection import Connection
 from edge_occ.mqtt.config import MqttConfig
-from edge_occ.mqtt.connection import Connection
 
 pytestmark = pytest.mark.filterwarnings(
     # The socket of a failed TLS handshake, which paho leaves open; seen in the next garbage collection.

@@ -14,14 +14,14 @@ import numpy as np
 
 from edge_occ.inspection.events import Phase
 from edge_occ.inspection.result import Inspection
-from edge_occ.mqtt.ledger import Ledger
+from edge_occ.mqtt.publishing.delivery_stats import DeliveryStats
 from edge_occ.mqtt.topics import HEATMAP, SCORE
 
 _URGENT_SECONDS = 0.1
 """Least time between heatmaps of anomalous frames."""
 
 
-class LiveQueue:
+class SendQueue:
     """Scores and a heatmap; every method returns at once and may be called from any thread.
 
     Args:
@@ -31,7 +31,7 @@ class LiveQueue:
         most_scores: bound of the queue: enough for a moment in which the sender is busy, too few to show the past.
     """
 
-    def __init__(self, ledger: Ledger, score_hz: float, heatmap_hz: float, most_scores: int = 32) -> None:
+    def __init__(self, ledger: DeliveryStats, score_hz: float, heatmap_hz: float, most_scores: int = 32) -> None:
         self._ledger = ledger
         self._score_period = 1 / score_hz if score_hz else 0.0
         self._heatmap_period = 1 / heatmap_hz if heatmap_hz else None

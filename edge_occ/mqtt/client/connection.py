@@ -27,15 +27,24 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from edge_occ.mqtt.broker import credentials, parse_broker, tls_context
-from edge_occ.mqtt.causes import Cause, of_end, of_error, of_late_alert, of_reason, of_silence, of_subscription, refusal
-from edge_occ.mqtt.client import V5, V311, Subscription, connect_properties, make_client, user_properties
-from edge_occ.mqtt.complaints import Complaints
+from edge_occ.mqtt.client.connection_log import ConnectionLog
+from edge_occ.mqtt.client.failures import (
+    Failure,
+    from_closed_connection,
+    from_error,
+    from_late_alert,
+    from_reason_code,
+    from_subscription,
+    from_timeout,
+    refusal,
+)
+from edge_occ.mqtt.client.handshake import attempt
+from edge_occ.mqtt.client.limits import LARGEST, BrokerLimits
+from edge_occ.mqtt.client.paho_client import V5, V311, Subscription, connect_properties, make_client, user_properties
+from edge_occ.mqtt.client.receipts import Answers, Receipt, delivery
+from edge_occ.mqtt.client.takeover import TakeoverDetector
 from edge_occ.mqtt.config import MqttConfig
-from edge_occ.mqtt.delivery import Answers, Receipt, delivery
-from edge_occ.mqtt.endings import Endings
-from edge_occ.mqtt.handshake import attempt
-from edge_occ.mqtt.limits import LARGEST, Limits
-from edge_occ.mqtt.messages import State, Status
+from edge_occ.mqtt.messages import DeviceState, DeviceStatus
 
 _log = logging.getLogger(__name__)
 
@@ -44,7 +53,7 @@ _PATIENCE = 2.0
 """Seconds a broker may stay silent to MQTT 5 before 3.1.1 is tried."""
 _OF_VERSION = ("Unsupported protocol version", "Malformed packet", "Protocol error", "Unspecified error")
 """Refusals that another protocol version may mend; any other is final."""
-_OFFLINE = Status(state=State.OFFLINE).to_json()
+_OFFLINE = DeviceStatus(state=DeviceState.OFFLINE).to_json()
 
 
 class Connection:
@@ -81,21 +90,21 @@ class Connection:
     ) -> None:
         self.session = 0
         self.v5 = False
-        self.limits = Limits()
+        self.limits = BrokerLimits()
         self.last_end = ""
         self._broker = parse_broker(config.broker)
-        self.complaints = Complaints(self._broker)
+        self.complaints = ConnectionLog(self._broker)
         self._tls = tls_context(self._broker, config.ca, config.cert, config.key)
         self._credentials = credentials()
         self._config, self._client_id = config, client_id
         self._status_topic, self._subscription, self._on_activity = status_topic, subscription, on_activity
-        self._status = Status(state=State.ONLINE).to_json()
+        self._status = DeviceStatus(state=DeviceState.ONLINE).to_json()
         self._status_id = 0
         self._client: Client | None = None
         self._answers = Answers()
         self._sessions = 0
-        self._endings = Endings(client_id, self.complaints)
-        self._cause: Cause | None = None
+        self._endings = TakeoverDetector(client_id, self.complaints)
+        self._cause: Failure | None = None
         self._hung_up = False
         self._final = False
         self._ended, self._subscribed = threading.Event(), threading.Event()
@@ -115,10 +124,10 @@ class Connection:
             accepted = self._subscription is None or self._subscribed.wait(deadline - time.monotonic())
         if not accepted or self._cause is not None:
             self.close(0.0)
-            raise refusal(self._broker, self._cause or of_silence(timeout))
+            raise refusal(self._broker, self._cause or from_timeout(timeout))
         _log.info("connected to %s with MQTT %s", self._broker, "5" if self.v5 else "3.1.1")
 
-    def most_payload(self, topic: str) -> int:
+    def max_payload(self, topic: str) -> int:
         """Bytes of the largest payload on ``topic`` that the broker and the settings allow."""
         return min(self.limits.payload(topic), self._config.max_payload or LARGEST)
 
@@ -161,10 +170,10 @@ class Connection:
             client = self._of(session)
             return None if client is None else Receipt(self._answers, client.publish(topic, payload, 1))
 
-    def announce(self, state: State, detail: str | None = None) -> None:
+    def announce(self, state: DeviceState, detail: str | None = None) -> None:
         """Tell what the device is doing, now if connected, and after every reconnection."""
         with self._handover:
-            self._status = Status(state=state, detail=detail).to_json()
+            self._status = DeviceStatus(state=state, detail=detail).to_json()
             if self._client is not None and self.session:
                 self._tell_status(self._client)
 
@@ -219,10 +228,10 @@ class Connection:
         try:
             accepted = attempt(self._client, self._broker, self._config.keepalive, patience, properties)
         except OSError as error:
-            self._cause, self._final = of_error(error, self._config, self._broker), True
+            self._cause, self._final = from_error(error, self._config, self._broker), True
             return False
         if self._hung_up and self._tls is not None:
-            alert = of_late_alert(self._config, self._broker, self._tls)
+            alert = from_late_alert(self._config, self._broker, self._tls)
             self._cause, self._final = alert or self._cause, alert is not None
         return accepted
 
@@ -281,7 +290,7 @@ class Connection:
     def _refused(self, client: Client, reason: ReasonCode) -> None:
         self.limits = self.limits.after_refusal(reason)
         self._set_will(client)
-        self._cause, self._final = of_reason(str(reason), self._client_id), str(reason) not in _OF_VERSION
+        self._cause, self._final = from_reason_code(str(reason), self._client_id), str(reason) not in _OF_VERSION
         if self._sessions:
             self.complaints.not_taken_back(str(reason))
 
@@ -297,7 +306,7 @@ class Connection:
             self.last_end = str(reason)
             client.reconnect_delay_set(*self._endings.ended(self.last_end, time.monotonic()))
         elif reason.is_failure and self._cause is None:
-            self._cause, self._hung_up = of_end(self._config, self._broker), True
+            self._cause, self._hung_up = from_closed_connection(self._config, self._broker), True
         self.session = 0
         self._ended.set()
         self._on_activity()
@@ -319,7 +328,7 @@ class Connection:
         for topic, reason in refused.items():
             self.complaints.deaf(topic, reason)
         if refused and len(refused) == len(filters):
-            self._cause = of_subscription(next(iter(refused.values())), list(refused))
+            self._cause = from_subscription(next(iter(refused.values())), list(refused))
         self._subscribed.set()
 
     def _on_unsubscribe(

@@ -12,7 +12,7 @@ _RESERVOIR = 10_000
 
 
 @dataclass(frozen=True)
-class Summary:
+class DeliveryCounts:
     """Counts since the start.
 
     Attributes:
@@ -40,7 +40,7 @@ class Summary:
     latency_p95_ms: float | None = None
 
 
-class Ledger:
+class DeliveryStats:
     """Counts from several threads."""
 
     def __init__(self) -> None:
@@ -100,11 +100,11 @@ class Ledger:
         with self._lock:
             self._latencies.append(milliseconds)
 
-    def summary(self) -> Summary:
+    def summary(self) -> DeliveryCounts:
         """The counts now."""
         with self._lock:
             latencies = sorted(self._latencies)
-            return Summary(
+            return DeliveryCounts(
                 frames=self._frames,
                 faults=dict(self._faults),
                 published=dict(self._published),

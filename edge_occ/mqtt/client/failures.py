@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from edge_occ.common.errors import InputError
 from edge_occ.mqtt.broker import PASSWORD, USERNAME, Broker
-from edge_occ.mqtt.client import SOCKET_SECONDS
+from edge_occ.mqtt.client.paho_client import SOCKET_SECONDS
 from edge_occ.mqtt.config import MqttConfig
 
 _ALERT_SECONDS = 1.0
@@ -20,69 +20,71 @@ _CREDENTIALS = ("Bad user name or password", "Not authorized", "Bad authenticati
 _BUSY = ("Server unavailable", "Server busy", "Quota exceeded", "Connection rate exceeded")
 
 
-class Cause(NamedTuple):
+class Failure(NamedTuple):
     """What was found instead of a broker that accepts this client, and what to type next."""
 
     found: str
     advice: str
 
 
-def refusal(broker: Broker, cause: Cause) -> InputError:
+def refusal(broker: Broker, cause: Failure) -> InputError:
     """The error for a broker that cannot be reached or does not accept this client."""
     found = f"{cause.found[0].lower()}{cause.found[1:]}"
     return InputError(f"an MQTT broker at {broker} that accepts this client", found, cause.advice)
 
 
-def of_reason(reason: str, client_id: str) -> Cause:
+def from_reason_code(reason: str, client_id: str) -> Failure:
     """The broker's own words, by their name in the MQTT standard."""
     if reason in _CREDENTIALS:
-        return Cause(reason, f"set the environment variables {USERNAME} and {PASSWORD} to what the broker knows")
+        return Failure(reason, f"set the environment variables {USERNAME} and {PASSWORD} to what the broker knows")
     if reason == "Client identifier not valid":
-        return Cause(f"{reason}: {client_id}", "allow it at the broker, or set mqtt.prefix and mqtt.device")
+        return Failure(f"{reason}: {client_id}", "allow it at the broker, or set mqtt.prefix and mqtt.device")
     if reason in _BUSY:
-        return Cause(reason, "try again later; the broker's limits on connections may be too low")
-    return Cause(reason, "the broker's log says more")
+        return Failure(reason, "try again later; the broker's limits on connections may be too low")
+    return Failure(reason, "the broker's log says more")
 
 
-def of_subscription(reason: str, filters: list[str]) -> Cause:
+def from_subscription(reason: str, filters: list[str]) -> Failure:
     """The broker lets this client hear nothing."""
-    return Cause(reason, f"allow this client to subscribe to {filters[0]} in the broker's access control list")
+    return Failure(reason, f"allow this client to subscribe to {filters[0]} in the broker's access control list")
 
 
-def of_silence(seconds: float) -> Cause:
+def from_timeout(seconds: float) -> Failure:
     """Something took the connection and did not answer."""
-    return Cause(f"no answer to MQTT within {seconds:g} s", "check that this is the broker's port for MQTT")
+    return Failure(f"no answer to MQTT within {seconds:g} s", "check that this is the broker's port for MQTT")
 
 
-def of_end(config: MqttConfig, broker: Broker) -> Cause:
+def from_closed_connection(config: MqttConfig, broker: Broker) -> Failure:
     """The connection was closed without an answer."""
     found = "a connection that was closed without an answer"
     if broker.tls:
-        return Cause(found, "check that this is the broker's port for MQTT over TLS, 8883 as a rule; its log says more")
+        return Failure(
+            found, "check that this is the broker's port for MQTT over TLS, 8883 as a rule; its log says more"
+        )
     advice = "use --broker mqtts://host:port if this is a port for TLS, or the broker's plain port, 1883 as a rule"
     if config.protocol == "v3.1.1":
         advice += "; one without retained messages or QoS 1 says so with mqtt.protocol=auto only"
-    return Cause(found, advice)
+    return Failure(found, advice)
 
 
-def of_error(error: OSError, config: MqttConfig, broker: Broker) -> Cause:
+def from_error(error: OSError, config: MqttConfig, broker: Broker) -> Failure:
     """No TCP or TLS connection."""
     if isinstance(error, ssl.SSLCertVerificationError):
-        return _of_certificate(error, config)
-    if isinstance(error, ssl.SSLError) and (cause := _of_alert(error, config)) is not None:
+        return _from_certificate(error, config)
+    if isinstance(error, ssl.SSLError) and (cause := _from_alert(error, config)) is not None:
         return cause
     if isinstance(error, ssl.SSLError) or (broker.tls and isinstance(error, ConnectionResetError)):
         found = f"no TLS there ({error.strerror or error})"
-        return Cause(found, "use mqtt:// for a plain port, or the broker's TLS port, 8883 as a rule")
+        return Failure(found, "use mqtt:// for a plain port, or the broker's TLS port, 8883 as a rule")
     advice = f"start one there, say mosquitto -p {broker.port}, or use --broker mqtt://host[:port]"
     if isinstance(error, socket.gaierror):
-        return Cause("no such host", advice)
+        return Failure("no such host", advice)
     if isinstance(error, TimeoutError):
-        return Cause(f"no answer within {SOCKET_SECONDS:g} s", advice)
-    return Cause(error.strerror or str(error) or type(error).__name__, advice)
+        return Failure(f"no answer within {SOCKET_SECONDS:g} s", advice)
+    return Failure(error.strerror or str(error) or type(error).__name__, advice)
 
 
-def of_late_alert(config: MqttConfig, broker: Broker, context: ssl.SSLContext) -> Cause | None:
+def from_late_alert(config: MqttConfig, broker: Broker, context: ssl.SSLContext) -> Failure | None:
     """What a broker has against this device's certificate; ``None`` if nothing.
 
     With TLS 1.3 it says so after the handshake, and what a client has sent by then can destroy the message.  So a
@@ -96,13 +98,13 @@ def of_late_alert(config: MqttConfig, broker: Broker, context: ssl.SSLContext) -
             encrypted.settimeout(_ALERT_SECONDS)
             encrypted.recv(1)
     except ssl.SSLError as error:
-        return _of_alert(error, config)
+        return _from_alert(error, config)
     except OSError:
         return None
     return None
 
 
-def _of_certificate(error: ssl.SSLCertVerificationError, config: MqttConfig) -> Cause:
+def _from_certificate(error: ssl.SSLCertVerificationError, config: MqttConfig) -> Failure:
     found = f"a certificate of the broker that cannot be verified: {error.verify_message}"
     code = error.verify_code
     if code == _EXPIRED:
@@ -119,16 +121,16 @@ def _of_certificate(error: ssl.SSLCertVerificationError, config: MqttConfig) -> 
         advice = f"{config.ca} (mqtt.ca) is of another authority: set it to that which signed the broker's certificate"
     else:
         advice = "check the broker's certificate with openssl s_client -connect host:port"
-    return Cause(found, advice)
+    return Failure(found, advice)
 
 
-def _of_alert(error: ssl.SSLError, config: MqttConfig) -> Cause | None:
+def _from_alert(error: ssl.SSLError, config: MqttConfig) -> Failure | None:
     """An alert about this device's certificate, ``None`` for another fault; OpenSSL's versions spell it variously."""
     words = f"{error.reason or ''} {error}".upper().replace(" ", "_")
     if "ALERT" not in words:
         return None
     if config.cert is None and ("CERTIFICATE_REQUIRED" in words or "HANDSHAKE_FAILURE" in words):
-        return Cause(
+        return Failure(
             "a broker that asks for a certificate of this device, and no mqtt.cert",
             "set mqtt.cert and mqtt.key to this device's certificate and its private key",
         )
@@ -143,7 +145,7 @@ def _of_alert(error: ssl.SSLError, config: MqttConfig) -> Cause | None:
     complaint = next((meaning for name, meaning in complaints.items() if name in words), None)
     if config.cert is None or complaint is None:
         return None
-    return Cause(
+    return Failure(
         f"a broker that does not accept this device's certificate: {complaint}",
         f"check {config.cert} (mqtt.cert) with openssl x509 -noout -dates -issuer -in, and have it signed anew",
     )

@@ -37,7 +37,7 @@ class OpenEvents(Payload):
     events: tuple[Event, ...] = ()
 
 
-class InspectorState:
+class EventJournal:
     """The lock and the open events of one inspector; a context manager.
 
     Args:
@@ -60,7 +60,7 @@ class InspectorState:
         self._usable = False
         self._throttle = Throttle(_log)
 
-    def __enter__(self) -> InspectorState:
+    def __enter__(self) -> EventJournal:
         with ExitStack() as stack:
             try:
                 if self._folder is None:

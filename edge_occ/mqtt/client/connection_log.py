@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from edge_occ.mqtt.broker import Broker
-from edge_occ.mqtt.limits import Limits
+from edge_occ.mqtt.client.limits import BrokerLimits
 from edge_occ.mqtt.throttle import Throttle
 
 _log = logging.getLogger(__name__)
@@ -14,7 +14,7 @@ TAKEN_OVER, CLOSED = "Session taken over", "Unspecified error"
 """Names of reasons: another client with the same id; for paho also a connection that the other side just closed."""
 
 
-class Complaints:
+class ConnectionLog:
     """Logs what a broker does to a client.
 
     Args:
@@ -50,7 +50,7 @@ class Complaints:
         """The broker refuses a connection that it once accepted."""
         self._throttle.warning("back", "%s does not take this client back: %s", self._broker, reason)
 
-    def limits(self, limits: Limits) -> None:
+    def limits(self, limits: BrokerLimits) -> None:
         """The broker lacks something that an inspector uses."""
         if not limits.retain:
             self._throttle.once(

@@ -5,16 +5,16 @@ from hypothesis import strategies as st
 from mqtt_helpers import inspection
 
 from edge_occ.inspection.events import Phase
-from edge_occ.mqtt.ledger import Ledger
-from edge_occ.mqtt.live import LiveQueue
+from edge_occ.mqtt.publishing.delivery_stats import DeliveryStats
+from edge_occ.mqtt.publishing.send_queue import SendQueue
 
 
-def queue(score_hz: float = 0, heatmap_hz: float = 2, **bounds: int) -> tuple[LiveQueue, Ledger]:
-    ledger = Ledger()
-    return LiveQueue(ledger, score_hz, heatmap_hz, **bounds), ledger
+def queue(score_hz: float = 0, heatmap_hz: float = 2, **bounds: int) -> tuple[SendQueue, DeliveryStats]:
+    ledger = DeliveryStats()
+    return SendQueue(ledger, score_hz, heatmap_hz, **bounds), ledger
 
 
-def indices(live: LiveQueue) -> list[int]:
+def indices(live: SendQueue) -> list[int]:
     return [item.frame.index for item in live.next_scores(1000)]
 
 
@@ -123,7 +123,7 @@ def test_scores_are_thinned_by_capture_but_anomalous_ones_pass():
 
 
 def test_quantiles_are_of_the_latest_latencies():
-    ledger = Ledger()
+    ledger = DeliveryStats()
     assert ledger.summary().latency_p50_ms is None
     for value in [1e6] * 50 + list(range(10_000)):
         ledger.latency(value)

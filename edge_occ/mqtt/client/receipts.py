@@ -8,7 +8,7 @@ from enum import Enum
 from paho.mqtt.client import MQTTMessageInfo
 
 
-class Outcome(Enum):
+class DeliveryOutcome(Enum):
     """What became of a message."""
 
     TAKEN = "taken"
@@ -49,12 +49,12 @@ class Receipt:
     info: MQTTMessageInfo | None = None
     fence: int = 0
 
-    def outcome(self, session: int) -> Outcome | None:
+    def outcome(self, session: int) -> DeliveryOutcome | None:
         """What became of it, given the present ``session``; ``None`` if the answer has not come yet."""
         taken = self.answers.answered >= self.fence if self.info is None else delivery(self.info) is True
         if taken:
-            return Outcome.REFUSED if self.reason else Outcome.TAKEN
-        return Outcome.UNKNOWN if self.answers.session != session else None
+            return DeliveryOutcome.REFUSED if self.reason else DeliveryOutcome.TAKEN
+        return DeliveryOutcome.UNKNOWN if self.answers.session != session else None
 
     @property
     def reason(self) -> str:

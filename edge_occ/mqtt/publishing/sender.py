@@ -8,13 +8,13 @@ import time
 from collections import deque
 
 from edge_occ.inspection.events import Phase
-from edge_occ.mqtt.connection import Connection
-from edge_occ.mqtt.delivery import Outcome, Receipt
-from edge_occ.mqtt.events import EventQueue, QueuedEvent
-from edge_occ.mqtt.ledger import Ledger
-from edge_occ.mqtt.live_sender import LiveSender
+from edge_occ.mqtt.client.connection import Connection
+from edge_occ.mqtt.client.receipts import DeliveryOutcome, Receipt
 from edge_occ.mqtt.messages import Event
-from edge_occ.mqtt.state import InspectorState
+from edge_occ.mqtt.publishing.delivery_stats import DeliveryStats
+from edge_occ.mqtt.publishing.event_store import MemoryEventStore, QueuedEvent
+from edge_occ.mqtt.publishing.journal import EventJournal
+from edge_occ.mqtt.publishing.live_sender import LiveSender
 from edge_occ.mqtt.topics import EVENT
 
 _log = logging.getLogger(__name__)
@@ -43,10 +43,10 @@ class Sender:
     def __init__(
         self,
         connection: Connection,
-        events: EventQueue,
+        events: MemoryEventStore,
         live: LiveSender,
-        ledger: Ledger,
-        state: InspectorState,
+        ledger: DeliveryStats,
+        state: EventJournal,
         topic: str,
         wake: threading.Event,
     ) -> None:
@@ -102,7 +102,7 @@ class Sender:
         waiting: deque[tuple[Receipt, QueuedEvent]] = deque()
         for receipt, event in self._in_flight:
             outcome = receipt.outcome(session)
-            if outcome in (Outcome.TAKEN, Outcome.REFUSED):
+            if outcome in (DeliveryOutcome.TAKEN, DeliveryOutcome.REFUSED):
                 self._answered(receipt, event.message)
                 self._events.settle(event)
             else:
@@ -143,7 +143,7 @@ class Sender:
         """The message as the broker takes it, without its boxes if need be; ``None`` if it is still too large."""
         old = event.message.historical or event.offline or time.monotonic() - event.captured > _HISTORICAL_SECONDS
         message = event.message.model_copy(update={"historical": old})
-        most = self._connection.most_payload(self._topic)
+        most = self._connection.max_payload(self._topic)
         for boxes in (message.boxes, ()):
             payload = message.model_copy(update={"boxes": boxes}).to_json()
             if len(payload) <= most:
