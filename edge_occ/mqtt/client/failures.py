@@ -1,4 +1,4 @@
-"""Why a broker cannot be reached or does not accept a client, and what to do about it."""
+"""Reasons why a broker cannot be reached or does not accept a client, each with advice."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ _BUSY = ("Server unavailable", "Server busy", "Quota exceeded", "Connection rate
 
 
 class Failure(NamedTuple):
-    """What was found instead of a broker that accepts this client, and what to type next."""
+    """A failed connection: what was found, and what to type next."""
 
     found: str
     advice: str
 
 
 def refusal(broker: Broker, cause: Failure) -> InputError:
-    """The error for a broker that cannot be reached or does not accept this client."""
+    """Return the error for a broker that cannot be reached or does not accept this client."""
     found = f"{cause.found[0].lower()}{cause.found[1:]}"
     return InputError(f"an MQTT broker at {broker} that accepts this client", found, cause.advice)
 
 
 def from_reason_code(reason: str, client_id: str) -> Failure:
-    """The broker's own words, by their name in the MQTT standard."""
+    """Return the failure for a reason code, by its name in the MQTT standard."""
     if reason in _CREDENTIALS:
-        return Failure(reason, f"set the environment variables {USERNAME} and {PASSWORD} to what the broker knows")
+        return Failure(reason, f"set the environment variables {USERNAME} and {PASSWORD} as configured at the broker")
     if reason == "Client identifier not valid":
         return Failure(f"{reason}: {client_id}", "allow it at the broker, or set mqtt.prefix and mqtt.device")
     if reason in _BUSY:
@@ -45,17 +45,17 @@ def from_reason_code(reason: str, client_id: str) -> Failure:
 
 
 def from_subscription(reason: str, filters: list[str]) -> Failure:
-    """The broker lets this client hear nothing."""
+    """Return the failure for a broker that refuses every subscription."""
     return Failure(reason, f"allow this client to subscribe to {filters[0]} in the broker's access control list")
 
 
 def from_timeout(seconds: float) -> Failure:
-    """Something took the connection and did not answer."""
+    """Return the failure for a server that accepted the connection and did not answer."""
     return Failure(f"no answer to MQTT within {seconds:g} s", "check that this is the broker's port for MQTT")
 
 
 def from_closed_connection(config: MqttConfig, broker: Broker) -> Failure:
-    """The connection was closed without an answer."""
+    """Return the failure for a connection that was closed without an answer."""
     found = "a connection that was closed without an answer"
     if broker.tls:
         return Failure(
@@ -63,12 +63,12 @@ def from_closed_connection(config: MqttConfig, broker: Broker) -> Failure:
         )
     advice = "use --broker mqtts://host:port if this is a port for TLS, or the broker's plain port, 1883 as a rule"
     if config.protocol == "v3.1.1":
-        advice += "; one without retained messages or QoS 1 says so with mqtt.protocol=auto only"
+        advice += "; set mqtt.protocol=auto if the broker lacks retained messages or QoS 1"
     return Failure(found, advice)
 
 
 def from_error(error: OSError, config: MqttConfig, broker: Broker) -> Failure:
-    """No TCP or TLS connection."""
+    """Return the failure for a TCP or TLS connection that could not be made."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return _from_certificate(error, config)
     if isinstance(error, ssl.SSLError) and (cause := _from_alert(error, config)) is not None:
@@ -85,10 +85,10 @@ def from_error(error: OSError, config: MqttConfig, broker: Broker) -> Failure:
 
 
 def from_late_alert(config: MqttConfig, broker: Broker, context: ssl.SSLContext) -> Failure | None:
-    """What a broker has against this device's certificate; ``None`` if nothing.
+    """Return why a broker rejects this device's certificate; ``None`` if it does not.
 
-    With TLS 1.3 it says so after the handshake, and what a client has sent by then can destroy the message.  So a
-    connection is made that only listens.
+    With TLS 1.3 the alert follows the handshake, and data that the client has sent by then can make it unreadable.  So
+    this connection only reads.
     """
     try:
         with (
@@ -114,18 +114,21 @@ def _from_certificate(error: ssl.SSLCertVerificationError, config: MqttConfig) -
     elif code == _REVOKED:
         advice = "renew the broker's certificate"
     elif code in _WRONG_NAME:
-        advice = "use --broker mqtts://NAME with a name that is in the certificate, or have yours added to it"
+        advice = "use --broker mqtts://NAME with a name in the certificate, or have this one added to it"
     elif code in _UNKNOWN_ISSUER and config.ca is None:
         advice = "set mqtt.ca to the PEM file of the authority that signed the broker's certificate"
     elif code in _UNKNOWN_ISSUER:
-        advice = f"{config.ca} (mqtt.ca) is of another authority: set it to that which signed the broker's certificate"
+        advice = f"{config.ca} (mqtt.ca) is not the authority that signed the broker's certificate: set it to that one"
     else:
         advice = "check the broker's certificate with openssl s_client -connect host:port"
     return Failure(found, advice)
 
 
 def _from_alert(error: ssl.SSLError, config: MqttConfig) -> Failure | None:
-    """An alert about this device's certificate, ``None`` for another fault; OpenSSL's versions spell it variously."""
+    """Return the failure for an alert about this device's certificate, ``None`` for another error.
+
+    The spelling of alerts depends on the version of OpenSSL.
+    """
     words = f"{error.reason or ''} {error}".upper().replace(" ", "_")
     if "ALERT" not in words:
         return None
@@ -134,18 +137,18 @@ def _from_alert(error: ssl.SSLError, config: MqttConfig) -> Failure | None:
             "a broker that asks for a certificate of this device, and no mqtt.cert",
             "set mqtt.cert and mqtt.key to this device's certificate and its private key",
         )
-    complaints = {
+    meanings = {
         "CERTIFICATE_EXPIRED": "it has expired",
-        "UNKNOWN_CA": "its authority is not known there",
+        "UNKNOWN_CA": "its authority is unknown to the broker",
         "CERTIFICATE_REVOKED": "it was revoked",
-        "BAD_CERTIFICATE": "it is not valid there",
-        "CERTIFICATE_UNKNOWN": "it is not valid there",
-        "UNSUPPORTED_CERTIFICATE": "it is of a kind not supported there",
+        "BAD_CERTIFICATE": "the broker finds it invalid",
+        "CERTIFICATE_UNKNOWN": "the broker finds it invalid",
+        "UNSUPPORTED_CERTIFICATE": "the broker does not support its kind",
     }
-    complaint = next((meaning for name, meaning in complaints.items() if name in words), None)
-    if config.cert is None or complaint is None:
+    meaning = next((meaning for name, meaning in meanings.items() if name in words), None)
+    if config.cert is None or meaning is None:
         return None
     return Failure(
-        f"a broker that does not accept this device's certificate: {complaint}",
-        f"check {config.cert} (mqtt.cert) with openssl x509 -noout -dates -issuer -in, and have it signed anew",
+        f"a broker that does not accept this device's certificate: {meaning}",
+        f"check {config.cert} (mqtt.cert) with openssl x509 -noout -dates -issuer -in, and have it signed again",
     )

@@ -1,4 +1,4 @@
-"""What becomes of a message that was given to the client."""
+"""Delivery of messages that were handed to the client."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from paho.mqtt.client import MQTTMessageInfo
 
 
 class DeliveryOutcome(Enum):
-    """What became of a message."""
+    """Result of a delivery."""
 
     TAKEN = "taken"
-    """The broker has it."""
+    """The broker has the message."""
     REFUSED = "refused"
-    """The broker has answered that it does not take it."""
+    """The broker answered with a refusal."""
     UNKNOWN = "unknown"
-    """The connection ended before an answer; the broker may have it."""
+    """The connection ended before an answer; the broker may have the message."""
 
 
 @dataclass
 class Answers:
-    """What a broker has answered in one connection; written in the network thread, read in any.
+    """Answers of a broker in one connection; written in the network thread, read in any.
 
     Attributes:
         session: number of the connection.
         asked, answered: fences sent and answered.
-        refused: reasons by the ids of the messages that the broker does not take.
+        refused: reasons by the ids of the refused messages.
     """
 
     session: int = 0
@@ -37,10 +37,10 @@ class Answers:
 
 @dataclass(frozen=True)
 class Receipt:
-    """Follows a message, or all messages before a fence.
+    """Tracks a message, or all messages before a fence.
 
     Attributes:
-        answers: of the connection that it was given to.
+        answers: of its connection.
         info: the message, if it has QoS 1; ``None`` for a fence.
         fence: number of the fence.
     """
@@ -50,23 +50,26 @@ class Receipt:
     fence: int = 0
 
     def outcome(self, session: int) -> DeliveryOutcome | None:
-        """What became of it, given the present ``session``; ``None`` if the answer has not come yet."""
-        taken = self.answers.answered >= self.fence if self.info is None else delivery(self.info) is True
-        if taken:
+        """Return the outcome, given the present ``session``; ``None`` while the answer is pending."""
+        answered = self.answers.answered >= self.fence if self.info is None else delivery(self.info) is True
+        if answered:
             return DeliveryOutcome.REFUSED if self.reason else DeliveryOutcome.TAKEN
         return DeliveryOutcome.UNKNOWN if self.answers.session != session else None
 
     @property
     def reason(self) -> str:
-        """Why the broker does not take it; empty if it does."""
+        """Reason of a refusal; empty without one."""
         return "" if self.info is None else self.answers.refused.get(self.info.mid, "")
 
 
 def delivery(info: MQTTMessageInfo, timeout: float = 0.0) -> bool | None:
-    """Whether a message has left (QoS 0) or was confirmed (QoS 1); ``False`` if it is lost, ``None`` if neither yet."""
+    """Return whether a message was sent (QoS 0) or confirmed (QoS 1): ``False`` if it is lost, ``None`` while pending.
+
+    Waits up to ``timeout`` seconds.
+    """
     try:
         if timeout > 0:
             info.wait_for_publish(timeout)
         return info.is_published() or None
-    except (RuntimeError, ValueError):  # paho's words for: not connected, connection lost, queue full
+    except (RuntimeError, ValueError):  # in paho: not connected, connection lost, queue full
         return False

@@ -10,17 +10,8 @@ from mqtt_helpers import inspection, render
 
 from edge_occ.inspection.events import Phase
 from edge_occ.mqtt.jpeg import insert_comment
-from edge_occ.mqtt.messages import (
-    DeviceState,
-    DeviceStatus,
-    Payload,
-    Queues,
-    QueueStats,
-    Stats,
-    event_message,
-    heatmap_info,
-    score_message,
-)
+from edge_occ.mqtt.messages import event_message, heatmap_info, score_message
+from edge_occ.mqtt.payloads import DeviceState, DeviceStatus, Payload, Queues, QueueStats, Stats
 from edge_occ.mqtt.received import MAX_BYTES, Received, format_line, read_payload
 
 MOMENT = datetime(2026, 1, 2, 3, 4, 5, 678_000, tzinfo=timezone.utc)
@@ -56,8 +47,8 @@ def test_payloads_are_read_by_the_kind_of_their_topic():
         ("p/cam/event", b" " * (MAX_BYTES + 1), "more than"),
         ("p/cam/heatmap", b"\x89PNG", "not a JPEG"),
         ("p/cam/heatmap", b"\xff\xd8\xff\xd9", "heatmap: "),
-        ("p/cam/command", b"{}", "no topic"),
-        ("other/cam/score", b"{}", "no topic"),
+        ("p/cam/command", b"{}", "not a topic"),
+        ("other/cam/score", b"{}", "not a topic"),
     ],
 )
 def test_what_breaks_its_schema_is_a_value_error(topic, payload, words):
@@ -96,7 +87,7 @@ def test_a_line_for_each_kind():
     queue = QueueStats(depth=0, dropped=2)
     stats = Stats(
         sent_at=MOMENT, frames=9, fps=12.34, dropped=1, queues=Queues(score=queue, event=queue, heatmap=queue),
-        latency_p50_ms=1, latency_p95_ms=None, engine="cpu", bundle="b",
+        latency_p50_ms=1, engine="cpu", bundle="b",
     )  # fmt: skip
     lines = [
         format_line(received(DeviceStatus(state=DeviceState.FAULT, detail="dark"), "status", retained=True)),

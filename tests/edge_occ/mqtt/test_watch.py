@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import threading
 
 import pytest
@@ -8,10 +9,10 @@ from mqtt_helpers import Ear, Mosquitto, free_port, inspection, render, wait_unt
 
 from edge_occ.common.errors import InputError
 from edge_occ.inspection.events import Phase
-from edge_occ.mqtt import watch
 from edge_occ.mqtt.embedded import EmbeddedBroker
 from edge_occ.mqtt.jpeg import insert_comment
-from edge_occ.mqtt.messages import DeviceState, DeviceStatus, Event, Score, heatmap_info
+from edge_occ.mqtt.messages import heatmap_info
+from edge_occ.mqtt.payloads import DeviceState, DeviceStatus, Event, Score
 from edge_occ.mqtt.publisher import Publisher
 from edge_occ.mqtt.watch import Watcher
 
@@ -51,8 +52,8 @@ def test_a_run_is_recorded_until_the_device_is_offline(config, tmp_path):
     check_record(tmp_path / "record", config)
     assert (watcher.invalid, watcher.dropped) == (0, 0)
     assert all(received.device == config.device for received in heard)
-    assert heard[0].message == DeviceStatus(state=DeviceState.ONLINE)
-    assert heard[-1].message == DeviceStatus(state=DeviceState.OFFLINE)
+    assert heard[0].message.state is DeviceState.ONLINE
+    assert heard[-1].message.state is DeviceState.OFFLINE
     moments = [received.received_monotonic for received in heard]
     assert moments == sorted(moments)
     assert all(received.received_at.utcoffset().total_seconds() == 0 for received in heard)
@@ -148,7 +149,7 @@ def test_malformed_payloads_are_counted_and_passed_over(config, ear, caplog):
         ear.send(config.topics.status, DeviceStatus(state=DeviceState.ONLINE).to_json())
         assert next(iter(watcher)).message == DeviceStatus(state=DeviceState.ONLINE)
         assert watcher.invalid == 3  # the fourth was larger than the broker was asked to send
-    assert "left out" in caplog.text
+    assert "skipped" in caplog.text
     assert "\x1b" not in caplog.text
     assert "\nline" not in caplog.text
 
@@ -162,9 +163,8 @@ def test_a_large_payload_is_refused_by_the_watcher_too(config, ear):
         assert watcher.invalid == 1
 
 
-def test_a_slow_reader_loses_the_oldest_and_knows_how_many(config, ear, monkeypatch):
-    monkeypatch.setattr(watch, "_MOST_WAITING", 3)
-    with Watcher(config, device=config.device) as watcher:
+def test_a_slow_reader_loses_the_oldest_messages_and_counts_them(config, ear):
+    with Watcher(config, device=config.device, max_waiting=3) as watcher:
         for state in (
             DeviceState.ONLINE,
             DeviceState.BUILDING,
@@ -182,22 +182,22 @@ def test_a_slow_reader_loses_the_oldest_and_knows_how_many(config, ear, monkeypa
         ]
 
 
-def test_waiting_pictures_are_bounded_by_their_bytes(config, ear, monkeypatch):
+def test_waiting_heatmaps_are_bounded_by_their_bytes(config, ear):
     jpeg = insert_comment(b"\xff\xd8\xff" + bytes(1000), heatmap_info(inspection()).to_json())
-    monkeypatch.setattr(watch, "_MOST_WAITING_BYTES", 2 * len(jpeg))
-    with Watcher(config, device=config.device) as watcher:
+    with Watcher(config, device=config.device, max_waiting_bytes=2 * len(jpeg)) as watcher:
         for _ in range(4):
             ear.send(config.topics.heatmap, jpeg)
         wait_until(lambda: watcher.dropped == 2, "two to be dropped")
 
 
-def test_it_subscribes_again_after_the_broker_was_away(own_broker: Mosquitto, config):
+def test_it_subscribes_again_after_the_broker_was_away(own_broker: Mosquitto, config, caplog):
+    caplog.set_level(logging.INFO)
     config = config.model_copy(update={"broker": own_broker.url})
     with Watcher(config) as watcher:
         own_broker.stop()
-        wait_until(lambda: watcher._connection.session == 0, "the connection to be lost")
+        wait_until(lambda: "lost" in caplog.text, "the connection to be lost")
         own_broker.start()
-        wait_until(lambda: watcher._connection.session == 2, "the connection to be back")
+        wait_until(lambda: "again" in caplog.text, "the connection to be back")
         with Ear(own_broker.port, f"{config.prefix}/#") as ear:
             ear.send(config.topics.status, DeviceStatus(state=DeviceState.ONLINE).to_json(), retain=True)
         assert next(iter(watcher)).message == DeviceStatus(state=DeviceState.ONLINE)

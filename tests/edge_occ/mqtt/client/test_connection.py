@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import logging
 import socket
 import subprocess
@@ -18,7 +19,7 @@ from edge_occ.mqtt.client.paho_client import Subscription
 from edge_occ.mqtt.client.receipts import DeliveryOutcome
 from edge_occ.mqtt.config import MqttConfig
 from edge_occ.mqtt.embedded import EmbeddedBroker
-from edge_occ.mqtt.messages import DeviceState
+from edge_occ.mqtt.payloads import DeviceState
 
 
 @contextmanager
@@ -104,6 +105,10 @@ def test_the_will_speaks_for_a_process_that_is_killed(broker, config, ear):
     with Ear(broker.port, config.topics.status) as late:
         late.wait_for_state("offline")
         assert late.heard[0].retain
+        will = json.loads(bytes(late.heard[0].payload))
+    birth = json.loads(states(ear)[0])
+    assert (will["device"], will["camera"], will["state"]) == (config.device, "", "offline")
+    assert 0 <= birth["ts"] - will["ts"] < 60_000
 
 
 def test_the_birth_is_told_again_after_the_broker_was_away(own_broker, config, caplog):
@@ -381,7 +386,7 @@ def test_a_subscription_that_is_partly_refused_is_told_and_kept(config, caplog):
         connection = Connection(config.model_copy(update={"broker": address}), "half", subscription=wish)
         connection.connect(5)
         connection.close(0.1)
-    assert "subscribe to a/+/+/score: Not authorized" in caplog.text
+    assert "refuses the subscription to a/+/+/score: Not authorized" in caplog.text
 
 
 def test_a_broker_without_retained_messages_and_mqtt_3_1_1_is_hinted_at(tmp_path, config):
