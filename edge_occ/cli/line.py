@@ -30,7 +30,7 @@ from edge_occ.inspection.result import Inspection
 from edge_occ.mqtt.broker import parse_broker
 from edge_occ.mqtt.config import MqttConfig
 from edge_occ.mqtt.embedded import EmbeddedBroker, broker_answers
-from edge_occ.mqtt.messages import DeviceState
+from edge_occ.mqtt.payloads import DeviceState
 from edge_occ.mqtt.publisher import Publisher
 from edge_occ.mqtt.received import format_line
 from edge_occ.mqtt.topics import EVENT
