@@ -30,7 +30,7 @@ from edge_occ.inspection.result import Inspection
 from edge_occ.mqtt.broker import parse_broker
 from edge_occ.mqtt.config import MqttConfig
 from edge_occ.mqtt.embedded import EmbeddedBroker, broker_answers
-from edge_occ.mqtt.messages import State
+from edge_occ.mqtt.payloads import DeviceState
 from edge_occ.mqtt.publisher import Publisher
 from edge_occ.mqtt.received import format_line
 from edge_occ.mqtt.topics import EVENT
@@ -193,14 +193,14 @@ def _load(bundle: Bundle, engine: EngineConfig, publisher: Publisher | None) -> 
 
     def building(what: str) -> None:
         if publisher is not None:
-            publisher.announce(State.BUILDING, what)
+            publisher.announce(DeviceState.BUILDING, what)
 
     with PhaseReport(building) as progress:
         loaded = load_engine(bundle, engine.name, engine.precision, engine.options(), notify=say, progress=progress)
     if publisher is not None:
         publisher.engine = f"{loaded.engine.name} {loaded.engine.precision}"
         if progress.shown:
-            publisher.announce(State.ONLINE)
+            publisher.announce(DeviceState.ONLINE)
     return loaded
 
 

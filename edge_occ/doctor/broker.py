@@ -53,8 +53,8 @@ def meet(settings: str) -> dict[str, Any]:
     # Imported here, so that a device without paho-mqtt or pydantic still gets a diagnosis.
     from edge_occ.common.errors import InputError  # noqa: PLC0415
     from edge_occ.mqtt.broker import parse_broker  # noqa: PLC0415
+    from edge_occ.mqtt.client.connection import Connection  # noqa: PLC0415
     from edge_occ.mqtt.config import MqttConfig  # noqa: PLC0415
-    from edge_occ.mqtt.connection import Connection  # noqa: PLC0415
     from edge_occ.mqtt.embedded import broker_answers  # noqa: PLC0415
 
     config = MqttConfig.model_validate_json(settings)

@@ -1,1 +1,1 @@
-"""Tells the line what was seen: topics, payloads, a publisher that never blocks the frame path, and a subscriber."""
+"""MQTT: topics, payloads, a publisher that never blocks the frame path, and a subscriber."""

@@ -1,4 +1,4 @@
-"""Where the broker is and what it is shown: address, credentials, TLS; no connection is made here."""
+"""Address, credentials and TLS context of a broker; no connection is made here."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from edge_occ.common.errors import InputError
 from edge_occ.mqtt.topics import mqtt_string
 
 USERNAME, PASSWORD = "EDGE_OCC_MQTT_USERNAME", "EDGE_OCC_MQTT_PASSWORD"
-"""Environment variables of the credentials."""
+"""Environment variables with the credentials."""
 
 _DEFAULT_PORTS = {"mqtt": 1883, "mqtts": 8883}
 _LABEL = "[A-Za-z0-9_-]{1,63}"
@@ -42,10 +42,10 @@ class Broker:
 
 
 def parse_broker(url: str) -> Broker:
-    """Read ``mqtt://host[:port]``, ``mqtts://host[:port]`` or ``host[:port]``.
+    """Parse ``mqtt://host[:port]``, ``mqtts://host[:port]`` or ``host[:port]``.
 
     Raises:
-        InputError: anything else; credentials in the address are refused and not repeated.
+        InputError: any other address; credentials in it are refused and not repeated.
     """
     if "@" in url:
         raise InputError(
@@ -60,31 +60,33 @@ def parse_broker(url: str) -> Broker:
     except ValueError as error:
         raise InputError(_EXPECTED, f"{url!r} ({error})", advice) from None
     if parts.scheme not in _DEFAULT_PORTS:
-        raise InputError(_EXPECTED, f"{url!r}, a kind of address that is not known here", advice)
+        raise InputError(_EXPECTED, f"{url!r}, which has an unknown scheme", advice)
     if not host or not _HOST.fullmatch(host) or port == 0:
         raise InputError(_EXPECTED, f"{url!r}, without a usable host or port", advice)
     if parts.path.strip("/") or parts.query or parts.fragment:
-        raise InputError(_EXPECTED, f"{url!r}, with more after the port", f"{advice}; topics begin with mqtt.prefix")
+        raise InputError(
+            _EXPECTED, f"{url!r}, with a path, query or fragment", f"{advice}; topics begin with mqtt.prefix"
+        )
     return Broker(host, port or _DEFAULT_PORTS[parts.scheme], parts.scheme == "mqtts")
 
 
 def credentials(environment: Mapping[str, str] = os.environ) -> tuple[str | None, str | None]:
-    """User name and password from the environment; ``None`` where there is none.
+    """Return user name and password from the environment; ``None`` where one is not set.
 
     Raises:
         InputError: a password without a user name, which MQTT 3.1.1 cannot carry, or a name that MQTT cannot carry.
     """
     username, password = environment.get(USERNAME) or None, environment.get(PASSWORD) or None
     if password is not None and username is None:
-        raise InputError("a user name beside the password", f"{PASSWORD} alone", f"set {USERNAME} too")
+        raise InputError("a user name with the password", f"{PASSWORD} alone", f"set {USERNAME} too")
     if username is not None and username != mqtt_string(username, len(username) * 4):
-        found = "one with a control character, such as the end of a line"
+        found = "one with a control character, such as a line break"
         raise InputError(f"a user name in {USERNAME} that MQTT can carry", found, f"set {USERNAME} without it")
     return username, password
 
 
 def tls_context(broker: Broker, ca: Path | None, cert: Path | None, key: Path | None) -> ssl.SSLContext | None:
-    """TLS 1.2 or newer with verification, by the system's authorities or by ``ca``; ``None`` for a plain address.
+    """Return a context of TLS 1.2 or newer that verifies by the system's authorities or ``ca``; ``None`` without TLS.
 
     Raises:
         InputError: certificates with a plain address, a certificate without its key, or unreadable files.
@@ -104,9 +106,8 @@ def tls_context(broker: Broker, ca: Path | None, cert: Path | None, key: Path | 
     try:
         context = ssl.create_default_context(cafile=ca)
         if cert is not None:
-            context.load_cert_chain(
-                cert, key, password=""
-            )  # an encrypted key is refused, not asked for at the terminal
+            # With an empty password OpenSSL refuses an encrypted key; otherwise it would prompt on the terminal.
+            context.load_cert_chain(cert, key, password="")
     except OSError as error:  # ssl.SSLError is one
         raise InputError(f"PEM files as {', '.join(given)}", str(error), "check the files with openssl x509") from None
     return context

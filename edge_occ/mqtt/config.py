@@ -14,25 +14,25 @@ from edge_occ.mqtt.topics import Topics, check_camera, check_device, check_prefi
 
 
 def default_device() -> str:
-    """The host's name as one level of a topic."""
+    """Return the host name as one level of a topic."""
     return re.sub(r"[^A-Za-z0-9_.-]+", "-", socket.gethostname()).strip("-") or "device"
 
 
 class MqttConfig(BaseModel):
-    """How to reach the broker and what to publish.
+    """Settings of the broker and of publishing.
 
-    The user name and the password are no fields: they come from the environment variables ``EDGE_OCC_MQTT_USERNAME``
-    and ``EDGE_OCC_MQTT_PASSWORD``, so that neither files, nor arguments, nor logs hold them.
+    User name and password are not fields: they come from the environment variables ``EDGE_OCC_MQTT_USERNAME``
+    and ``EDGE_OCC_MQTT_PASSWORD``, so that no file, argument or log contains them.
 
     Raises:
-        InputError: a broker, prefix, device or camera that cannot be used.
+        InputError: an invalid broker, prefix, device or camera.
         pydantic.ValidationError: any other field.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     broker: str = Field("mqtt://127.0.0.1:1883", description="mqtt://host[:port], or mqtts://host[:port] for TLS.")
-    prefix: str = Field("edge-occ", description="First levels of every topic; may hold site, area and line.")
+    prefix: str = Field("edge-occ", description="First levels of every topic; may include site, area and line.")
     device: str = Field(default_factory=default_device, description="Name of this device, one level of every topic.")
     camera: str | None = Field(
         None, description="Name of this camera, one more level, where several inspectors share the device."
@@ -41,20 +41,22 @@ class MqttConfig(BaseModel):
         "auto", description="MQTT version; auto tries 5 first and falls back to 3.1.1."
     )
     ca: Path | None = Field(None, description="PEM file of the authority that signed the broker's certificate.")
-    cert: Path | None = Field(None, description="PEM file of this device's certificate, where the broker asks for one.")
+    cert: Path | None = Field(None, description="PEM file of this device's certificate, if the broker requires one.")
     key: Path | None = Field(None, description="PEM file of the private key of cert.")
-    keepalive: int = Field(15, ge=5, le=3600, description="Seconds of silence after which either side asks for life.")
-    connect_timeout: float = Field(10, gt=0, le=600, description="Seconds the first connection may take.")
+    keepalive: int = Field(15, ge=5, le=3600, description="MQTT keep-alive, seconds.")
+    connect_timeout: float = Field(10, gt=0, le=600, description="Time limit of the first connection, seconds.")
     max_payload: int | None = Field(
-        None, ge=1024, le=268_435_455, description="Bytes of the largest message; null takes what the broker allows."
+        None, ge=1024, le=268_435_455, description="Bytes of the largest message; null for the broker's limit."
     )
     state: Path | None = Field(
-        None, description="Folder of what must outlast this process; null is ~/.local/state/edge-occ."
+        None, description="Folder of the journal of open events; null for ~/.local/state/edge-occ."
     )
-    score_hz: float = Field(0, ge=0, description="Most scores of normal frames a second; 0 publishes every frame.")
-    heatmap_hz: float = Field(2, ge=0, description="Most heatmaps of normal frames a second; 0 publishes none at all.")
+    score_hz: float = Field(0, ge=0, description="Scores of normal frames a second at most; 0 publishes every frame.")
+    heatmap_hz: float = Field(
+        2, ge=0, description="Heatmaps of normal frames a second at most; 0 publishes no heatmaps."
+    )
     heatmap_side: int = Field(
-        1024, ge=64, le=16384, description="Pixels of a heatmap's longer side at most; larger frames are shrunk."
+        1024, ge=64, le=16384, description="Pixels of a heatmap's longer side at most; larger frames are downscaled."
     )
     stats_seconds: float = Field(5, gt=0, description="Seconds between statistics.")
 

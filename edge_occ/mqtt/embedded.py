@@ -1,4 +1,4 @@
-"""A broker inside this process, for the demo and for tests where there is none: amqtt, MQTT 3.1.1, loopback only."""
+"""A broker inside this process, for the demo and for tests: amqtt, MQTT 3.1.1, loopback only."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _LOGGERS = ("amqtt", "transitions")
 
 
 def broker_answers(host: str, port: int, timeout: float = 1.0) -> bool:
-    """Whether something accepts TCP connections there within ``timeout`` seconds."""
+    """Return whether a server accepts TCP connections there within ``timeout`` seconds."""
     try:
         with socket.create_connection((host, port), timeout):
             return True
@@ -27,19 +27,19 @@ def broker_answers(host: str, port: int, timeout: float = 1.0) -> bool:
 
 
 class EmbeddedBroker:
-    """Runs a broker on ``127.0.0.1`` in a thread of its own; a context manager.
+    """A broker on ``127.0.0.1`` in its own thread; a context manager.
 
-    Anybody on this machine may use it without a password.  It keeps nothing on disk.
+    It needs no password and stores nothing on disk.
 
     Args:
-        port: TCP port, free.
+        port: a free TCP port.
 
     Raises:
         InputError: on entering, where amqtt is not installed or the port is taken.
     """
 
     PROTOCOL = "v3.1.1"
-    """All that amqtt speaks; a client that knows it is spared the two seconds of trying MQTT 5 first."""
+    """The protocol of amqtt; a client set to it does not try MQTT 5 for two seconds first."""
 
     def __init__(self, port: int = 1883) -> None:
         self.port = port
@@ -48,7 +48,7 @@ class EmbeddedBroker:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None
         self._serving = False
-        self._fault = "no start in time"
+        self._fault = "a broker that did not start in time"
         self._levels: dict[str, int] = {}
 
     @property
@@ -66,14 +66,14 @@ class EmbeddedBroker:
                 "pip install 'edge-occ[demo]', or use a real broker: apt install mosquitto",
             ) from None
         self._levels = {name: logging.getLogger(name).level for name in _LOGGERS}
-        for name in _LOGGERS:  # amqtt logs every client that leaves without a goodbye as an error
+        for name in _LOGGERS:  # amqtt logs a client that closes its socket as an error
             logging.getLogger(name).setLevel(logging.CRITICAL)
         self._thread.start()
         self._started.wait(_START_SECONDS)
         if not self._serving:
             self.close()
             expected = f"TCP port {self.port} free for the embedded broker"
-            raise InputError(expected, self._fault, "use another port, or the broker that is there with --broker")
+            raise InputError(expected, self._fault, "use another port, or the broker on it with --broker")
         return self
 
     def __exit__(
@@ -100,7 +100,7 @@ class EmbeddedBroker:
         from amqtt.errors import BrokerError  # noqa: PLC0415
 
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
-        # amqtt lets the errors of connections that broke off escape, which asyncio would print with a traceback.
+        # amqtt does not handle errors of broken connections, which asyncio would print with a traceback.
         self._loop.set_exception_handler(lambda _, context: _log.debug("%s", context.get("message")))
         broker = Broker(
             {
@@ -108,15 +108,15 @@ class EmbeddedBroker:
                 "plugins": {"amqtt.plugins.authentication.AnonymousAuthPlugin": {"allow_anonymous": True}},
             }
         )
-        carry = broker.stream_connected
+        handle = broker.stream_connected
 
-        async def carry_and_close(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, **options: str) -> None:
+        async def handle_and_close(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, **options: str) -> None:
             try:
-                await carry(reader, writer, **options)
+                await handle(reader, writer, **options)
             finally:
-                writer.close()  # amqtt leaves the connection of a client that it could not understand open
+                writer.close()  # amqtt does not close the connection after a malformed packet
 
-        broker.stream_connected = carry_and_close
+        broker.stream_connected = handle_and_close
         try:
             await broker.start()
         except BrokerError as error:

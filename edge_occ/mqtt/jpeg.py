@@ -1,4 +1,4 @@
-"""A comment inside a JPEG: a picture that says what it shows wherever it goes; pure functions of bytes."""
+"""Comment segment of a JPEG, which describes a heatmap also as a file; pure functions of bytes."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Iterator
 _START, _SCAN, _END = 0xD8, 0xDA, 0xD9
 _COMMENT, _APP0 = 0xFE, 0xE0
 _LARGEST = 0xFFFF - 2
-"""Bytes a segment holds besides its own length."""
+"""Bytes of a segment's content at most."""
 
 
 def insert_comment(jpeg: bytes, comment: bytes) -> bytes:
-    """Put a comment (COM) segment at the head of a JPEG, after its JFIF header, which must stay first.
+    """Return a JPEG with a comment (COM) segment after its JFIF header, which must stay first.
 
     Raises:
-        ValueError: ``jpeg`` is no JPEG, or the comment is longer than 65,533 bytes.
+        ValueError: ``jpeg`` is not a JPEG, or the comment is longer than 65,533 bytes.
     """
     if len(comment) > _LARGEST:
         raise ValueError(f"a JPEG comment holds at most {_LARGEST} bytes, not {len(comment)}")
@@ -26,17 +26,17 @@ def insert_comment(jpeg: bytes, comment: bytes) -> bytes:
 
 
 def read_comment(jpeg: bytes) -> bytes | None:
-    """The first comment of a JPEG, or ``None``; never raises, whatever the bytes."""
+    """Return the first comment of a JPEG, or ``None``; raises nothing for any bytes."""
     return next((jpeg[start:end] for marker, start, end in _segments(jpeg) if marker == _COMMENT), None)
 
 
 def is_jpeg(data: bytes) -> bool:
-    """Whether ``data`` begins as a JPEG does."""
+    """Return whether ``data`` begins like a JPEG."""
     return data[:3] == bytes((0xFF, _START, 0xFF))
 
 
 def _segments(jpeg: bytes) -> Iterator[tuple[int, int, int]]:
-    """Marker, start and end of each segment's content, up to the picture's data or to where the bytes make no sense."""
+    """Yield marker, start and end of each segment's content, up to the image data or the first malformed segment."""
     place = 2 if is_jpeg(jpeg) else len(jpeg)
     while place + 4 <= len(jpeg) and jpeg[place] == 0xFF and jpeg[place + 1] not in (_SCAN, _END):
         length = int.from_bytes(jpeg[place + 2 : place + 4], "big")

@@ -1,8 +1,8 @@
-"""The sink that speaks MQTT: what the frame path hands over is queued and nothing more; one thread does the rest.
+"""The MQTT sink: the frame path only appends to queues; one thread sends.
 
-Scores and heatmaps are news: without a connection they are dropped and counted, so that no stale line is replayed
-afterwards.  Events are kept in memory, up to a bound, and sent after reconnection, marked historical; they do not
-survive this process, but one that was begun is ended at the next start.  An event may arrive twice, never out of order.
+Scores and heatmaps are live messages: without a connection they are dropped and counted, never sent late.  Events are
+kept in the event store and sent after reconnection, marked as historical.  The store in memory ends with the process,
+but an open event is ended at the next start.  An event may arrive twice, never out of order.
 """
 
 from __future__ import annotations
@@ -13,18 +13,20 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import datetime, timezone
+from functools import partial
 from types import TracebackType
 
 from edge_occ.inspection.result import Inspection
+from edge_occ.mqtt.client.connection import Connection
 from edge_occ.mqtt.config import MqttConfig
-from edge_occ.mqtt.connection import Connection
-from edge_occ.mqtt.events import EventQueue, QueuedEvent
-from edge_occ.mqtt.ledger import Ledger, Summary
-from edge_occ.mqtt.live import LiveQueue
-from edge_occ.mqtt.live_sender import LiveSender
-from edge_occ.mqtt.messages import Queues, QueueState, State, Stats, event_message, interrupted_end
-from edge_occ.mqtt.sender import SEND_SECONDS, Sender
-from edge_occ.mqtt.state import InspectorState
+from edge_occ.mqtt.messages import event_message, interrupted_end
+from edge_occ.mqtt.payloads import DeviceState, Queues, QueueStats, Stats
+from edge_occ.mqtt.publishing.delivery_stats import DeliveryCounts, DeliveryStats
+from edge_occ.mqtt.publishing.event_store import EventStore, MemoryEventStore, QueuedEvent
+from edge_occ.mqtt.publishing.journal import EventJournal
+from edge_occ.mqtt.publishing.live_sender import LiveSender
+from edge_occ.mqtt.publishing.send_queue import SendQueue
+from edge_occ.mqtt.publishing.sender import SEND_SECONDS, Sender
 from edge_occ.mqtt.topics import EVENT, HEATMAP, SCORE
 from edge_occ.sources.faults import Fault
 
@@ -35,14 +37,14 @@ class Publisher:
     """Publishes inspections; a context manager that owns its connection and its sender thread.
 
     Args:
-        config: where to and how often.
+        config: broker, topics and rates.
         render: makes the JPEG of a heatmap, called in the sender thread.
-        engine, bundle: told in the statistics.
-        source_dropped: frames the source has dropped so far, told in the statistics.
-        output_lost: what other outputs could not take so far, told in the statistics.
+        engine, bundle: names for the stats.
+        source_dropped: returns the frames dropped by the source so far, for the stats.
+        output_lost: returns the failed writes of other outputs so far, for the stats.
 
     Attributes:
-        engine: as above, for where the engine is only known once the line is connected.
+        engine: as above; may be set later, when the engine is loaded.
 
     Raises:
         InputError: on entering, where the broker cannot be reached or does not accept this client, or another inspector
@@ -61,28 +63,28 @@ class Publisher:
         source_dropped: Callable[[], int] = lambda: 0,
         output_lost: Callable[[], int] = lambda: 0,
     ) -> None:
-        self._connect_timeout = config.connect_timeout
+        self._connect_timeout, self._origin = config.connect_timeout, config.topics.origin
         self.engine, self._bundle, self._source_dropped = engine, bundle, source_dropped
         self._output_lost, self._inspected_at = output_lost, time.monotonic()
-        self._ledger = Ledger()
-        self._live = LiveQueue(self._ledger, config.score_hz, config.heatmap_hz)
-        self._events = EventQueue(self._ledger)
-        self._state = InspectorState(config)
+        self._delivery = DeliveryStats()
+        self._live = SendQueue(self._delivery, config.score_hz, config.heatmap_hz)
+        self._events: EventStore = MemoryEventStore(on_drop=partial(self._delivery.dropped, EVENT))
+        self._journal = EventJournal(config)
         self._wake = threading.Event()
-        # The topics make the client id: whoever shares them is thrown out by the broker, and both hear of it.
+        # The client id is made of the topics: the broker disconnects a second client with the same id, and both log it.
         self._connection = Connection(
             config,
             config.topics.base.replace("/", ":"),
             status_topic=config.topics.status,
             on_activity=self._wake.set,
         )
-        self._live_sender = LiveSender(self._connection, self._live, self._ledger, config, render, self._stats)
+        self._live_sender = LiveSender(self._connection, self._live, self._delivery, config, render, self._stats)
         self._sender = Sender(
             self._connection,
             self._events,
             self._live_sender,
-            self._ledger,
-            self._state,
+            self._delivery,
+            self._journal,
             config.topics.event,
             self._wake,
         )
@@ -93,9 +95,9 @@ class Publisher:
 
     def __enter__(self) -> Publisher:
         with ExitStack() as stack:
-            stack.enter_context(self._state)
+            stack.enter_context(self._journal)
             self._connection.connect(self._connect_timeout)
-            for event in self._state.open.values():
+            for event in self._journal.open.values():
                 self._events.put(QueuedEvent(interrupted_end(event), time.monotonic()))
             self._thread.start()
             self._stack = stack.pop_all()
@@ -107,39 +109,39 @@ class Publisher:
         self.close()
 
     def publish(self, inspection: Inspection) -> None:
-        """Take one inspection; returns at once, whatever the broker does, and raises nothing."""
-        self._ledger.taken()
+        """Queue one inspection; never blocks and raises nothing."""
+        self._delivery.frame()
         self._inspected_at = time.monotonic()
         self._put_event(inspection)
         self._live.put(inspection)
         self._wake.set()
 
     def fault(self, fault: Fault) -> None:
-        """Count a frame that was not inspected; the statistics tell."""
-        self._ledger.fault(fault.reason.value)
+        """Count a frame that was not inspected, for the stats."""
+        self._delivery.fault(fault.reason.value)
 
     def finish(self, inspection: Inspection) -> None:
-        """Take the end of the event under way; its frame was published already."""
+        """Queue the end of the open event; its frame was published already."""
         self._put_event(inspection)
         self._wake.set()
 
-    def announce(self, state: State, detail: str | None = None) -> None:
-        """Tell on the status topic what the device is doing; it is told again after every reconnection."""
+    def announce(self, state: DeviceState, detail: str | None = None) -> None:
+        """Publish the state of the device on the status topic, now and after every reconnection."""
         self._connection.announce(state, detail)
 
     @property
     def lost_events(self) -> int:
         """Event messages that did not reach the broker, or that it refused; final once closed."""
-        summary = self._ledger.summary()
-        return sum(counts.get(EVENT, 0) for counts in (summary.dropped, summary.refused, summary.failed))
+        counts = self._delivery.counts()
+        return sum(kinds.get(EVENT, 0) for kinds in (counts.dropped, counts.refused, counts.failed))
 
     @property
-    def summary(self) -> Summary:
-        """What became of the inspections so far."""
-        return self._ledger.summary()
+    def summary(self) -> DeliveryCounts:
+        """Counts of messages so far."""
+        return self._delivery.counts()
 
     def close(self, timeout: float = 5.0) -> None:
-        """Send what waits, say ``offline``, disconnect; takes about ``timeout`` seconds at most.
+        """Send what waits, publish ``offline``, disconnect; takes about ``timeout`` seconds at most.
 
         What was not sent by then is dropped and counted.  Without effect the second time.
         """
@@ -157,31 +159,32 @@ class Publisher:
         if inspection.event is None:
             return
         try:
-            message = event_message(inspection)
-        except ValueError as error:  # no such number may end the frame path
-            first = self._ledger.failed(EVENT) == 1
+            message = event_message(inspection, self._origin)
+        except ValueError as error:  # a score that is not finite must not end the frame path
+            first = self._delivery.failed(EVENT) == 1
             _log.log(logging.ERROR if first else logging.DEBUG, "an event could not be made", exc_info=error)
         else:
             offline = self._connection.session == 0
             self._events.put(QueuedEvent(message, inspection.frame.captured_monotonic, offline))
 
     def _stats(self) -> Stats:
-        """The statistics since the last ones; called in the sender thread."""
-        now, summary = time.monotonic(), self._ledger.summary()
-        frames, elapsed = summary.frames - self._counted_frames, now - self._counted_at
-        self._counted_at, self._counted_frames = now, summary.frames
+        """Return the stats since the previous ones; called in the sender thread."""
+        now, counts = time.monotonic(), self._delivery.counts()
+        frames, elapsed = counts.frames - self._counted_frames, now - self._counted_at
+        self._counted_at, self._counted_frames = now, counts.frames
         depths = {
             EVENT: self._events.depth,
-            **{kind: depth + self._live_sender.on_the_way(kind) for kind, depth in self._live.depths.items()},
+            **{kind: depth + self._live_sender.in_flight(kind) for kind, depth in self._live.depths.items()},
         }
-        queues = {kind: QueueState(depth=depth, dropped=summary.dropped.get(kind, 0)) for kind, depth in depths.items()}
+        queues = {kind: QueueStats(depth=depth, dropped=counts.dropped.get(kind, 0)) for kind, depth in depths.items()}
         return Stats(
+            **self._origin._asdict(),
             sent_at=datetime.now(timezone.utc),
-            frames=summary.frames,
+            frames=counts.frames,
             fps=round(frames / elapsed, 2) if elapsed > 0 else 0.0,
             dropped=self._source_dropped(),
-            faults=sum(summary.faults.values()),
-            **{f"faults_{reason}": count for reason, count in summary.faults.items()},
+            faults=sum(counts.faults.values()),
+            **{f"faults_{reason}": count for reason, count in counts.faults.items()},
             output_lost=self._output_lost(),
             silent_s=round(max(now - self._inspected_at, 0.0), 1),
             queues=Queues(**queues),
@@ -190,9 +193,9 @@ class Publisher:
             queue_event_depth=depths[EVENT],
             queue_event_age_s=round(self._events.age(now), 3),
             queue_heatmap_depth=depths[HEATMAP],
-            events_refused=summary.refused.get(EVENT, 0),
-            latency_p50_ms=summary.latency_p50_ms,
-            latency_p95_ms=summary.latency_p95_ms,
+            events_refused=counts.refused.get(EVENT, 0),
+            latency_p50_ms=counts.latency_p50_ms or 0.0,
+            latency_p95_ms=counts.latency_p95_ms or 0.0,
             engine=self.engine,
             bundle=self._bundle,
         )

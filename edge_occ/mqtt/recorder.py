@@ -1,4 +1,4 @@
-"""Writes what a subscriber hears into a folder: JSON lines and JPEG files."""
+"""Recording of received messages in a folder: JSON lines and JPEG files."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import TextIO
 
 from edge_occ.common.errors import InputError
-from edge_occ.mqtt.messages import HeatmapInfo
+from edge_occ.mqtt.payloads import HeatmapInfo
 from edge_occ.mqtt.received import Received
 from edge_occ.mqtt.topics import EVENT, SCORE, STATUS
 
@@ -18,14 +18,14 @@ _FILES = {SCORE: "scores.jsonl", EVENT: "events.jsonl", STATUS: "status.jsonl"}
 
 
 class Recorder:
-    """Keeps what is worth keeping; a context manager.
+    """Records messages; a context manager.
 
     Scores, events and states are appended to ``scores.jsonl``, ``events.jsonl`` and ``status.jsonl``, one message a
-    line; each heatmap that arrives live is written to ``heatmaps/<device>[/<camera>]/<frame, 6 digits>.jpg``, or, as
-    frames are counted anew from each start, with the time of capture behind the number if that file is there already.
+    line; each heatmap that was not retained is written to ``heatmaps/<device>[/<camera>]/<frame, 6 digits>.jpg``.  The
+    time of capture follows the number if that file exists, as frame numbers restart with each run.
 
     Args:
-        folder: made if it is not there.
+        folder: created if it does not exist.
 
     Raises:
         InputError: the folder cannot be written to, on entering or later.
@@ -44,7 +44,7 @@ class Recorder:
                 self._files[kind] = self._stack.enter_context(file)
         except OSError as error:
             self._stack.close()
-            raise self._refuse(error) from error
+            raise self._error(error) from error
         return self
 
     def __exit__(
@@ -53,16 +53,16 @@ class Recorder:
         self._stack.close()
 
     def write(self, received: Received) -> None:
-        """Keep one message; statistics and retained heatmaps, which tell of the past, are not kept."""
+        """Record one message, except stats and retained heatmaps."""
         try:
             if received.kind in self._files:
                 self._files[received.kind].write(received.to_json() + "\n")
             elif isinstance(received.message, HeatmapInfo) and received.jpeg is not None and not received.retained:
-                self._keep_picture(received, received.message, received.jpeg)
+                self._write_heatmap(received, received.message, received.jpeg)
         except OSError as error:
-            raise self._refuse(error) from error
+            raise self._error(error) from error
 
-    def _keep_picture(self, received: Received, info: HeatmapInfo, jpeg: bytes) -> None:
+    def _write_heatmap(self, received: Received, info: HeatmapInfo, jpeg: bytes) -> None:
         levels = [_file_name(level) for level in (received.device, received.camera) if level is not None]
         folder = self._folder.joinpath("heatmaps", *levels)
         folder.mkdir(parents=True, exist_ok=True)
@@ -72,13 +72,13 @@ class Recorder:
         except FileExistsError:
             (folder / f"{info.frame:06d}-{info.captured_at:%Y%m%dT%H%M%S.%fZ}.jpg").write_bytes(jpeg)
 
-    def _refuse(self, error: OSError) -> InputError:
+    def _error(self, error: OSError) -> InputError:
         found = error.strerror or str(error)
-        return InputError(f"a folder to write to at {self._folder}", found, "use another folder with --save")
+        return InputError(f"a writable folder at {self._folder}", found, "use another folder with --save")
 
 
 def _file_name(level: str) -> str:
-    """A level of a topic, which is text off the network, as the name of a folder: the same if it is a plain name."""
+    """Return a level of a topic, which is untrusted text, as a folder name: unchanged if it is a plain name."""
     if re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}", level):
         return level
     digest = sha256(level.encode()).hexdigest()[:12]

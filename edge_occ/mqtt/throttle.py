@@ -1,37 +1,37 @@
-"""Log messages that may come many times a second, at most one of a kind a minute."""
+"""Log messages that may repeat many times a second.
+
+The same interface as ``edge_occ.common.rate_limit.RateLimitedLog``, which replaces this module.
+"""
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable
 
-PERIOD_SECONDS = 60.0
+_PERIOD_SECONDS = 60.0
 
 
-class Throttle:
-    """Lets the first message of a kind through, and then one a period; use it from one thread, or lose a line at worst.
-
-    What is left out is only the line: whatever must be counted is counted elsewhere, and a message gives its total.
+class RateLimitedLog:
+    """Writes the first message of a kind, then one a minute.
 
     Args:
-        log: where messages go.
-        clock: seconds that only grow.
+        write: called with one line of text, for instance ``logger.warning``.
+        max_messages: messages of one kind a minute; only 1.
     """
 
-    def __init__(self, log: logging.Logger, clock: Callable[[], float] = time.monotonic) -> None:
-        self._log, self._clock = log, clock
+    def __init__(self, write: Callable[[str], object], max_messages: int = 1) -> None:
+        self._write, self._max_messages = write, max_messages
         self._due: dict[str, float] = {}
 
-    def warning(self, kind: str, message: str, *details: object) -> None:
-        """Log ``message % details`` as a warning, unless one of the same ``kind`` was logged less than a period ago."""
-        now = self._clock()
+    def __call__(self, kind: str, message: str, *details: object) -> None:
+        """Write ``message % details``, unless one of the same ``kind`` was written less than a minute ago."""
+        now = time.monotonic()
         if now >= self._due.get(kind, now):
-            self._due[kind] = now + PERIOD_SECONDS
-            self._log.warning(message, *details)
+            self._due[kind] = now + _PERIOD_SECONDS
+            self._write(message % details if details else message)
 
     def once(self, kind: str, message: str, *details: object) -> None:
-        """Log a warning that is never repeated."""
+        """Write a message unless one of its kind was written before."""
         if kind not in self._due:
             self._due[kind] = float("inf")
-            self._log.warning(message, *details)
+            self._write(message % details if details else message)

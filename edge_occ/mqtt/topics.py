@@ -11,8 +11,20 @@ from edge_occ.common.errors import InputError
 STATUS, SCORE, EVENT, HEATMAP, STATS = "status", "score", "event", "heatmap", "stats"
 """Kinds of topics, the last level of each."""
 
-_LONGEST = 512
-"""Bytes of a prefix or a device, UTF-8; far below the 65,535 of the protocol, far above any plant's."""
+_MAX_NAME_BYTES = 512
+"""Of a prefix or a device, UTF-8; the protocol allows 65,535 for a whole topic."""
+
+
+class Origin(NamedTuple):
+    """Device and camera that publish a message.
+
+    Attributes:
+        device: the device.
+        camera: the camera, empty where the topic has no such level.
+    """
+
+    device: str = ""
+    camera: str = ""
 
 
 @dataclass(frozen=True)
@@ -20,12 +32,12 @@ class Topics:
     """The topics of one inspector.
 
     Attributes:
-        prefix: one or more levels, say ``plant/line3/edge-occ``; no wildcards, no empty level.
+        prefix: one or more levels, such as ``plant/line3/edge-occ``; no wildcards, no empty level.
         device: exactly one level.
-        camera: exactly one level, where several inspectors share the device; ``None`` leaves the level out.
+        camera: exactly one level, where several inspectors share the device; ``None`` omits the level.
 
     Raises:
-        InputError: a name that would not be one topic on every broker.
+        InputError: a name that is not a valid topic on every broker.
     """
 
     prefix: str = "edge-occ"
@@ -40,11 +52,16 @@ class Topics:
 
     @property
     def base(self) -> str:
-        """What all these topics begin with; two inspectors must not share it."""
+        """Common beginning of these topics; unique to one inspector."""
         return "/".join(level for level in (self.prefix, self.device, self.camera) if level is not None)
 
+    @property
+    def origin(self) -> Origin:
+        """Device and camera as in the payloads."""
+        return Origin(self.device, self.camera or "")
+
     def of(self, kind: str) -> str:
-        """Topic of a kind."""
+        """Return the topic of a kind."""
         return f"{self.base}/{kind}"
 
     @property
@@ -74,22 +91,22 @@ class Topics:
 
 
 def check_prefix(prefix: str) -> None:
-    """Raise an :class:`InputError` unless ``prefix`` is one or more levels that any broker takes."""
+    """Raise an :class:`InputError` unless ``prefix`` is one or more levels valid on every broker."""
     _check("an MQTT prefix such as plant/line3/edge-occ", prefix, "mqtt.prefix")
 
 
 def check_device(device: str) -> None:
-    """Raise an :class:`InputError` unless ``device`` is exactly one level that any broker takes."""
+    """Raise an :class:`InputError` unless ``device`` is exactly one level valid on every broker."""
     _check_level("an MQTT device name of one level, such as station-1", device, "mqtt.device")
 
 
 def check_camera(camera: str) -> None:
-    """Raise an :class:`InputError` unless ``camera`` is exactly one level that any broker takes."""
+    """Raise an :class:`InputError` unless ``camera`` is exactly one level valid on every broker."""
     _check_level("an MQTT camera name of one level, such as left", camera, "mqtt.camera")
 
 
-class Place(NamedTuple):
-    """What a topic is about.
+class TopicParts(NamedTuple):
+    """The levels of a topic below its prefix.
 
     Attributes:
         device: the device.
@@ -102,24 +119,24 @@ class Place(NamedTuple):
     kind: str
 
 
-def split_topic(topic: str, prefix: str) -> Place | None:
-    """What a topic under ``prefix`` is about; ``None`` where it has another number of levels."""
+def split_topic(topic: str, prefix: str) -> TopicParts | None:
+    """Split a topic under ``prefix``; ``None`` if it has another number of levels."""
     if not topic.startswith(f"{prefix}/"):
         return None
     levels = topic[len(prefix) + 1 :].split("/")
     if len(levels) == 2:
-        return Place(levels[0], None, levels[1])
-    return Place(*levels) if len(levels) == 3 else None
+        return TopicParts(levels[0], None, levels[1])
+    return TopicParts(*levels) if len(levels) == 3 else None
 
 
-def mqtt_string(text: str, most_bytes: int = 255) -> str:
-    """``text`` as a string that MQTT allows, at most ``most_bytes`` of UTF-8.
+def mqtt_string(text: str, max_bytes: int = 255) -> str:
+    """Return ``text`` as a string that MQTT allows, at most ``max_bytes`` of UTF-8.
 
     MQTT forbids lone surrogates and U+0000; brokers may close the connection on other control characters and on
     non-characters (MQTT 5, 1.5.4), and mosquitto does.  Each of them becomes a question mark.
     """
     clean = "".join("?" if _forbidden(character) else character for character in text)
-    return clean.encode()[:most_bytes].decode(errors="ignore")
+    return clean.encode()[:max_bytes].decode(errors="ignore")
 
 
 def _forbidden(character: str) -> bool:
@@ -141,18 +158,18 @@ def _check(expected: str, name: str, field: str) -> None:
 
 
 def _fault(name: str) -> str | None:
-    """What keeps a name from being one or more levels of a topic.
+    """Return why a name is not one or more levels of a topic; ``None`` if it is.
 
-    Brokers close the connection on control characters and non-characters, none of which can be printed, and keep names
-    that begin with ``$`` to themselves.
+    Brokers close the connection on control characters and non-characters, none of which is printable, and reserve names
+    that begin with ``$``.
     """
     faults = (
         (not name, "which is empty"),
         (any(wildcard in name for wildcard in "+#"), "which has a wildcard, + or #"),
         (name.startswith("/") or name.endswith("/"), "which begins or ends with a slash"),
         ("//" in name, "which has an empty level"),
-        (name.startswith("$"), "which begins with $, as only a broker's own topics may"),
+        (name.startswith("$"), "which begins with $, reserved for the broker"),
         (not name.isprintable(), "which has a character that cannot be printed"),
-        (len(name.encode("utf-8", "replace")) > _LONGEST, f"which is longer than {_LONGEST} bytes"),
+        (len(name.encode("utf-8", "replace")) > _MAX_NAME_BYTES, f"which is longer than {_MAX_NAME_BYTES} bytes"),
     )
     return next((words for wrong, words in faults if wrong), None)

@@ -1,4 +1,4 @@
-"""A subscriber: typed messages of one device or of all, as they come."""
+"""A subscriber: parsed messages of one device or of all."""
 
 from __future__ import annotations
 
@@ -15,41 +15,41 @@ from uuid import uuid4
 
 from paho.mqtt.client import MQTTMessage
 
-from edge_occ.mqtt.client import Subscription
+from edge_occ.mqtt.client.connection import Connection
+from edge_occ.mqtt.client.paho_client import Subscription
 from edge_occ.mqtt.config import MqttConfig
-from edge_occ.mqtt.connection import Connection
-from edge_occ.mqtt.messages import PAYLOADS, State, Status
-from edge_occ.mqtt.received import MOST_BYTES, Received, read_payload
+from edge_occ.mqtt.payloads import PAYLOADS, DeviceState, DeviceStatus
+from edge_occ.mqtt.received import MAX_BYTES, Received, read_payload
 from edge_occ.mqtt.recorder import Recorder
 from edge_occ.mqtt.topics import HEATMAP, check_device
 
 _log = logging.getLogger(__name__)
 
-_MOST_WAITING = 10_000
-_MOST_WAITING_BYTES = 64 * 1024 * 1024
-_LOOK_SECONDS = 0.2
-"""How often a silent iteration looks whether it should stop."""
+_POLL_SECONDS = 0.2
+"""Period at which an idle iteration checks whether to stop."""
 
 
 class Watcher:
-    """Iterates over what devices publish; a context manager that owns its connection.
+    """Iterates over published messages; a context manager that owns its connection.
 
-    Payloads that break their schema are logged, counted and left out.  What arrives faster than it is taken waits
-    within bounds; beyond them the oldest is dropped and counted.
+    Payloads that do not match their schema are logged, counted and skipped.  Messages that arrive faster than they are
+    read wait in a bounded queue; beyond its bounds the oldest is dropped and counted.
 
     Args:
         config: broker and prefix.
         device: the one device to watch, ``None`` for all.
-        save: folder for a record of everything heard, see :class:`~edge_occ.mqtt.recorder.Recorder`.
-        until_offline: end when the devices that were seen online are offline again.
+        save: folder to record all messages in, see :class:`~edge_occ.mqtt.recorder.Recorder`.
+        until_offline: end when all inspectors that were seen online are offline again.
         stop: ends the iteration when set.
+        max_waiting: messages in the queue at most.
+        max_waiting_bytes: bytes of the heatmaps in the queue at most.
 
     Attributes:
-        invalid: messages left out.
-        dropped: messages lost because the iteration was too slow.
+        invalid: messages skipped.
+        dropped: messages dropped because the iteration was too slow.
 
     Raises:
-        InputError: on entering, where the broker cannot be reached or the folder cannot be written to.
+        InputError: on entering, where the broker cannot be reached or the folder is not writable.
     """
 
     def __init__(
@@ -60,6 +60,8 @@ class Watcher:
         save: Path | None = None,
         until_offline: bool = False,
         stop: threading.Event | None = None,
+        max_waiting: int = 10_000,
+        max_waiting_bytes: int = 64 << 20,
     ) -> None:
         if device is not None:
             check_device(device)
@@ -68,14 +70,14 @@ class Watcher:
         self._stop = stop if stop is not None else threading.Event()
         self._recorder = None if save is None else Recorder(save)
         self._stack = ExitStack()
-        self._news = threading.Condition()
+        self._arrived = threading.Condition()
         self._waiting: deque[Received] = deque()
-        self._waiting_bytes = 0
+        self._waiting_bytes, self._max_waiting, self._max_waiting_bytes = 0, max_waiting, max_waiting_bytes
         self._online: set[tuple[str, str | None]] = set()
         base = f"{config.prefix}/{device or '+'}"
-        filters = tuple(f"{place}/{kind}" for place in (base, f"{base}/+") for kind in PAYLOADS)
-        # The limit that the broker keeps is on packets; topic and properties come on top of the payload.
-        subscription = Subscription(filters, self._hear, MOST_BYTES + 65_536)
+        filters = tuple(f"{levels}/{kind}" for levels in (base, f"{base}/+") for kind in PAYLOADS)
+        # The broker limits whole packets; topic and properties come on top of the payload.
+        subscription = Subscription(filters, self._receive, MAX_BYTES + 65_536)
         self._connection = Connection(config, f"edge-occ-watch-{uuid4().hex}", subscription=subscription)
 
     def __enter__(self) -> Watcher:
@@ -93,7 +95,7 @@ class Watcher:
         self._stack.close()
 
     def __iter__(self) -> Iterator[Received]:
-        """Messages in the order of arrival, until stopped or, if asked for, until the devices are offline."""
+        """Yield messages in the order of arrival, until stopped or, with ``until_offline``, until all are offline."""
         while (received := self._next()) is not None:
             if self._recorder is not None:
                 self._recorder.write(received)
@@ -102,11 +104,11 @@ class Watcher:
                 return
 
     def _next(self) -> Received | None:
-        with self._news:
+        with self._arrived:
             while not self._stop.is_set():
                 if self._waiting:
                     return self._take()
-                self._news.wait(_LOOK_SECONDS)
+                self._arrived.wait(_POLL_SECONDS)
         return None
 
     def _take(self) -> Received:
@@ -114,33 +116,33 @@ class Watcher:
         self._waiting_bytes -= len(received.jpeg or b"")
         return received
 
-    def _hear(self, message: MQTTMessage) -> None:
-        """Take one message in the network thread."""
+    def _receive(self, message: MQTTMessage) -> None:
+        """Queue one message, in the network thread."""
         now, moment = time.monotonic(), datetime.now(timezone.utc)
         payload = bytes(message.payload)
         try:
             topic = message.topic  # raises a ValueError where it is not UTF-8
-            place, content = read_payload(topic, payload, self._config.prefix)
+            parts, content = read_payload(topic, payload, self._config.prefix)
         except ValueError as error:
             self.invalid += 1
-            _log.warning("a message was left out: %.200r", str(error))  # quoted: it may hold text off the network
+            _log.warning("a message was skipped: %.200r", str(error))  # quoted: it may contain untrusted text
             return
-        jpeg = payload if place.kind == HEATMAP else None
-        received = Received(topic, *place, content, jpeg, moment, now, message.retain)
-        with self._news:
+        jpeg = payload if parts.kind == HEATMAP else None
+        received = Received(topic, *parts, content, jpeg, moment, now, message.retain)
+        with self._arrived:
             self._waiting.append(received)
             self._waiting_bytes += len(jpeg or b"")
-            while len(self._waiting) > _MOST_WAITING or self._waiting_bytes > _MOST_WAITING_BYTES:
+            while len(self._waiting) > self._max_waiting or self._waiting_bytes > self._max_waiting_bytes:
                 self._take()
                 self.dropped += 1
-            self._news.notify()
+            self._arrived.notify()
 
     def _went_offline(self, received: Received) -> bool:
-        """Whether this was the goodbye of the last inspector that was seen online."""
-        if not isinstance(received.message, Status):
+        """Return whether the last inspector that was seen online is offline now."""
+        if not isinstance(received.message, DeviceStatus):
             return False
         inspector = (received.device, received.camera)
-        if received.message.state is not State.OFFLINE:
+        if received.message.state is not DeviceState.OFFLINE:
             self._online.add(inspector)
             return False
         if inspector not in self._online:

@@ -1,1 +1,1 @@
-"""Where frames come from: cameras, video files and folders of pictures."""
+"""Sources of frames: cameras, video files and folders of pictures."""

@@ -1,4 +1,4 @@
-"""The bounded place between the thread that reads frames and the one that scores them."""
+"""The bounded queue between the thread that reads frames and the one that scores them."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from edge_occ.sources.frame import Frame
 
 
 class FrameBuffer:
-    """A bounded queue that either waits when full (files) or forgets the oldest frame and counts it (cameras).
+    """A bounded queue that, when full, either waits (files) or drops the oldest frame and counts it (cameras).
 
-    One thread puts and finishes, another gets and closes.
+    One thread calls :meth:`put` and :meth:`finish`, another :meth:`get` and :meth:`close`.
 
     Args:
-        capacity: frames held at most; 1 with ``overwrite`` makes the latest-frame slot of a camera.
-        overwrite: forget the oldest frame rather than wait for room.
-        most_bytes: of frames held at most where there are several; one is held whatever its size.
+        capacity: frames at most; 1 with ``overwrite`` is the latest-frame slot of a camera.
+        overwrite: drop the oldest frame instead of waiting for room.
+        max_bytes: bytes of the frames at most; a single frame may be larger.
     """
 
-    def __init__(self, capacity: int, *, overwrite: bool, most_bytes: int = 32 << 20) -> None:
+    def __init__(self, capacity: int, *, overwrite: bool, max_bytes: int = 32 << 20) -> None:
         self.overwrite = overwrite
         self.dropped = 0
-        self._capacity, self._most_bytes = capacity, most_bytes
+        self._capacity, self._max_bytes = capacity, max_bytes
         self._frames: deque[Frame | Fault] = deque()
         self._changed = Condition()
         self._finished = self._closed = False
         self._error: BaseException | None = None
 
     def put(self, frame: Frame | Fault) -> bool:
-        """Add a frame, waiting for room if need be; returns false once nobody wants frames any more."""
+        """Append a frame, waiting for room if necessary; return false once the buffer is closed."""
         with self._changed:
             if not self.overwrite:
                 self._changed.wait_for(lambda: self._closed or self._has_room(frame))
@@ -45,13 +45,13 @@ class FrameBuffer:
 
     def _has_room(self, frame: Frame | Fault) -> bool:
         held = sum(map(_bytes, self._frames))
-        return not self._frames or (len(self._frames) < self._capacity and held + _bytes(frame) <= self._most_bytes)
+        return not self._frames or (len(self._frames) < self._capacity and held + _bytes(frame) <= self._max_bytes)
 
     def get(self) -> Frame | Fault | None:
-        """The next frame, waiting for it if need be; ``None`` when no more will come.
+        """Return the next frame, waiting for it if necessary; ``None`` at the end.
 
         Raises:
-            BaseException: what :meth:`finish` was given, after the last frame.
+            BaseException: the error given to :meth:`finish`, after the last frame.
         """
         with self._changed:
             self._changed.wait_for(lambda: self._frames or self._finished or self._closed)
@@ -64,13 +64,13 @@ class FrameBuffer:
             return None
 
     def finish(self, error: BaseException | None = None) -> None:
-        """No more frames will be put; those held can still be got, and the error, if any, comes after them."""
+        """End the input; the frames in the buffer are still returned, then the error, if any, is raised."""
         with self._changed:
             self._finished, self._error = True, error
             self._changed.notify_all()
 
     def close(self) -> None:
-        """No more frames are wanted: forget those held and wake whoever waits."""
+        """Discard the frames in the buffer and end every wait."""
         with self._changed:
             self._closed = True
             self._frames.clear()

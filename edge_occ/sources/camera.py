@@ -1,4 +1,4 @@
-"""Frames from a camera: the latest one only.  Standing still is a state; being gone is a loss."""
+"""Frames from a camera, the latest one only.  A silent camera is waited for; one that is gone is lost."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ from edge_occ.sources.v4l2 import Identity, identify, paths_of
 
 logger = logging.getLogger(__name__)
 
-_PATIENCE_SECONDS = 1.0
-"""Reads that fail at once are forgiven for so long: a damaged JPEG frame is no reason to open the camera again."""
-_WAITING_SECONDS = 0.5
-"""A read that took so long and gave no frame has waited for one: the camera is there and silent."""
+_FAILING_SECONDS = 1.0
+"""Time of reads that fail at once before the camera is opened again; a damaged JPEG frame is no reason to."""
+_TIMEOUT_SECONDS = 0.5
+"""Duration from which a read without a frame is a timeout: the camera is present and silent."""
 _RETRY_SECONDS = 0.02
-_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.1, 4.0
+_FIRST_PAUSE_SECONDS, _MAX_PAUSE_SECONDS = 0.1, 4.0
 
 
 @dataclass(frozen=True)
 class Patience:
-    """How long a camera may give no frames, in seconds; :data:`math.inf` is for ever.
+    """Time limits of a camera without frames, in seconds; :data:`math.inf` for none.
 
     Attributes:
-        reopen: of silence, until the camera is opened again.
-        lost: of absence or of reads that fail at once, until it is given up.
-        silent: of silence, until it is given up though it is there.
+        reopen: silence after which the camera is opened again.
+        lost: absence, or reads that fail at once, after which it is lost.
+        silent: silence after which it is lost though it is present.
     """
 
     reopen: float = 30.0
@@ -47,39 +47,39 @@ class Patience:
     silent: float = math.inf
 
 
-USUAL = Patience()
+DEFAULT_PATIENCE = Patience()
 
 
 class CameraSource(ThreadedSource):
-    """A V4L2 camera, asked for motion JPEG, which is what gives USB cameras their full rate.
+    """A V4L2 camera in motion JPEG, the format in which USB cameras have their full rate.
 
-    The moment of capture is when the driver handed the frame over; exposure and transfer lie before it.  When it is
-    opened again, the camera that answers must be the same one.
+    The time of capture is when the driver returned the frame, after exposure and transfer.  A camera that is opened
+    again must be the same one.
 
     Args:
         device: path, such as ``/dev/video0`` or a link in ``/dev/v4l/by-id``.
-        width, height: size to ask for, in pixels.
-        fps: rate to ask for.
-        patience: how long it may give no frames.
-        triggered: it gives a frame when something triggers it, so silence says nothing, before the first frame neither:
-            it is never opened again for it, nor given up.
-        open_capture: opens the device; tests put a fake here.
-        identify: tells which camera answers at a path, ``None`` if none does.
-        on_wait: called each time the camera is there and a read waited for a frame in vain, from the source's thread.
+        width, height: requested size, in pixels.
+        fps: requested rate.
+        patience: time limits without frames.
+        triggered: each frame is triggered from outside, so the camera may be silent for any time, also before the first
+            frame: it is neither opened again nor lost.
+        open_capture: opens the device; replaced in tests.
+        identify: returns which camera is at a path, ``None`` if none is.
+        on_wait: called in the reader thread each time a read of a present camera timed out.
 
     Raises:
-        InputError: on entering, the camera does not open; on iterating, it never gave a frame.
-        SourceLost: on iterating, it gave frames and was then gone, or silent, for longer than ``patience`` allows.
+        InputError: on entering, the camera does not open; on iterating, it never returned a frame.
+        SourceLost: on iterating, after its first frame it was gone or silent for longer than ``patience`` allows.
     """
 
-    def __init__(  # noqa: PLR0913 - what is asked of the camera, how long to wait, and two seams
+    def __init__(  # noqa: PLR0913 - requested format, time limits, and three seams
         self,
         device: str,
         *,
         width: int | None = None,
         height: int | None = None,
         fps: float | None = None,
-        patience: Patience = USUAL,
+        patience: Patience = DEFAULT_PATIENCE,
         triggered: bool = False,
         open_capture: Callable[[str], Capture] = open_camera,
         identify: Callable[[str], Identity | None] = identify,
@@ -89,15 +89,15 @@ class CameraSource(ThreadedSource):
         self._device, self._triggered = device, triggered
         self._patience = Patience(math.inf, patience.lost, math.inf) if triggered else patience
         self._open_capture, self._identify, self._on_wait = open_capture, identify, on_wait
-        # The format comes first, for it decides which sizes and rates there are.
-        wanted = {
+        # The format comes first: the available sizes and rates depend on it.
+        requested = {
             cv2.CAP_PROP_FOURCC: cv2.VideoWriter.fourcc(*"MJPG"),
             cv2.CAP_PROP_FRAME_WIDTH: width,
             cv2.CAP_PROP_FRAME_HEIGHT: height,
             cv2.CAP_PROP_FPS: fps,
             cv2.CAP_PROP_BUFFERSIZE: 1,
         }
-        self._wanted = {prop: float(value) for prop, value in wanted.items() if value is not None}
+        self._requested = {prop: float(value) for prop, value in requested.items() if value is not None}
         self._warn = Sparing(logger.warning, most=3, seconds=3600)
         self._paths: tuple[str, ...] = (device,)
         self._identity: Identity | None = None
@@ -115,53 +115,53 @@ class CameraSource(ThreadedSource):
     def _frames(self) -> Generator[Frame, None, None]:
         capture: Capture | None = self._capture
         index, pause = 0, _FIRST_PAUSE_SECONDS
-        last = there = opened = time.monotonic()
+        last = present = opened = time.monotonic()
         try:
             while not self._stop.is_set():
                 image, waited = self._next(capture)
                 now = time.monotonic()
                 if image is not None:
-                    self._tell_return(now - last)
-                    last = there = opened = now
+                    self._log_return(now - last)
+                    last = present = opened = now
                     pause = _FIRST_PAUSE_SECONDS
                     yield Frame(index, datetime.now(timezone.utc), now, image)
                     index += 1
                     continue
                 if waited:
-                    there, pause = now, _FIRST_PAUSE_SECONDS
+                    present, pause = now, _FIRST_PAUSE_SECONDS
                     self._on_wait()
-                self._give_up(index, silent=now - last, gone=None if waited else now - there)
+                self._check_patience(index, silent=now - last, gone=None if waited else now - present)
                 if waited and now - opened < self._patience.reopen:
                     continue
-                self._tell_silence(now - last, waited=waited)
+                self._warn_of_silence(now - last, waited=waited)
                 if capture is not None:
                     capture.release()
                     capture = None
-                if not waited and self._stop.wait(min(pause, max(self._patience.lost - (now - there), 0.0))):
+                if not waited and self._stop.wait(min(pause, max(self._patience.lost - (now - present), 0.0))):
                     return
-                pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+                pause = min(2 * pause, _MAX_PAUSE_SECONDS)
                 capture, opened = self._open(), time.monotonic()
         finally:
             if capture is not None:
                 capture.release()
 
     def _next(self, capture: Capture | None) -> tuple[NDArray[np.uint8] | None, bool]:
-        """One frame, or ``None`` and whether the camera was there and waited for one in vain."""
-        until = time.monotonic() + _PATIENCE_SECONDS
+        """Return a frame, or ``None`` and whether the camera is present and the read timed out."""
+        until = time.monotonic() + _FAILING_SECONDS
         while capture is not None and capture.isOpened():
             begun = time.monotonic()
             image = read_frame(capture)
             now = time.monotonic()
             if image is not None:
                 return image, False
-            if now - begun >= _WAITING_SECONDS:
+            if now - begun >= _TIMEOUT_SECONDS:
                 return None, True
             if now >= until or self._stop.wait(_RETRY_SECONDS):
                 break
         return None, False
 
     def _open(self) -> Capture | None:
-        """Open the camera wherever it is now; ``None`` where it is not, or another one is in its place."""
+        """Open the camera at any of its paths; ``None`` if it is absent or another one is in its place."""
         self._found = ""
         for path in self._paths:
             found = self._identify(path)
@@ -171,43 +171,43 @@ class CameraSource(ThreadedSource):
                 continue
             capture = self._open_capture(path)
             if capture.isOpened():
-                self._ask(capture)
+                self._configure(capture)
                 return capture
             capture.release()
         return None
 
-    def _ask(self, capture: Capture) -> None:
-        for prop, value in self._wanted.items():
+    def _configure(self, capture: Capture) -> None:
+        for prop, value in self._requested.items():
             capture.set(prop, value)
         for prop in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT, cv2.CAP_PROP_FPS):
             got = capture.get(prop)
-            if prop in self._wanted and got != self._wanted[prop]:
-                asked = f"{self._device} was asked for {self._wanted[prop]:g} and gives {got:g}"
-                self._warn(f"asked {prop}", asked)
+            if prop in self._requested and got != self._requested[prop]:
+                text = f"{self._device} was asked for {self._requested[prop]:g} and gives {got:g}"
+                self._warn(f"setting {prop}", text)
 
-    def _tell_silence(self, silent: float, *, waited: bool) -> None:
+    def _warn_of_silence(self, silent: float, *, waited: bool) -> None:
         if waited:
-            self._warn("silent", f"{self._device} gave no frame for {silent:.0f} s; opening it again, and waiting on")
+            self._warn("silent", f"{self._device} gave no frame for {silent:.0f} s; opening it again and waiting")
         else:
             limit = "" if math.isinf(self._patience.lost) else f", for {self._patience.lost:g} s at most"
             self._warn("gone", f"{self._device} gives no frames; opening it again{limit}")
 
-    def _tell_return(self, silent: float) -> None:
-        if silent >= _PATIENCE_SECONDS:
+    def _log_return(self, silent: float) -> None:
+        if silent >= _FAILING_SECONDS:
             logger.info("%s gives frames again, after %.0f s", self._device, silent)
 
-    def _give_up(self, frames: int, *, silent: float, gone: float | None) -> None:
-        """Raise if the camera has given ``frames`` frames and was then silent or gone for too long."""
+    def _check_patience(self, frames: int, *, silent: float, gone: float | None) -> None:
+        """Raise if the camera is silent or gone for too long, after ``frames`` frames."""
         patience = self._patience
-        # A camera that gave none yet was asked for a size that it cannot send, unless something triggers it.
-        most_silent = patience.silent if frames or self._triggered else min(patience.lost, patience.silent)
-        if (gone is None or gone < patience.lost) and silent < most_silent:
+        # An untriggered camera without a first frame was probably set to a size that it cannot send.
+        max_silent = patience.silent if frames or self._triggered else min(patience.lost, patience.silent)
+        if (gone is None or gone < patience.lost) and silent < max_silent:
             return
         expected = f"frames from {self._device}"
         found = self._found or f"none for {silent:.3g} s"
         if frames:
             raise SourceLost(expected, f"{found}, after {frames} frames", "check its cable and power")
-        advice = "try another size, say ?width=640&height=480; or ?triggered=1, if something triggers it"
+        advice = "try another size, say ?width=640&height=480; or ?triggered=1 for a triggered camera"
         raise InputError(expected, found, advice)
 
 

@@ -1,4 +1,4 @@
-"""Frames that could not be inspected: why, how many, and from when on it is no accident any more."""
+"""Frames that could not be inspected, with the reason."""
 
 from __future__ import annotations
 
@@ -13,29 +13,30 @@ from numpy.typing import NDArray
 from edge_occ.common.errors import UserError
 from edge_occ.common.images import read_image
 
-_MOST_DETAIL = 300
+_MAX_DETAIL = 300
+"""Characters of an error message on one line."""
 
 
 class Reason(str, Enum):
-    """Why a frame was not inspected."""
+    """Reason why a frame was not inspected."""
 
     UNREADABLE = "unreadable"
-    """The source could not decode it, or its file has gone."""
+    """The source could not decode it, or its file is missing."""
     FRAME = "frame"
-    """It is no picture of uint8 ``[height, width, 3]``."""
+    """It is not uint8 ``[height, width, 3]``."""
     ENGINE = "engine"
-    """An error was raised while it was scored."""
+    """An error was raised during its inspection."""
     SCORE = "score"
-    """Its score, or a pixel of its score map, is not finite: it would pass for normal."""
+    """Its score, or a pixel of its score map, is not finite; it would compare as normal."""
 
 
 class Unscored(Exception):
-    """A frame has no score.
+    """A frame that has no score.
 
     Attributes:
-        reason: why.
-        detail: the same in words, one line.
-        error: what was raised, if it was meant for the user.
+        reason: reason.
+        detail: description, one line.
+        error: the error behind it, if it is one for the user.
     """
 
     def __init__(self, reason: Reason, detail: str, error: UserError | None = None) -> None:
@@ -45,11 +46,11 @@ class Unscored(Exception):
 
 @dataclass(frozen=True)
 class Fault:
-    """A frame of a stream that was skipped.
+    """A skipped frame of a stream.
 
     Attributes:
         index: number of the frame in its source.
-        captured_at: moment of capture, UTC.
+        captured_at: time of capture, UTC.
         cause: why it has no score.
         name: file name, or ``None`` for a camera.
     """
@@ -61,12 +62,12 @@ class Fault:
 
     @property
     def reason(self) -> Reason:
-        """Why it was skipped."""
+        """Reason why it was skipped."""
         return self.cause.reason
 
     @property
     def detail(self) -> str:
-        """The same in words, one line."""
+        """Description of the reason, one line."""
         return self.cause.detail
 
 
@@ -81,18 +82,18 @@ def read_picture(path: Path, white: int | None = None) -> NDArray[np.uint8]:
         uint8 ``[height, width, 3]``, BGR.
 
     Raises:
-        Unscored: it cannot be read; an :class:`~edge_occ.common.errors.InputError` tells why, if that is known.
+        Unscored: it cannot be read; its ``error`` is an :class:`~edge_occ.common.errors.InputError` for a known cause.
     """
     try:
         return read_image(path, white)
     except UserError as error:
         raise Unscored(Reason.UNREADABLE, error.found, error) from error
-    except Exception as error:  # memory, or a decoder's own: it is this picture's, not the line's
+    except Exception as error:  # out of memory, or a decoder's own: one picture must not stop the source
         raise Unscored(Reason.UNREADABLE, f"{path}: {one_line(error)}") from error
 
 
 def one_line(error: Exception) -> str:
-    """What an error says, on one line of 300 characters at most."""
+    """Return the message of an error on one line of 300 characters at most."""
     text = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
     line = " ".join(text.split())
-    return line if len(line) <= _MOST_DETAIL else line[: _MOST_DETAIL - 3] + "..."
+    return line if len(line) <= _MAX_DETAIL else line[: _MAX_DETAIL - 3] + "..."

@@ -1,4 +1,4 @@
-"""Frames from files: pictures and videos, lossless, or played as if a camera took them."""
+"""Frames from pictures and videos, lossless or in real time."""
 
 from __future__ import annotations
 
@@ -27,45 +27,46 @@ logger = logging.getLogger(__name__)
 
 _CONVERT = "convert it, say with: ffmpeg -i IN -c:v libx264 -pix_fmt yuv420p OUT.mp4"
 _SHRINK = "make it smaller, say with: ffmpeg -i IN -vf scale=1920:-2 OUT.mp4"
-_MOST_FRAMES = 2**31
-"""More frames than this no file holds: a header without a count gives nonsense, or a negative number."""
-_MOST_FAILED = 10_000
-"""Failed reads in a row after which nothing more is expected in a file that should have more frames.  A damaged quarter
-of a recording of 40 s took 461."""
-_MOST_FAILED_BLIND = 100
-"""The same in a file that does not say how many frames it has, whose end is a failed read too."""
+_MAX_FRAMES = 2**31
+"""Bound of a plausible frame count: for a header without one, OpenCV returns a huge or negative number."""
+_MAX_FAILED = 10_000
+"""Failed reads in a row after which a file that should have more frames is given up.  A damaged quarter of a recording
+of 40 s took 461."""
+_MAX_FAILED_UNKNOWN_LENGTH = 100
+"""The same in a file of unknown length, whose end is a failed read too."""
 
 
 class Reel(Protocol):
-    """Pictures in order, which can be played from the start again and again."""
+    """Pictures in order; every iteration starts at the first."""
 
     @property
     def rate(self) -> float | None:
-        """Frames a second at which it was taken, if known."""
+        """Frames a second of the recording, if known."""
 
     @property
     def shortage(self) -> SourceLost | None:
-        """What the play that ended last lacked of what the reel was known to hold."""
+        """Error for frames missing from the latest iteration, ``None`` if it was complete."""
 
     def __iter__(self) -> Iterator[tuple[str, NDArray[np.uint8] | Unscored]]:
-        """Name and picture, decoded when it is asked for, or why it cannot be."""
+        """Yield name and picture, decoded on demand, or the reason why it cannot be decoded."""
 
 
 class Pictures:
     """The pictures of a folder, a pattern or a single file, in natural order.
 
-    One that is damaged or has gone is an error in its place: one bad file must not stop a line.
+    A damaged or missing one yields an :class:`~edge_occ.sources.faults.Unscored` in its place: one bad file must not
+    stop a line.
 
     Attributes:
-        shortage: which pictures had gone when it was their turn.
+        shortage: error that names the pictures missing from the latest iteration.
 
     Args:
-        folder_or_glob: what to play.
+        folder_or_glob: folder, pattern or file.
         white: value of 16-bit pictures that becomes 255, see :func:`edge_occ.common.images.read_image`.
 
     Raises:
-        InputError: there are none; or, while playing, none of them can be read.
-        SourceLost: while playing, none of them can be read, as they have gone.
+        InputError: there are none; or, on iterating, none of them can be read.
+        SourceLost: on iterating, none of them can be read and some are missing.
     """
 
     rate = None
@@ -76,13 +77,13 @@ class Pictures:
         self.shortage: SourceLost | None = None
 
     def __iter__(self) -> Iterator[tuple[str, NDArray[np.uint8] | Unscored]]:
-        """Name and picture, decoded when it is asked for, or why it cannot be."""
+        """Yield name and picture, decoded on demand, or the reason why it cannot be decoded."""
         first: Unscored | None = None
         bad, gone = 0, []
         for path in self._paths:
             try:
                 yield path.name, read_picture(path, self._white)
-            except Unscored as error:  # noqa: PERF203 - the others must still be played
+            except Unscored as error:  # noqa: PERF203 - the others must still be read
                 first, bad = first or error, bad + 1
                 if not os.path.exists(path):  # noqa: PTH110 - as in Video
                     gone.append(path.name)
@@ -98,22 +99,22 @@ class Pictures:
     def _lost(self, gone: list[str]) -> SourceLost:
         count = len(self._paths)
         which = gone[0] if len(gone) == 1 else f"{gone[0]} and {len(gone) - 1} more"
-        expected = f"the {count} pictures that were there at the start of {self._where}"
-        return SourceLost(expected, f"{which} gone", "check the disk; leave the files until the run has ended")
+        expected = f"the {count} pictures that {self._where} had at the start"
+        return SourceLost(expected, f"{which} missing", "check the disk; leave the files until the run has ended")
 
 
 class Video:
-    """A video file, played to its last readable frame.
+    """A video file, read to its last readable frame.
 
-    A place that cannot be decoded is an error for each failed read, if OpenCV gets over it.
+    A damaged section yields an :class:`~edge_occ.sources.faults.Unscored` for each failed read, if frames follow it.
 
     Attributes:
-        shortage: how many frames were missing of those that the file's header names.
+        shortage: error that counts the frames missing from the number in the file's header.
 
     Raises:
         InputError: there is no such file, OpenCV cannot open it, or its frames have over
-            :data:`~engines.frame.MAX_PIXELS` pixels; or, while playing, there is no frame in it.
-        SourceLost: while playing it again, it has gone.
+            :data:`~engines.frame.MAX_PIXELS` pixels; or, on iterating, there is no frame in it.
+        SourceLost: on iterating again, it cannot be read any more.
     """
 
     def __init__(self, path: str) -> None:
@@ -130,12 +131,12 @@ class Video:
             most = f"{MAX_PIXELS / 1e6:g} million pixels"
             raise InputError(f"a video of at most {most}", f"{path} with {width:.0f}x{height:.0f}", _SHRINK)
         self.rate = rate if 0 < rate <= 1000 else None
-        self._count = int(count) if 0 < count < _MOST_FRAMES else None
+        self._count = int(count) if 0 < count < _MAX_FRAMES else None
         self.shortage: SourceLost | None = None
         self._was_played = False
 
     def __iter__(self) -> Iterator[tuple[str, NDArray[np.uint8] | Unscored]]:
-        """Name and picture, decoded when it is asked for, or why it cannot be."""
+        """Yield name and picture, decoded on demand, or the reason why it cannot be decoded."""
         capture = open_video(self._path)
         played = failed = in_a_row = 0
         end = 0.0
@@ -157,28 +158,28 @@ class Video:
         self._compare(played, end, skipped=failed - in_a_row)
 
     def _may_go_on(self, frames: int, failed: int) -> bool:
-        """Whether a frame may follow ``failed`` reads that failed, ``frames`` tried in all."""
+        """Return whether a frame may follow ``failed`` failed reads in a row, after ``frames`` reads in all."""
         if self._count is None:
-            return failed < _MOST_FAILED_BLIND
-        return frames < self._count and failed < _MOST_FAILED
+            return failed < _MAX_FAILED_UNKNOWN_LENGTH
+        return frames < self._count and failed < _MAX_FAILED
 
     def _undecodable(self, after: int) -> Unscored:
         return Unscored(Reason.UNREADABLE, f"{self._path} is damaged after {after} frames")
 
     def _empty(self) -> InputError | SourceLost:
         if self._was_played:
-            return SourceLost(f"{self._path} once more", "that it cannot be read any more", "check the disk")
+            return SourceLost(f"{self._path} once more", "a file that cannot be read any more", "check the disk")
         return InputError("a video with frames", f"none that can be read in {self._path}", _CONVERT)
 
     def _compare(self, played: int, end: float, *, skipped: int) -> None:
-        """Compare what was played with what the header names.
+        """Compare the frames read with the number in the header.
 
-        Some containers give a duration alone, of which OpenCV estimates the count, so a lower one is no loss by itself:
-        the file must also have ended early, or have had places that could not be decoded.
+        For containers that store only a duration, OpenCV estimates the number, so a lower one alone is not a loss: the
+        file must also have ended early, or have had damaged sections.
 
         Args:
-            played: frames.
-            end: when the last one is shown, in seconds.
+            played: frames read.
+            end: time of the last one in the video, seconds.
             skipped: failed reads between them.
         """
         self.shortage = None
@@ -187,28 +188,28 @@ class Video:
         if self.rate is not None and not skipped:
             duration, frame = self._count / self.rate, 1 / self.rate
             if end + frame > duration - max(min(1.0, duration / 10), frame):
-                logger.warning("%s names %d frames and gave %d, up to its end", self._path, self._count, played)
+                logger.warning("%s declares %d frames and has %d, up to its end", self._path, self._count, played)
                 return
         self.shortage = SourceLost(
-            f"{self._count:,} frames, which {self._path} names",
-            f"that the file gave {played:,}: it is damaged or was cut short",
+            f"{self._count:,} frames, as {self._path} declares",
+            f"{played:,} in the file, which is damaged or was cut short",
             "record or copy it again",
         )
 
 
 class FileSource(ThreadedSource):
-    """Plays a reel.
+    """A source of the frames of a reel.
 
     Args:
-        reel: what to play.
-        fps: frames a second at most; without it a lossless source goes as fast as its reader, a live one at the reel's
-            own rate.
-        loop: start again at the end, for ever.
-        live: play in real time and keep the latest frame only, as a camera would.
+        reel: pictures or video.
+        fps: frames a second at most; without it a lossless source is as fast as its reader, a live one has the reel's
+            rate.
+        loop: start again at the end, endlessly.
+        live: play in real time and keep only the latest frame, like a camera.
 
     Raises:
-        InputError: live, without ``fps`` and without a rate of the reel's own.
-        SourceLost: on iterating, at its end: the reel lacked something; a loop only warns and goes on.
+        InputError: live, with neither ``fps`` nor a rate of the reel.
+        SourceLost: on iterating, at the end: frames were missing; a loop only warns.
     """
 
     def __init__(self, reel: Reel, *, fps: float | None = None, loop: bool = False, live: bool = False) -> None:
@@ -225,7 +226,7 @@ class FileSource(ThreadedSource):
         pictures = iter(self._reel)
         index, due = 0, time.monotonic()
         while not self._stop.wait(max(0.0, due - time.monotonic())):
-            # Decoding belongs to the latency: the moment of capture is when the picture could first be read.
+            # The time of capture is before decoding, so that latencies include it.
             captured_at, captured_monotonic = datetime.now(timezone.utc), time.monotonic()
             picture = next(pictures, None)
             if picture is not None:
@@ -235,16 +236,16 @@ class FileSource(ThreadedSource):
                 else:
                     yield Frame(index, captured_at, captured_monotonic, content, name)
                 index += 1
-                due = max(due + self._period, time.monotonic())  # a stall is not made up for by a burst
+                due = max(due + self._period, time.monotonic())  # no burst after a stall
             elif self._loop:
-                self._tell_shortage()
+                self._warn_of_shortage()
                 pictures = iter(self._reel)
             elif self._reel.shortage is not None:
                 raise self._reel.shortage
             else:
                 return
 
-    def _tell_shortage(self) -> None:
-        """A loop goes on with what there is."""
+    def _warn_of_shortage(self) -> None:
+        """Log missing frames; a loop continues without them."""
         if self._reel.shortage is not None:
             self._warn("shortage", str(self._reel.shortage))

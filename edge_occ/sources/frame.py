@@ -1,4 +1,4 @@
-"""What a source of frames is."""
+"""The seam of sources: a frame, and what yields frames."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from edge_occ.sources.faults import Fault
 
 @dataclass(frozen=True)
 class Frame:
-    """One picture and where it came from.
+    """One picture with its place in the source.
 
     Attributes:
         index: number of the frame in its source, from 0; dropped and unreadable frames leave gaps.
-        captured_at: moment of capture, UTC.
-        captured_monotonic: the same moment on :func:`time.monotonic`, in seconds; latencies are measured with it.
+        captured_at: time of capture, UTC.
+        captured_monotonic: the same time on :func:`time.monotonic`, in seconds, for latencies.
         image: uint8 ``[height, width, 3]``, BGR.
         name: file name, or ``None`` for a camera.
     """
@@ -37,13 +37,13 @@ class Source(Protocol):
     """Frames in order; a context manager that owns its thread and its device.
 
     Iteration ends when the source is exhausted or closed.  A live source (camera) keeps only the latest frame and
-    counts the ones it drops; a lossless one (files) waits for its reader and drops nothing.  A picture that cannot be
-    read is a :class:`~edge_occ.sources.faults.Fault` in its place.
+    counts those it drops; a lossless one (files) waits for its reader and drops nothing.  A picture that cannot be
+    read yields a :class:`~edge_occ.sources.faults.Fault` in its place.  A source is used once.
     """
 
     @property
     def live(self) -> bool:
-        """True if frames that nobody waited for are dropped."""
+        """True if frames are dropped while the reader is busy."""
 
     @property
     def dropped(self) -> int:
@@ -55,7 +55,13 @@ class Source(Protocol):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
 
-    def __iter__(self) -> Iterator[Frame | Fault]: ...
+    def __iter__(self) -> Iterator[Frame | Fault]:
+        """Iterate over the frames, inside the ``with`` block.
+
+        Raises:
+            RuntimeError: outside the ``with`` block.
+            UserError: the source failed; raised after the last frame.
+        """
 
     def close(self) -> None:
-        """End the iteration, from any thread; the ``with`` block then ends the rest."""
+        """End the iteration, from any thread, any number of times; leaving the ``with`` block releases the device."""

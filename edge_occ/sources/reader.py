@@ -1,4 +1,4 @@
-"""What all sources share: a thread that reads ahead, and its clean end."""
+"""Base class of sources with a reader thread."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _JOIN_SECONDS = 5.0
 
 
 class ThreadedSource(ABC):
-    """A source whose frames are made in a thread of its own; usable once.
+    """A source whose frames are read in its own thread; used once.
 
     Args:
-        live: keep only the latest frame and count the others as dropped; otherwise read a few ahead and drop nothing.
+        live: keep only the latest frame and count the others as dropped; otherwise read a few ahead and drop none.
     """
 
     def __init__(self, *, live: bool) -> None:
@@ -36,11 +36,11 @@ class ThreadedSource(ABC):
 
     @abstractmethod
     def _frames(self) -> Generator[Frame | Fault, None, None]:
-        """Make frames in the reader thread until there are no more or ``_stop`` is set."""
+        """Yield frames in the reader thread until there are no more or ``_stop`` is set."""
 
     @property
     def live(self) -> bool:
-        """True if frames that nobody waited for are dropped."""
+        """True if frames are dropped while the reader is busy."""
         return self._buffer.overwrite
 
     @property
@@ -58,22 +58,22 @@ class ThreadedSource(ABC):
         self.close()
         self._thread.join(_JOIN_SECONDS)
         if self._thread.is_alive():
-            # A driver may hold a read for some 10 s; the thread gives its device back as soon as that returns.
-            logger.warning("the source is still busy reading after %g s; leaving it behind", _JOIN_SECONDS)
+            # A driver may block a read for some 10 s; the thread releases its device as soon as that returns.
+            logger.warning("the source is still reading after %g s; not waiting any longer", _JOIN_SECONDS)
 
     def __iter__(self) -> Iterator[Frame | Fault]:
-        """Frames until the source is exhausted or closed.
+        """Iterate over the frames until the source is exhausted or closed.
 
         Raises:
             RuntimeError: the source was not entered with ``with``.
-            UserError: what ended the reader thread.
+            UserError: the reader thread failed; raised after the last frame.
         """
         if self._thread.ident is None:
             raise RuntimeError("iterate over a source inside its `with` block")
         return iter(self._buffer.get, None)
 
     def close(self) -> None:
-        """End the iteration, from any thread and as often as you like; leaving the ``with`` block ends the rest."""
+        """End the iteration, from any thread, any number of times; leaving the ``with`` block releases the device."""
         self._stop.set()
         self._buffer.close()
 

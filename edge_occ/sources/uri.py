@@ -1,4 +1,4 @@
-"""One grammar for all sources.
+"""URIs of sources.
 
 ==========================================  ==========================================
 ``0``, ``v4l2:///dev/video0``               a camera (also a link in ``/dev/v4l/by-id``)
@@ -8,20 +8,20 @@
 
 Options follow a question mark, ``?name=value&name=value``:
 
-- ``fps``: files are played at this rate, a camera is asked for it
-- ``loop=1``: files start again at their end, for ever
-- ``live=1``: files are played in real time as if a camera took them: latest frame only, drops counted
-- ``width``, ``height``: a camera is asked for this size
-- ``triggered=1``: a camera gives a frame when something triggers it; it is waited for as long as it takes
-- ``reopen``: seconds without a frame after which a camera that is still there is opened again
-- ``lost``: seconds after which a camera that is gone is given up
-- ``silent``: seconds without a frame after which a camera is given up though it is there
+- ``fps``: rate of files; requested rate of a camera
+- ``loop=1``: files start again at their end, endlessly
+- ``live=1``: files are played in real time like a camera: latest frame only, drops counted
+- ``width``, ``height``: requested size of a camera, in pixels
+- ``triggered=1``: a camera is triggered from outside and may be silent for any time
+- ``reopen``: seconds of silence after which a camera that is present is opened again
+- ``lost``: seconds of absence after which a camera is lost
+- ``silent``: seconds of silence after which a camera is lost though it is present
 
-The last three take ``never`` too.
+The last three also accept ``never``.
 
-A question mark may also stand in a name or a pattern: if a file or folder of exactly that name exists, it is meant; and
-``img?.png`` has no options, for there is no ``=`` behind its question mark.  ``0`` is always the camera; a file of that
-name is ``./0``.
+A name or a pattern may contain a question mark: a file or folder of exactly that name takes precedence, and
+``img?.png`` has no options, as no ``=`` follows its question mark.  ``0`` is always the camera; a file of that name is
+``./0``.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from pathlib import Path
 
 from edge_occ.common.errors import InputError
 from edge_occ.common.images import IMAGE_SUFFIXES
-from edge_occ.sources.camera import USUAL, CameraSource, Patience
+from edge_occ.sources.camera import DEFAULT_PATIENCE, CameraSource, Patience
 from edge_occ.sources.files import FileSource, Pictures, Video
 from edge_occ.sources.frame import Source
 
@@ -44,13 +44,13 @@ VIDEO_SUFFIXES = frozenset(
     {".avi", ".h264", ".h265", ".m4v", ".mjpeg", ".mjpg", ".mkv", ".mov", ".mp4"}
     | {".mpeg", ".mpg", ".mts", ".ts", ".webm", ".wmv"}
 )
-"""Names of video files, in lower case."""
+"""Suffixes of video files, in lower case."""
 
 _KNOWN = "use 0 or v4l2:///dev/video0 (camera), file.mp4, folder/ or 'folder/*.png'"
 
 
 class SourceKind(str, Enum):
-    """What a URI names."""
+    """Kind of a source."""
 
     CAMERA = "camera"
     VIDEO = "video"
@@ -59,17 +59,17 @@ class SourceKind(str, Enum):
 
 @dataclass(frozen=True)
 class SourceUri:
-    """A source, named but not opened.
+    """A parsed URI; the source is not opened.
 
     Attributes:
-        kind: what it is.
+        kind: kind of the source.
         target: path of the device, the video file, the folder or the pattern.
         fps: frames a second, in ``(0, 1000]``.
         loop: start again at the end; files only.
-        live: played in real time, latest frame only; always true of a camera.
-        width, height: size asked for in pixels; cameras only.
-        triggered: a frame comes when something triggers the camera, ``None`` if that is not said; cameras only.
-        patience: fields of :class:`~edge_occ.sources.camera.Patience` that are said, with their values; cameras only.
+        live: in real time, latest frame only; always true for a camera.
+        width, height: requested size in pixels; cameras only.
+        triggered: the camera is triggered from outside, ``None`` if not specified; cameras only.
+        patience: specified fields of :class:`~edge_occ.sources.camera.Patience`, with their values; cameras only.
     """
 
     kind: SourceKind
@@ -84,10 +84,10 @@ class SourceUri:
 
 
 def parse_uri(uri: str) -> SourceUri:
-    """Understand a source's name; looks at the file system only to tell names from patterns and options.
+    """Parse the URI of a source; reads the file system only to distinguish names from patterns and options.
 
     Raises:
-        InputError: unknown scheme, kind of file or option, or a malformed value.
+        InputError: an unknown scheme, kind of file or option, or a malformed value.
     """
     target, options = _split(uri)
     kind, target = _classify(target)
@@ -96,7 +96,7 @@ def parse_uri(uri: str) -> SourceUri:
         if name not in allowed:
             what = f"{name} in {uri}"
             if name in ("width", "height"):
-                what += "; files keep their size, the model itself resizes"
+                what += "; files keep their size, the model resizes them"
             raise InputError(f"options of a {kind.value} source: {', '.join(allowed)}", what, f"leave {name} out")
     size = {name: _integer(name, options[name]) for name in ("width", "height") if name in options}
     waits = {name: _seconds(name, options[name]) for name in _WAITS if name in options}
@@ -114,23 +114,23 @@ def parse_uri(uri: str) -> SourceUri:
 
 def open_source(
     uri: str,
-    patience: Patience = USUAL,
+    patience: Patience = DEFAULT_PATIENCE,
     *,
     triggered: bool = False,
     white: int | None = None,
     on_wait: Callable[[], None] = lambda: None,
 ) -> Source:
-    """The source that a URI names, to be used in a ``with`` block.
+    """Return the source of a URI, to be used in a ``with`` block.
 
     Args:
-        uri: what to open.
-        patience: how long a camera may give no frames, where the URI does not say it.
-        triggered: a camera gives frames when something triggers it, where the URI does not say it.
+        uri: the URI.
+        patience: time limits of a camera, unless the URI sets them.
+        triggered: the camera is triggered from outside, unless the URI sets it.
         white: value of 16-bit pictures that becomes 255, see :func:`edge_occ.common.images.read_image`.
-        on_wait: called while a camera is there and gives no frame: the line stands still, the process does not.
+        on_wait: called repeatedly while a camera is present and silent.
 
     Raises:
-        InputError: the URI is wrong, or its files are missing or cannot be read; a camera is tried on entering only.
+        InputError: the URI is invalid, or its files are missing or cannot be read; a camera is opened on entering.
     """
     source = parse_uri(uri)
     if source.kind is SourceKind.CAMERA:
@@ -174,7 +174,7 @@ def _classify(target: str) -> tuple[SourceKind, str]:
         device = target[scheme.end() :]
         if scheme[1].lower() == "v4l2" and device.startswith("/dev/"):
             return SourceKind.CAMERA, device
-        # The rest of the address may hold a password, so it is not repeated.
+        # The rest of the address may contain a password, so it is not repeated.
         later = ", which is not supported yet" if scheme[1].lower() in ("csi", "rtsp") else ""
         raise InputError("a known kind of source", f"a {scheme[0]} address{later}", _KNOWN)
     path = Path(target)

@@ -1,4 +1,4 @@
-"""Which camera it is that answers at a device: numbers change hands when cameras are plugged in again."""
+"""Identity of V4L2 cameras: device numbers change when cameras are plugged in again."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 LINKS = Path("/dev/v4l")
-"""Where udev keeps links that outlast the numbers: by the device's own name and serial number, and by its port."""
+"""Folder of udev's persistent links: by the device's name and serial number, and by its port."""
 _DEVICES = Path("/sys/class/video4linux")
 
 Ioctl = Callable[[int, int, bytearray], int]
@@ -23,11 +23,11 @@ _HAS_DEVICE_CAPS = 0x8000_0000
 
 @dataclass(frozen=True)
 class Identity:
-    """What a V4L2 device says of itself.
+    """Identity of a V4L2 device.
 
     Attributes:
         card: its name.
-        bus: where it is plugged in, such as ``usb-0000:00:14.0-2``.
+        bus: its port, such as ``usb-0000:00:14.0-2``.
         capabilities: of this node, bits of ``V4L2_CAP_*``.
         serial: number of a USB device, empty if it has none.
     """
@@ -38,7 +38,7 @@ class Identity:
     serial: str = ""
 
     def is_same(self, other: Identity) -> bool:
-        """Whether both are one camera: known by its serial number in any port, without one by its port."""
+        """Return whether both are the same camera: by serial number if it has one, else by port."""
         if self.card != other.card:
             return False
         return self.serial == other.serial if self.serial else self.bus == other.bus
@@ -48,10 +48,10 @@ class Identity:
 
 
 def query(handle: int, ioctl: Ioctl = fcntl.ioctl) -> Identity:
-    """Ask an open device who it is.
+    """Return the identity of an open device.
 
     Raises:
-        OSError: it is no V4L2 device.
+        OSError: it is not a V4L2 device.
     """
     answer = bytearray(_CAPABILITY.size)
     ioctl(handle, _QUERYCAP, answer)
@@ -60,7 +60,7 @@ def query(handle: int, ioctl: Ioctl = fcntl.ioctl) -> Identity:
 
 
 def identify(device: str, ioctl: Ioctl = fcntl.ioctl) -> Identity | None:
-    """Who answers at ``device``; ``None`` where nobody does.  Whoever uses the camera is not disturbed."""
+    """Return the identity of the camera at ``device``, ``None`` without one; programs that use it are not disturbed."""
     try:
         handle = os.open(device, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
@@ -74,9 +74,9 @@ def identify(device: str, ioctl: Ioctl = fcntl.ioctl) -> Identity | None:
 
 
 def paths_of(device: str, links: Path = LINKS) -> tuple[str, ...]:
-    """The paths at which a camera may be found when it is plugged in again, ``device`` itself last.
+    """Return the paths at which a camera may be when it is plugged in again, ``device`` itself last.
 
-    They are the links of udev's that lead to it now.  Of a link there are no others: it was named because it lasts.
+    They are udev's links to it.  A link has no other paths, as it is persistent itself.
     """
     if os.path.islink(device):  # noqa: PTH114 - Path raises where permission is missing
         return (device,)
@@ -86,7 +86,7 @@ def paths_of(device: str, links: Path = LINKS) -> tuple[str, ...]:
 
 
 def _serial(device: str) -> str:
-    """The serial number in sysfs: a camera is an interface of a USB device, which has the number."""
+    """Return the serial number in sysfs; the camera is an interface of a USB device, which has the number."""
     interface = os.path.realpath(_DEVICES / Path(os.path.realpath(device)).name / "device")
     try:
         return (Path(interface).parent / "serial").read_text(encoding="utf-8", errors="replace").strip()

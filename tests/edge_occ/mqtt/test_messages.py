@@ -11,56 +11,113 @@ from pydantic import ValidationError
 
 from edge_occ.inspection.events import Phase
 from edge_occ.inspection.result import Box
-from edge_occ.mqtt.messages import (
-    MOST_BOXES,
-    PAYLOADS,
-    Score,
-    State,
-    Status,
-    event_message,
-    heatmap_info,
-    json_schemas,
-    score_message,
-    write_schemas,
-)
+from edge_occ.mqtt.messages import event_message, heatmap_info, interrupted_end, score_message
+from edge_occ.mqtt.payloads import MAX_BOXES, PAYLOADS, DeviceState, DeviceStatus, Queues, QueueStats, Score, Stats
+from edge_occ.mqtt.schemas import json_schemas, write_schemas
+from edge_occ.mqtt.topics import Origin
 
 SCHEMAS = Path(__file__).parents[3] / "docs" / "schemas"
 
 
-def test_every_payload_says_its_schema_first():
-    for message in (
-        Status(state=State.ONLINE),
-        score_message(inspection(), 1.0),
-        event_message(inspection(event=Phase.START), historical=False),
-        heatmap_info(inspection()),
-    ):
-        payload = json.loads(message.to_json())
-        kind = {"HeatmapInfo": "heatmap"}.get(type(message).__name__, type(message).__name__.lower())
-        assert next(iter(payload)) == "schema"
-        assert payload["schema"] == f"edge-occ/{kind}/1"
-        assert PAYLOADS[kind].model_validate_json(message.to_json()) == message
+ORIGIN = Origin("station-7", "left")
+
+QUEUE = QueueStats(depth=0, dropped=0)
+STATS = Stats(
+    device="station-7", camera="left", sent_at=datetime(2026, 1, 2, 3, 4, 5, 678_000, timezone.utc), frames=1, fps=1.0,
+    dropped=0, queues=Queues(score=QUEUE, event=QUEUE, heatmap=QUEUE), engine="cpu", bundle="b",
+)  # fmt: skip
+
+MESSAGES = {
+    "status": DeviceStatus(device="station-7", camera="left", ts=1_767_323_045_678, state=DeviceState.ONLINE),
+    "score": score_message(inspection(), 1.0, ORIGIN),
+    "event": event_message(inspection(event=Phase.START), ORIGIN),
+    "heatmap": heatmap_info(inspection(), ORIGIN),
+    "stats": STATS,
+}
 
 
-def test_a_score_is_the_inspections():
+@pytest.mark.parametrize("kind", PAYLOADS)
+def test_every_payload_begins_with_its_schema_and_origin(kind):
+    message = MESSAGES[kind]
+    payload = json.loads(message.to_json())
+    assert list(payload)[:3] == ["schema", "device", "camera"]
+    assert (payload["schema"], payload["device"], payload["camera"]) == (f"edge-occ/{kind}/1", "station-7", "left")
+    assert isinstance(payload["ts"], int)
+    assert PAYLOADS[kind].model_validate_json(message.to_json()) == message
+
+
+@pytest.mark.parametrize("kind", PAYLOADS)
+def test_unknown_keys_of_newer_versions_are_ignored(kind):
+    payload = {**json.loads(MESSAGES[kind].to_json()), "colour": "red", "lens": {"f": 8}}
+    assert PAYLOADS[kind].model_validate(payload) == MESSAGES[kind]
+
+
+@pytest.mark.parametrize("kind", PAYLOADS)
+def test_messages_of_older_versions_without_the_flat_keys_are_read(kind):
+    payload = json.loads(MESSAGES[kind].to_json())
+    older = {key: payload[key] for key in payload.keys() - {"device", "camera", "ts", "anomalous", "event_type"}}
+    read = PAYLOADS[kind].model_validate(older)
+    assert (read.device, read.camera) == ("", "")
+    assert read.ts == (0 if kind == "status" else payload["ts"])
+
+
+def test_stats_of_older_versions_have_null_before_the_first_score():
+    older = {**json.loads(STATS.to_json()), "latency_p50_ms": None, "latency_p95_ms": None}
+    assert Stats.model_validate(older).latency_p95_ms == 0
+
+
+def test_ts_is_in_epoch_milliseconds():
+    assert STATS.ts == 1_767_323_045_678
+    frame = replace(inspection().frame, captured_at=STATS.sent_at)
+    assert score_message(replace(inspection(), frame=frame), 0).ts == 1_767_323_045_678
+
+
+def test_no_key_changes_its_type_with_its_value():
+    """A time series database takes the type of a key from its first value: no null before a number."""
+    for kind, schema in json_schemas().items():
+        for name, field in schema["properties"].items():
+            types = {option.get("type") for option in field.get("anyOf", [field])}
+            assert not ("null" in types and types & {"number", "integer"}), f"{kind}: {name}"
+
+
+@pytest.mark.parametrize(("phase", "anomalous"), [(Phase.START, 1), (Phase.UPDATE, 1), (Phase.END, 0)])
+def test_an_event_has_its_phase_as_event_type_and_is_anomalous_until_its_end(phase, anomalous):
+    payload = json.loads(event_message(inspection(3, 2.0, event=phase)).to_json())
+    assert (payload["event_type"], payload["phase"]) == (phase.value, phase.value)
+    assert payload["anomalous"] == anomalous
+
+
+def test_an_interrupted_event_ends_in_every_key():
+    payload = json.loads(interrupted_end(event_message(inspection(3, 2.0, event=Phase.START), ORIGIN)).to_json())
+    assert (payload["event_type"], payload["phase"], payload["anomalous"]) == ("end", "end", 0)
+    assert (payload["device"], payload["camera"]) == ORIGIN
+
+
+def test_a_score_has_the_values_of_its_inspection():
     shown = inspection(7, 1.5, name="bottle.png")
-    payload = json.loads(score_message(shown, 12.3456).to_json())
+    payload = json.loads(score_message(shown, 12.3456, ORIGIN).to_json())
     captured = payload.pop("captured_at")
     assert payload == {
         "schema": "edge-occ/score/1",
+        "device": "station-7",
+        "camera": "left",
+        "ts": round(shown.frame.captured_at.timestamp() * 1000),
         "frame": 7,
         "name": "bottle.png",
         "score": 1.5,
         "p_value": 0.25,
         "threshold": 1.0,
         "verdict": "anomalous",
+        "anomalous": 1,
         "verdict_ms": 0.0,
         "latency_ms": 12.346,
     }
     assert captured.endswith("Z")
     assert datetime.fromisoformat(captured.replace("Z", "+00:00")) == shown.frame.captured_at
+    assert score_message(inspection(), 0).anomalous == 0
 
 
-def test_moments_are_utc_and_never_naive():
+def test_times_are_utc_and_never_naive():
     east = datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone(timedelta(hours=2)))
     frame = replace(inspection().frame, captured_at=east)
     assert b'"captured_at":"2026-01-02T01:04:05Z"' in score_message(replace(inspection(), frame=frame), 0).to_json()
@@ -69,21 +126,19 @@ def test_moments_are_utc_and_never_naive():
         score_message(replace(inspection(), frame=naive), 0)
 
 
-def test_a_file_name_of_any_bytes_can_be_told():
+def test_undecodable_bytes_of_a_file_name_become_question_marks():
     assert score_message(inspection(name="caf\udce9.png"), 0).name == "caf?.png"
 
 
-def test_a_score_that_is_no_number_is_refused():
+def test_a_score_that_is_not_finite_is_refused():
     with pytest.raises(ValidationError):
         score_message(inspection(score=float("nan")), 0)
 
 
-def test_messages_are_strict_and_immutable():
+def test_messages_are_immutable_and_of_a_known_schema():
     message = score_message(inspection(), 0)
     with pytest.raises(ValidationError):
         message.frame = 3
-    with pytest.raises(ValidationError):
-        Score.model_validate({**json.loads(message.to_json()), "colour": "red"})
     with pytest.raises(ValidationError):
         Score.model_validate({**json.loads(message.to_json()), "schema": "edge-occ/score/2"})
 
@@ -91,7 +146,7 @@ def test_messages_are_strict_and_immutable():
 def test_an_event_carries_the_worst_boxes_only():
     boxes = tuple(Box(n, 0, 1, 1, 100 - n) for n in range(1000))
     message = event_message(replace(inspection(3, 2.0, event=Phase.UPDATE), boxes=boxes), historical=True)
-    assert [box.x for box in message.boxes] == list(range(MOST_BOXES))
+    assert [box.x for box in message.boxes] == list(range(MAX_BOXES))
     assert (message.id, message.phase, message.peak, message.historical) == ("event-3", Phase.UPDATE, 2.0, True)
     assert len(message.to_json()) < 8192
     with pytest.raises(ValueError, match="without an event"):
@@ -107,8 +162,8 @@ def test_schemas_describe_every_field(tmp_path):
     for file in write_schemas(tmp_path):
         schema = json.loads(file.read_text(encoding="utf-8"))
         assert schema["$schema"].endswith("2020-12/schema")
-        assert "schema" in schema["required"]
-        assert schema["additionalProperties"] is False
+        assert "additionalProperties" not in schema  # a newer version may add keys
+        assert {"schema", "device", "camera", "ts"} <= set(schema["required"])
         for part in (schema, *schema.get("$defs", {}).values()):
             for name, field in part.get("properties", {}).items():
                 assert field.get("description") or "$ref" in field, f"{file.stem}: {name}"

@@ -20,7 +20,7 @@ from edge_occ.inspection.events import EventTracker, Phase
 from edge_occ.inspection.result import Box
 from edge_occ.mqtt.embedded import EmbeddedBroker
 from edge_occ.mqtt.jpeg import read_comment
-from edge_occ.mqtt.messages import Event, HeatmapInfo, Score, State, Stats
+from edge_occ.mqtt.payloads import DeviceState, Event, HeatmapInfo, Score, Stats
 from edge_occ.mqtt.publisher import Publisher
 from edge_occ.output.sink import Sink
 from edge_occ.sources.faults import Fault, Reason, Unscored
@@ -79,7 +79,32 @@ def test_a_run_is_told_from_birth_to_goodbye(config, ear):
     assert b"offline" in bytes(ear.heard[-1].payload)
 
 
-def test_a_heatmap_says_what_it_shows_and_is_kept(broker, config):
+def test_every_json_payload_has_the_flat_keys(config, ear):
+    """As a dashboard reads them from a wildcard topic."""
+    begin = time.time() * 1000
+    with Publisher(config.model_copy(update={"camera": "left"}), render) as publisher:
+        publisher.publish(inspection(0, 1.5, event=Phase.START, of="a"))
+        wait_until(lambda: publisher.summary.published.get("heatmap") == 1, "the heatmap")
+        publisher.publish(inspection(1, 0.5, event=Phase.END, of="a"))
+    ear.wait_for_state("offline")
+    with Publisher(config, render):  # without a camera
+        ear.wait_for_state("online", 2)
+    kinds = {kind: payloads(ear.of(kind)) for kind in ("status", "score", "event", "stats")}
+    kinds["heatmap"] = [json.loads(read_comment(bytes(message.payload))) for message in ear.of("heatmap")]
+    for kind, contents in kinds.items():
+        assert contents, kind
+        for content in contents:
+            assert content["device"] == config.device
+            assert begin - 1 <= content["ts"] <= time.time() * 1000 + 1
+            assert type(content["ts"]) is int
+        assert contents[0]["camera"] == "left"
+    assert kinds["status"][-1]["camera"] == ""
+    assert [score["anomalous"] for score in kinds["score"]] == [1, 0]
+    assert [(event["anomalous"], event["event_type"]) for event in kinds["event"]] == [(1, "start"), (0, "end")]
+    assert all(stats["latency_p95_ms"] >= 0 for stats in kinds["stats"])
+
+
+def test_a_heatmap_describes_itself_and_is_retained(broker, config):
     with Publisher(config, render) as publisher:
         publisher.publish(inspection(41, 1.5, name="screw.png"))
     with Ear(broker.port, f"{config.prefix}/{config.device}/#") as late:
@@ -94,7 +119,7 @@ def test_a_heatmap_says_what_it_shows_and_is_kept(broker, config):
     assert (told["frame"], told["score"], told["verdict"], told["name"]) == ("41", "1.5", "anomalous", "screw.png")
     assert told["captured_at"].endswith("Z")
     inside = HeatmapInfo.model_validate_json(read_comment(jpeg))
-    assert inside.to_tags() == told
+    assert inside.to_user_properties() == told
     image = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
     np.testing.assert_allclose(image, 41, atol=2)
 
@@ -314,7 +339,7 @@ def test_events_unconfirmed_when_the_connection_broke_are_sent_again(broker, con
         assert all(event["historical"] for event in events)
 
 
-def test_an_event_that_waited_too_long_is_no_news(config, ear):
+def test_an_event_that_waited_too_long_is_historical(config, ear):
     with Publisher(config, render) as publisher:
         publisher.publish(inspection(0, 2.0, event=Phase.START, captured=time.monotonic() - 5.5))
         publisher.publish(inspection(1, 2.0, event=Phase.END))
@@ -473,9 +498,9 @@ def test_statistics_keep_coming(config, ear):
 
 def test_what_the_device_does_can_be_told(config, ear):
     with Publisher(config, render) as publisher:
-        publisher.announce(State.BUILDING, "engine")
+        publisher.announce(DeviceState.BUILDING, "engine")
         ear.wait_for_state("building")
-        publisher.announce(State.ONLINE)
+        publisher.announce(DeviceState.ONLINE)
         ear.wait_for_state("online", 2)
 
 

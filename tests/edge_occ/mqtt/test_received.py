@@ -10,18 +10,9 @@ from mqtt_helpers import inspection, render
 
 from edge_occ.inspection.events import Phase
 from edge_occ.mqtt.jpeg import insert_comment
-from edge_occ.mqtt.messages import (
-    Payload,
-    Queues,
-    QueueState,
-    State,
-    Stats,
-    Status,
-    event_message,
-    heatmap_info,
-    score_message,
-)
-from edge_occ.mqtt.received import MOST_BYTES, Received, format_line, read_payload
+from edge_occ.mqtt.messages import event_message, heatmap_info, score_message
+from edge_occ.mqtt.payloads import DeviceState, DeviceStatus, Payload, Queues, QueueStats, Stats
+from edge_occ.mqtt.received import MAX_BYTES, Received, format_line, read_payload
 
 MOMENT = datetime(2026, 1, 2, 3, 4, 5, 678_000, tzinfo=timezone.utc)
 
@@ -53,11 +44,11 @@ def test_payloads_are_read_by_the_kind_of_their_topic():
         ("p/cam/status", b'{"schema":"edge-occ/status/2","state":"online"}', "schema: "),
         ("p/cam/status", b'{"schema":"edge-occ/status/1","state":"dancing"}', "state: "),
         ("p/cam/status", b"online", "status: "),
-        ("p/cam/event", b" " * (MOST_BYTES + 1), "more than"),
+        ("p/cam/event", b" " * (MAX_BYTES + 1), "more than"),
         ("p/cam/heatmap", b"\x89PNG", "not a JPEG"),
         ("p/cam/heatmap", b"\xff\xd8\xff\xd9", "heatmap: "),
-        ("p/cam/command", b"{}", "no topic"),
-        ("other/cam/score", b"{}", "no topic"),
+        ("p/cam/command", b"{}", "not a topic"),
+        ("other/cam/score", b"{}", "not a topic"),
     ],
 )
 def test_what_breaks_its_schema_is_a_value_error(topic, payload, words):
@@ -93,18 +84,18 @@ def test_a_line_of_json_has_topic_time_and_payload():
 
 def test_a_line_for_each_kind():
     wrong = inspection(7, 2.5, event=Phase.START, name="x.png")
-    queue = QueueState(depth=0, dropped=2)
+    queue = QueueStats(depth=0, dropped=2)
     stats = Stats(
         sent_at=MOMENT, frames=9, fps=12.34, dropped=1, queues=Queues(score=queue, event=queue, heatmap=queue),
-        latency_p50_ms=1, latency_p95_ms=None, engine="cpu", bundle="b",
+        latency_p50_ms=1, engine="cpu", bundle="b",
     )  # fmt: skip
     lines = [
-        format_line(received(Status(state=State.FAULT, detail="dark"), "status", retained=True)),
+        format_line(received(DeviceStatus(state=DeviceState.FAULT, detail="dark"), "status", retained=True)),
         format_line(received(score_message(wrong, 12.34), "score")),
         format_line(received(event_message(wrong, historical=True), "event")),
         format_line(received(heatmap_info(wrong), "heatmap", jpeg=bytes(2048))),
         format_line(received(stats, "stats")),
-        format_line(received(Status(state=State.ONLINE), "status", camera="left")),
+        format_line(received(DeviceStatus(state=DeviceState.ONLINE), "status", camera="left")),
     ]
     assert lines == [
         "03:04:05.678Z  cam  status   fault  dark (retained)",
@@ -118,5 +109,5 @@ def test_a_line_for_each_kind():
 
 @given(st.text(max_size=20))
 def test_nothing_from_the_network_controls_the_terminal(text):
-    line = format_line(received(Status(state=State.ONLINE, detail=text), "status", device=f"\x1b[2J{text}"))
+    line = format_line(received(DeviceStatus(state=DeviceState.ONLINE, detail=text), "status", device=f"\x1b[2J{text}"))
     assert line.isprintable()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import threading
 
 import pytest
@@ -8,10 +9,10 @@ from mqtt_helpers import Ear, Mosquitto, free_port, inspection, render, wait_unt
 
 from edge_occ.common.errors import InputError
 from edge_occ.inspection.events import Phase
-from edge_occ.mqtt import watch
 from edge_occ.mqtt.embedded import EmbeddedBroker
 from edge_occ.mqtt.jpeg import insert_comment
-from edge_occ.mqtt.messages import Event, Score, State, Status, heatmap_info
+from edge_occ.mqtt.messages import heatmap_info
+from edge_occ.mqtt.payloads import DeviceState, DeviceStatus, Event, Score
 from edge_occ.mqtt.publisher import Publisher
 from edge_occ.mqtt.watch import Watcher
 
@@ -51,8 +52,8 @@ def test_a_run_is_recorded_until_the_device_is_offline(config, tmp_path):
     check_record(tmp_path / "record", config)
     assert (watcher.invalid, watcher.dropped) == (0, 0)
     assert all(received.device == config.device for received in heard)
-    assert heard[0].message == Status(state=State.ONLINE)
-    assert heard[-1].message == Status(state=State.OFFLINE)
+    assert heard[0].message.state is DeviceState.ONLINE
+    assert heard[-1].message.state is DeviceState.OFFLINE
     moments = [received.received_monotonic for received in heard]
     assert moments == sorted(moments)
     assert all(received.received_at.utcoffset().total_seconds() == 0 for received in heard)
@@ -92,7 +93,10 @@ def test_pictures_of_several_inspectors_and_runs_are_kept_apart(config, ear, tmp
 
 
 def test_a_watch_ends_when_every_camera_is_offline(config, ear):
-    online, offline = Status(state=State.ONLINE).to_json(), Status(state=State.OFFLINE).to_json()
+    online, offline = (
+        DeviceStatus(state=DeviceState.ONLINE).to_json(),
+        DeviceStatus(state=DeviceState.OFFLINE).to_json(),
+    )
     with Watcher(config, device=config.device, until_offline=True) as watcher:
         for camera, payload in [("left", online), ("right", online), ("left", offline), ("right", offline)]:
             ear.send(f"{config.topics.base}/{camera}/status", payload)
@@ -113,19 +117,22 @@ def test_a_later_watcher_sees_the_state_but_records_no_old_heatmap(config, tmp_p
 
 
 def test_offline_before_online_ends_nothing(config, ear):
-    ear.send(config.topics.status, Status(state=State.OFFLINE).to_json(), retain=True)
+    ear.send(config.topics.status, DeviceStatus(state=DeviceState.OFFLINE).to_json(), retain=True)
     states = []
     with Watcher(config, device=config.device, until_offline=True) as watcher:
         for received in watcher:
             states.append(received.message.state.value)
             if len(states) == 1:
-                ear.send(config.topics.status, Status(state=State.BUILDING).to_json())
-                ear.send(config.topics.status, Status(state=State.OFFLINE).to_json())
+                ear.send(config.topics.status, DeviceStatus(state=DeviceState.BUILDING).to_json())
+                ear.send(config.topics.status, DeviceStatus(state=DeviceState.OFFLINE).to_json())
     assert states == ["offline", "building", "offline"]
 
 
 def test_all_devices_have_to_be_offline(config, ear):
-    online, offline = Status(state=State.ONLINE).to_json(), Status(state=State.OFFLINE).to_json()
+    online, offline = (
+        DeviceStatus(state=DeviceState.ONLINE).to_json(),
+        DeviceStatus(state=DeviceState.OFFLINE).to_json(),
+    )
     config = config.model_copy(update={"prefix": f"{config.prefix}/{config.device}"})
     with Watcher(config, until_offline=True) as watcher:
         for device, payload in [("a", online), ("b", online), ("a", offline), ("c", offline), ("b", offline)]:
@@ -139,10 +146,10 @@ def test_malformed_payloads_are_counted_and_passed_over(config, ear, caplog):
         ear.send(config.topics.score, b'{"\x1b[2Jforged\\nline":1}')
         ear.send(config.topics.heatmap, b"\xff\xd8\xff")
         ear.send(config.topics.event, bytes(9 * 1024 * 1024))
-        ear.send(config.topics.status, Status(state=State.ONLINE).to_json())
-        assert next(iter(watcher)).message == Status(state=State.ONLINE)
+        ear.send(config.topics.status, DeviceStatus(state=DeviceState.ONLINE).to_json())
+        assert next(iter(watcher)).message == DeviceStatus(state=DeviceState.ONLINE)
         assert watcher.invalid == 3  # the fourth was larger than the broker was asked to send
-    assert "left out" in caplog.text
+    assert "skipped" in caplog.text
     assert "\x1b" not in caplog.text
     assert "\nline" not in caplog.text
 
@@ -151,40 +158,49 @@ def test_a_large_payload_is_refused_by_the_watcher_too(config, ear):
     config = config.model_copy(update={"protocol": "v3.1.1"})
     with Watcher(config, device=config.device) as watcher:
         ear.send(config.topics.event, bytes(9 * 1024 * 1024))
-        ear.send(config.topics.status, Status(state=State.ONLINE).to_json())
+        ear.send(config.topics.status, DeviceStatus(state=DeviceState.ONLINE).to_json())
         assert next(iter(watcher)).kind == "status"
         assert watcher.invalid == 1
 
 
-def test_a_slow_reader_loses_the_oldest_and_knows_how_many(config, ear, monkeypatch):
-    monkeypatch.setattr(watch, "_MOST_WAITING", 3)
-    with Watcher(config, device=config.device) as watcher:
-        for state in (State.ONLINE, State.BUILDING, State.FAULT, State.ONLINE, State.OFFLINE):
-            ear.send(config.topics.status, Status(state=state).to_json())
+def test_a_slow_reader_loses_the_oldest_messages_and_counts_them(config, ear):
+    with Watcher(config, device=config.device, max_waiting=3) as watcher:
+        for state in (
+            DeviceState.ONLINE,
+            DeviceState.BUILDING,
+            DeviceState.FAULT,
+            DeviceState.ONLINE,
+            DeviceState.OFFLINE,
+        ):
+            ear.send(config.topics.status, DeviceStatus(state=state).to_json())
         wait_until(lambda: watcher.dropped == 2, "two to be dropped")
         messages = iter(watcher)
-        assert [next(messages).message.state for _ in range(3)] == [State.FAULT, State.ONLINE, State.OFFLINE]
+        assert [next(messages).message.state for _ in range(3)] == [
+            DeviceState.FAULT,
+            DeviceState.ONLINE,
+            DeviceState.OFFLINE,
+        ]
 
 
-def test_waiting_pictures_are_bounded_by_their_bytes(config, ear, monkeypatch):
+def test_waiting_heatmaps_are_bounded_by_their_bytes(config, ear):
     jpeg = insert_comment(b"\xff\xd8\xff" + bytes(1000), heatmap_info(inspection()).to_json())
-    monkeypatch.setattr(watch, "_MOST_WAITING_BYTES", 2 * len(jpeg))
-    with Watcher(config, device=config.device) as watcher:
+    with Watcher(config, device=config.device, max_waiting_bytes=2 * len(jpeg)) as watcher:
         for _ in range(4):
             ear.send(config.topics.heatmap, jpeg)
         wait_until(lambda: watcher.dropped == 2, "two to be dropped")
 
 
-def test_it_subscribes_again_after_the_broker_was_away(own_broker: Mosquitto, config):
+def test_it_subscribes_again_after_the_broker_was_away(own_broker: Mosquitto, config, caplog):
+    caplog.set_level(logging.INFO)
     config = config.model_copy(update={"broker": own_broker.url})
     with Watcher(config) as watcher:
         own_broker.stop()
-        wait_until(lambda: watcher._connection.session == 0, "the connection to be lost")
+        wait_until(lambda: "lost" in caplog.text, "the connection to be lost")
         own_broker.start()
-        wait_until(lambda: watcher._connection.session == 2, "the connection to be back")
+        wait_until(lambda: "again" in caplog.text, "the connection to be back")
         with Ear(own_broker.port, f"{config.prefix}/#") as ear:
-            ear.send(config.topics.status, Status(state=State.ONLINE).to_json(), retain=True)
-        assert next(iter(watcher)).message == Status(state=State.ONLINE)
+            ear.send(config.topics.status, DeviceStatus(state=DeviceState.ONLINE).to_json(), retain=True)
+        assert next(iter(watcher)).message == DeviceStatus(state=DeviceState.ONLINE)
 
 
 def test_a_stop_event_ends_a_silent_watch(config):

@@ -142,7 +142,7 @@ def test_closing_wakes_a_producer_that_waits_for_room():
 
 @given(st.lists(st.integers(1, 4), min_size=1, max_size=12), st.integers(1, 4), st.integers(1, 30))
 def test_large_frames_wait_for_room_in_bytes_but_one_is_always_taken(sizes, capacity, most):
-    buffer, held, taken = FrameBuffer(capacity, overwrite=False, most_bytes=most), deque(), []
+    buffer, held, taken = FrameBuffer(capacity, overwrite=False, max_bytes=most), deque(), []
     for index, rows in enumerate(sizes):
         while held and (len(held) == capacity or 3 * (sum(held) + rows) > most):
             taken.append(buffer.get().index)
@@ -153,7 +153,7 @@ def test_large_frames_wait_for_room_in_bytes_but_one_is_always_taken(sizes, capa
 
 
 def test_a_producer_waits_while_frames_are_too_large_for_more_than_one():
-    buffer = FrameBuffer(4, overwrite=False, most_bytes=30)
+    buffer = FrameBuffer(4, overwrite=False, max_bytes=30)
     assert buffer.put(frame(0, rows=7))
     waiting = start(lambda: buffer.put(frame(1, rows=7)))
     with pytest.raises(AssertionError, match="still waiting"):

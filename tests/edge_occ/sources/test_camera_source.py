@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import threading
 from datetime import timedelta
 from pathlib import Path
@@ -8,65 +9,21 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from fakes.capture import FAIL, RAISE, FakeCamera, FakeCapture
 
-import edge_occ.sources.camera as live_module
+import edge_occ.sources.camera as camera_module
 from edge_occ.common.errors import InputError, SourceLost
 from edge_occ.sources.camera import CameraSource, Patience
 from edge_occ.sources.capture import open_camera
 
 LONG = 10.0
-FAIL, RAISE = "fail", "raise"
-
-
-class FakeCapture:
-    """Plays a script of frame numbers, failed reads and exceptions; at its end it fails for ever, as if unplugged.
-
-    With ``pace`` it gives black frames instead, one each time the semaphore is released.
-    """
-
-    def __init__(self, script=(), *, opened=True, pace=None):
-        self.opened, self.released, self.settings = opened, 0, {}
-        self.script, self.pace = iter(script), pace
-
-    def isOpened(self):
-        return self.opened
-
-    def read(self):
-        step = next(self.script, FAIL)
-        if self.pace is not None and self.pace.acquire(timeout=0.05):
-            step = 0
-        if step == RAISE:
-            raise cv2.error("decoding failed")
-        return (False, None) if step == FAIL else (True, np.full((4, 6, 3), step, np.uint8))
-
-    def set(self, prop, value):
-        self.settings[prop] = value
-        return True
-
-    def get(self, prop):
-        return self.settings.get(prop, 0.0)
-
-    def release(self):
-        self.opened = False
-        self.released += 1
-
-
-class Camera:
-    """Opens the given captures one after the other, then none any more."""
-
-    def __init__(self, *captures):
-        self.captures, self.opens = list(captures), 0
-
-    def __call__(self, device):
-        self.opens += 1
-        return self.captures[self.opens - 1] if self.opens <= len(self.captures) else FakeCapture(opened=False)
 
 
 @pytest.fixture(autouse=True)
 def little_patience(monkeypatch):
-    monkeypatch.setattr(live_module, "_PATIENCE_SECONDS", 0.05)
-    monkeypatch.setattr(live_module, "_RETRY_SECONDS", 0.001)
-    monkeypatch.setattr(live_module, "_FIRST_PAUSE_SECONDS", 0.001)
+    monkeypatch.setattr(camera_module, "_FAILING_SECONDS", 0.05)
+    monkeypatch.setattr(camera_module, "_RETRY_SECONDS", 0.001)
+    monkeypatch.setattr(camera_module, "_FIRST_PAUSE_SECONDS", 0.001)
 
 
 def numbers(frames):
@@ -85,7 +42,7 @@ def test_settings_are_asked_for_format_first():
     capture = FakeCapture([1])
     collect(
         CameraSource(
-            "/dev/video0", width=1920, height=1080, fps=30, patience=Patience(lost=0), open_capture=Camera(capture)
+            "/dev/video0", width=1920, height=1080, fps=30, patience=Patience(lost=0), open_capture=FakeCamera(capture)
         )
     )
     assert list(capture.settings.items()) == [
@@ -99,7 +56,7 @@ def test_settings_are_asked_for_format_first():
 
 def test_what_is_not_wanted_is_not_set():
     capture = FakeCapture([1])
-    collect(CameraSource("/dev/video0", patience=Patience(lost=0), open_capture=Camera(capture)))
+    collect(CameraSource("/dev/video0", patience=Patience(lost=0), open_capture=FakeCamera(capture)))
     assert list(capture.settings) == [cv2.CAP_PROP_FOURCC, cv2.CAP_PROP_BUFFERSIZE]
 
 
@@ -110,7 +67,7 @@ def test_a_camera_that_chooses_another_size_is_reported(caplog):
 
     collect(
         CameraSource(
-            "/dev/video0", width=1920, height=480, patience=Patience(lost=0), open_capture=Camera(Stubborn([1]))
+            "/dev/video0", width=1920, height=480, patience=Patience(lost=0), open_capture=FakeCamera(Stubborn([1]))
         )
     )
     assert "/dev/video0 was asked for 1920 and gives 640" in caplog.text
@@ -119,13 +76,13 @@ def test_a_camera_that_chooses_another_size_is_reported(caplog):
 
 @pytest.fixture
 def much_patience(monkeypatch):
-    monkeypatch.setattr(live_module, "_PATIENCE_SECONDS", 3600)
+    monkeypatch.setattr(camera_module, "_FAILING_SECONDS", 3600)
 
 
 def test_only_the_latest_frame_is_kept_and_drops_are_counted(much_patience):
     step = threading.Semaphore(0)
     capture = FakeCapture(pace=step)
-    with CameraSource("/dev/video0", open_capture=Camera(capture)) as source:
+    with CameraSource("/dev/video0", open_capture=FakeCamera(capture)) as source:
         iterator = iter(source)
         step.release()
         first = next(iterator)
@@ -152,7 +109,7 @@ def test_a_consumer_that_waits_long_gets_the_newest():
                 last_read.set()
             return result
 
-    with CameraSource("/dev/video0", patience=Patience(lost=60), open_capture=Camera(Watched(range(50)))) as source:
+    with CameraSource("/dev/video0", patience=Patience(lost=60), open_capture=FakeCamera(Watched(range(50)))) as source:
         assert last_read.wait(LONG)
         frame = next(iter(source))
         assert (frame.index, numbers([frame])) == (49, [49])
@@ -160,7 +117,9 @@ def test_a_consumer_that_waits_long_gets_the_newest():
 
 
 def test_frames_carry_when_they_came():
-    frames, _ = collect(CameraSource("/dev/video0", patience=Patience(lost=0), open_capture=Camera(FakeCapture([7]))))
+    frames, _ = collect(
+        CameraSource("/dev/video0", patience=Patience(lost=0), open_capture=FakeCamera(FakeCapture([7])))
+    )
     (frame,) = frames
     assert frame.name is None
     assert frame.captured_at.utcoffset() == timedelta(0)
@@ -169,7 +128,7 @@ def test_frames_carry_when_they_came():
 
 @pytest.mark.parametrize("trouble", [FAIL, RAISE])
 def test_a_failed_read_is_no_loss(trouble, much_patience):
-    camera = Camera(FakeCapture([1, trouble, 2, trouble, trouble, 3]))
+    camera = FakeCamera(FakeCapture([1, trouble, 2, trouble, trouble, 3]))
     with CameraSource("/dev/video0", patience=Patience(lost=60), open_capture=camera) as source:
         iterator = iter(source)
         seen = [next(iterator)]
@@ -181,7 +140,7 @@ def test_a_failed_read_is_no_loss(trouble, much_patience):
 
 def test_a_lost_camera_is_opened_again(caplog):
     first, second = FakeCapture([1]), FakeCapture([2])
-    camera = Camera(first, *(FakeCapture(opened=False) for _ in range(3)), second)
+    camera = FakeCamera(first, *(FakeCapture(opened=False) for _ in range(3)), second)
     taken = threading.Event()
 
     def open_capture(device):
@@ -205,21 +164,20 @@ def test_a_lost_camera_is_opened_again(caplog):
 
 def test_a_camera_lost_for_good():
     capture = FakeCapture([1, 2])
-    camera = Camera(capture)
+    camera = FakeCamera(capture)
     frames, error = collect(CameraSource("/dev/video5", patience=Patience(lost=0.2), open_capture=camera))
     assert frames[-1].index == 1
     assert isinstance(error, SourceLost)
     assert error.exit_code == 5
-    assert (
-        str(error)
-        == "expected frames from /dev/video5; found none for 0.2 s, after 2 frames; check its cable and power"
-    )
+    assert error.expected == "frames from /dev/video5"
+    assert re.fullmatch(r"none for [0-9.]+ s, after 2 frames", error.found)
+    assert error.advice == "check its cable and power"
     assert camera.opens > 2, "it was tried more than once"
     assert capture.released
 
 
 def test_a_camera_that_opens_but_never_gives_a_frame():
-    camera = Camera(*(FakeCapture() for _ in range(100)))
+    camera = FakeCamera(*(FakeCapture() for _ in range(100)))
     _, error = collect(CameraSource("/dev/video0", patience=Patience(lost=0.2), open_capture=camera))
     assert isinstance(error, InputError)
     assert "try another size" in error.advice
@@ -246,7 +204,7 @@ def test_leaving_while_the_camera_is_lost_ends_the_thread_at_once():
 def test_a_missing_camera_is_told_with_those_there_are(tmp_path):
     device = str(tmp_path / "video7")
     with pytest.raises(InputError) as caught:
-        CameraSource(device, open_capture=Camera()).__enter__()
+        CameraSource(device, open_capture=FakeCamera()).__enter__()
     error = caught.value
     assert error.expected == f"a camera at {device}"
     there = ", ".join(str(path) for path in sorted(Path("/dev").glob("video*")))
@@ -257,17 +215,17 @@ def test_a_missing_camera_is_told_with_those_there_are(tmp_path):
 def test_cameras_found_are_listed(monkeypatch):
     monkeypatch.setattr(Path, "glob", lambda self, pattern: iter([Path("/dev/video4"), Path("/dev/video2")]))
     with pytest.raises(InputError, match="found /dev/video2, /dev/video4;"):
-        CameraSource("/dev/no-such-camera", open_capture=Camera()).__enter__()
+        CameraSource("/dev/no-such-camera", open_capture=FakeCamera()).__enter__()
 
 
 def test_a_camera_in_use_or_forbidden(tmp_path, monkeypatch):
     device = tmp_path / "video0"
     device.touch()
     with pytest.raises(InputError, match="fuser"):
-        CameraSource(str(device), open_capture=Camera()).__enter__()
-    monkeypatch.setattr(live_module.os, "access", lambda path, mode: False)
+        CameraSource(str(device), open_capture=FakeCamera()).__enter__()
+    monkeypatch.setattr(camera_module.os, "access", lambda path, mode: False)
     with pytest.raises(InputError, match="usermod -aG video"):
-        CameraSource(str(device), open_capture=Camera()).__enter__()
+        CameraSource(str(device), open_capture=FakeCamera()).__enter__()
 
 
 def test_the_real_opener_fails_quietly(tmp_path, capfd):

@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 
-import edge_occ.sources.camera as live_module
+import edge_occ.sources.camera as camera_module
 from edge_occ.common.errors import InputError, SourceLost
 from edge_occ.sources.camera import CameraSource, Patience
 from edge_occ.sources.v4l2 import Identity
@@ -78,9 +78,9 @@ def watch(monkeypatch):
 
     def run(script, absent=(), answers=(None,), **options):
         world = World(script, absent, answers)
-        monkeypatch.setattr(live_module, "time", world)
-        for name in ("_RETRY_SECONDS", "_FIRST_PAUSE_SECONDS", "_LONGEST_PAUSE_SECONDS"):
-            monkeypatch.setattr(live_module, name, 1e-4)
+        monkeypatch.setattr(camera_module, "time", world)
+        for name in ("_RETRY_SECONDS", "_FIRST_PAUSE_SECONDS", "_MAX_PAUSE_SECONDS"):
+            monkeypatch.setattr(camera_module, name, 1e-4)
         source = CameraSource("/dev/video9", open_capture=world.open, identify=world.identify, **options)
         with pytest.raises((SourceLost, InputError)) as caught, source:
             list(source)
@@ -149,9 +149,9 @@ def test_a_camera_that_is_gone_is_waited_for_as_long_as_was_set(watch, lost, fra
 
 def test_a_camera_that_is_gone_is_waited_for_for_ever_if_that_was_set(monkeypatch):
     world = World([FRAME, *[BROKEN] * 10, FRAME], absent=range(1, 10_000))
-    monkeypatch.setattr(live_module, "time", world)
-    for name in ("_RETRY_SECONDS", "_FIRST_PAUSE_SECONDS", "_LONGEST_PAUSE_SECONDS"):
-        monkeypatch.setattr(live_module, name, 1e-6)
+    monkeypatch.setattr(camera_module, "time", world)
+    for name in ("_RETRY_SECONDS", "_FIRST_PAUSE_SECONDS", "_MAX_PAUSE_SECONDS"):
+        monkeypatch.setattr(camera_module, name, 1e-6)
     options = {"patience": Patience(lost=math.inf), "open_capture": world.open, "identify": world.identify}
     with CameraSource("/dev/video9", **options) as source:
         first = next(iter(source))
@@ -187,7 +187,7 @@ def test_another_camera_at_the_same_number_is_refused_and_told(watch, caplog):
 
 def test_the_same_camera_is_found_by_its_link_when_it_comes_back_with_another_number(watch, monkeypatch):
     link = "/dev/v4l/by-id/usb-cam-index0"
-    monkeypatch.setattr(live_module, "paths_of", lambda device: (link, device))
+    monkeypatch.setattr(camera_module, "paths_of", lambda device: (link, device))
     _, error, world = watch([FRAME, *[BROKEN] * 10, FRAME], answers=[MINE], patience=Patience(lost=5))
     assert given(error) == 2
     assert set(world.opened[:2]) == {link}
@@ -195,7 +195,7 @@ def test_the_same_camera_is_found_by_its_link_when_it_comes_back_with_another_nu
 
 def test_a_link_that_leads_to_another_camera_now_is_passed_over(watch, monkeypatch):
     link = "/dev/v4l/by-id/usb-cam-index0"
-    monkeypatch.setattr(live_module, "paths_of", lambda device: (link, device))
+    monkeypatch.setattr(camera_module, "paths_of", lambda device: (link, device))
     answers = [MINE, MINE, TWIN, MINE]  # on entering, at the first opening, and twice at the second
     _, error, world = watch([FRAME, *[BROKEN] * 10, FRAME], answers=answers, patience=Patience(lost=5))
     assert given(error) == 2

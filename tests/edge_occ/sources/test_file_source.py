@@ -227,8 +227,8 @@ def test_pictures_that_go_away_are_a_lost_source_once_the_others_were_played(tmp
     assert [f.name for f in frames_of(items)] == ["img0.png", "img3.png"]
     assert len(faults(items)) == 2
     assert isinstance(error, SourceLost)
-    assert error.expected == f"the 4 pictures that were there at the start of {folder}"
-    assert error.found == "img1.png and 1 more gone"
+    assert error.expected == f"the 4 pictures that {folder} had at the start"
+    assert error.found == "img1.png and 1 more missing"
 
 
 @pytest.mark.parametrize("loop", [False, True])
@@ -248,7 +248,7 @@ def test_a_loop_warns_once_of_what_has_gone_and_goes_on(tmp_path, write_pictures
     with FileSource(reel, loop=True) as source:
         items = list(itertools.islice(source, 30))
     assert len(faults(items)) == 10
-    assert sum("img1.png gone" in record.message for record in caplog.records) == 1
+    assert sum("img1.png missing" in record.message for record in caplog.records) == 1
 
 
 def test_a_dark_16_bit_picture_is_played_where_the_scale_is_known(tmp_path):
@@ -396,8 +396,8 @@ def test_half_a_video_is_a_lost_source_once_it_was_played(tmp_path, write_video)
     assert numbers == list(range(len(numbers)))
     assert isinstance(error, SourceLost)
     assert error.exit_code == 5
-    assert error.expected == f"40 frames, which {path} names"
-    assert error.found == f"that the file gave {len(numbers)}: it is damaged or was cut short"
+    assert error.expected == f"40 frames, as {path} declares"
+    assert error.found == f"{len(numbers)} in the file, which is damaged or was cut short"
 
 
 def test_a_loop_of_half_a_video_warns_once_and_goes_on(tmp_path, write_video, caplog):
@@ -417,7 +417,7 @@ def test_a_damaged_place_is_read_over_and_told(play_script):
     assert [f.index for f in faults(items)] == [2, 3, 4, 7]
     assert {f.reason for f in faults(items)} == {Reason.UNREADABLE}
     assert isinstance(error, SourceLost)
-    assert "gave 6" in error.found
+    assert "6 in the file" in error.found
 
 
 def test_a_whole_video_is_read_once_past_its_end(play_script):
@@ -452,7 +452,7 @@ def test_a_count_that_was_only_estimated_is_no_loss(play_script, caplog):
     items, error, _ = play_script(range(30), count=40, position=lambda number: number * 40 / 30 / 25)
     assert error is None
     assert len(items) == 30
-    assert "names 40 frames and gave 30, up to its end" in caplog.text
+    assert "declares 40 frames and has 30, up to its end" in caplog.text
 
 
 @pytest.mark.parametrize("count", [0, -1, -192153584101141.0, 1e300, float("nan")])

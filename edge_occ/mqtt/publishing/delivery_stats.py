@@ -1,4 +1,4 @@
-"""What became of every message: counts and latencies, shared by the threads that publish."""
+"""Delivery stats: counts of messages by their result, and latencies, from all threads that publish."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-_RESERVOIR = 10_000
-"""Latencies kept for quantiles, the latest."""
+_MAX_LATENCIES = 10_000
+"""Latest latencies kept for quantiles."""
 
 
 @dataclass(frozen=True)
-class Summary:
+class DeliveryCounts:
     """Counts since the start.
 
     Attributes:
-        frames: inspections taken.
+        frames: inspections published.
         faults: frames that were not inspected, by reason.
-        published: messages by kind that the broker has taken.
-        dropped: messages by kind that were lost because the broker was slow or out of reach, or that are not known to
-            have arrived when a connection ended.
-        refused: messages by kind that the broker has answered not to take.
-        failed: messages by kind that could not be made; a fault of this program or its renderer.
+        published: messages by kind that the broker has confirmed.
+        dropped: messages by kind that were lost because the broker was slow or out of reach, or that were not confirmed
+            when a connection ended.
+        refused: messages by kind that the broker refused.
+        failed: messages by kind that could not be made; an error of this program or its renderer.
         thinned: scores left out by ``score_hz``.
-        superseded: heatmaps that gave way to a later one before their turn.
+        superseded: heatmaps replaced by a later one before they were sent.
         latency_p50_ms, latency_p95_ms: quantiles of the latest latencies, ``None`` before the first score.
     """
 
@@ -40,7 +40,7 @@ class Summary:
     latency_p95_ms: float | None = None
 
 
-class Ledger:
+class DeliveryStats:
     """Counts from several threads."""
 
     def __init__(self) -> None:
@@ -51,60 +51,60 @@ class Ledger:
         self._failed: Counter[str] = Counter()
         self._faults: Counter[str] = Counter()
         self._frames = self._thinned = self._superseded = 0
-        self._latencies: deque[float] = deque(maxlen=_RESERVOIR)
+        self._latencies: deque[float] = deque(maxlen=_MAX_LATENCIES)
 
-    def taken(self) -> None:
-        """One inspection was taken."""
+    def frame(self) -> None:
+        """Count an inspection."""
         with self._lock:
             self._frames += 1
 
     def fault(self, reason: str) -> None:
-        """One frame was not inspected."""
+        """Count a frame that was not inspected."""
         with self._lock:
             self._faults[reason] += 1
 
     def thinned(self) -> None:
-        """One score was left out to keep the rate."""
+        """Count a score left out to keep the rate."""
         with self._lock:
             self._thinned += 1
 
     def superseded(self) -> None:
-        """One heatmap gave way to another."""
+        """Count a heatmap replaced by a later one."""
         with self._lock:
             self._superseded += 1
 
     def published(self, kind: str) -> None:
-        """The broker has one message."""
+        """Count a message that the broker has."""
         with self._lock:
             self._published[kind] += 1
 
     def dropped(self, kind: str, count: int = 1) -> None:
-        """Messages were lost."""
+        """Count lost messages."""
         if count:
             with self._lock:
                 self._dropped[kind] += count
 
     def refused(self, kind: str) -> None:
-        """The broker does not take one message."""
+        """Count a message that the broker refused."""
         with self._lock:
             self._refused[kind] += 1
 
     def failed(self, kind: str) -> int:
-        """One message could not be made; gives how many of the kind now."""
+        """Count a message that could not be made; return the count of its kind."""
         with self._lock:
             self._failed[kind] += 1
             return self._failed[kind]
 
     def latency(self, milliseconds: float) -> None:
-        """One score was handed over so long after its capture."""
+        """Record the latency of a score, from capture to hand-over."""
         with self._lock:
             self._latencies.append(milliseconds)
 
-    def summary(self) -> Summary:
-        """The counts now."""
+    def counts(self) -> DeliveryCounts:
+        """Return the counts now."""
         with self._lock:
             latencies = sorted(self._latencies)
-            return Summary(
+            return DeliveryCounts(
                 frames=self._frames,
                 faults=dict(self._faults),
                 published=dict(self._published),
@@ -119,5 +119,5 @@ class Ledger:
 
 
 def _quantile(ordered: Sequence[float], q: float) -> float | None:
-    """Nearest rank of ascending values, ``None`` without any."""
+    """Return the nearest-rank quantile of ascending values, ``None`` without any."""
     return round(ordered[min(int(q * len(ordered)), len(ordered) - 1)], 3) if ordered else None

@@ -5,28 +5,28 @@ from hypothesis import strategies as st
 from mqtt_helpers import inspection
 
 from edge_occ.inspection.events import Phase
-from edge_occ.mqtt.ledger import Ledger
-from edge_occ.mqtt.live import LiveQueue
+from edge_occ.mqtt.publishing.delivery_stats import DeliveryStats
+from edge_occ.mqtt.publishing.send_queue import SendQueue
 
 
-def queue(score_hz: float = 0, heatmap_hz: float = 2, **bounds: int) -> tuple[LiveQueue, Ledger]:
-    ledger = Ledger()
-    return LiveQueue(ledger, score_hz, heatmap_hz, **bounds), ledger
+def queue(score_hz: float = 0, heatmap_hz: float = 2, **bounds: int) -> tuple[SendQueue, DeliveryStats]:
+    stats = DeliveryStats()
+    return SendQueue(stats, score_hz, heatmap_hz, **bounds), stats
 
 
-def indices(live: LiveQueue) -> list[int]:
+def indices(live: SendQueue) -> list[int]:
     return [item.frame.index for item in live.next_scores(1000)]
 
 
 @given(st.lists(st.one_of(st.booleans(), st.integers(0, 5), st.just("drop")), max_size=60))
-def test_nothing_is_lost_uncounted_and_nothing_grows(steps):
+def test_every_loss_is_counted_and_the_queue_is_bounded(steps):
     """A truth value puts an anomalous or normal frame, a number takes so many scores."""
-    live, ledger = queue(most_scores=4)
+    live, stats = queue(max_scores=4)
     put = heatmaps_out = 0
     taken: list[int] = []
     for step in steps:
         if step == "drop":
-            live.drop()
+            live.drop_all()
         elif isinstance(step, bool):
             live.put(inspection(put, 2.0 if step else 0.5))
             put += 1
@@ -35,14 +35,14 @@ def test_nothing_is_lost_uncounted_and_nothing_grows(steps):
             assert len(scores) <= step
             taken += scores
         heatmaps_out += live.next_heatmap(float(put)) is not None
-        depths, summary = live.depths, ledger.summary()
+        depths, counts = live.depths, stats.counts()
         assert depths["score"] <= 4
-        assert put == len(taken) + summary.dropped.get("score", 0) + depths["score"]
-        assert put == heatmaps_out + summary.superseded + summary.dropped.get("heatmap", 0) + depths["heatmap"]
+        assert put == len(taken) + counts.dropped.get("score", 0) + depths["score"]
+        assert put == heatmaps_out + counts.superseded + counts.dropped.get("heatmap", 0) + depths["heatmap"]
     assert taken == sorted(set(taken))
 
 
-def test_scores_that_wait_hold_no_pixels():
+def test_waiting_scores_have_no_pixels():
     live, _ = queue()
     live.put(inspection(0))
     (light,) = live.next_scores(1)
@@ -51,11 +51,11 @@ def test_scores_that_wait_hold_no_pixels():
 
 
 def test_full_scores_drop_the_oldest():
-    live, ledger = queue(most_scores=3)
+    live, stats = queue(max_scores=3)
     for index in range(5):
         live.put(inspection(index))
     assert indices(live) == [2, 3, 4]
-    assert ledger.summary().dropped == {"score": 2}
+    assert stats.counts().dropped == {"score": 2}
 
 
 def test_the_age_is_that_of_the_oldest_score_that_waits():
@@ -68,10 +68,10 @@ def test_the_age_is_that_of_the_oldest_score_that_waits():
     assert live.age(7.0) == 2.0
 
 
-def test_a_rest_holds_even_an_anomalous_heatmap_back():
+def test_a_pause_delays_even_an_anomalous_heatmap():
     live, _ = queue()
     live.put(inspection(0, 2.0))
-    live.rest(9.0)
+    live.pause_heatmaps(9.0)
     assert live.heatmap_wait(7.0) == 2.0
     assert live.next_heatmap(8.9) is None
     assert live.next_heatmap(9.0) is not None
@@ -104,14 +104,14 @@ def test_heatmaps_keep_their_rate_and_anomalous_ones_a_faster_one():
 
 
 def test_no_heatmaps_at_a_rate_of_zero():
-    live, ledger = queue(heatmap_hz=0)
+    live, stats = queue(heatmap_hz=0)
     live.put(inspection(0, 2.0, event=Phase.START))
     assert live.next_heatmap(1e9, hurry=True) is None
-    assert ledger.summary().superseded == 0
+    assert stats.counts().superseded == 0
 
 
 def test_scores_are_thinned_by_capture_but_anomalous_ones_pass():
-    live, ledger = queue(score_hz=10)
+    live, stats = queue(score_hz=10)
     jitter = [0.0, 0.011, -0.012, 0.004]
     for index in range(40):
         score = 2.0 if index == 13 else 0.5
@@ -119,13 +119,13 @@ def test_scores_are_thinned_by_capture_but_anomalous_ones_pass():
     taken = indices(live)
     assert 13 in taken
     assert 19 <= len(taken) <= 22
-    assert ledger.summary().thinned == 40 - len(taken)
+    assert stats.counts().thinned == 40 - len(taken)
 
 
 def test_quantiles_are_of_the_latest_latencies():
-    ledger = Ledger()
-    assert ledger.summary().latency_p50_ms is None
+    stats = DeliveryStats()
+    assert stats.counts().latency_p50_ms is None
     for value in [1e6] * 50 + list(range(10_000)):
-        ledger.latency(value)
-    summary = ledger.summary()
-    assert (summary.latency_p50_ms, summary.latency_p95_ms) == (5000, 9500)
+        stats.latency(value)
+    counts = stats.counts()
+    assert (counts.latency_p50_ms, counts.latency_p95_ms) == (5000, 9500)

@@ -1,8 +1,8 @@
-"""What an inspector leaves on its machine: a lock, so that no other publishes on its topics, and the events under way.
+"""Journal of open events on disk, with a lock against a second inspector on the same topics.
 
-An event that was begun must be ended, even if the process is killed or the power fails in between.  So it is written
-to a file before its start is handed over, and struck off when the broker has its end; what the file holds at the next
-start was cut off.  Without a folder that can be written to, the inspector runs without both.
+Every event that starts must end, even if the process is killed or the power fails in between.  So an event is written
+to the journal before its start is handed over, and removed once the broker has its end; those left at the next start
+were interrupted.  Without a writable folder the inspector runs without journal and lock.
 """
 
 from __future__ import annotations
@@ -22,29 +22,29 @@ from pydantic import Field, ValidationError
 from edge_occ.common.errors import InputError
 from edge_occ.common.files import atomic_write
 from edge_occ.mqtt.config import MqttConfig
-from edge_occ.mqtt.messages import Event, Payload
-from edge_occ.mqtt.throttle import Throttle
+from edge_occ.mqtt.payloads import Event, Payload
+from edge_occ.mqtt.throttle import RateLimitedLog
 
 _log = logging.getLogger(__name__)
 
-_MOST_BYTES = 1 << 20
+_MAX_BYTES = 1 << 20
 
 
 class OpenEvents(Payload):
-    """Events whose start was handed over and whose end the broker does not have."""
+    """Content of the journal: events whose start was handed over and whose end the broker does not have."""
 
     schema_: Literal["edge-occ/open-events/1"] = Field("edge-occ/open-events/1", alias="schema")
     events: tuple[Event, ...] = ()
 
 
-class InspectorState:
-    """The lock and the open events of one inspector; a context manager.
+class EventJournal:
+    """Open events and lock of one inspector; a context manager.
 
     Args:
-        config: topics and broker, which name the inspector; folder.
+        config: topics and broker, which identify the inspector; folder.
 
     Attributes:
-        open: by id, what was last told of each event that is not ended.
+        open: start messages of the open events, by id.
 
     Raises:
         InputError: on entering, where another inspector of this machine publishes on the same topics.
@@ -58,9 +58,9 @@ class InspectorState:
         self.open: dict[str, Event] = {}
         self._stack = ExitStack()
         self._usable = False
-        self._throttle = Throttle(_log)
+        self._warn = RateLimitedLog(_log.warning, max_messages=1)
 
-    def __enter__(self) -> InspectorState:
+    def __enter__(self) -> EventJournal:
         with ExitStack() as stack:
             try:
                 if self._folder is None:
@@ -71,8 +71,8 @@ class InspectorState:
                 self._usable = True
             except OSError as error:
                 _log.warning(
-                    "no folder for the state of the inspector at %s (%s): an event that a crash cuts off stays without "
-                    "an end, and a second inspector is not noticed; set mqtt.state",
+                    "no writable folder for the journal at %s (%s): an event that a crash interrupts is not ended, "
+                    "and a second inspector is not detected; set mqtt.state",
                     self._folder,
                     error.strerror or error,
                 )
@@ -85,12 +85,12 @@ class InspectorState:
         self._stack.close()
 
     def opened(self, event: Event) -> None:
-        """The start of an event is about to be handed over; written before this returns."""
+        """Write an event to the journal, before its start is handed over."""
         self.open[event.id] = event
         self._write()
 
     def closed(self, identifier: str) -> None:
-        """Nobody waits for the end of an event any more."""
+        """Remove an event from the journal."""
         if self.open.pop(identifier, None) is not None:
             self._write()
 
@@ -122,29 +122,32 @@ class InspectorState:
             else:
                 self._events.unlink(missing_ok=True)
         except OSError as error:
-            self._throttle.warning("write", "%s cannot be written: %s", self._events, error.strerror or error)
+            self._warn("write", "%s cannot be written: %s", self._events, error.strerror or error)
 
 
 def default_folder() -> Path | None:
-    """``$STATE_DIRECTORY`` of systemd, ``$XDG_STATE_HOME/edge-occ`` or ``~/.local/state/edge-occ``; may be ``None``."""
+    """Return ``$STATE_DIRECTORY`` of systemd, ``$XDG_STATE_HOME/edge-occ`` or ``~/.local/state/edge-occ``.
+
+    ``None`` for a user without a home.
+    """
     given = os.environ.get("STATE_DIRECTORY", "").split(":")[0]
     if given:
         return Path(given)
     home = os.environ.get("XDG_STATE_HOME")
     try:
         return Path(home or Path.home() / ".local" / "state") / "edge-occ"
-    except RuntimeError:  # a user without a home
+    except RuntimeError:
         return None
 
 
 def _read(path: Path) -> tuple[Event, ...]:
-    """The open events in a file; a damaged file has none, and is told."""
+    """Return the open events in a file; none if it is damaged, which is logged."""
     try:
         with path.open("rb") as file:
-            content = file.read(_MOST_BYTES + 1)
+            content = file.read(_MAX_BYTES + 1)
         return OpenEvents.model_validate_json(content).events
     except FileNotFoundError:
         return ()
     except ValidationError:
-        _log.warning("%s is damaged: events that a crash has cut off are not ended", path)
+        _log.warning("%s is damaged: events that a crash interrupted are not ended", path)
         return ()

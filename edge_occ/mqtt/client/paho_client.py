@@ -1,4 +1,4 @@
-"""paho's client as it is used here: how one is made, and the properties of its packets."""
+"""paho's client with the project's settings, and the properties of its packets."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from edge_occ.mqtt.topics import mqtt_string
 
 V5, V311 = MQTTProtocolVersion.MQTTv5, MQTTProtocolVersion.MQTTv311
 RECONNECT_SECONDS = 1, 30
-"""First and longest pause before the connection is tried again."""
+"""First and longest pause before reconnecting."""
 SOCKET_SECONDS = 5.0
-"""Seconds a TCP connection and its TLS handshake may take."""
+"""Timeout of a TCP connection with its TLS handshake, seconds."""
 
 
 @dataclass(frozen=True)
 class Subscription:
-    """What a client wants to hear.
+    """Topics a client subscribes to on every connection.
 
     Attributes:
         filters: topic filters, all with QoS 1.
         on_message: called in the network thread for each message; must return soon and not raise.
-        most_bytes: a broker of MQTT 5 is told to send no packet larger than this.
+        max_bytes: largest packet that a broker of MQTT 5 is asked to send.
     """
 
     filters: tuple[str, ...]
     on_message: Callable[[MQTTMessage], None]
-    most_bytes: int
+    max_bytes: int
 
 
 def make_client(
@@ -42,34 +42,34 @@ def make_client(
     credentials: tuple[str | None, str | None],
     tls: ssl.SSLContext | None,
 ) -> Client:
-    """A client, not connected: retries after 1 to 30 s, sends at once."""
+    """Return a client that is not connected; it reconnects after 1 to 30 s and sends without delay."""
     client = Client(CallbackAPIVersion.VERSION2, client_id=client_id, protocol=protocol)
     client.reconnect_delay_set(*RECONNECT_SECONDS)
     client.connect_timeout = SOCKET_SECONDS
     client.username_pw_set(*credentials)
-    client.on_socket_open = _send_at_once
+    client.on_socket_open = _disable_nagle
     if tls is not None:
         client.tls_set_context(tls)
     return client
 
 
 def connect_properties(protocol: MQTTProtocolVersion, subscription: Subscription | None) -> Properties | None:
-    """Asks a broker of MQTT 5 to send no packet larger than the subscription takes."""
+    """Return the properties of a CONNECT packet: the largest packet that the subscription accepts, MQTT 5 only."""
     if protocol is not V5 or subscription is None:
         return None
     properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
-    properties.MaximumPacketSize = subscription.most_bytes
+    properties.MaximumPacketSize = subscription.max_bytes
     return properties
 
 
-def user_properties(pairs: dict[str, str]) -> Properties:
-    """User properties of a message, MQTT 5 only; what its strings may not hold becomes a question mark."""
+def publish_properties(user_properties: dict[str, str]) -> Properties:
+    """Return the properties of a PUBLISH packet, MQTT 5 only; characters that MQTT forbids become question marks."""
     properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
-    properties.UserProperty = [(mqtt_string(key), mqtt_string(value)) for key, value in pairs.items()]
+    properties.UserProperty = [(mqtt_string(key), mqtt_string(value)) for key, value in user_properties.items()]
     return properties
 
 
-def _send_at_once(_client: Client, _data: object, sock: object) -> None:
-    """Without this, TCP holds a message back for up to 40 ms, in case there is more to send (Nagle)."""
+def _disable_nagle(_client: Client, _data: object, sock: object) -> None:
+    """Send small messages at once: Nagle's algorithm would delay them by up to 40 ms."""
     if isinstance(sock, socket.socket):
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import logging
 import socket
 import subprocess
@@ -13,12 +14,12 @@ from mqtt_helpers import PATIENCE, Ear, Mosquitto, free_port, tool, wait_until
 
 from edge_occ.common.errors import InputError
 from edge_occ.mqtt.broker import PASSWORD, USERNAME
-from edge_occ.mqtt.client import Subscription
+from edge_occ.mqtt.client.connection import Connection
+from edge_occ.mqtt.client.paho_client import Subscription
+from edge_occ.mqtt.client.receipts import DeliveryOutcome
 from edge_occ.mqtt.config import MqttConfig
-from edge_occ.mqtt.connection import Connection
-from edge_occ.mqtt.delivery import Outcome
 from edge_occ.mqtt.embedded import EmbeddedBroker
-from edge_occ.mqtt.messages import State
+from edge_occ.mqtt.payloads import DeviceState
 
 
 @contextmanager
@@ -83,14 +84,15 @@ def test_a_chosen_protocol_is_the_one_used(config):
 
 def test_an_announced_state_replaces_the_birth(config, ear):
     with connected(config) as connection:
-        connection.announce(State.BUILDING, "engine, 3 of 9")
+        connection.announce(DeviceState.BUILDING, "engine, 3 of 9")
         ear.wait_for_state("building")
         assert b'"detail":"engine, 3 of 9"' in states(ear)[-1]
 
 
 def test_the_will_speaks_for_a_process_that_is_killed(broker, config, ear):
     script = (
-        "import sys; from edge_occ.mqtt.config import MqttConfig; from edge_occ.mqtt.connection import Connection\n"
+        "import sys; from edge_occ.mqtt.config import MqttConfig\n"
+        "from edge_occ.mqtt.client.connection import Connection\n"
         "config = MqttConfig(broker=sys.argv[1], prefix=sys.argv[2], device=sys.argv[3])\n"
         "Connection(config, 'mortal', status_topic=config.topics.status).connect(10)\n"
         "sys.stdin.read()"
@@ -103,13 +105,17 @@ def test_the_will_speaks_for_a_process_that_is_killed(broker, config, ear):
     with Ear(broker.port, config.topics.status) as late:
         late.wait_for_state("offline")
         assert late.heard[0].retain
+        will = json.loads(bytes(late.heard[0].payload))
+    birth = json.loads(states(ear)[0])
+    assert (will["device"], will["camera"], will["state"]) == (config.device, "", "offline")
+    assert 0 <= birth["ts"] - will["ts"] < 60_000
 
 
 def test_the_birth_is_told_again_after_the_broker_was_away(own_broker, config, caplog):
     config = config.model_copy(update={"broker": own_broker.url})
     caplog.set_level(logging.INFO)
     with connected(config) as connection:
-        connection.announce(State.FAULT, "lens covered")
+        connection.announce(DeviceState.FAULT, "lens covered")
         own_broker.stop()
         wait_until(lambda: connection.session == 0, "the connection to be lost")
         own_broker.start()
@@ -323,9 +329,9 @@ def test_a_status_that_the_broker_does_not_take_is_told_by_its_topic_once(tmp_pa
     try:
         with connected(config.model_copy(update={"broker": broker.url})) as connection:
             wait_until(lambda: words in caplog.text, "the warning")
-            connection.announce(State.BUILDING)
+            connection.announce(DeviceState.BUILDING)
             receipt = connection.fence(1)
-            wait_until(lambda: receipt.outcome(1) is Outcome.TAKEN, "the broker to answer")
+            wait_until(lambda: receipt.outcome(1) is DeliveryOutcome.TAKEN, "the broker to answer")
     finally:
         broker.stop()
     assert caplog.text.count(words) == 1
@@ -380,7 +386,7 @@ def test_a_subscription_that_is_partly_refused_is_told_and_kept(config, caplog):
         connection = Connection(config.model_copy(update={"broker": address}), "half", subscription=wish)
         connection.connect(5)
         connection.close(0.1)
-    assert "subscribe to a/+/+/score: Not authorized" in caplog.text
+    assert "refuses the subscription to a/+/+/score: Not authorized" in caplog.text
 
 
 def test_a_broker_without_retained_messages_and_mqtt_3_1_1_is_hinted_at(tmp_path, config):

@@ -1,4 +1,4 @@
-"""The thread behind the publisher: events first, then what is news."""
+"""The thread behind the publisher: events first, then live messages."""
 
 from __future__ import annotations
 
@@ -8,56 +8,56 @@ import time
 from collections import deque
 
 from edge_occ.inspection.events import Phase
-from edge_occ.mqtt.connection import Connection
-from edge_occ.mqtt.delivery import Outcome, Receipt
-from edge_occ.mqtt.events import EventQueue, QueuedEvent
-from edge_occ.mqtt.ledger import Ledger
-from edge_occ.mqtt.live_sender import LiveSender
-from edge_occ.mqtt.messages import Event
-from edge_occ.mqtt.state import InspectorState
+from edge_occ.mqtt.client.connection import Connection
+from edge_occ.mqtt.client.receipts import DeliveryOutcome, Receipt
+from edge_occ.mqtt.payloads import Event
+from edge_occ.mqtt.publishing.delivery_stats import DeliveryStats
+from edge_occ.mqtt.publishing.event_store import EventStore, QueuedEvent
+from edge_occ.mqtt.publishing.journal import EventJournal
+from edge_occ.mqtt.publishing.live_sender import LiveSender
 from edge_occ.mqtt.topics import EVENT
 
 _log = logging.getLogger(__name__)
 
 SEND_SECONDS = 1.0
-"""Longest sleep of the sender, and what the last statistics may take."""
-_WINDOW = 10
+"""Longest sleep of the sender, and time limit of the last stats."""
+_MAX_IN_FLIGHT = 10
 """Events handed to the client and not yet confirmed."""
 _HISTORICAL_SECONDS = 5.0
-"""Age from which an event is no news."""
+"""Age from which an event is historical."""
 
 
 class Sender:
-    """Empties the queues into the connection.
+    """Empties the event store and the send queue into the connection.
 
     Args:
         connection: connected before :meth:`run`.
-        events: the queue of events.
+        events: the event store.
         live: sends everything else.
-        ledger: counts what was sent and what was lost.
-        state: keeps the events under way.
+        stats: counts what was sent and what was lost.
+        journal: keeps the open events.
         topic: of events.
-        wake: set by whoever has news for the sender: a new inspection, a confirmation, a connection.
+        wake: set on a new inspection, a confirmation, a connection or its end.
     """
 
     def __init__(
         self,
         connection: Connection,
-        events: EventQueue,
+        events: EventStore,
         live: LiveSender,
-        ledger: Ledger,
-        state: InspectorState,
+        stats: DeliveryStats,
+        journal: EventJournal,
         topic: str,
         wake: threading.Event,
     ) -> None:
-        self._connection, self._events, self._live, self._ledger = connection, events, live, ledger
-        self._state, self._topic, self._wake = state, topic, wake
+        self._connection, self._events, self._live, self._stats = connection, events, live, stats
+        self._journal, self._topic, self._wake = journal, topic, wake
         self._session = 0
         self._in_flight: deque[tuple[Receipt, QueuedEvent]] = deque()
         self._deadline: float | None = None
 
     def stop(self, deadline: float) -> None:
-        """Ask :meth:`run` to return once nothing waits, at the latest about ``deadline`` on :func:`time.monotonic`."""
+        """Let :meth:`run` return once nothing waits, at the latest about ``deadline`` on :func:`time.monotonic`."""
         self._deadline = deadline
         self._wake.set()
 
@@ -67,8 +67,8 @@ class Sender:
             self._wake.wait(self._pause())
             self._wake.clear()
             self._cycle()
-        self._say_last()
-        self._live.give_up()
+        self._send_last_stats()
+        self._live.drop_all()
         lost = self._events.drop_all()
         if lost:
             _log.warning("%d event messages could not be delivered before the end", lost)
@@ -79,10 +79,10 @@ class Sender:
         return self._idle() or time.monotonic() >= self._deadline
 
     def _idle(self) -> bool:
-        return not (self._events.depth or self._live.waits() or self._live.on_the_way())
+        return not (self._events.depth or self._live.has_waiting() or self._live.in_flight())
 
     def _pause(self) -> float:
-        """Seconds until something is due; whoever sets ``wake`` ends the pause before."""
+        """Return the seconds until something is due; setting ``wake`` ends the pause early."""
         now = time.monotonic()
         if self._deadline is not None:
             return min(max(self._deadline - now, 0.0), 0.1)
@@ -92,17 +92,17 @@ class Sender:
     def _cycle(self) -> None:
         self._settle(self._connection.session)
         if not self._session:
-            self._live.drop()
+            self._live.drop_waiting()
             return
         self._send_events()
         self._live.send(self._session, hurry=self._deadline is not None)
 
     def _settle(self, session: int) -> None:
-        """See what became of what was handed over; take back what a lost connection has left unconfirmed."""
+        """Settle what was answered; give back what a lost connection has left unconfirmed."""
         waiting: deque[tuple[Receipt, QueuedEvent]] = deque()
         for receipt, event in self._in_flight:
             outcome = receipt.outcome(session)
-            if outcome in (Outcome.TAKEN, Outcome.REFUSED):
+            if outcome in (DeliveryOutcome.TAKEN, DeliveryOutcome.REFUSED):
                 self._answered(receipt, event.message)
                 self._events.settle(event)
             else:
@@ -116,50 +116,51 @@ class Sender:
 
     def _answered(self, receipt: Receipt, message: Event) -> None:
         if message.phase is Phase.END or (receipt.reason and message.phase is Phase.START):
-            self._state.closed(message.id)
+            self._journal.closed(message.id)
         if receipt.reason:
-            self._ledger.refused(EVENT)
-            self._connection.complaints.refused(self._topic, receipt.reason)
+            self._stats.refused(EVENT)
+            self._connection.log.refused(self._topic, receipt.reason)
         else:
-            self._ledger.published(EVENT)
+            self._stats.published(EVENT)
 
     def _send_events(self) -> None:
-        # One place of what the broker takes unconfirmed is left to the status.
-        window = max(min(_WINDOW, self._connection.limits.in_flight - 1), 1)
+        # One of the unconfirmed messages that the broker accepts is reserved for the status.
+        window = max(min(_MAX_IN_FLIGHT, self._connection.limits.in_flight - 1), 1)
         while len(self._in_flight) < window and (event := self._events.take()) is not None:
             payload = self._payload(event)
             if payload is None:
                 self._events.settle(event)
-                self._state.closed(event.message.id)
+                self._journal.closed(event.message.id)
                 continue
             if event.message.phase is Phase.START:
-                self._state.opened(event.message)
+                self._journal.opened(event.message)
             receipt = self._connection.publish_confirmed(self._session, self._topic, payload)
-            if receipt is None:  # another session: the next look gives the event back
+            if receipt is None:  # another session: the next cycle gives the event back
                 return
             self._in_flight.append((receipt, event))
 
     def _payload(self, event: QueuedEvent) -> bytes | None:
-        """The message as the broker takes it, without its boxes if need be; ``None`` if it is still too large."""
-        old = event.message.historical or event.offline or time.monotonic() - event.captured > _HISTORICAL_SECONDS
-        message = event.message.model_copy(update={"historical": old})
-        most = self._connection.most_payload(self._topic)
+        """Return the JSON, without boxes if it is too large with them; ``None`` if it is still too large."""
+        age = time.monotonic() - event.captured
+        historical = event.message.historical or event.offline or age > _HISTORICAL_SECONDS
+        message = event.message.model_copy(update={"historical": historical})
+        limit = self._connection.max_payload(self._topic)
         for boxes in (message.boxes, ()):
             payload = message.model_copy(update={"boxes": boxes}).to_json()
-            if len(payload) <= most:
+            if len(payload) <= limit:
                 return payload
-        self._connection.complaints.too_large(self._topic, len(payload), most)
-        self._ledger.dropped(EVENT)
+        self._connection.log.too_large(self._topic, len(payload), limit)
+        self._stats.dropped(EVENT)
         return None
 
-    def _say_last(self) -> None:
-        """The last statistics, once nothing else is on its way."""
+    def _send_last_stats(self) -> None:
+        """Send the last stats once nothing else is in flight."""
         self._settle(self._connection.session)
         if not self._session or not self._idle():
             return
         self._live.send_stats(self._session)
         deadline = time.monotonic() + SEND_SECONDS
-        while self._live.on_the_way() and (left := deadline - time.monotonic()) > 0:
+        while self._live.in_flight() and (left := deadline - time.monotonic()) > 0:
             self._wake.wait(left)
             self._wake.clear()
             self._settle(self._connection.session)

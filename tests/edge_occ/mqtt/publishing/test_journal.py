@@ -46,7 +46,7 @@ def events(ear: Ear) -> list[tuple[str, str, bool, str | None]]:
 def kill_in_an_event(config) -> None:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(["tests", *sys.path])}
     command = [sys.executable, "-c", SCRIPT, config.model_dump_json()]
-    folder = Path(__file__).parents[3]
+    folder = Path(__file__).parents[4]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, cwd=folder
     ) as process:

@@ -1,0 +1,26 @@
+"""JSON Schemas of the payloads, published in ``docs/schemas``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from edge_occ.mqtt.payloads import PAYLOADS
+
+
+def json_schemas() -> dict[str, dict[str, Any]]:
+    """Return the JSON Schema (2020-12) of each kind of payload, as published."""
+    draft = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
+    return {kind: {**draft, **model.model_json_schema(mode="serialization")} for kind, model in PAYLOADS.items()}
+
+
+def write_schemas(folder: Path) -> list[Path]:
+    """Write ``<kind>.json`` for each kind of payload into ``folder`` and return the files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    files = []
+    for kind, schema in json_schemas().items():
+        file = folder / f"{kind}.json"
+        file.write_text(json.dumps(schema, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        files.append(file)
+    return files
