@@ -1,7 +1,8 @@
-"""What the TensorRT engine needs of CUDA: one device, one stream, buffers, copies.
+"""The CudaDriver protocol, all that the TensorRT engine needs of CUDA: one device, one stream, buffers, copies.
 
-A driver belongs to the thread that made it.  It owns all that it hands out and frees it in :meth:`CudaDriver.close`,
-so TensorRT's objects must be dropped before.
+A driver belongs to the thread that opened it.  It owns everything that it returns and frees it in
+:meth:`CudaDriver.close`, so TensorRT's objects must be dropped before.  Of several drivers in one thread the latest is
+closed first.
 """
 
 from __future__ import annotations

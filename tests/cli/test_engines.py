@@ -96,7 +96,7 @@ def test_the_line_is_told_of_a_build(jetson, broker, tiny_bundle, tiny_data):
     assert names[0] == "online"
     assert names[-2:] == ["online", "offline"]
     built = [state["detail"] for state in states if state["state"] == "building"]
-    assert built == [f"building the TensorRT engine, {p}, strongly typed" for p in _tried(tiny_bundle)]
+    assert built == [f"building the TensorRT engine, {p}" for p in _tried(tiny_bundle)]
 
 
 def _tried(path):

@@ -1,4 +1,4 @@
-"""What the builder is told: against the strict fake of several versions, and NVIDIA's own parser and builder."""
+"""The builder's configuration: against the strict fake of several versions, and NVIDIA's own parser and builder."""
 
 import pytest
 from fakes.install import installed
@@ -10,7 +10,7 @@ from edge_occ.bundle.bundle import ENCODER_GRAPH, read_bundle
 from engines.cuda.pycuda import open_driver
 from engines.errors import EngineUnavailable
 from engines.tensorrt.api import with_logger
-from engines.tensorrt.build import Phases, Recipe, build_plan
+from engines.tensorrt.build import BuildRequest, Phases, build_plan
 
 VERSIONS = ("10.3.0", "10.16.1.11", "11.4.0.106")
 
@@ -29,10 +29,8 @@ def context():
         driver.close()
 
 
-def recipe(onnx, **changes):
-    return Recipe(
-        **{"onnx": onnx, "strong": True, "frame": (96, 96), "max_frame": (240, 320), "workspace": 99, **changes}
-    )
+def request_of(onnx, **changes):
+    return BuildRequest(**{"onnx": onnx, "frame": (96, 96), "max_frame": (240, 320), "workspace": 99, **changes})
 
 
 def ignore(done):
@@ -43,7 +41,7 @@ def ignore(done):
 def test_a_strongly_typed_plan(context, onnx, version):
     fake = FakeTensorRT(version)
     told = []
-    built = build_plan(with_logger(fake.module), recipe(onnx, timings=b"earlier "), told.append)
+    built = build_plan(with_logger(fake.module), request_of(onnx, timings=b"earlier "), told.append)
     assert onnx in built.plan
     (build,) = fake.builds
     assert build == {
@@ -63,15 +61,9 @@ def test_a_strongly_typed_plan(context, onnx, version):
     assert not fake.alive
 
 
-def test_a_weakly_typed_plan(context, onnx):
-    fake = FakeTensorRT("10.3.0")
-    build_plan(with_logger(fake.module), recipe(onnx, strong=False), ignore)
-    assert (fake.builds[0]["strong"], fake.builds[0]["half"]) == (False, True)
-
-
 def test_a_timing_cache_of_another_gpu_is_not_used(context, onnx):
     fake = FakeTensorRT("10.16.1.11")
-    built = build_plan(with_logger(fake.module), recipe(onnx, timings=b"foreign "), ignore)
+    built = build_plan(with_logger(fake.module), request_of(onnx, timings=b"foreign "), ignore)
     assert built.timings == b"timed "
 
 
@@ -79,7 +71,7 @@ def test_a_timing_cache_of_another_gpu_is_not_used(context, onnx):
 def test_rubbish_is_not_built(context, rubbish):
     fake = FakeTensorRT("10.3.0")
     with pytest.raises(EngineUnavailable, match="can parse"):
-        build_plan(with_logger(fake.module), recipe(rubbish), ignore)
+        build_plan(with_logger(fake.module), request_of(rubbish), ignore)
     assert not fake.builds
     assert not fake.alive
 
@@ -91,13 +83,13 @@ def test_a_graph_of_other_tensors_is_not_built(context, tiny_bundle, onnx):
         (onnx.replace(b"whitening", b"blackness"), "blackness"),
     ):
         with pytest.raises(EngineUnavailable, match=found):
-            build_plan(with_logger(FakeTensorRT("10.3.0").module), recipe(other), ignore)
+            build_plan(with_logger(FakeTensorRT("10.3.0").module), request_of(other), ignore)
 
 
 def test_the_parsers_words_are_told(context, onnx):
     fake = FakeTensorRT("11.4.0.106", parser_errors=["In node 4 (parseNode): UNSUPPORTED_NODE: no importer"])
     with pytest.raises(EngineUnavailable, match=r"TensorRT 11\.4\.0\.106: In node 4 .*UNSUPPORTED_NODE"):
-        build_plan(with_logger(fake.module), recipe(onnx), ignore)
+        build_plan(with_logger(fake.module), request_of(onnx), ignore)
 
 
 @pytest.mark.parametrize(
@@ -107,7 +99,7 @@ def test_the_parsers_words_are_told(context, onnx):
 def test_a_build_that_gives_nothing_is_told_in_tensorrts_words(context, onnx, said, advice):
     fake = FakeTensorRT("10.16.1.11", build_error=said)
     with pytest.raises(EngineUnavailable, match=advice) as caught:
-        build_plan(with_logger(fake.module), recipe(onnx), ignore)
+        build_plan(with_logger(fake.module), request_of(onnx), ignore)
     assert said in caught.value.found
     assert not fake.alive, "the error must not keep the builder"
 
@@ -115,9 +107,9 @@ def test_a_build_that_gives_nothing_is_told_in_tensorrts_words(context, onnx, sa
 def test_words_of_an_earlier_failure_are_not_told_again(context, onnx):
     fake = FakeTensorRT("10.16.1.11", build_error="first")
     api = with_logger(fake.module)
-    api.said.append("older")
+    api.errors.append("older")
     with pytest.raises(EngineUnavailable, match="first") as caught:
-        build_plan(api, recipe(onnx), ignore)
+        build_plan(api, request_of(onnx), ignore)
     assert "older" not in caught.value.found
 
 
@@ -129,7 +121,7 @@ def test_what_stops_the_progress_stops_the_build(context, onnx, error):
         raise error
 
     with pytest.raises(error):
-        build_plan(with_logger(fake.module), recipe(onnx), stop)
+        build_plan(with_logger(fake.module), request_of(onnx), stop)
     assert not fake.builds
     assert not fake.alive
 
@@ -181,7 +173,7 @@ class TestRealBuilder:
     def test_the_graph_is_compiled_for_frames_of_any_size(self, rtx, onnx):
         told = []
         built = build_plan(
-            with_logger(rtx), recipe(onnx, workspace=1 << 30), told.append, lambda config: for_sm86(config, rtx)
+            with_logger(rtx), request_of(onnx, workspace=1 << 30), told.append, lambda config: for_sm86(config, rtx)
         )
         assert len(built.plan) > 10_000
         assert told == sorted(told)
@@ -189,15 +181,19 @@ class TestRealBuilder:
 
     def test_rubbish_is_not_built(self, rtx):
         with pytest.raises(EngineUnavailable, match=r"inputs \[\]"):
-            build_plan(with_logger(rtx), recipe(b"xx"), ignore)
+            build_plan(with_logger(rtx), request_of(b"xx"), ignore)
 
     def test_ctrl_c_stops_the_build(self, rtx, onnx):
         def stop(done):
             raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):
-            build_plan(with_logger(rtx), recipe(onnx, workspace=1 << 30), stop, lambda config: for_sm86(config, rtx))
+            build_plan(
+                with_logger(rtx), request_of(onnx, workspace=1 << 30), stop, lambda config: for_sm86(config, rtx)
+            )
 
     def test_a_profile_it_does_not_accept_is_told(self, rtx, onnx):
         with pytest.raises(EngineUnavailable, match="addOptimizationProfile"):
-            build_plan(with_logger(rtx), recipe(onnx, frame=(400, 96)), ignore, lambda config: for_sm86(config, rtx))
+            build_plan(
+                with_logger(rtx), request_of(onnx, frame=(400, 96)), ignore, lambda config: for_sm86(config, rtx)
+            )

@@ -12,7 +12,7 @@ from fakes.jetson import VERSIONS, assert_same, frame_of, machine
 
 from engines.base import Graph
 from engines.cuda import jetson
-from engines.errors import EngineUnavailable, FrameRefused, ParityFailure
+from engines.errors import EngineUnavailable, FrameRefused, GraphRefused, ParityFailure
 from engines.onnxruntime import OnnxRuntimeEngine
 from engines.parity import require_parity
 from engines.tensorrt.engine import open_tensorrt
@@ -27,7 +27,7 @@ def test_frames_of_several_sizes_score_as_on_the_cpu(graph, options, reference, 
         assert (engine.name, engine.precision) == ("tensorrt", "fp32")
         assert engine.detail.startswith(f"TensorRT {version} on ")
         how = "copied" if memory == "copy" else "mapped"
-        assert engine.detail.endswith(f", {how} memory, strongly typed, CUDA graph")
+        assert engine.detail.endswith(f", {how} memory, CUDA graph")
         for seed, size in enumerate([(96, 96), (96, 96), (96, 96), (240, 320), (2, 2), (31, 77), (31, 77), (112, 112)]):
             assert_same(engine, reference, frame_of(*size, seed))
         engine.close()
@@ -136,6 +136,19 @@ def test_a_head_larger_than_a_frame_is_uploaded_whole(graph, options, reference)
         engine.close()
 
 
+@pytest.mark.parametrize("lazy", [False, True])
+@pytest.mark.parametrize("memory", ["mapped", "copy"])
+def test_features_larger_than_a_frame_are_downloaded_whole(graph, options, reference, memory, lazy):
+    with machine(lazy=lazy):
+        engine = open_tensorrt(graph, replace(options, max_frame=(12, 12), frame=(12, 12), memory=memory))
+        for seed in range(4):  # run, captured, replayed
+            (found,), (expected,) = (each.features(frame_of(12, 12, seed)) for each in (engine, reference))
+            assert found.nbytes > 12 * 12 * 3, "more than the frame's memory"
+            np.testing.assert_array_equal(found, expected)
+        assert "CUDA graph" in engine.detail
+        engine.close()
+
+
 @pytest.mark.parametrize(
     "change",
     [lambda mean: mean[:, :, :4], lambda mean: mean.astype(np.float64), lambda mean: mean[None]],
@@ -145,11 +158,11 @@ def test_a_head_of_another_graph_is_refused_and_the_earlier_kept(graph, options,
         engine = open_tensorrt(graph, options)
         wrong = {**graph.head, "mean": change(graph.head["mean"])}
         for head in (wrong, {"mean": graph.head["mean"]}):
-            with pytest.raises(EngineUnavailable, match="do not belong together"):
+            with pytest.raises(GraphRefused, match="do not belong together"):
                 engine.set_head(head)
         assert_same(engine, reference, frame_of(96, 96))
         engine.close()
-        with pytest.raises(EngineUnavailable, match="do not belong together"):
+        with pytest.raises(GraphRefused, match="do not belong together"):
             open_tensorrt(Graph(graph.onnx, "fp32", wrong), options)
 
 
@@ -309,8 +322,10 @@ def test_everything_is_dropped_in_order(graph, options, lazy):
 def test_another_thread_is_refused(graph, options):
     with machine():
         engine = open_tensorrt(graph, options)
+        calls = [engine.close, lambda: engine.set_head(graph.head)]
+        calls += [lambda: engine.infer(frame_of(96, 96)), lambda: engine.features(frame_of(96, 96))]
         with ThreadPoolExecutor(1) as pool:
-            for call in (lambda: engine.infer(frame_of(96, 96)), engine.close, lambda: engine.set_head(graph.head)):
+            for call in calls:
                 with pytest.raises(RuntimeError, match="thread that opened it"):
                     pool.submit(call).result()
         engine.close()
