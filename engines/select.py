@@ -76,7 +76,7 @@ def open_engine(
         raise UserError(
             f"a precision of auto, {', '.join(graphs)}, which are in the bundle",
             repr(precision),
-            "choose one with --precision; the report of the training says why others are not there",
+            "choose one with --precision; the report of the training gives the reasons for the others",
         )
     failures: list[EngineUnavailable | ParityFailure] = []
     for engine_name in _automatic() if name == "auto" else (name,):
@@ -88,7 +88,7 @@ def open_engine(
             except (EngineUnavailable, ParityFailure) as failure:
                 if str(failure) not in map(str, failures):
                     sentence = f"not {engine_name} {chosen}: {failure.found}"
-                    if notify is not None and (everything or name != "auto" or _is_news(engine_name, failure)):
+                    if notify is not None and (everything or name != "auto" or _is_notable(engine_name, failure)):
                         notify(sentence)
                     else:
                         _log.info(sentence)
@@ -101,7 +101,7 @@ def open_engine(
     )
 
 
-def _is_news(engine_name: str, failure: EngineUnavailable | ParityFailure) -> bool:
+def _is_notable(engine_name: str, failure: EngineUnavailable | ParityFailure) -> bool:
     """Return whether a part of that engine is here; most machines have neither a GPU nor TensorRT."""
     if engine_name != "tensorrt" or isinstance(failure, ParityFailure):
         return True

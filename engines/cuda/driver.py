@@ -19,7 +19,7 @@ class Device:
     """A GPU.
 
     Attributes:
-        name: as NVIDIA calls it.
+        name: NVIDIA's name of it.
         capability: compute capability, major and minor.
         multiprocessors: number of streaming multiprocessors.
         driver: CUDA version of the driver, 12060 for 12.6.
@@ -40,7 +40,7 @@ class CudaDriver(Protocol):
 
     @property
     def name(self) -> str:
-        """The Python package behind it."""
+        """The Python package that it uses."""
 
     @property
     def device(self) -> Device:
@@ -70,7 +70,7 @@ class CudaDriver(Protocol):
         """Copy device memory into a contiguous page-locked array, in the stream."""
 
     def synchronize(self) -> None:
-        """Wait until the stream has done everything."""
+        """Wait until all work of the stream is done."""
 
     def close(self) -> None:
-        """Free everything, in the order CUDA wants; without effect the second time."""
+        """Free everything, in the order that CUDA needs; a second call has no effect."""

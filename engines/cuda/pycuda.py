@@ -1,6 +1,6 @@
 """CUDA through pycuda, the usual package on a Jetson, and the choice between it and cuda-bindings.
 
-The primary context is shared with whatever else computes in this process; pycuda.autoinit would make another one.
+The primary context is shared with other libraries of this process; pycuda.autoinit would make another one.
 """
 
 from __future__ import annotations
@@ -144,7 +144,7 @@ class PycudaDriver:
         self._wait()
 
     def close(self) -> None:
-        """Free buffers, the stream and the context, in this order; arrays handed out are void then."""
+        """Free buffers, the stream and the context, in this order; returned arrays must not be used afterwards."""
         self._owner.close()
 
     def _describe(self, gpu: Any) -> Device:  # noqa: ANN401 - pycuda has no types

@@ -1,4 +1,4 @@
-"""Which engine runs, in which precision, and what is said of those that do not."""
+"""Which engine opens, in which precision, and the messages for engines that do not."""
 
 import logging
 import sys
