@@ -16,7 +16,7 @@ def test_a_kind_is_known_by_its_tensors(kind):
     assert heads_among([*REST, *reversed(HEADS[kind])]) == (kind,)
 
 
-def test_several_heads_are_told_apart():
+def test_several_heads_are_distinguished():
     kinds = [*HEADS, *HEADS, "gaussian"]
     names = [of_head(name, k) for k, kind in enumerate(kinds) for name in HEADS[kind]]
     assert heads_among(sorted(names)) == tuple(kinds)

@@ -83,7 +83,7 @@ def test_without_a_gpu_auto_is_onnx_runtime_and_says_why_where_it_is_asked(fp32,
         ("probe_driver", lambda: DriverProbe(1, 12060)),
     ],
 )
-def test_where_something_of_nvidia_is_there_why_tensorrt_is_not_taken_is_news(
+def test_where_something_of_nvidia_is_there_why_tensorrt_is_not_taken_is_notified(
     fp32, said, nothing_of_nvidia, monkeypatch, name, there
 ):
     monkeypatch.setattr(select, name, there)
@@ -94,13 +94,13 @@ def test_where_something_of_nvidia_is_there_why_tensorrt_is_not_taken_is_news(
 
 def test_with_a_gpu_auto_is_tensorrt_in_fp16(jetson, fp32, options, said):
     graphs = {"fp32": fp32, "fp16": in_precision(fp32, "fp16"), "int8": in_precision(fp32, "int8")}
-    told = []
+    reported = []
     engine, _ = open_engine(
-        "auto", graphs, options=options, notify=said.append, progress=lambda what, done: told.append((what, done))
+        "auto", graphs, options=options, notify=said.append, progress=lambda what, done: reported.append((what, done))
     )
     assert (engine.name, engine.precision) == ("tensorrt", "fp16")
     assert said == []
-    assert told[-1][1] == 1.0
+    assert reported[-1][1] == 1.0
     engine.close()
 
 
@@ -135,7 +135,7 @@ def test_a_bundle_that_no_engine_reproduces_is_refused(fp32):
     assert caught.value.exit_code == 3
 
 
-def test_with_nothing_that_runs_everything_that_was_tried_is_told(fp32, monkeypatch):
+def test_with_nothing_that_runs_everything_that_was_tried_is_reported(fp32, monkeypatch):
     monkeypatch.setattr("engines.select._automatic", lambda: ["tensorrt", "cpu"])  # OpenVINO takes any operator set
     broken = replace(fp32, graph=replace(fp32.graph, onnx=of_later_onnx(fp32.graph.onnx)))
     with pytest.raises(EngineUnavailable, match=r"no CUDA driver.*onnxruntime .* says.*edge-occ doctor") as caught:
@@ -162,7 +162,7 @@ class Stumbling:
         self.closed = True
 
 
-def test_words_of_a_runtime_that_fails_on_golden_frames_are_told(fp32, monkeypatch):
+def test_words_of_a_runtime_that_fails_on_golden_frames_are_reported(fp32, monkeypatch):
     engine = Stumbling()
     monkeypatch.setattr("engines.select._engine", lambda *arguments: engine)
     with pytest.raises(ParityFailure, match="a place beyond the tensor") as caught:

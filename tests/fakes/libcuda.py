@@ -107,7 +107,7 @@ FUNCTIONS: dict[str, tuple[Callable[..., None], tuple[type, ...]]] = {
     "cuGraphExecDestroy": (lambda executable: gpu().destroy_executable(executable), (c_void_p,)),
     "cuGraphDestroy": (lambda graph: gpu().destroy_graph(graph), (c_void_p,)),
 }
-"""What each function does, and its C parameters."""
+"""Each function with its C parameters."""
 
 
 class Library:

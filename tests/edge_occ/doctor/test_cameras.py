@@ -76,7 +76,7 @@ def test_a_busy_camera(device):
     assert (check.state, check.fix) == (CheckState.NOTE, f"fuser -v {device}")
 
 
-def test_what_is_no_video_device_is_told(device):
+def test_what_is_no_video_device_is_reported(device):
     camera = read_camera(device)
     assert camera.error == errno.ENOTTY
     assert check_camera(PC, camera, set(), set(), "me").state is CheckState.WRONG

@@ -15,7 +15,7 @@ def test_facts_survive_a_crash_after_them():
     assert answer.fault == "ended by SIGSEGV"
 
 
-def test_an_exception_is_told_by_its_last_line_and_kept_whole():
+def test_an_exception_is_reported_by_its_last_line_and_kept_whole():
     answer = run_python("import no_such_module_at_all")
     assert answer.fault == "ModuleNotFoundError: No module named 'no_such_module_at_all'"
     assert "Traceback" in answer.errors

@@ -119,7 +119,7 @@ def test_only_contiguous_arrays_are_copied(driver):
             driver.to_host(view, address)
 
 
-def test_too_much_memory_is_told_with_sizes_and_the_driver_lives_on(driver):
+def test_too_much_memory_is_reported_with_sizes_and_the_driver_lives_on(driver):
     with pytest.raises(EngineUnavailable, match=r"expected 1048576.0 MiB of device memory; found .* free on the GPU"):
         driver.allocate(1 << 40)
     with pytest.raises(EngineUnavailable) as caught:
@@ -239,7 +239,7 @@ def test_a_constructor_that_fails_leaves_nothing(name, step, monkeypatch):
         assert not gpu.retained
 
 
-def test_a_gpu_that_fails_is_told_and_still_cleaned_up(name, caplog):
+def test_a_gpu_that_fails_is_reported_and_still_cleaned_up(name, caplog):
     with installed() as gpu:
         driver = open_driver(name, spin=False)
         driver.allocate(8)
@@ -279,7 +279,7 @@ def test_a_missing_package_is_named_with_how_to_install_it(wanted, advice):
 @pytest.mark.parametrize(
     "error", [ImportError("undefined symbol: cuX_v2"), RuntimeError("module compiled against ABI")]
 )
-def test_a_package_that_does_not_load_is_told(name, error, monkeypatch):
+def test_a_package_that_does_not_load_is_reported(name, error, monkeypatch):
     def fail(module):
         raise error
 

@@ -40,8 +40,8 @@ def ignore(done):
 @pytest.mark.parametrize("version", VERSIONS)
 def test_a_strongly_typed_plan(context, onnx, version):
     fake = FakeTensorRT(version)
-    told = []
-    built = build_plan(with_logger(fake.module), request_of(onnx, timings=b"earlier "), told.append)
+    reported = []
+    built = build_plan(with_logger(fake.module), request_of(onnx, timings=b"earlier "), reported.append)
     assert onnx in built.plan
     (build,) = fake.builds
     assert build == {
@@ -55,9 +55,9 @@ def test_a_strongly_typed_plan(context, onnx, version):
         "verbosity": "DETAILED",
     }
     assert built.timings == b"earlier timed "
-    assert told == sorted(told)
-    assert len(told) >= 20
-    assert told[-1] == 1.0
+    assert reported == sorted(reported)
+    assert len(reported) >= 20
+    assert reported[-1] == 1.0
     assert not fake.alive
 
 
@@ -86,7 +86,7 @@ def test_a_graph_of_other_tensors_is_not_built(context, tiny_bundle, onnx):
             build_plan(with_logger(FakeTensorRT("10.3.0").module), request_of(other), ignore)
 
 
-def test_the_parsers_words_are_told(context, onnx):
+def test_the_parsers_words_are_reported(context, onnx):
     fake = FakeTensorRT("11.4.0.106", parser_errors=["In node 4 (parseNode): UNSUPPORTED_NODE: no importer"])
     with pytest.raises(EngineUnavailable, match=r"TensorRT 11\.4\.0\.106: In node 4 .*UNSUPPORTED_NODE"):
         build_plan(with_logger(fake.module), request_of(onnx), ignore)
@@ -96,7 +96,7 @@ def test_the_parsers_words_are_told(context, onnx):
     ("said", "advice"),
     [("Error Code 10: Internal Error (no implementation)", "report this"), ("Error Code 2: OutOfMemory", "max_frame")],
 )
-def test_a_build_that_gives_nothing_is_told_in_tensorrts_words(context, onnx, said, advice):
+def test_a_build_that_gives_nothing_is_reported_in_tensorrts_words(context, onnx, said, advice):
     fake = FakeTensorRT("10.16.1.11", build_error=said)
     with pytest.raises(EngineUnavailable, match=advice) as caught:
         build_plan(with_logger(fake.module), request_of(onnx), ignore)
@@ -104,7 +104,7 @@ def test_a_build_that_gives_nothing_is_told_in_tensorrts_words(context, onnx, sa
     assert not fake.alive, "the error must not keep the builder"
 
 
-def test_words_of_an_earlier_failure_are_not_told_again(context, onnx):
+def test_words_of_an_earlier_failure_are_not_reported_again(context, onnx):
     fake = FakeTensorRT("10.16.1.11", build_error="first")
     api = with_logger(fake.module)
     api.errors.append("older")
@@ -128,8 +128,8 @@ def test_what_stops_the_progress_stops_the_build(context, onnx, error):
 
 @given(st.lists(st.tuples(st.sampled_from("sef"), st.sampled_from("abc"), st.integers(0, 9)), max_size=60))
 def test_progress_grows_within_bounds_whatever_the_order_of_phases(calls):
-    told = []
-    phases = Phases(told.append)
+    reported = []
+    phases = Phases(reported.append)
     parents = {"a": None, "b": "a", "c": "b"}
     for what, name, number in calls:
         if what == "s":
@@ -138,13 +138,13 @@ def test_progress_grows_within_bounds_whatever_the_order_of_phases(calls):
             phases.step(name, number)
         else:
             phases.finish(name)
-    assert told == sorted(told)
-    assert all(0 < done <= 1 for done in told)
+    assert reported == sorted(reported)
+    assert all(0 < done <= 1 for done in reported)
 
 
 def test_progress_counts_phases_within_phases():
-    told = []
-    phases = Phases(told.append)
+    reported = []
+    phases = Phases(reported.append)
     phases.start("build", None, 2)
     phases.step("build", 0)
     phases.start("tactics", "build", 4)
@@ -152,7 +152,7 @@ def test_progress_counts_phases_within_phases():
         phases.step("tactics", step)
     phases.finish("tactics")
     phases.step("build", 1)
-    assert told == [0.5, 0.625, 0.75, 0.875, 1.0]
+    assert reported == [0.5, 0.625, 0.75, 0.875, 1.0]
 
 
 # -- NVIDIA's own parser and builder: TensorRT-RTX, which builds without a GPU ----------------------------------------
@@ -171,13 +171,13 @@ class TestRealBuilder:
         return pytest.importorskip("tensorrt_rtx_bindings")
 
     def test_the_graph_is_compiled_for_frames_of_any_size(self, rtx, onnx):
-        told = []
+        reported = []
         built = build_plan(
-            with_logger(rtx), request_of(onnx, workspace=1 << 30), told.append, lambda config: for_sm86(config, rtx)
+            with_logger(rtx), request_of(onnx, workspace=1 << 30), reported.append, lambda config: for_sm86(config, rtx)
         )
         assert len(built.plan) > 10_000
-        assert told == sorted(told)
-        assert told[-1] > 0.5
+        assert reported == sorted(reported)
+        assert reported[-1] > 0.5
 
     def test_rubbish_is_not_built(self, rtx):
         with pytest.raises(EngineUnavailable, match=r"inputs \[\]"):
@@ -192,7 +192,7 @@ class TestRealBuilder:
                 with_logger(rtx), request_of(onnx, workspace=1 << 30), stop, lambda config: for_sm86(config, rtx)
             )
 
-    def test_a_profile_it_does_not_accept_is_told(self, rtx, onnx):
+    def test_a_profile_it_does_not_accept_is_reported(self, rtx, onnx):
         with pytest.raises(EngineUnavailable, match="addOptimizationProfile"):
             build_plan(
                 with_logger(rtx), request_of(onnx, frame=(400, 96)), ignore, lambda config: for_sm86(config, rtx)

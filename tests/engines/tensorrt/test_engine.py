@@ -34,16 +34,6 @@ def test_frames_of_several_sizes_score_as_on_the_cpu(graph, options, reference, 
     assert len(fake.builds) == 1
 
 
-def test_results_stay_what_they_were(graph, options, reference):
-    with machine():
-        engine = open_tensorrt(graph, options)
-        first = engine.infer(frame_of(96, 96, 1))
-        kept = first.map.copy()
-        engine.infer(frame_of(96, 96, 2))
-        np.testing.assert_array_equal(first.map, kept)
-        engine.close()
-
-
 def test_frames_that_are_not_contiguous_are_copied_right(graph, options, reference):
     with machine():
         engine = open_tensorrt(graph, options)
@@ -181,7 +171,7 @@ def test_a_head_of_another_graph_is_refused_and_the_earlier_kept(graph, options,
         ({"refuse_enqueue": "Error Code 1: Cask (launch failed)"}, "launch failed"),
     ],
 )
-def test_failures_are_told_and_leave_nothing_behind(graph, options, version, failure, words):
+def test_failures_are_reported_and_leave_nothing_behind(graph, options, version, failure, words):
     with machine(version, failure) as (fake, gpu):
         with pytest.raises(EngineUnavailable, match=words) as caught:
             open_tensorrt(graph, options)
@@ -190,7 +180,7 @@ def test_failures_are_told_and_leave_nothing_behind(graph, options, version, fai
         assert not fake.alive
 
 
-def test_a_failure_between_frames_is_told(graph, options, reference):
+def test_a_failure_between_frames_is_reported(graph, options, reference):
     with machine() as (fake, _):
         engine = open_tensorrt(graph, options)
         fake.refuse_enqueue = "Error Code 1: Cask (later)"
@@ -201,7 +191,7 @@ def test_a_failure_between_frames_is_told(graph, options, reference):
         engine.close()
 
 
-def test_frames_below_the_profile_are_told(graph, options, reference):
+def test_frames_below_the_profile_are_reported(graph, options, reference):
     with machine():
         engine = open_tensorrt(graph, options)
         with pytest.raises(EngineUnavailable, match="frames of 1x5"):
@@ -211,7 +201,7 @@ def test_frames_below_the_profile_are_told(graph, options, reference):
 
 
 @pytest.mark.parametrize("raises", [False, True])
-def test_shapes_that_tensorrt_cannot_infer_are_told(graph, options, raises):
+def test_shapes_that_tensorrt_cannot_infer_are_reported(graph, options, raises):
     def infer_shapes(context):
         if raises:
             raise RuntimeError("shape inference failed")
@@ -237,7 +227,7 @@ def test_work_in_flight_is_awaited_before_the_engine_is_dropped(graph, options, 
         engine.close()
 
 
-def test_too_little_memory_for_the_buffers_is_told(graph, options):
+def test_too_little_memory_for_the_buffers_is_reported(graph, options):
     with machine(memory=200_000) as (fake, _):
         with pytest.raises(EngineUnavailable, match="memory"):
             open_tensorrt(graph, replace(options, memory="copy"))

@@ -187,32 +187,32 @@ def test_a_folder_of_another_user_is_refused(cache, monkeypatch):
         cache.require_writable()
 
 
-def test_a_folder_that_cannot_be_written_is_told(tmp_path):
+def test_a_folder_that_cannot_be_written_is_reported(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(EngineUnavailable, match=r"engine\.cache in --config") as caught:
         PlanCache(tmp_path / "file" / "engines").require_writable()
     assert caught.value.exit_code == 4
 
 
-def test_a_full_disk_is_told_before_the_build(cache, monkeypatch):
+def test_a_full_disk_is_reported_before_the_build(cache, monkeypatch):
     monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=5 << 20))
     with pytest.raises(EngineUnavailable, match="5 MiB"):
         cache.require_writable()
 
 
 def test_a_second_builder_waits_and_says_so(cache):
-    told, held, done = threading.Event(), threading.Event(), []
+    reported, held, done = threading.Event(), threading.Event(), []
 
     def second():
         held.wait()
-        with cache.lock(told.set):
+        with cache.lock(reported.set):
             done.append("second")
 
     thread = threading.Thread(target=second)
     thread.start()
     with cache.lock(lambda: pytest.fail("nobody else holds it")):
         held.set()
-        assert told.wait(60)
+        assert reported.wait(60)
         done.append("first")
     thread.join()
     assert done == ["first", "second"]

@@ -18,18 +18,18 @@ from engines.tensorrt.plans import read_layers
 
 
 def test_the_second_start_builds_nothing(graph, options, monkeypatch):
-    told = []
+    reported = []
     seconds = iter((100.0, 221.04))
     monkeypatch.setattr("engines.tensorrt.plans.time", SimpleNamespace(monotonic=lambda: next(seconds)))
     with machine() as (fake, _):
-        open_tensorrt(graph, options, progress=lambda what, done: told.append((what, done))).close()
-        assert told[0] == ("building the TensorRT engine, fp32", 0.0)
-        assert told[-1][1] == 1.0
-        told.clear()
+        open_tensorrt(graph, options, progress=lambda what, done: reported.append((what, done))).close()
+        assert reported[0] == ("building the TensorRT engine, fp32", 0.0)
+        assert reported[-1][1] == 1.0
+        reported.clear()
         head = {**graph.head, "mean": graph.head["mean"] * 2}
         for again in (graph, Graph(graph.onnx, "fp32", head)):  # heads are inputs, so they share the engine
-            open_tensorrt(again, options, progress=lambda what, done: told.append(what)).close()
-        assert (len(fake.builds), told) == (1, [])
+            open_tensorrt(again, options, progress=lambda what, done: reported.append(what)).close()
+        assert (len(fake.builds), reported) == (1, [])
     (description,) = (json.loads(path.read_text()) for path in options.cache.glob("*.json"))
     assert description["platform"]["tensorrt"] == "10.3.0"
     assert description["facts"]["build_seconds"] == 121.0
@@ -49,7 +49,7 @@ def test_the_workspace_is_half_of_what_is_free(graph, options):
 
 
 def test_what_another_process_built_meanwhile_is_taken(graph, options, tmp_path, monkeypatch):
-    told = []
+    reported = []
     with machine() as (fake, _):
         open_tensorrt(graph, options).close()
         options.cache.rename(tmp_path / "theirs")
@@ -62,9 +62,9 @@ def test_what_another_process_built_meanwhile_is_taken(graph, options, tmp_path,
             yield
 
         monkeypatch.setattr("engines.tensorrt.plan_cache.PlanCache.lock", lock)
-        open_tensorrt(graph, options, progress=lambda what, done: told.append(what)).close()
+        open_tensorrt(graph, options, progress=lambda what, done: reported.append(what)).close()
         assert len(fake.builds) == 1
-    assert told == ["waiting for another process that builds an engine"]
+    assert reported == ["waiting for another process that builds an engine"]
 
 
 def test_other_settings_are_other_engines(graph, options):
@@ -137,7 +137,7 @@ def test_a_plan_that_tensorrt_cannot_load_is_built_anew(graph, options, referenc
     assert "Serialization (stale)" in caplog.text
 
 
-def test_an_unwritable_cache_is_told_before_the_build(graph, options, tmp_path):
+def test_an_unwritable_cache_is_reported_before_the_build(graph, options, tmp_path):
     (tmp_path / "file").write_text("")
     with machine() as (fake, _):
         with pytest.raises(EngineUnavailable, match=r"engine\.cache"):
