@@ -17,15 +17,9 @@ from engines.cuda.jetson import l4t_release
 _LIMIT = 1 << 16
 
 # Jetson Linux to JetPack: jetson-containers' l4t_version.py and NVIDIA's release archive.
-_JETPACKS = {
-    "36.2.0": "6.0 DP",
-    "36.3.0": "6.0",
-    "36.4.0": "6.1",
-    "36.4.3": "6.2",
-    "36.4.4": "6.2.1",
-    "36.4.7": "6.2.1",
-}
-_JETPACKS |= {"36.5.0": "6.2.2", "38.2.0": "7.0", "38.4.0": "7.1", "39.2.0": "7.2", "39.2.1": "7.2.1"}
+_JETPACK_6 = {"36.2.0": "6.0 DP", "36.3.0": "6.0", "36.4.0": "6.1", "36.4.3": "6.2", "36.4.4": "6.2.1"}
+_LATER = {"36.4.7": "6.2.1", "36.5.0": "6.2.2", "38.2.0": "7.0", "38.4.0": "7.1", "39.2.0": "7.2", "39.2.1": "7.2.1"}
+_JETPACKS = {**_JETPACK_6, **_LATER}
 _MAJORS = {34: "5", 35: "5", 36: "6", 38: "7", 39: "7"}
 
 FIRST_L4T = (36, 4)
@@ -40,21 +34,15 @@ class Machine:
     """Facts about the machine that several checks need.
 
     Attributes:
-        arch: ``x86_64`` or ``aarch64``.
         system: the distribution's name and version.
         board: model of the board, empty on a PC.
         l4t: release of Jetson Linux, for instance ``36.4.3``; ``None`` where there is none.
-        executable: path of this Python.
-        python: its version.
         prefix: folder of the virtual environment.
         writable: whether this user can write to it.
-        venv: whether there is one.
         system_site: whether it sees the system's packages.
         system_python: whether this Python is the system's own.
         managed: whether the system forbids pip to install outside a virtual environment.
-        apt: whether apt installs packages here.
         root: whether this user needs no sudo.
-        container: whether this is a container.
     """
 
     arch: str = "x86_64"
@@ -141,14 +129,12 @@ def read_text(path: str) -> str:
 
 def read_machine() -> Machine:
     """Collect the facts about this machine."""
-    try:
-        system = platform.freedesktop_os_release()["PRETTY_NAME"]
-    except OSError:
-        system = "Linux"
+    # platform.freedesktop_os_release needs Python 3.10, and an older Python gets a diagnosis too.
+    system = re.search(r"^PRETTY_NAME=[\"']?(.*?)[\"']?$", read_text("/etc/os-release"), re.MULTILINE)
     site = re.search(r"include-system-site-packages\s*=\s*true", read_text(f"{sys.prefix}/pyvenv.cfg"), re.IGNORECASE)
     return Machine(
         arch=platform.machine(),
-        system=system,
+        system=system[1] if system else "Linux",
         board=read_text("/proc/device-tree/model"),
         l4t=l4t_release(),
         executable=sys.executable,
