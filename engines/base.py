@@ -1,6 +1,7 @@
-"""What an engine is: a bundle's graph, ready to score frames on this machine.
+"""The Engine protocol: a bundle's graph, ready to score frames on this machine.
 
-The graph takes the raw camera frame and the tensors of the one-class head, and gives the image score and the score map.
+The graph maps the raw camera frame and the tensors of the one-class head to the image score, the score map and the
+features that the head works on.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from engines.errors import GraphRefused
 
 FRAME = "frame"
 """Graph input: the camera frame, uint8 ``[height, width, 3]`` in BGR order, of any size up to
@@ -50,12 +53,42 @@ IMAGES = "images"
 
 
 def of_head(name: str, index: int) -> str:
-    """The name of a further head's tensors, or of a further branch's features: the first has the plain name."""
+    """Return the name of a tensor of head ``index``, or of the features of branch ``index``; index 0 adds nothing."""
     return name if index == 0 else f"{name}.{index}"
 
 
+def feature_outputs(outputs: Iterable[str]) -> list[str]:
+    """Return the names of the features among a graph's outputs, in the order of the branches."""
+    there = set(outputs)
+    names = (of_head(FEATURES, branch) for branch in range(len(there)))
+    return [name for name in names if name in there]
+
+
+def require_head(head: Mapping[str, NDArray[np.float32]], shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """Refuse a head that does not fit a graph.
+
+    Args:
+        head: tensors by name, float32.
+        shapes: shape of each tensor that the graph takes.
+
+    Raises:
+        GraphRefused: other names, shapes or types.
+    """
+    found = {name: value.shape if value.dtype == np.float32 else value.dtype.name for name, value in head.items()}
+    if found != dict(shapes):
+        raise GraphRefused(
+            f"a head of float32 {_shapes_as_text(shapes)}",
+            f"a head of {_shapes_as_text(found)}",
+            "fit the head anew, or train the bundle anew: graph and head do not belong together",
+        )
+
+
+def _shapes_as_text(shapes: Mapping[str, object]) -> str:
+    return ", ".join(f"{name} {shape}" for name, shape in sorted(shapes.items())) or "no tensors"
+
+
 def heads_among(names: Iterable[str]) -> tuple[str, ...]:
-    """The kinds of the heads whose tensors have these names, in the order of the heads; other names do not count.
+    """Return the kinds of the heads whose tensors have these names, in the order of the heads; other names are ignored.
 
     Raises:
         ValueError: there is no head, or one that lacks a tensor.
@@ -68,18 +101,18 @@ def heads_among(names: Iterable[str]) -> tuple[str, ...]:
             found.setdefault(int(index or 0), set()).add(stem)
     kinds = {frozenset(tensors): kind for kind, tensors in HEADS.items()}
     if sorted(found) != list(range(max(1, len(found)))) or not all(frozenset(of) in kinds for of in found.values()):
-        raise ValueError(f"the tensors of no head that is known: {sorted(map(sorted, found.values()))}")
+        raise ValueError(f"the tensors of no known head: {sorted(map(sorted, found.values()))}")
     return tuple(kinds[frozenset(found[k])] for k in range(len(found)))
 
 
 @dataclass(frozen=True)
 class Graph:
-    """What an engine is made from.
+    """A model and its head, from which an engine is made.
 
     Attributes:
         onnx: the serialised ONNX model.
         precision: arithmetic of its encoder half: ``fp32``, ``fp16`` or ``int8``.
-        head: values of all other inputs than the frame.
+        head: values of all inputs but the frame.
     """
 
     onnx: bytes
@@ -88,28 +121,26 @@ class Graph:
 
 
 Progress = Callable[[str, float], None]
-"""Told of long work: what is being done, in words, and how much of it is done, 0 to 1."""
+"""Called during long work with a description of the step and the fraction that is done, 0 to 1."""
 
 
 def default_cache() -> Path:
-    """``$XDG_CACHE_HOME/edge-occ/engines``, by default below ``~/.cache``."""
+    """Return ``$XDG_CACHE_HOME/edge-occ/engines``, by default below ``~/.cache``."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edge-occ" / "engines"
 
 
 @dataclass(frozen=True)
 class EngineOptions:
-    """How an engine is to be made on this machine; each engine takes what concerns it.
+    """Options for making an engine on this machine; each engine uses those that concern it.
 
     Attributes:
         threads: CPU threads inside one operator, see :func:`engines.processors.thread_count`.
-        cache: folder for engines that are built here.
-        frame: usual height and width of frames; engines that are built are fastest at it.
-        max_frame: largest height and width that a built engine must take.
-        driver: Python access to CUDA: ``auto`` takes pycuda if it is there, else NVIDIA's cuda-bindings.
+        cache: folder of built engines.
+        frame: usual height and width of frames, at which a built engine is fastest.
+        max_frame: largest height and width that a built engine accepts.
+        driver: Python package for CUDA: ``auto`` uses pycuda if it is installed, else NVIDIA's cuda-bindings.
         memory: how frames reach the GPU: ``mapped`` lets it read page-locked host memory in place, ``copy`` copies;
             ``auto`` maps where host and GPU share their memory, as on a Jetson.
-        typing: ``strong`` builds exactly the graph's own types; ``weak`` lets TensorRT 10 choose fp16 by itself;
-            ``auto`` is strong, but before TensorRT 10.12 both are built and the faster is kept.
         spin: wait for the GPU with a busy processor, which saves some microseconds a frame.
     """
 
@@ -119,13 +150,12 @@ class EngineOptions:
     max_frame: tuple[int, int] = (1200, 1920)
     driver: Literal["auto", "pycuda", "cuda-bindings"] = "auto"
     memory: Literal["auto", "mapped", "copy"] = "auto"
-    typing: Literal["auto", "strong", "weak"] = "auto"
     spin: bool = False
 
 
 @dataclass(frozen=True)
 class Scores:
-    """What the graph says of one frame; higher is more anomalous.
+    """Score and score map of one frame; higher is more anomalous.
 
     Attributes:
         score: image score, in the units of the heads, at least 0.
@@ -137,15 +167,15 @@ class Scores:
 
 
 class Engine(Protocol):
-    """Scores frames; one thread at a time."""
+    """A graph and a head that score frames; used by one thread at a time."""
 
     @property
     def name(self) -> str:
-        """The runtime, say ``cpu``."""
+        """The runtime, for instance ``cpu``."""
 
     @property
     def detail(self) -> str:
-        """The runtime's version and where it computes, for people."""
+        """The runtime's version and the device it computes on, as text."""
 
     @property
     def precision(self) -> str:
@@ -158,5 +188,22 @@ class Engine(Protocol):
             FrameRefused: see :func:`engines.frame.require_frame`.
         """
 
+    def features(self, frame: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+        """Return the features that the heads work on, float32 ``[rows, columns, d]`` for each branch.
+
+        Raises:
+            FrameRefused: as :meth:`infer`.
+        """
+
+    def set_head(self, head: Mapping[str, NDArray[np.float32]]) -> None:
+        """Replace all tensors of the head, without a rebuild; frames are scored with it from the next one on.
+
+        Args:
+            head: the names and shapes of the head that the engine was opened with; the arrays are copied.
+
+        Raises:
+            GraphRefused: other names, shapes or types; the engine keeps its head.
+        """
+
     def close(self) -> None:
-        """Give everything back; the engine cannot be used afterwards."""
+        """Free everything; the engine cannot be used afterwards."""

@@ -1,10 +1,10 @@
-"""The root of every error that a user may see.
+"""Errors for users, and their exit codes.
 
 UserError               2  wrong arguments, configuration or input
 +-- EngineUnavailable   4  this machine cannot run the engine asked for
-+-- FrameRefused        2  no engine scores this frame; the next one may be in order
-+-- GraphRefused        3  no version of the engine could run the graph
-+-- ParityFailure       3  the engine does not compute what the bundle says it must
++-- FrameRefused        2  no engine scores this frame; others can follow
++-- GraphRefused        3  no version of the engine could run the graph, or not with this head
++-- ParityFailure       3  the engine's scores are not those of the bundle
 +-- (edge_occ.common.errors)      bundle refused 3, source lost 5, hung 7
 """
 
@@ -19,12 +19,12 @@ def _cut(text: str) -> str:
 
 
 class UserError(Exception):
-    """An error told in three short parts; what one of them quotes is cut at :data:`LONGEST` characters.
+    """An error in three short parts, each cut at :data:`LONGEST` characters.
 
     Attributes:
-        expected: what should have been there.
-        found: what was there instead.
-        advice: what to type next.
+        expected: the right state.
+        found: the actual state.
+        advice: the next thing to type.
         exit_code: exit status of the command.
     """
 
@@ -43,16 +43,16 @@ class EngineUnavailable(UserError):
 
 
 class FrameRefused(UserError):
-    """A frame that the engine does not score, as of a wrong kind or too large; the engine can go on with others."""
+    """A frame that the engine does not score, of a wrong kind or too large; it can score others."""
 
 
 class GraphRefused(UserError):
-    """The graph is wrong in itself, whatever runs it."""
+    """A graph that no engine could run, or a head that does not fit it."""
 
     exit_code = 3
 
 
 class ParityFailure(UserError):
-    """Golden frames scored by this engine differ from the bundle's reference beyond tolerance."""
+    """An engine's scores of the golden frames differ from the bundle's reference by more than the tolerance."""
 
     exit_code = 3

@@ -1,4 +1,4 @@
-"""What every engine takes: a colour frame of bytes, of a size that memory can hold."""
+"""The frames that engines accept: colour, of bytes, of a bounded size."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from engines.limits import MAX_PIXELS
 
 
 def require_frame(frame: NDArray[np.uint8]) -> None:
-    """Let a frame pass that an engine can score.
+    """Refuse a frame that no engine can score.
 
     Args:
-        frame: should be uint8 ``[height, width, 3]``, BGR, of 1 to :data:`MAX_PIXELS` pixels.
+        frame: uint8 ``[height, width, 3]``, BGR, of 1 to :data:`MAX_PIXELS` pixels.
 
     Raises:
-        FrameRefused: it is something else.
+        FrameRefused: another type, shape or size.
     """
     if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3 or frame.size == 0:
         raise FrameRefused(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Literal
 
 import numpy as np
@@ -10,13 +11,13 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidArgument, InvalidGraph, InvalidProtobuf
 
-from engines.base import FEATURES, FRAME, IMAGES, MAP, SCORE, Graph, Scores
+from engines.base import FEATURES, FRAME, IMAGES, MAP, SCORE, Graph, Scores, feature_outputs, require_head
 from engines.errors import EngineUnavailable, GraphRefused, UserError
 from engines.frame import require_frame
 from engines.processors import thread_count
 
 _ERROR = 3
-"""ONNX Runtime's severity for errors; its warnings tell of optimisations that it could not make, a line a node."""
+"""ONNX Runtime's severity for errors; its warnings name each node that it could not optimise."""
 
 _WITHOUT = ["NhwcTransformer"]
 """On Arm, ONNX Runtime computes fp16 as such, and this optimisation exchanges poolings for some that it has no kernel
@@ -49,13 +50,13 @@ class OnnxRuntimeEngine:
         self.name = "cpu" if provider == "cpu" else "onnxruntime-cuda"
         self.precision = graph.precision
         self.detail = f"onnxruntime {ort.__version__} on the {'CPU' if provider == 'cpu' else 'GPU, with CUDA'}"
+        self._provider = provider
         self._session = open_session(graph.onnx, threads, provider)
-        _require_inputs(self._session, graph)
+        self._shapes = _require_inspection(self._session)
+        self._features = feature_outputs(tensor.name for tensor in self._session.get_outputs())
+        require_head(graph.head, self._shapes)
         try:
-            # The head lies where it is used, so that a frame is all that is copied.
-            self._head = {
-                key: ort.OrtValue.ortvalue_from_numpy(value, provider, 0) for key, value in graph.head.items()
-            }
+            self._head = self._placed(graph.head)
             # A GPU too old for the build, or too full, shows in the first run.
             self.infer(np.zeros((2, 2, 3), np.uint8))
         except Exception as error:
@@ -68,12 +69,21 @@ class OnnxRuntimeEngine:
 
     def features(self, frame: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
         """Projected features of one frame, float32 ``[rows, columns, d]`` for each branch."""
-        names = [output.name for output in self._session.get_outputs()]
-        return self._run(frame, [name for name in names if name not in {SCORE, MAP}])
+        return self._run(frame, self._features)
+
+    def set_head(self, head: Mapping[str, NDArray[np.float32]]) -> None:
+        """Replace the head; raises GraphRefused as :func:`engines.base.require_head`."""
+        require_head(head, self._shapes)
+        self._head = self._placed(head)
 
     def close(self) -> None:
         """Drop the session and the head."""
         del self._session, self._head
+
+    def _placed(self, head: Mapping[str, NDArray[np.float32]]) -> dict[str, ort.OrtValue]:
+        """Copy the head to the device once, so that for a frame only the frame is copied."""
+        # On the CPU an OrtValue shares the array's memory, which belongs to the caller.
+        return {key: ort.OrtValue.ortvalue_from_numpy(value.copy(), self._provider, 0) for key, value in head.items()}
 
     def _run(self, frame: NDArray[np.uint8], outputs: list[str]) -> list[NDArray[np.float32]]:
         require_frame(frame)
@@ -83,7 +93,7 @@ class OnnxRuntimeEngine:
 
 
 class EncoderRunner:
-    """The encoder alone, for showing what one dense pass saves over its windows, and that it computes the same."""
+    """The encoder alone, to compare one dense pass with its windows in time and value."""
 
     def __init__(self, onnx: bytes, threads: int | None = None) -> None:
         self._session = open_session(onnx, threads)
@@ -98,27 +108,26 @@ class EncoderRunner:
         del self._session
 
 
-def _require_inputs(session: ort.InferenceSession, graph: Graph) -> None:
-    declared = {tensor.name: tensor for tensor in session.get_inputs()}
-    given = {name: list(value.shape) for name, value in graph.head.items() if value.dtype == np.float32}
-    wanted = {name: list(tensor.shape) for name, tensor in declared.items() if name != FRAME}
-    frame = declared.get(FRAME)
+def _require_inspection(session: ort.InferenceSession) -> dict[str, tuple[int, ...]]:
+    """Refuse a graph that does not score frames; return the shapes of its head's tensors."""
+    inputs = {tensor.name: tensor for tensor in session.get_inputs()}
     outputs = {tensor.name for tensor in session.get_outputs()}
-    if frame is None or frame.type != "tensor(uint8)" or given != wanted or not outputs >= {SCORE, MAP}:
+    if FRAME not in inputs or inputs[FRAME].type != "tensor(uint8)" or not outputs >= {SCORE, MAP}:
         raise GraphRefused(
-            f"a graph from a uint8 {FRAME} to {SCORE} and {MAP}, with a head of {wanted}",
-            f"a head of {given}, inputs {sorted(declared)}, outputs {sorted(outputs)}",
+            f"a graph from a uint8 {FRAME} to {SCORE} and {MAP}",
+            f"inputs {sorted(inputs)}, outputs {sorted(outputs)}",
             "train the bundle anew: its parts do not belong together",
         )
+    return {name: tuple(tensor.shape) for name, tensor in inputs.items() if name != FRAME}
 
 
 def has_cuda() -> bool:
-    """Whether the installed ONNX Runtime was built for CUDA; whether it finds a GPU, only a session tells."""
+    """Return whether the installed ONNX Runtime was built for CUDA; only a session shows whether it finds a GPU."""
     return _CUDA in ort.get_available_providers()
 
 
 def open_session(onnx: bytes, threads: int | None = None, provider: Provider = "cpu") -> ort.InferenceSession:
-    """A session that leaves the processor to others while it waits.
+    """Open a session that leaves the processor to others while it waits.
 
     Spinning is off: on an edge device the capture, MQTT and the line's own programs share the same cores.
 
@@ -151,7 +160,7 @@ def open_session(onnx: bytes, threads: int | None = None, provider: Provider = "
 
 
 _NEWER = re.compile(r"opset|IR version", re.IGNORECASE)
-"""In what ONNX Runtime says of a model of a later ONNX than its own, and of nothing else."""
+"""Words that ONNX Runtime uses for a model of a later ONNX than its own, and for nothing else."""
 
 
 def _cannot(do: str, error: Exception, provider: Provider) -> UserError:

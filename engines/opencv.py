@@ -1,15 +1,17 @@
-"""OpenCV's own inference, the last resort: nothing to install, as OpenCV reads the frames anyway.
+"""OpenCV's own inference, the last choice: OpenCV is installed anyway, as it reads the frames.
 
-It takes OpenCV 5: versions 4.5 to 4.14 load no graph whose frame height and width are free.
+It needs OpenCV 5: versions 4.5 to 4.14 load no graph whose frame height and width are free.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.base import FRAME, MAP, SCORE, Graph, Scores
+from engines.base import FRAME, MAP, SCORE, Graph, Scores, feature_outputs, require_head
 from engines.errors import EngineUnavailable
 from engines.frame import require_frame
 from engines.processors import thread_count
@@ -36,8 +38,8 @@ class OpenCvEngine:
             self._net = cv2.dnn.readNetFromONNX(np.frombuffer(graph.onnx, np.uint8))
             # OpenCV computes all outputs or refuses.
             self._outputs = list(self._net.getUnconnectedOutLayersNames())
-            for key, value in graph.head.items():
-                self._net.setInput(value, key)
+            self._shapes = {key: value.shape for key, value in graph.head.items()}
+            self.set_head(graph.head)
             # The head meets the graph in the first run.
             self.infer(np.zeros((2, 2, 3), np.uint8))
         except cv2.error as error:
@@ -49,14 +51,29 @@ class OpenCvEngine:
 
     def infer(self, frame: NDArray[np.uint8]) -> Scores:
         """Score one frame, uint8 ``[h, w, 3]`` BGR; raises FrameRefused as :func:`engines.frame.require_frame`."""
-        require_frame(frame)
-        self._net.setInput(np.ascontiguousarray(frame), FRAME)
-        outputs = dict(zip(self._outputs, self._net.forward(self._outputs), strict=True))
-        return Scores(float(outputs[SCORE][0]), np.asarray(outputs[MAP], np.float32))
+        outputs = self._run(frame)
+        return Scores(float(outputs[SCORE][0]), outputs[MAP])
+
+    def features(self, frame: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+        """Projected features of one frame, float32 ``[rows, columns, d]`` for each branch."""
+        outputs = self._run(frame)
+        return [outputs[name] for name in feature_outputs(outputs)]
+
+    def set_head(self, head: Mapping[str, NDArray[np.float32]]) -> None:
+        """Replace the head; raises GraphRefused as :func:`engines.base.require_head`."""
+        require_head(head, self._shapes)
+        for key, value in head.items():
+            self._net.setInput(value, key)
 
     def close(self) -> None:
         """Drop the graph and the head."""
         del self._net
+
+    def _run(self, frame: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
+        require_frame(frame)
+        self._net.setInput(np.ascontiguousarray(frame), FRAME)
+        results = self._net.forward(self._outputs)
+        return {key: np.asarray(value, np.float32) for key, value in zip(self._outputs, results, strict=True)}
 
 
 def _words(error: cv2.error) -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping
 from types import ModuleType
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.base import FRAME, MAP, SCORE, Graph, Scores
+from engines.base import FRAME, MAP, SCORE, Graph, Scores, feature_outputs, require_head
 from engines.errors import EngineUnavailable
 from engines.frame import require_frame
 from engines.processors import thread_count
@@ -35,10 +36,13 @@ class OpenVinoEngine:
         try:
             core = openvino.Core()
             compiled = core.compile_model(core.read_model(graph.onnx), "CPU", _properties(threads))
+            self._features = feature_outputs(name for port in compiled.outputs for name in port.names)
             self._request = compiled.create_infer_request()
-            for key, value in graph.head.items():
-                self._request.set_tensor(key, openvino.Tensor(value))
             self._tensor = openvino.Tensor
+            # Everything but the frame has a fixed shape.
+            static = (port for port in compiled.inputs if port.partial_shape.is_static)
+            self._shapes = {port.any_name: tuple(port.shape) for port in static}
+            self.set_head(graph.head)
             # The head meets the graph in the first run, and a frame of another size only changes shapes.
             self.infer(np.zeros((2, 2, 3), np.uint8))
         except RuntimeError as error:
@@ -50,17 +54,35 @@ class OpenVinoEngine:
 
     def infer(self, frame: NDArray[np.uint8]) -> Scores:
         """Score one frame, uint8 ``[h, w, 3]`` BGR; raises FrameRefused as :func:`engines.frame.require_frame`."""
-        require_frame(frame)
-        # Read in place; copied are only views, and read-only frames, which OpenVINO refuses to share.
-        shared = np.require(frame, requirements=["C", "W"])
-        self._request.set_tensor(FRAME, self._tensor(shared, shared_memory=True))
-        self._request.infer()
-        # The request writes its next result into the same memory.
-        return Scores(float(self._request.get_tensor(SCORE).data[0]), self._request.get_tensor(MAP).data.copy())
+        self._run(frame)
+        return Scores(float(self._request.get_tensor(SCORE).data[0]), self._result(MAP))
+
+    def features(self, frame: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+        """Projected features of one frame, float32 ``[rows, columns, d]`` for each branch."""
+        self._run(frame)
+        return [self._result(name) for name in self._features]
+
+    def set_head(self, head: Mapping[str, NDArray[np.float32]]) -> None:
+        """Replace the head; raises GraphRefused as :func:`engines.base.require_head`."""
+        require_head(head, self._shapes)
+        for key, value in head.items():
+            self._request.set_tensor(key, self._tensor(value))
 
     def close(self) -> None:
         """Drop the compiled graph and the head."""
         del self._request
+
+    def _run(self, frame: NDArray[np.uint8]) -> None:
+        require_frame(frame)
+        # OpenVINO reads the frame in place, but refuses views and read-only frames, which are copied.
+        shared = np.require(frame, requirements=["C", "W"])
+        self._request.set_tensor(FRAME, self._tensor(shared, shared_memory=True))
+        self._request.infer()
+
+    def _result(self, name: str) -> NDArray[np.float32]:
+        # Copied, because the request writes its next result into the same memory.
+        result: NDArray[np.float32] = self._request.get_tensor(name).data.copy()
+        return result
 
 
 def _package() -> ModuleType:

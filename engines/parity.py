@@ -1,4 +1,4 @@
-"""The parity gate: an engine must score the bundle's golden frames as the trainer did, or it does not run."""
+"""The parity gate: an engine runs only if its scores of the golden frames are the trainer's, within a tolerance."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from engines.base import Engine
 from engines.errors import ParityFailure
 
 TOLERANCE = {"fp32": 1e-3, "fp16": 3e-2, "int8": 2e-1}
-"""Largest relative error of scores and map values at the parity gate, which no bundle may widen: beyond it a gate would
-let another computation pass.  The head multiplies rounding by the square of the whitening's condition.  fp32: ONNX
+"""Largest relative error of scores and map values at the parity gate, which no bundle may exceed: a wider gate would
+accept another computation.  The head multiplies rounding by the square of the whitening's condition.  fp32: ONNX
 Runtime on x86-64 was seen within 2e-6 (scores) and 3e-5 (maps) of torch, other runtimes need room.  fp16: within 3e-3
 of fp32 on real images.  int8 is compared with ONNX Runtime's int8: a sum that is rounded the other way moves a feature
 by a step.  OpenCV was seen 8e-2 from it; OpenVINO 3 on one of two bundles, which is another computation; ONNX Runtime
@@ -24,7 +24,7 @@ _TINY = float(np.finfo(np.float32).tiny)
 
 @dataclass(frozen=True)
 class Golden:
-    """Reference frames and what the trainer computed for them.
+    """Reference frames, with the trainer's scores and maps.
 
     Attributes:
         frames: uint8 ``[h, w, 3]`` BGR each.
@@ -41,7 +41,7 @@ class Golden:
 
 @dataclass(frozen=True)
 class Parity:
-    """How far an engine is from the reference.
+    """Errors of an engine against the reference.
 
     Attributes:
         score_error: largest error of an image score, see :func:`relative_error`.
@@ -58,10 +58,9 @@ class Parity:
 
 
 def relative_error(found: float, wanted: float, threshold: float) -> float:
-    """Error of an image score, relative to it or, where that is larger, to the threshold, like that of a map's values.
+    """Return the error of an image score, relative to the larger of the score and the threshold.
 
-    A head that keeps features of good parts gives the very frames that they are from 0, of which rounding leaves
-    something else in every runtime.
+    A head that keeps features of good parts scores their own frames with 0, up to the rounding of each runtime.
     """
     return abs(found - wanted) / max(abs(wanted), threshold, _TINY)
 
@@ -100,6 +99,6 @@ def require_parity(engine: Engine, golden: Golden, tolerance: float) -> Parity:
             f"scores of {parity.frames} golden frames within {tolerance:.1e} of the reference",
             f"score error {parity.score_error:.1e}, map error {parity.map_error:.1e}, "
             f"{parity.flipped} verdicts flipped with engine {engine.name} {engine.precision}",
-            "do not use it here; 'edge-occ verify BUNDLE' on another machine tells which of the two is at fault",
+            "do not use it here; 'edge-occ verify BUNDLE' on another machine shows whether bundle or engine is wrong",
         )
     return parity

@@ -1,4 +1,4 @@
-"""How many processors this process may use: its affinity, and the quota of its control groups."""
+"""Number of processors that this process can use, from its affinity and the quota of its control groups."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ _ROOT = Path("/")
 
 
 def thread_count(asked: int | None = None) -> int:
-    """How many threads an engine starts.
+    """Return the number of threads that an engine starts.
 
     Args:
-        asked: at least 1, and no more than the machine has processors; ``None`` takes those this process may use.
+        asked: 1 to the number of the machine's processors; ``None`` takes those that this process can use.
 
     Raises:
-        UserError: more or fewer; threads beyond the processors only cost memory.
+        UserError: another number; more threads than processors only cost memory.
     """
     if asked is None:
         return usable_processors()
@@ -34,9 +34,9 @@ def thread_count(asked: int | None = None) -> int:
 
 
 def usable_processors(root: Path = _ROOT) -> int:
-    """Processors that this process may keep busy, at least 1.
+    """Return the number of processors that this process can keep busy, at least 1.
 
-    These are the processors of its affinity, and no more than the quota of its control groups, rounded up: a container
+    These are the processors of its affinity, limited by the quota of its control groups, rounded up: a container
     started with ``--cpus 1.5`` sees all processors of the machine, but is stopped for the rest of every period once its
     threads together have used one and a half.
 
@@ -49,21 +49,21 @@ def usable_processors(root: Path = _ROOT) -> int:
 
 
 def cpu_quota(root: Path = _ROOT) -> float | None:
-    """Processors' worth of time that the control groups grant; ``None`` without a limit."""
+    """Return the processor time that the control groups grant, in processors; ``None`` without a limit."""
     return min((quota for folder in _groups(root) for quota in _quotas(folder)), default=None)
 
 
 def _groups(root: Path) -> Iterator[Path]:
-    """Folders of the control groups that this process is in, each with those above it, which limit it too.
+    """Yield the folders of this process's control groups, each with those above it, which limit it too.
 
-    A container often sees its own group as the root, while ``/proc/self/cgroup`` has the host's path: folders that are
-    not there are passed over by what reads them.
+    A container often sees its own group as the root, while ``/proc/self/cgroup`` has the host's path, so that a folder
+    may not exist.
     """
     mount = root / "sys/fs/cgroup"
     for line in _read(root / "proc/self/cgroup").splitlines():
         _, _, rest = line.partition(":")
         controllers, _, path = rest.partition(":")
-        if not controllers:  # version 2; beside version 1 it lies in a folder of its own
+        if not controllers:  # version 2; together with version 1 it has a separate folder
             tops = (mount, mount / "unified")
         elif "cpu" in controllers.split(","):
             tops = (mount / controllers, mount / "cpu")
@@ -75,7 +75,7 @@ def _groups(root: Path) -> Iterator[Path]:
 
 
 def _quotas(folder: Path) -> Iterator[float]:
-    """The limit of one control group, of version 2 or 1, if it has one."""
+    """Yield the limit of one control group, of version 2 or 1, if it has one."""
     quota, _, period = _read(folder / "cpu.max").partition(" ")
     if not quota:
         quota, period = _read(folder / "cpu.cfs_quota_us"), _read(folder / "cpu.cfs_period_us")

@@ -1,11 +1,11 @@
-"""Choosing an engine: the one that is named, or the first that this machine has and that passes the parity gate."""
+"""The choice of an engine: the named one, or the first that runs on this machine and passes the parity gate."""
 
 from __future__ import annotations
 
 import logging
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.util import find_spec
 
 from engines.base import Engine, EngineOptions, Graph, Progress
@@ -20,13 +20,13 @@ NAMES = ("auto", "tensorrt", "onnxruntime-cuda", "cpu", "openvino", "opencv")
 """Names of engines; ``auto`` tries the others in this order."""
 
 _PREFERRED = {"tensorrt": ("fp16", "fp32")}
-"""What precision ``auto`` tries first; fp32 alone elsewhere.  int8 is only taken where it is asked for: it is not
+"""Precisions that ``auto`` tries, in order; fp32 alone for other engines.  int8 is used on request only: it is not
 always faster, and its heatmaps are coarser."""
 
 
 @dataclass(frozen=True)
-class Candidate:
-    """A graph in one precision, and what it must compute.
+class GatedGraph:
+    """A graph in one precision, and the reference of its parity gate.
 
     Attributes:
         graph: model and head.
@@ -41,7 +41,7 @@ class Candidate:
 
 def open_engine(
     name: str,
-    candidates: Mapping[str, Candidate],
+    graphs: Mapping[str, GatedGraph],
     precision: str = "auto",
     options: EngineOptions | None = None,
     *,
@@ -49,46 +49,46 @@ def open_engine(
     everything: bool = False,
     progress: Progress | None = None,
 ) -> tuple[Engine, Parity]:
-    """Load a graph into an engine, and let it pass only through the parity gate.
+    """Load a graph into an engine that passes the parity gate.
 
-    An engine named ``auto`` is the first of :data:`NAMES` that can run here and is within tolerance; a precision
-    ``auto`` goes down the engine's list until one is.
+    The engine ``auto`` is the first of :data:`NAMES` that can run here and is within tolerance; the precision ``auto``
+    is the first of the engine's list that is.
 
     Args:
         name: of :data:`NAMES`.
-        candidates: graphs by precision, fp32 at least.
-        precision: ``auto``, or one of the candidates'.
-        options: how to make the engine.
-        notify: gets a sentence for what was tried and not taken, unless that is no news: a machine that has nothing of
-            TensorRT.  The log has those too, at level INFO.
-        everything: notify those, too.
-        progress: told of a build.
+        graphs: graphs by precision, fp32 at least.
+        precision: ``auto``, or a key of ``graphs``.
+        options: options of the engine.
+        notify: called with a sentence for each engine that was tried and not used, except TensorRT on a machine that
+            has no part of it; that one is logged at level INFO.
+        everything: notify of that one, too.
+        progress: called during a build.
 
     Raises:
         EngineUnavailable: the engine cannot run here.
-        ParityFailure: it computes something else than the bundle says.
-        GraphRefused: no engine could compute it.
+        ParityFailure: its scores are not those of the bundle.
+        GraphRefused: no engine could compute the graph.
         UserError: an unknown name, or a precision that the bundle does not hold.
     """
     if name not in NAMES:
         raise UserError(f"an engine of {', '.join(NAMES)}", repr(name), "choose one with --engine")
-    if precision not in ("auto", *candidates):
+    if precision not in ("auto", *graphs):
         raise UserError(
-            f"a precision of auto, {', '.join(candidates)}, which are in the bundle",
+            f"a precision of auto, {', '.join(graphs)}, which are in the bundle",
             repr(precision),
-            "choose one with --precision; the report of the training says why others are not there",
+            "choose one with --precision; the report of the training gives the reasons for the others",
         )
     failures: list[EngineUnavailable | ParityFailure] = []
     for engine_name in _automatic() if name == "auto" else (name,):
         for chosen in _PREFERRED.get(engine_name, ("fp32",)) if precision == "auto" else (precision,):
-            if chosen not in candidates:
+            if chosen not in graphs:
                 continue
             try:
-                return _open(engine_name, candidates, chosen, options or EngineOptions(), progress)
+                return _open(engine_name, graphs[chosen], options or EngineOptions(), progress)
             except (EngineUnavailable, ParityFailure) as failure:
                 if str(failure) not in map(str, failures):
                     sentence = f"not {engine_name} {chosen}: {failure.found}"
-                    if notify is not None and (everything or name != "auto" or _is_news(engine_name, failure)):
+                    if notify is not None and (everything or name != "auto" or _is_notable(engine_name, failure)):
                         notify(sentence)
                     else:
                         _log.info(sentence)
@@ -101,8 +101,8 @@ def open_engine(
     )
 
 
-def _is_news(engine_name: str, failure: EngineUnavailable | ParityFailure) -> bool:
-    """Whether something of that engine is here.  A machine without GPU and TensorRT is what most machines are."""
+def _is_notable(engine_name: str, failure: EngineUnavailable | ParityFailure) -> bool:
+    """Return whether a part of that engine is here; most machines have neither a GPU nor TensorRT."""
     if engine_name != "tensorrt" or isinstance(failure, ParityFailure):
         return True
     installed = "tensorrt" in sys.modules or find_spec("tensorrt") is not None
@@ -110,7 +110,7 @@ def _is_news(engine_name: str, failure: EngineUnavailable | ParityFailure) -> bo
 
 
 def _automatic() -> list[str]:
-    """What ``auto`` tries.  ONNX Runtime without CUDA is what most machines have; it is no news."""
+    """Return the engines that ``auto`` tries, without CUDA where ONNX Runtime was built without it, as is usual."""
     return [name for name in NAMES[1:] if name != "onnxruntime-cuda" or _onnx_runtime_has_cuda()]
 
 
@@ -122,28 +122,15 @@ def _onnx_runtime_has_cuda() -> bool:
     return has_cuda()
 
 
-def _open(
-    name: str, candidates: Mapping[str, Candidate], precision: str, options: EngineOptions, progress: Progress | None
-) -> tuple[Engine, Parity]:
-    engine = _engine(name, candidates, precision, options, progress)
+def _open(name: str, gated: GatedGraph, options: EngineOptions, progress: Progress | None) -> tuple[Engine, Parity]:
+    engine = _engine(name, gated.graph, options, progress)
     try:
-        return engine, _pass_gate(engine, candidates[precision])
-    except ParityFailure:
-        if options.typing != "auto" or getattr(engine, "typing", "strong") == "strong":
-            raise
-    # Weakly typed, TensorRT may have chosen fp16 where the graph says fp32.
-    engine = _engine(name, candidates, precision, replace(options, typing="strong"), progress)
-    return engine, _pass_gate(engine, candidates[precision])
-
-
-def _pass_gate(engine: Engine, candidate: Candidate) -> Parity:
-    try:
-        return require_parity(engine, candidate.golden, candidate.tolerance)
+        return engine, require_parity(engine, gated.golden, gated.tolerance)
     except BaseException as error:
         engine.close()
         if isinstance(error, UserError) or not isinstance(error, Exception):
             raise
-        # What a runtime says in words of its own, of frames that it must be able to score.
+        # An error of the runtime's own, for frames that it must be able to score.
         raise ParityFailure(
             "an engine that scores the golden frames",
             f"{engine.name} {engine.precision} says: {(str(error) or repr(error)).splitlines()[0]}",
@@ -151,16 +138,12 @@ def _pass_gate(engine: Engine, candidate: Candidate) -> Parity:
         ) from error
 
 
-def _engine(
-    name: str, candidates: Mapping[str, Candidate], precision: str, options: EngineOptions, progress: Progress | None
-) -> Engine:
-    """Runtimes are imported here, so that a machine without one of them can use the others."""
-    graph = candidates[precision].graph
+def _engine(name: str, graph: Graph, options: EngineOptions, progress: Progress | None) -> Engine:
+    """Import the runtime and open the engine; a machine without one runtime can use the others."""
     if name == "tensorrt":
         from engines.tensorrt.engine import open_tensorrt  # noqa: PLC0415
 
-        weak = candidates["fp32"].graph.onnx if precision == "fp16" else None
-        return open_tensorrt(graph, options, weak=weak, progress=progress)
+        return open_tensorrt(graph, options, progress)
     if name == "openvino":
         from engines.openvino import OpenVinoEngine  # noqa: PLC0415
 

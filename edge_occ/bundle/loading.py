@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,14 +13,14 @@ from edge_occ.bundle.downscale import downscale, downscaled_shape
 from engines.base import Engine, EngineOptions, Progress, Scores
 from engines.frame import require_frame
 from engines.parity import Golden, Parity
-from engines.select import Candidate, open_engine
+from engines.select import GatedGraph, open_engine
 
 
 class DownscalingEngine:
     """An engine whose frames are downscaled before its graph.
 
     Args:
-        engine: scores what is left of a frame; closed with this one.
+        engine: scores the downscaled frames; closed with this one.
         size: side in pixels that the graph resizes to.
     """
 
@@ -35,12 +35,23 @@ class DownscalingEngine:
 
     def infer(self, frame: NDArray[np.uint8]) -> Scores:
         """Score one frame, uint8 ``[h, w, 3]`` BGR; raises FrameRefused as :func:`engines.frame.require_frame`."""
-        require_frame(frame)
-        return self._engine.infer(downscale(frame, self._size, self._size))
+        return self._engine.infer(self._downscaled(frame))
+
+    def features(self, frame: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+        """Features of one frame; see :meth:`engines.base.Engine.features`."""
+        return self._engine.features(self._downscaled(frame))
+
+    def set_head(self, head: Mapping[str, NDArray[np.float32]]) -> None:
+        """Replace the head; see :meth:`engines.base.Engine.set_head`."""
+        self._engine.set_head(head)
 
     def close(self) -> None:
         """Close the engine."""
         self._engine.close()
+
+    def _downscaled(self, frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        require_frame(frame)
+        return downscale(frame, self._size, self._size)
 
 
 @dataclass(frozen=True)
@@ -74,34 +85,32 @@ def load_engine(
 ) -> LoadedEngine:
     """Choose and load an engine for a bundle.
 
-    Built engines are made fastest for the frames of the training.  Where the bundle's frames are downscaled, they take
-    whatever is left of a frame; else frames of ``options.max_frame``, and as large as any golden one at least.
-    For the arguments and what is raised see :func:`engines.select.open_engine`.
+    Built engines are optimised for the frame size of the training.  Where the bundle's frames are downscaled, they
+    accept any downscaled frame; else frames up to ``options.max_frame``, and at least up to the largest golden frame.
+    For the arguments and the errors see :func:`engines.select.open_engine`.
     """
     geometry = bundle.manifest.geometry
     size = geometry.size if geometry.downscaling else None
     golden = {p: bundle.golden(p) if size is None else _downscaled(bundle.golden(p), size) for p in bundle.precisions}
     options = _sizes(options or EngineOptions(), golden["fp32"], geometry.frame, size)
-    candidates = {p: Candidate(bundle.graph(p), golden[p], bundle.tolerance(p)) for p in bundle.precisions}
+    graphs = {p: GatedGraph(bundle.graph(p), golden[p], bundle.tolerance(p)) for p in bundle.precisions}
     engine, parity = open_engine(
-        name, candidates, precision, options, notify=notify, everything=everything, progress=progress
+        name, graphs, precision, options, notify=notify, everything=everything, progress=progress
     )
     return LoadedEngine(engine if size is None else DownscalingEngine(engine, size), parity)
 
 
 def _downscaled(golden: Golden, size: int) -> Golden:
-    """The same reference, for golden frames as the graph gets them: the gate is passed by this machine's downscaling
-    too.
-    """
+    """Downscale the golden frames, so that the parity gate covers this machine's downscaling too."""
     return replace(golden, frames=[downscale(frame, size, size) for frame in golden.frames])
 
 
 def _sizes(options: EngineOptions, golden: Golden, usual: tuple[int, int] | None, size: int | None) -> EngineOptions:
-    """What sizes a built engine is for; ``golden`` as the graph gets it, ``usual`` as the camera gives it."""
+    """Set the frame sizes of a built engine; golden frames are downscaled, ``usual`` is the camera's frame."""
     sizes = [(frame.shape[0], frame.shape[1]) for frame in golden.frames]
     if size is None:
         tallest, widest = zip(options.max_frame, usual or sizes[0], *sizes, strict=True)
         return replace(options, frame=usual or sizes[0], max_frame=(max(tallest), max(widest)))
-    # Of whatever frame, less than twice the size is left.
+    # A downscaled frame is smaller than twice the size.
     frame = downscaled_shape(usual, size, size) if usual else sizes[0]
     return replace(options, frame=frame, max_frame=(2 * size - 1, 2 * size - 1))

@@ -12,11 +12,16 @@ from rich.text import Text
 from edge_occ.cli.console import print_json
 from edge_occ.common.settings import load_settings
 from edge_occ.doctor import diagnose
-from edge_occ.doctor.report import State
+from edge_occ.doctor.report import CheckState
 from edge_occ.mqtt.broker import parse_broker
 from edge_occ.runtime.config import RunConfig
 
-_STYLES = {State.OK: "green", State.MISSING: "bold red", State.WRONG: "bold red", State.NOTE: "yellow"}
+_STYLES = {
+    CheckState.OK: "green",
+    CheckState.MISSING: "bold red",
+    CheckState.WRONG: "bold red",
+    CheckState.NOTE: "yellow",
+}
 
 
 def doctor(
@@ -38,16 +43,16 @@ def doctor(
     if broker is not None:
         parse_broker(broker)
         mqtt = (mqtt or RunConfig().mqtt).model_copy(update={"broker": broker})
-    report = diagnose(mqtt)
+    diagnosis = diagnose(mqtt)
     if json:
-        print_json(report.as_json())
+        print_json(diagnosis.as_json())
     else:
         # Not wrapped, so that commands can be copied.
         page = Console(highlight=False, soft_wrap=True)
-        for state, line in report.lines():
+        for state, line in diagnosis.lines():
             text = Text(line)
             if state is not None:
                 text.stylize(_STYLES[state], 0, len(state.value))
             page.print(text)
-    if report.exit_code:
-        raise typer.Exit(report.exit_code)
+    if diagnosis.exit_code:
+        raise typer.Exit(diagnosis.exit_code)

@@ -1,4 +1,4 @@
-"""``python -m edge_occ.doctor``: the diagnosis where numpy, OpenCV, typer or rich do not load, in plain text."""
+"""``python -m edge_occ.doctor``: the diagnosis in plain text, where numpy, OpenCV, typer or rich do not load."""
 
 from __future__ import annotations
 
@@ -10,18 +10,14 @@ from edge_occ.doctor import diagnose
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print the diagnosis, with the default broker; the only argument understood is ``--json``.
-
-    Returns:
-        The exit status.
-    """
-    report = diagnose()
+    """Print the diagnosis, with the default broker, and return the exit status; the only argument is ``--json``."""
+    diagnosis = diagnose()
     if "--json" in (sys.argv[1:] if arguments is None else arguments):
-        text = json.dumps(report.as_json(), ensure_ascii=False)
+        text = json.dumps(diagnosis.as_json(), ensure_ascii=False)
     else:
-        text = "\n".join(line for _, line in report.lines())
+        text = "\n".join(line for _, line in diagnosis.lines())
     sys.stdout.write(text + "\n")
-    return report.exit_code
+    return diagnosis.exit_code
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The MQTT broker: whether it is there and accepts this client, as ``edge-occ run`` would meet it."""
+"""Check of the MQTT broker: whether it answers and accepts this client, as for ``edge-occ run``."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from edge_occ.doctor.machine import Machine
-from edge_occ.doctor.probing import ask_python
-from edge_occ.doctor.report import Check, State
+from edge_occ.doctor.probing import run_python
+from edge_occ.doctor.report import MISSING, NOTE, OK, WRONG, Check
 
 if TYPE_CHECKING:
     from edge_occ.mqtt.config import MqttConfig
@@ -23,32 +23,31 @@ def check_broker(machine: Machine, config: MqttConfig | None) -> Check:
     """Connect as a client without topics, and leave.
 
     Args:
-        machine: where.
-        config: how to reach it; ``None`` takes the defaults, with which ``edge-occ run`` may start one of its own.
+        machine: this machine.
+        config: the broker; ``None`` is the default one, in whose place ``edge-occ run`` may start one of its own.
     """
     settings = "{}" if config is None else config.model_dump_json()
-    # In a child, as the client's modules need numpy, and a name server may keep silent.
-    answer = ask_python(f"from edge_occ.doctor.broker import meet\nsay(**meet({settings!r}))")
-    facts = answer.facts
-    if answer.fault:
-        return Check("broker", State.NOTE, f"could not be looked at: {answer.fault}")
+    # In a child, because the client's modules import numpy, and a name server may not answer.
+    result = run_python(f"from edge_occ.doctor.broker import try_broker\nreport(**try_broker({settings!r}))")
+    facts = result.facts
+    if result.fault:
+        return Check("broker", NOTE, f"could not be checked: {result.fault}")
     if facts["version"]:
-        return Check("broker", State.OK, f"{facts['address']}, MQTT {facts['version']}")
+        return Check("broker", OK, f"{facts['address']}, MQTT {facts['version']}")
     if facts["silent_here"]:
         own = config is None and find_spec("amqtt") is not None
-        return no_broker(machine, facts["address"], facts["port"], _program(), own=own)
-    return Check("broker", State.WRONG, f"{facts['address']}: {facts['found']}; {facts['advice']}")
+        # Debian installs it to a folder of programs for root.
+        program = shutil.which("mosquitto", path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin"]))
+        return no_broker(machine, facts["address"], facts["port"], program, own=own)
+    return Check("broker", WRONG, f"{facts['address']}: {facts['found']}; {facts['advice']}")
 
 
-def meet(settings: str) -> dict[str, Any]:
-    """Try a broker.
-
-    Args:
-        settings: of :class:`~edge_occ.mqtt.config.MqttConfig`, as JSON.
+def try_broker(settings: str) -> dict[str, Any]:
+    """Connect to the broker of a :class:`~edge_occ.mqtt.config.MqttConfig` in JSON.
 
     Returns:
-        Its ``address`` and ``port``; the ``version`` of MQTT, empty if it did not accept this client; what was
-        ``found`` then, and the ``advice``; and whether it is ``silent_here``: on this machine, with nothing listening.
+        Its ``address`` and ``port``; the ``version`` of MQTT, empty if it did not accept this client, and then what was
+        ``found``, the ``advice``, and whether nothing listens there and it is this machine, ``silent_here``.
     """
     # Imported here, so that a device without paho-mqtt or pydantic still gets a diagnosis.
     from edge_occ.common.errors import InputError  # noqa: PLC0415
@@ -72,11 +71,11 @@ def meet(settings: str) -> dict[str, Any]:
 
 
 def no_broker(machine: Machine, address: str, port: int, program: str | None, *, own: bool) -> Check:
-    """What to say if nothing listens on this machine.
+    """Return the check where nothing listens at an address of this machine.
 
     Args:
-        machine: where.
-        address: where nothing listens.
+        machine: this machine.
+        address: the broker's address.
         port: its port.
         program: path of mosquitto, if it is installed.
         own: whether ``edge-occ run`` would start a broker of its own.
@@ -88,10 +87,5 @@ def no_broker(machine: Machine, address: str, port: int, program: str | None, *,
     else:
         fix = f"{program} -d -p {port}"
     if own:
-        return Check("broker", State.NOTE, f"none at {address}: run starts one of its own, for this machine only", fix)
-    return Check("broker", State.MISSING, f"none at {address}: run needs one, or --no-mqtt", fix)
-
-
-def _program() -> str | None:
-    # Debian keeps it where only root looks for programs.
-    return shutil.which("mosquitto", path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin"]))
+        return Check("broker", NOTE, f"none at {address}: run starts one of its own, for this machine only", fix)
+    return Check("broker", MISSING, f"none at {address}: run needs one, or --no-mqtt", fix)

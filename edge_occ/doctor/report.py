@@ -1,4 +1,4 @@
-"""What the doctor says: a list of checks, the engine that would run, and whether ``edge-occ run`` can work."""
+"""The diagnosis: a list of checks, the engine that would run, and whether ``edge-occ run`` can work."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-WRONG_SETUP, NO_ENGINE = 2, 4
-"""Exit statuses: something that ``edge-occ run`` cannot do without; no engine at all."""
+SETUP_BROKEN, NO_ENGINE = 2, 4
+"""Exit statuses: a part that ``edge-occ run`` needs does not work; no engine loads."""
 
 
-class State(str, Enum):
-    """What was found: good, not there, there but unusable, or just worth knowing."""
+class CheckState(str, Enum):
+    """Result of a check: good, not there, there but unusable, or a remark."""
 
     OK = "ok"
     MISSING = "missing"
@@ -20,46 +20,44 @@ class State(str, Enum):
     NOTE = "note"
 
 
+OK, MISSING, WRONG, NOTE = CheckState
+
+
 @dataclass(frozen=True)
 class Check:
-    """One thing looked at.
+    """One part of the machine, and what was found.
 
     Attributes:
-        name: what was looked at, in a word or two.
-        state: how it is.
+        name: the part, in a word or two.
+        state: its state.
         found: what was found, in one line.
-        fix: the command that mends it, ready to be copied; ``None`` where none does.
-        needed: whether ``edge-occ run`` cannot work unless this is well.
+        fix: the command that mends it, ready to be copied; ``None`` where there is none.
+        needed: whether ``edge-occ run`` cannot work without it.
     """
 
     name: str
-    state: State
+    state: CheckState
     found: str
     fix: str | None = None
     needed: bool = False
 
     @property
     def failed(self) -> bool:
-        """Whether something is missing or wrong; a note is neither."""
-        return self.state in (State.MISSING, State.WRONG)
+        """Whether the part is missing or wrong; a note is neither."""
+        return self.state in (MISSING, WRONG)
 
 
 @dataclass(frozen=True)
 class EngineChoice:
-    """What ``--engine auto`` would take here, as far as can be told without loading a bundle.
-
-    Attributes:
-        name: ``tensorrt``, ``cpu``, or ``None`` if no engine would load.
-        why: in words.
-    """
+    """The engine that ``--engine auto`` would use, ``tensorrt``, ``cpu`` or ``None``, and the reason."""
 
     name: str | None
     why: str
 
 
 @dataclass(frozen=True)
-class Report:
-    """Everything that was found."""
+class Diagnosis:
+    """All checks and the engine."""
 
     checks: tuple[Check, ...]
     engine: EngineChoice
@@ -69,21 +67,19 @@ class Report:
         """0 if ``edge-occ run`` can work here."""
         if self.engine.name is None:
             return NO_ENGINE
-        return WRONG_SETUP if any(check.failed and check.needed for check in self.checks) else 0
+        return SETUP_BROKEN if any(check.failed and check.needed for check in self.checks) else 0
 
     def as_json(self) -> dict[str, Any]:
-        """For scripts."""
+        """Return the diagnosis for scripts."""
+        fields = ("name", "state", "found", "fix")
         return {
             "ok": self.exit_code == 0,
-            "checks": [
-                {"name": check.name, "state": check.state.value, "found": check.found, "fix": check.fix}
-                for check in self.checks
-            ],
+            "checks": [{field: getattr(check, field) for field in fields} for check in self.checks],
             "engine": {"name": self.engine.name, "why": self.engine.why},
         }
 
-    def lines(self) -> Iterator[tuple[State | None, str]]:
-        """For people: each line, and the state by whose word it begins; commands have a line of their own."""
+    def lines(self) -> Iterator[tuple[CheckState | None, str]]:
+        """Yield each line of text, and the state by whose word it begins; commands have a line of their own."""
         width = max(len(check.name) for check in self.checks)
         for check in self.checks:
             yield check.state, f"{check.state.value:<7}  {check.name:<{width}}  {check.found}"
@@ -95,10 +91,9 @@ class Report:
 
     def _verdict(self) -> str:
         failed = [check for check in self.checks if check.failed]
-        in_the_way = [check.name for check in failed if check.needed]
-        if self.engine.name is None:
-            in_the_way.append("no engine")
+        in_the_way = [check.name for check in failed if check.needed] + ["no engine"] * (self.engine.name is None)
         if in_the_way:
             return f"edge-occ run cannot work here yet; in the way: {', '.join(in_the_way)}"
-        others = ", ".join(check.name for check in failed)
-        return "edge-occ run can work here" + (f"; to mend: {others}" if others else "")
+        return "edge-occ run can work here" + (
+            f"; to mend: {', '.join(check.name for check in failed)}" if failed else ""
+        )

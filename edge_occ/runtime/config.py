@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from pathlib import Path
 from typing import Annotated, Literal
@@ -12,6 +13,8 @@ from edge_occ.mqtt.config import MqttConfig
 from edge_occ.sources.camera import Patience
 from engines.base import EngineOptions, default_cache
 from engines.processors import thread_count
+
+_log = logging.getLogger(__name__)
 
 _Side = Annotated[int, Field(ge=2, le=16384)]
 
@@ -39,10 +42,16 @@ class EngineConfig(_Section):
     memory: Literal["auto", "mapped", "copy"] = Field(
         "auto", description="how frames reach the GPU; auto maps where it shares the host's memory"
     )
-    typing: Literal["auto", "strong", "weak"] = Field(
-        "auto", description="TensorRT before 10.12: auto builds both and keeps the faster"
-    )
     spin: bool = Field(False, description="wait for the GPU with a busy processor")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_typing(cls, settings: object) -> object:
+        """Ignore the former setting ``typing``: engines are always strongly typed."""
+        if isinstance(settings, dict) and "typing" in settings:
+            _log.warning("engine.typing has no effect any more and can be removed: engines are always strongly typed")
+            return {name: value for name, value in settings.items() if name != "typing"}
+        return settings
 
     @field_validator("threads")
     @classmethod
@@ -59,7 +68,6 @@ class EngineConfig(_Section):
             max_frame=self.max_frame,
             driver=self.driver,
             memory=self.memory,
-            typing=self.typing,
             spin=self.spin,
         )
 

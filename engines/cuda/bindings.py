@@ -108,7 +108,7 @@ class BindingsDriver:
         self._call(self._cuda.cuStreamSynchronize, self._stream)
 
     def close(self) -> None:
-        """Free buffers, the stream and the context, in this order; arrays handed out are void then."""
+        """Free buffers, the stream and the context, in this order; returned arrays must not be used afterwards."""
         self._owner.close()
 
     def _describe(self, gpu: object) -> Device:
@@ -134,7 +134,7 @@ class BindingsDriver:
         return value
 
     def _call(self, function: Callable[..., Any], *arguments: object) -> Any:  # noqa: ANN401
-        """What the function answers beside its code: nothing, one value or several."""
+        """Call a function of the package and return its results without the code: ``[]``, one value or a list."""
         try:
             code, *values = function(*arguments)
         except RuntimeError as error:  # the package has not found the driver, or not this function in it
@@ -145,5 +145,5 @@ class BindingsDriver:
     def _require_success(self, function: Callable[..., Any], code: int) -> None:
         if code != self._cuda.CUresult.CUDA_SUCCESS:
             _, text = self._cuda.cuGetErrorString(code)
-            said = text.decode(errors="replace") if text else "unknown to this driver"
-            raise refused(f"{function.__name__}: error {code:d}, {said}")
+            message = text.decode(errors="replace") if text else "unknown to this driver"
+            raise refused(f"{function.__name__}: error {code:d}, {message}")

@@ -1,4 +1,4 @@
-"""What both CUDA drivers share: one thread owns the state and gives it back in the opposite order; errors in words."""
+"""Code of both CUDA drivers: the owning thread, cleanup in reverse order, and errors."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ NON_BLOCKING = 1
 
 
 class Owner:
-    """The thread that made this, and what it has to give back.
+    """The thread that opened a driver, and the cleanup of its resources.
 
     Args:
-        cleanup: what to undo, the latest first.
+        cleanup: callbacks, run in reverse order.
     """
 
     def __init__(self, cleanup: ExitStack) -> None:
@@ -30,7 +30,7 @@ class Owner:
         self._closed = False
 
     def require(self) -> None:
-        """A context is current in one thread only, so a call from another would go astray.
+        """Refuse calls from other threads, in which the context is not current.
 
         Raises:
             RuntimeError: called by another thread, or after :meth:`close`.
@@ -40,7 +40,7 @@ class Owner:
             raise RuntimeError("this CUDA driver is closed")
 
     def close(self) -> None:
-        """Undo everything; what the GPU refuses is logged, and the rest is undone all the same.
+        """Run the whole cleanup; errors of the GPU are logged.
 
         Raises:
             RuntimeError: called by another thread.
@@ -50,7 +50,7 @@ class Owner:
         try:
             self._cleanup.close()
         except EngineUnavailable as error:
-            _log.warning("the GPU was not left in good order: %s", str(error))
+            _log.warning("the GPU was not cleaned up completely: %s", str(error))
 
     def _require_thread(self) -> None:
         if threading.get_ident() != self._thread:
@@ -58,10 +58,10 @@ class Owner:
 
 
 def require_contiguous(array: NDArray[Any]) -> NDArray[Any]:
-    """The array itself; CUDA copies bytes as they lie.
+    """Return the array; CUDA copies its memory as one block.
 
     Raises:
-        ValueError: its bytes do not lie in the order of its elements.
+        ValueError: it is not C-contiguous.
     """
     if not array.flags.c_contiguous:
         raise ValueError(f"only contiguous arrays can be copied, not one with strides {array.strides}")
@@ -69,14 +69,12 @@ def require_contiguous(array: NDArray[Any]) -> NDArray[Any]:
 
 
 def refused(error: object) -> EngineUnavailable:
-    """A call that the GPU or its driver answered with an error."""
-    return EngineUnavailable(
-        "a GPU that does what it is told", str(error), "run edge-occ doctor, or run with --engine cpu"
-    )
+    """Return the error for a call that failed in the GPU or its driver."""
+    return EngineUnavailable("a GPU that works", str(error), "run edge-occ doctor, or run with --engine cpu")
 
 
 def out_of_memory(kind: str, nbytes: int, free: int) -> EngineUnavailable:
-    """``kind`` memory of this size is not to be had, with so much free on the device."""
+    """Return the error for an allocation of ``kind`` memory that failed; sizes in bytes."""
     return EngineUnavailable(
         f"{_size(nbytes)} of {kind} memory",
         f"{_size(free)} free on the GPU",

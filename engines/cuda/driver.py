@@ -1,7 +1,8 @@
-"""What the TensorRT engine needs of CUDA: one device, one stream, buffers, copies.
+"""The CudaDriver protocol, all that the TensorRT engine needs of CUDA: one device, one stream, buffers, copies.
 
-A driver belongs to the thread that made it.  It owns all that it hands out and frees it in :meth:`CudaDriver.close`,
-so TensorRT's objects must be dropped before.
+A driver belongs to the thread that opened it.  It owns everything that it returns and frees it in
+:meth:`CudaDriver.close`, so TensorRT's objects must be dropped before.  Of several drivers in one thread the latest is
+closed first.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ class Device:
     """A GPU.
 
     Attributes:
-        name: as NVIDIA calls it.
+        name: NVIDIA's name of it.
         capability: compute capability, major and minor.
         multiprocessors: number of streaming multiprocessors.
         driver: CUDA version of the driver, 12060 for 12.6.
@@ -39,7 +40,7 @@ class CudaDriver(Protocol):
 
     @property
     def name(self) -> str:
-        """The Python package behind it."""
+        """The Python package that it uses."""
 
     @property
     def device(self) -> Device:
@@ -69,7 +70,7 @@ class CudaDriver(Protocol):
         """Copy device memory into a contiguous page-locked array, in the stream."""
 
     def synchronize(self) -> None:
-        """Wait until the stream has done everything."""
+        """Wait until all work of the stream is done."""
 
     def close(self) -> None:
-        """Free everything, in the order CUDA wants; without effect the second time."""
+        """Free everything, in the order that CUDA needs; a second call has no effect."""

@@ -1,4 +1,4 @@
-"""CUDA graphs: the work of one frame recorded once, then started as a whole instead of kernel by kernel.
+"""CUDA graphs: the work of one frame, recorded once and then launched as a whole instead of kernel by kernel.
 
 By ctypes, as pycuda has no graphs; all it needs of a driver is the handle of its stream.
 """
@@ -17,8 +17,8 @@ from engines.errors import EngineUnavailable
 _log = logging.getLogger(__name__)
 
 _THREAD_LOCAL = 1
-"""``CU_STREAM_CAPTURE_MODE_THREAD_LOCAL``: what cannot be recorded fails in this thread and is allowed in others, say
-in a camera's decoder.  GLOBAL would let those spoil the capture, RELAXED would let it pass here unnoticed."""
+"""``CU_STREAM_CAPTURE_MODE_THREAD_LOCAL``: calls that cannot be recorded fail in this thread and are allowed in others,
+for instance in a camera's decoder.  With GLOBAL those would break the capture, with RELAXED nothing would fail here."""
 
 
 class CudaGraph:
@@ -49,14 +49,14 @@ class CudaGraph:
 
 
 def capture(stream: int, work: Callable[[], None]) -> CudaGraph | None:
-    """Record what ``work`` puts into the stream; it is not done until the graph is launched.
+    """Record the work that ``work`` puts into the stream; it runs when the graph is launched.
 
     Run the work once before, outside of a capture: TensorRT sets things up in its first run which cannot be recorded.
 
     Args:
         stream: handle of a stream that is not the default one.
-        work: puts work into the stream, always with the same addresses; it says by an :class:`EngineUnavailable` or a
-            RuntimeError that it cannot.
+        work: puts work into the stream, always with the same addresses; raises :class:`EngineUnavailable` or
+            RuntimeError if it cannot.
 
     Returns:
         The graph, or ``None`` with the reason logged if the work cannot be recorded; the stream is usable either way.
@@ -86,7 +86,7 @@ def _record(libcuda: Libcuda, stream: int, work: Callable[[], None]) -> int:
 
 
 def _end(libcuda: Libcuda, stream: int) -> int:
-    """End the capture, be it spoilt or not; returns the graph."""
+    """End the capture, also a broken one, and return the graph."""
     graph = ctypes.c_void_p()
     libcuda.call("cuStreamEndCapture", stream, ctypes.byref(graph))
     return graph.value or 0

@@ -1,4 +1,4 @@
-"""NVIDIA's driver library by ctypes: the few calls that pycuda lacks, and those that ask whether there is a GPU."""
+"""NVIDIA's driver library by ctypes: the few calls that pycuda lacks, and those of the probe for a GPU."""
 
 from __future__ import annotations
 
@@ -16,8 +16,11 @@ _ARGUMENTS: dict[str, list[type[Any]]] = {
     "cuDeviceGetCount": [_Out],
     "cuGetErrorString": [ctypes.c_int, _Out],
     "cuDevicePrimaryCtxSetFlags_v2": [ctypes.c_int, ctypes.c_uint],
+    "cuDevicePrimaryCtxRetain": [_Out, ctypes.c_int],
+    "cuDevicePrimaryCtxRelease_v2": [ctypes.c_int],
     "cuCtxGetCurrent": [_Out],
     "cuCtxPopCurrent_v2": [_Out],
+    "cuCtxPushCurrent_v2": [_Handle],
     "cuStreamBeginCapture_v2": [_Handle, ctypes.c_int],
     "cuStreamEndCapture": [_Handle, _Out],
     "cuGraphInstantiateWithFlags": [_Out, _Handle, ctypes.c_ulonglong],
@@ -32,7 +35,7 @@ _SCHED_SPIN, _SCHED_BLOCKING_SYNC = 1, 4
 
 
 class CudaCallError(RuntimeError):
-    """A call answered with an error.
+    """An error code of a call.
 
     Attributes:
         code: the ``CUresult``; ``None`` if this driver does not have the function.
@@ -44,7 +47,7 @@ class CudaCallError(RuntimeError):
 
 
 def load_libcuda() -> ctypes.CDLL:
-    """The one place that loads the library, by the name that the driver installs.
+    """Load the library by the name that the driver installs.
 
     Raises:
         OSError: there is none.
@@ -53,7 +56,7 @@ def load_libcuda() -> ctypes.CDLL:
 
 
 class Libcuda:
-    """The library; needs no context and does not initialise anything by itself.
+    """The library; it needs no context, and loading it initialises nothing.
 
     Raises:
         OSError: this machine has no NVIDIA driver.
@@ -66,7 +69,7 @@ class Libcuda:
         """Call a function of :data:`_ARGUMENTS`.
 
         Raises:
-            CudaCallError: it answered with an error, or this driver is too old to have it.
+            CudaCallError: it returned an error, or this driver is too old to have it.
         """
         code = self._function(name)(*arguments)
         if code:
@@ -86,22 +89,22 @@ class Libcuda:
         return "unknown to this driver" if unknown or text.value is None else text.value.decode(errors="replace")
 
     def integer(self, name: str) -> int:
-        """What a function of one ``int*`` tells."""
+        """Call a function of one ``int*`` and return its result."""
         value = ctypes.c_int()
         self.call(name, ctypes.byref(value))
         return value.value
 
     def handle(self, name: str, *arguments: object) -> int:
-        """The handle that a function tells through its first parameter, 0 for null."""
+        """Call a function and return the handle in its first parameter, 0 for null."""
         value = ctypes.c_void_p()
         self.call(name, ctypes.byref(value), *arguments)
         return value.value or 0
 
     def wait_by_spinning(self, spin: bool) -> None:
-        """How threads wait in the primary context of device 0: with a busy processor, or asleep.
+        """Set how threads wait in the primary context of device 0: with a busy processor, or asleep.
 
-        To be called before the context is retained.  Drivers may refuse while another library uses it already; then
-        that library's choice stands.
+        Called before the context is retained.  Drivers may refuse this while another library uses the context; then
+        that library's choice stays.
         """
         try:
             self.call("cuDevicePrimaryCtxSetFlags_v2", 0, _SCHED_SPIN if spin else _SCHED_BLOCKING_SYNC)

@@ -1,7 +1,7 @@
-"""Whether this machine has a CUDA driver and a GPU, asked without harm.
+"""A harmless probe for a CUDA driver and a GPU.
 
-To be asked before TensorRT is touched: without a driver its runtime hands out an object over a null pointer, and the
-next call ends the interpreter.  ``python -m engines.cuda.probe`` prints the answer as JSON.
+It must precede any use of TensorRT: without a driver TensorRT's runtime returns an object over a null pointer, and the
+next call crashes the interpreter.  ``python -m engines.cuda.probe`` prints the result as JSON.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ _REPAIR = "check that nvidia-smi works, reboot after an update of the driver, or
 
 @dataclass(frozen=True)
 class DriverProbe:
-    """What was found.
+    """Result of the probe.
 
     Attributes:
-        devices: number of GPUs, 0 if there is no use in trying.
+        devices: number of GPUs that can be used.
         version: CUDA version of the driver, 12060 for 12.6; 0 if unknown.
-        reason: what is wrong, in words; empty if nothing is.
-        advice: what to do about it; empty likewise.
+        reason: the fault, as text; empty without one.
+        advice: its remedy; empty without a fault.
     """
 
     devices: int
@@ -65,7 +65,7 @@ def probe_driver() -> DriverProbe:
 
 
 def require_gpu() -> DriverProbe:
-    """As :func:`probe_driver`, for those who cannot go on without.
+    """Run :func:`probe_driver` and refuse a machine without a GPU.
 
     Raises:
         EngineUnavailable: there is no driver, or no GPU.

@@ -1,6 +1,6 @@
 """CUDA through pycuda, the usual package on a Jetson, and the choice between it and cuda-bindings.
 
-The primary context is shared with whatever else computes in this process; pycuda.autoinit would make another one.
+The primary context is shared with other libraries of this process; pycuda.autoinit would make another one.
 """
 
 from __future__ import annotations
@@ -144,7 +144,7 @@ class PycudaDriver:
         self._wait()
 
     def close(self) -> None:
-        """Free buffers, the stream and the context, in this order; arrays handed out are void then."""
+        """Free buffers, the stream and the context, in this order; returned arrays must not be used afterwards."""
         self._owner.close()
 
     def _describe(self, gpu: Any) -> Device:  # noqa: ANN401 - pycuda has no types
@@ -185,13 +185,25 @@ class PycudaDriver:
     def _release(self, context: Any) -> None:  # noqa: ANN401 - pycuda has no types
         """Give the context back.
 
-        pycuda 2026.1 pushes a primary context once more to release it, and leaves it pushed: this thread's current
-        context would be a dead one.
+        pycuda 2026.1 pushes a primary context once more to release it, and leaves it pushed.  Another engine of this
+        thread may have pushed the same context, so that handles do not show which one is left over: all are taken off
+        the stack first, while this function holds the context.
         """
         try:
-            before = self._libcuda.handle("cuCtxGetCurrent")
-            self._call(context.detach)
-            if self._libcuda.handle("cuCtxGetCurrent") != before:
-                self._libcuda.handle("cuCtxPopCurrent_v2")
+            others = self._pop_all()
+            self._libcuda.handle("cuDevicePrimaryCtxRetain", 0)
+            try:
+                self._call(context.detach)
+            finally:
+                self._pop_all()
+                for other in reversed(others):
+                    self._libcuda.call("cuCtxPushCurrent_v2", other)
+                self._libcuda.call("cuDevicePrimaryCtxRelease_v2", 0)
         except CudaCallError as error:
             raise refused(error) from error
+
+    def _pop_all(self) -> list[int]:
+        popped = []
+        while self._libcuda.handle("cuCtxGetCurrent"):
+            popped.append(self._libcuda.handle("cuCtxPopCurrent_v2"))
+        return popped

@@ -1,6 +1,6 @@
-"""NVIDIA's ``tensorrt`` package: finding it, refusing what is too old, hearing what it says.
+"""NVIDIA's ``tensorrt`` package: its import, its oldest version, and its log.
 
-Everything used of it, here and in the modules beside, exists unchanged from TensorRT 10.3 (JetPack 6.1) to 11.4.
+All names of it that this package uses exist unchanged from TensorRT 10.3 (JetPack 6.1) to 11.4.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _JETPACK_6 = 36
 """Major release of Jetson Linux in JetPack 6."""
 
 _LONGEST = 400
-"""Characters told of TensorRT's own words, which may run over pages."""
+"""Characters of TensorRT's messages that an error quotes; they can fill pages."""
 
 _log = logging.getLogger("engines.tensorrt.engine")
 
@@ -36,16 +36,16 @@ class TensorRT:
     Attributes:
         trt: the module.
         logger: a ``trt.ILogger``.
-        said: its latest errors.
+        errors: its latest errors.
     """
 
     trt: ModuleType
     logger: Any
-    said: deque[str]
+    errors: deque[str]
 
     @property
     def text(self) -> str:
-        """The whole version, say ``10.3.0``."""
+        """The full version, for instance ``10.3.0``."""
         return str(self.trt.__version__)
 
     @property
@@ -54,9 +54,9 @@ class TensorRT:
         return _version(self.text)
 
     def unavailable(self, expected: str, found: str | None = None) -> EngineUnavailable:
-        """The error to raise where TensorRT failed; without ``found`` it tells what TensorRT complained of."""
-        found = textwrap.shorten(found or "; ".join(self.said) or "no reason given", _LONGEST)
-        self.said.clear()
+        """Return the error for a failure of TensorRT; without ``found`` it quotes TensorRT's latest errors."""
+        found = textwrap.shorten(found or "; ".join(self.errors) or "no reason given", _LONGEST)
+        self.errors.clear()
         advice = "run with --engine cpu, and report this line"
         if re.search("out ?of ?memory", found, re.IGNORECASE):
             advice = "close other programs or lower engine.max_frame in --config, or run with --engine cpu"
@@ -72,7 +72,7 @@ def load_tensorrt() -> TensorRT:
     try:
         import tensorrt as trt  # noqa: PLC0415
     except (ImportError, OSError) as error:
-        # OSError: the package is there but not a library it links.
+        # OSError: the package is installed, but not a library that it links.
         raise _unavailable(f"none in this Python ({error})") from error
     if _version(str(trt.__version__)) < OLDEST:
         raise _unavailable(f"TensorRT {trt.__version__}")
@@ -81,12 +81,12 @@ def load_tensorrt() -> TensorRT:
 
 @cache
 def with_logger(trt: ModuleType) -> TensorRT:
-    """The package with the one logger that this process gives it."""
-    said: deque[str] = deque(maxlen=4)
+    """Return the package with this process's one logger."""
+    errors: deque[str] = deque(maxlen=4)
     severities = {
         trt.ILogger.INTERNAL_ERROR: logging.ERROR,
         trt.ILogger.ERROR: logging.ERROR,
-        # TensorRT's warnings are advice to whoever made the graph, not to whoever runs it.
+        # TensorRT's warnings are advice for the author of a graph, not for its user.
         trt.ILogger.WARNING: logging.INFO,
         trt.ILogger.INFO: logging.DEBUG,
     }
@@ -100,10 +100,10 @@ def with_logger(trt: ModuleType) -> TensorRT:
             if level is None:
                 return
             if level == logging.ERROR:
-                said.append(message)
+                errors.append(message)
             _log.log(level, "%s", message)
 
-    return TensorRT(trt, Bridge(), said)
+    return TensorRT(trt, Bridge(), errors)
 
 
 def _version(text: str) -> tuple[int, int]:

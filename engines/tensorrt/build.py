@@ -1,4 +1,4 @@
-"""From ONNX to a plan: what TensorRT is told, and how its long work is watched and stopped."""
+"""ONNX to a plan: the builder's configuration, its progress, and how it is stopped."""
 
 from __future__ import annotations
 
@@ -12,24 +12,22 @@ from engines.base import FRAME, MAP, SCORE, heads_among
 from engines.tensorrt.api import TensorRT
 
 SMALLEST = (2, 2)
-"""Least height and width of a frame; the graph is exported for no less."""
+"""Smallest height and width of a frame, as in the exported graph."""
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """One plan to build.
+class BuildRequest:
+    """One plan to build; it is strongly typed, that is, it keeps the types of the model.
 
     Attributes:
         onnx: the serialised model.
-        strong: keep the model's own types; else its float32 may become fp16 wherever TensorRT finds that faster.
-        frame: height and width to be fastest at, between :data:`SMALLEST` and ``max_frame``.
+        frame: height and width to optimise for, between :data:`SMALLEST` and ``max_frame``.
         max_frame: largest height and width.
         workspace: bytes of GPU memory that one layer may use for its intermediate results.
         timings: an earlier timing cache, or nothing.
     """
 
     onnx: bytes
-    strong: bool
     frame: tuple[int, int]
     max_frame: tuple[int, int]
     workspace: int
@@ -38,7 +36,7 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Built:
-    """A serialised engine, and the timing cache that the next build should begin with."""
+    """A serialised engine, and the timing cache for the next build."""
 
     plan: bytes
     timings: bytes
@@ -46,7 +44,7 @@ class Built:
 
 def build_plan(
     api: TensorRT,
-    recipe: Recipe,
+    request: BuildRequest,
     report: Callable[[float], None],
     configure: Callable[[Any], None] | None = None,
 ) -> Built:
@@ -54,14 +52,15 @@ def build_plan(
 
     Args:
         api: TensorRT.
-        recipe: what to build.
-        report: told how much is done, 0 to 1; what it raises stops the build and is raised again, as is Ctrl-C.
+        request: the plan to build.
+        report: called with the fraction that is done, 0 to 1; an error that it raises, also Ctrl-C, stops the build and
+            is raised again.
         configure: last changes to the builder's configuration.
 
     Raises:
-        EngineUnavailable: with TensorRT's own words.
+        EngineUnavailable: with TensorRT's own message.
     """
-    outcome = _build(api, recipe, _monitor(api.trt, report), configure)
+    outcome = _build(api, request, _monitor(api.trt, report), configure)
     if isinstance(outcome, BaseException):
         raise outcome
     return outcome
@@ -69,36 +68,32 @@ def build_plan(
 
 def _build(
     api: TensorRT,
-    recipe: Recipe,
+    request: BuildRequest,
     monitor: Any,  # noqa: ANN401
     configure: Callable[[Any], None] | None,
 ) -> Built | BaseException:
-    # Errors are returned: one raised here would keep the builder alive, through its traceback, until long after the
-    # CUDA context is gone.
+    # Errors are returned: the traceback of one raised here would keep the builder alive after the CUDA context is gone.
     trt = api.trt
-    api.said.clear()
+    api.errors.clear()
     builder = trt.Builder(api.logger)
-    flags = 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED) if recipe.strong else 0
-    network = builder.create_network(flags)
+    network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
     parser = trt.OnnxParser(network, api.logger)
-    parsed = parser.parse(recipe.onnx)
+    parsed = parser.parse(request.onnx)
     inputs = {network.get_input(i).name for i in range(network.num_inputs)}
     outputs = {network.get_output(i).name for i in range(network.num_outputs)}
     reasons = [str(parser.get_error(i)) for i in range(parser.num_errors)]
-    # The parser calls rubbish parsed, without an error, and leaves the network empty.
+    # For input that is no model the parser reports success, and leaves the network empty.
     if not parsed or reasons or not _inspects(inputs, outputs):
         found = f"inputs {sorted(inputs)}, outputs {sorted(outputs)}"
         return api.unavailable("an inspection graph that TensorRT can parse", "; ".join(reasons) or found)
 
     config = builder.create_builder_config()
-    config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, recipe.workspace)
-    config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED  # or the inspector has nothing to tell
-    # Its 10 bits of mantissa would spoil the head, whose distances are differences of large numbers.
+    config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, request.workspace)
+    config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED  # else the inspector has no details
+    # TF32's 10 bits of mantissa are too few for the head, whose distances are differences of large numbers.
     config.clear_flag(trt.BuilderFlag.TF32)
-    if not recipe.strong:
-        config.set_flag(trt.BuilderFlag.FP16)
-    config.add_optimization_profile(_profile(builder, recipe))
-    timings = config.create_timing_cache(recipe.timings) or config.create_timing_cache(b"")
+    config.add_optimization_profile(_profile(builder, request))
+    timings = config.create_timing_cache(request.timings) or config.create_timing_cache(b"")
     if not config.set_timing_cache(timings, False):  # of another device
         timings = config.create_timing_cache(b"")
         config.set_timing_cache(timings, False)
@@ -116,7 +111,7 @@ def _build(
 
 
 def _inspects(inputs: AbstractSet[str], outputs: AbstractSet[str]) -> bool:
-    """Whether a graph goes from a frame and heads to score and map."""
+    """Return whether a graph maps a frame and heads to score and map."""
     try:
         heads_among(inputs)
     except ValueError:
@@ -125,18 +120,18 @@ def _inspects(inputs: AbstractSet[str], outputs: AbstractSet[str]) -> bool:
 
 
 class Phases:
-    """Nested phases of a build as one fraction that never falls.
+    """Progress of a build's nested phases as one fraction that never decreases.
 
-    TensorRT names a phase, its parent and its number of steps when the phase begins, then every step that is done.
+    TensorRT reports a phase with its parent and its number of steps when the phase begins, then each finished step.
 
     Args:
-        report: told the fraction, 0 to 1, whenever it grew by a thousandth.
+        report: called with the fraction, 0 to 1, whenever it has grown by a thousandth.
     """
 
     def __init__(self, report: Callable[[float], None]) -> None:
         self._report = report
         self._phases: dict[str, list[Any]] = {}
-        self._told = 0.0
+        self._reported = 0.0
 
     def start(self, name: str, parent: str | None, steps: int) -> None:
         """A phase begins."""
@@ -147,8 +142,8 @@ class Phases:
         if name in self._phases:
             self._phases[name][2] = step + 1
         done = max((self._done(name) for name, (parent, _, _) in self._phases.items() if parent is None), default=0.0)
-        if done >= self._told + 1e-3:
-            self._told = done
+        if done >= self._reported + 1e-3:
+            self._reported = done
             self._report(done)
 
     def finish(self, name: str) -> None:
@@ -180,7 +175,7 @@ def _monitor(trt: ModuleType, report: Callable[[float], None]) -> Any:  # noqa: 
             self._try(phases.finish, phase_name)
 
         def _try(self, call: Callable[..., None], *arguments: object) -> None:
-            # TensorRT swallows what a callback raises, Ctrl-C included; it is kept until the build has ended.
+            # TensorRT drops errors that a callback raises, also Ctrl-C; this one is kept until the build has ended.
             try:
                 call(*arguments)
             except BaseException as error:  # noqa: BLE001
@@ -189,7 +184,7 @@ def _monitor(trt: ModuleType, report: Callable[[float], None]) -> Any:  # noqa: 
     return Monitor()
 
 
-def _profile(builder: Any, recipe: Recipe) -> Any:  # noqa: ANN401
+def _profile(builder: Any, request: BuildRequest) -> Any:  # noqa: ANN401
     profile = builder.create_optimization_profile()
-    profile.set_shape(FRAME, (*SMALLEST, 3), (*recipe.frame, 3), (*recipe.max_frame, 3))
+    profile.set_shape(FRAME, (*SMALLEST, 3), (*request.frame, 3), (*request.max_frame, 3))
     return profile

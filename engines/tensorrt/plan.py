@@ -1,4 +1,4 @@
-"""What a built engine is: its bytes, what it was asked to be, where it is good, and the description that says so."""
+"""A plan, which is a built engine: its bytes, its key, the platform it was built on, and their description."""
 
 from __future__ import annotations
 
@@ -8,33 +8,29 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-SCHEMA = 1
-"""Version of the description, and of the way plans are built; another one is another plan."""
+SCHEMA = 2
+"""Version of the description and of the way plans are built; plans of another version are not used."""
 
 
 class PlanRejected(Exception):
-    """There is a plan, but it cannot be used; the message says why."""
+    """A plan exists but cannot be used; the message gives the reason."""
 
 
 @dataclass(frozen=True)
-class Request:
-    """What a plan is made from; it names the files, so that plans of several bundles and settings live side by side.
+class PlanKey:
+    """The inputs of a build; they name its files, so that plans of several bundles and settings share a folder.
 
-    The head is not part of it: its tensors are inputs.
+    The head is no part of it, because its tensors are inputs of the graph.
 
     Attributes:
         graph: SHA-256 of the ONNX model.
-        weak: SHA-256 of the model for a weakly typed build, if one is to be tried.
         precision: arithmetic of the encoder.
-        typing: ``strong``, ``weak``, or ``faster`` if both are built.
-        frame: height and width it is tuned for.
+        frame: height and width that the plan is optimised for.
         max_frame: largest height and width.
     """
 
     graph: str
-    weak: str | None
     precision: str
-    typing: str
     frame: tuple[int, int]
     max_frame: tuple[int, int]
 
@@ -45,8 +41,8 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Machine:
-    """Where a plan was built; it is good nowhere else, and its speed was measured under this power mode."""
+class Platform:
+    """Hardware and software that a plan was built on; it is valid nowhere else, nor tuned for another power mode."""
 
     tensorrt: str
     gpu: str
@@ -59,40 +55,39 @@ class Machine:
 
 @dataclass(frozen=True)
 class Plan:
-    """A plan that may be trusted, and what its description says beyond request and machine."""
+    """A verified plan, and the facts of its description beyond key and platform."""
 
     data: bytes
     facts: Mapping[str, Any]
 
 
-def describe(request: Request, machine: Machine, plan: Plan) -> bytes:
-    """The description that goes beside a plan, JSON."""
+def describe(key: PlanKey, platform: Platform, plan: Plan) -> bytes:
+    """Return the description that is stored with a plan, JSON."""
     description = {
         "schema": SCHEMA,
-        "request": asdict(request),
-        "machine": asdict(machine),
+        "key": asdict(key),
+        "platform": asdict(platform),
         "plan": {"sha256": hashlib.sha256(plan.data).hexdigest(), "bytes": len(plan.data)},
         "facts": dict(plan.facts),
     }
     return json.dumps(description, indent=2).encode()
 
 
-def trust(description: bytes, data: bytes, machine: Machine) -> Plan:
+def verify_plan(description: bytes, data: bytes, platform: Platform) -> Plan:
     """Check a plan against its description.
 
     Raises:
-        PlanRejected: it is not what was described, or was built elsewhere.
+        PlanRejected: it does not match the description, or was built on another platform.
     """
     try:
-        told = json.loads(description)
-        schema, built_on, recorded = told["schema"], dict(told["machine"]), told["plan"]["sha256"]
-        facts = dict(told["facts"])
+        content = json.loads(description)
+        if content["schema"] != SCHEMA:
+            raise PlanRejected("another version of edge-occ built it")
+        built_on, recorded, facts = dict(content["platform"]), content["plan"]["sha256"], dict(content["facts"])
     except (ValueError, LookupError, TypeError) as error:
         raise PlanRejected("its description is damaged") from error
-    if schema != SCHEMA:
-        raise PlanRejected("another version of edge-occ built it")
-    for field in fields(machine):
-        there, here = built_on.get(field.name), getattr(machine, field.name)
+    for field in fields(platform):
+        there, here = built_on.get(field.name), getattr(platform, field.name)
         if there != here:
             raise PlanRejected(f"it was built with {field.name.replace('_', ' ')} {there}, and here is {here}")
     if hashlib.sha256(data).hexdigest() != recorded:
@@ -101,5 +96,5 @@ def trust(description: bytes, data: bytes, machine: Machine) -> Plan:
 
 
 def digest(value: Mapping[str, Any]) -> str:
-    """Sixteen hexadecimal digits that differ where the values do."""
+    """Return sixteen hexadecimal digits of the values' SHA-256."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]

@@ -1,8 +1,8 @@
-"""Built engines on disk: a plan, and a JSON description beside it that says what it is and where it is good.
+"""Built engines on disk: each plan with a JSON description of its key, its platform and its hash.
 
-A plan is code, so it is handed out only from a folder that nobody else may write to, and only if its hash is the one
-in its description.  Whoever adds, removes or moves files holds the folder's lock; readers need none, as files appear
-whole and a description appears after its plan.
+A plan is code, so it is loaded only from a folder that no other user can write to, and only if its hash is the one in
+its description.  Adding, removing and moving files needs the folder's lock; reading needs none, because files are
+renamed into place and a description follows its plan.
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 
 from engines.errors import EngineUnavailable
-from engines.tensorrt.plan import Machine, Plan, PlanRejected, Request, describe, digest, trust
+from engines.tensorrt.plan import Plan, PlanKey, PlanRejected, Platform, describe, digest, verify_plan
 
 _DESCRIPTION_LIMIT, _PLAN_LIMIT, _TIMING_LIMIT = 64 << 10, 2 << 30, 64 << 20
-"""Bytes that are read at most; plans are some ten megabytes."""
+"""Largest files in bytes that are read; plans have tens of megabytes."""
 
 _ROOM = 256 << 20
-"""Bytes that must be free before a build begins; a plan, its description and the timing cache are far below."""
+"""Free bytes that a build needs; a plan, its description and the timing cache are far smaller."""
 
 _KEEP, _KEEP_QUARANTINED = 16, 4
-"""Plans kept at most; the least recently used go first."""
+"""Largest number of plans; the least recently used are removed first."""
 
 _ROOT = 0
-"""Who may write everywhere anyway."""
+"""User id of root, who can write everywhere."""
 
 _SUFFIXES = ("plan", "json", "layers")
 _OWN = re.compile(r"[a-z0-9]+-[0-9a-f]{16}\.(plan|json|layers)")
 _LEFTOVER = re.compile(rf"\.({_OWN.pattern}|timing-[0-9a-f]{{16}}\.cache)\.\w+\.part")
 _QUARANTINED = re.compile(r"[a-z0-9]+-[0-9a-f]{16}-\d+\.(plan|json|layers)")
-"""Names of this cache's files: the folder is the user's choice, and only these are ever removed."""
+"""Names of this cache's files.  The user chooses the folder, and no other file in it is removed."""
 
 _ADVICE = "set engine.cache in --config to a folder of your own, or run with --engine cpu"
 
@@ -48,31 +48,31 @@ class PlanCache:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def look(self, request: Request, machine: Machine) -> Plan | None:
-        """The plan of this request for this machine; ``None`` if there is none.
+    def look(self, key: PlanKey, platform: Platform) -> Plan | None:
+        """Return the plan of this key for this platform; ``None`` if there is none.
 
         Raises:
             PlanRejected: there is one, but stale, foreign or damaged.
-            EngineUnavailable: others may write to the folder.
+            EngineUnavailable: other users can write to the folder.
         """
-        plan, description = self._path(request, "plan"), self._path(request, "json")
-        if not os.access(plan, os.F_OK) and not os.access(description, os.F_OK):
+        data, description = self._path(key, "plan"), self._path(key, "json")
+        if not os.access(data, os.F_OK) and not os.access(description, os.F_OK):
             return None
         self._require_private()
         try:
-            files = _read(description, _DESCRIPTION_LIMIT), _read(plan, _PLAN_LIMIT)
+            files = _read(description, _DESCRIPTION_LIMIT), _read(data, _PLAN_LIMIT)
         except OSError as error:
             raise PlanRejected(f"it cannot be read whole: {error.strerror}") from error
-        trusted = trust(*files, machine)
-        with suppress(OSError):  # a cache that may only be read is fine
-            os.utime(plan)
-        return trusted
+        plan = verify_plan(*files, platform)
+        with suppress(OSError):  # a read-only cache is fine
+            os.utime(data)
+        return plan
 
     def require_writable(self) -> None:
-        """Make the folder if need be, and try to write to it: before a build of minutes, not after.
+        """Make the folder if needed and write to it, so that a build of minutes does not fail at its end.
 
         Raises:
-            EngineUnavailable: it cannot be written, is nearly full, or others may write to it.
+            EngineUnavailable: it cannot be written, is nearly full, or other users can write to it.
         """
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -91,10 +91,10 @@ class PlanCache:
 
     @contextmanager
     def lock(self, waiting: Callable[[], None]) -> Iterator[None]:
-        """Keep other processes from building meanwhile: they would disturb the timings and need as much memory.
+        """Hold the folder's lock: a second build would disturb the timings and need as much memory.
 
         Args:
-            waiting: called if another process holds the lock, before waiting for it.
+            waiting: called before waiting, if another process holds the lock.
         """
         handle = os.open(self.folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
@@ -107,11 +107,11 @@ class PlanCache:
         finally:
             os.close(handle)
 
-    def store(self, request: Request, machine: Machine, plan: Plan) -> None:
+    def store(self, key: PlanKey, platform: Platform, plan: Plan) -> None:
         """Write a plan and its description; under the lock.
 
         The description comes last: if the process is killed in between, the plan has none, or an older one with
-        another hash, and is not trusted.
+        another hash, and is rejected.
 
         Raises:
             OSError: disk full.
@@ -119,27 +119,27 @@ class PlanCache:
         for leftover in self.folder.glob(".*.part"):
             if _LEFTOVER.fullmatch(leftover.name):
                 leftover.unlink(missing_ok=True)
-        self._write(self._path(request, "plan"), plan.data)
-        self._write(self._path(request, "json"), describe(request, machine, plan))
+        self._write(self._path(key, "plan"), plan.data)
+        self._write(self._path(key, "json"), describe(key, platform, plan))
         plans = [path for path in self.folder.glob("*.plan") if _OWN.fullmatch(path.name)]
         for old in _newest_first(plans)[_KEEP:]:
             for path in _files_of(old.stem, self.folder):
                 path.unlink(missing_ok=True)
 
-    def keep_layers(self, request: Request, layers: str) -> None:
-        """Keep the inspector's JSON of what TensorRT made of the graph beside the plan."""
-        self._write(self._path(request, "layers"), layers.encode())
+    def keep_layers(self, key: PlanKey, layers: str) -> None:
+        """Store the inspector's JSON, which describes the layers of the plan."""
+        self._write(self._path(key, "layers"), layers.encode())
 
-    def quarantine(self, request: Request) -> Path:
-        """Move a rejected plan out of the way, for whoever wants to know; under the lock.
+    def quarantine(self, key: PlanKey) -> Path:
+        """Move a rejected plan to a folder of its own, for inspection; under the lock.
 
         Returns:
-            The folder it was moved to, in which only the last few remain.
+            That folder, which keeps the latest few.
         """
         folder = self.folder / "quarantine"
         folder.mkdir(mode=0o700, exist_ok=True)
-        moved = f"{request.name}-{time.time_ns()}"
-        for path in _files_of(request.name, self.folder):
+        moved = f"{key.name}-{time.time_ns()}"
+        for path in _files_of(key.name, self.folder):
             path.replace(folder / f"{moved}{path.suffix}")
         stems = sorted(
             {path.stem for path in folder.iterdir() if _QUARANTINED.fullmatch(path.name)},
@@ -150,23 +150,23 @@ class PlanCache:
                 path.unlink(missing_ok=True)
         return folder
 
-    def timings(self, machine: Machine) -> bytes:
-        """TensorRT's timing cache for this GPU and version, which makes the next build much shorter; maybe empty."""
+    def timings(self, platform: Platform) -> bytes:
+        """Return TensorRT's timing cache for this GPU and version, which shortens the next build; empty without one."""
         try:
-            return _read(self._timing_path(machine), _TIMING_LIMIT)
+            return _read(self._timing_path(platform), _TIMING_LIMIT)
         except OSError:
             return b""
 
-    def keep_timings(self, machine: Machine, data: bytes) -> None:
-        """Keep the timing cache; under the lock."""
-        self._write(self._timing_path(machine), data)
+    def keep_timings(self, platform: Platform, data: bytes) -> None:
+        """Store the timing cache; under the lock."""
+        self._write(self._timing_path(platform), data)
 
-    def _path(self, request: Request, suffix: str) -> Path:
-        return self.folder / f"{request.name}.{suffix}"
+    def _path(self, key: PlanKey, suffix: str) -> Path:
+        return self.folder / f"{key.name}.{suffix}"
 
-    def _timing_path(self, machine: Machine) -> Path:
-        device = {"tensorrt": machine.tensorrt, "gpu": machine.gpu, "capability": machine.capability}
-        return self.folder / f"timing-{digest({**device, 'multiprocessors': machine.multiprocessors})}.cache"
+    def _timing_path(self, platform: Platform) -> Path:
+        device = {"tensorrt": platform.tensorrt, "gpu": platform.gpu, "capability": platform.capability}
+        return self.folder / f"timing-{digest({**device, 'multiprocessors': platform.multiprocessors})}.cache"
 
     def _require_private(self) -> None:
         status = self.folder.stat()

@@ -1,18 +1,16 @@
-"""A plan in use: runtime, engine, context, the memory they work on, and the CUDA graph of one frame."""
+"""A loaded plan: runtime, engine, context, their memory, and the CUDA graph of one frame."""
 
 from __future__ import annotations
 
 import math
-import statistics
-import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.base import FRAME, MAP, SCORE, Scores
+from engines.base import FRAME, MAP, SCORE, Scores, feature_outputs, require_head
 from engines.cuda.driver import CudaDriver
 from engines.cuda.graph import CudaGraph, capture
 from engines.errors import EngineUnavailable
@@ -21,59 +19,58 @@ from engines.tensorrt.plan import PlanRejected
 
 
 class Buffers:
-    """Memory of the graph's tensors, kept by name from one session to the next on the same driver.
+    """Memory of a session's tensors.
 
     Args:
         driver: owns the memory.
-        mapped: the GPU works on page-locked host memory in place; else frame and results are copied.
+        mapped: whether the GPU works on page-locked host memory in place; else frame and results are copied.
         max_frame: largest height and width of a frame.
     """
 
     def __init__(self, driver: CudaDriver, mapped: bool, max_frame: tuple[int, int]) -> None:
         self.driver, self.mapped, self.max_frame = driver, mapped, max_frame
-        self.frame, self.frame_address = self._page_locked(math.prod(max_frame) * 3)
-        self._device: dict[str, tuple[int, int]] = {}
-        self._host: dict[str, tuple[NDArray[np.uint8], int]] = {}
+        self.frame, self.frame_address = self.page_locked(math.prod(max_frame) * 3)
 
-    def device(self, name: str, nbytes: int) -> int:
-        """Device memory of a tensor."""
-        address, size = self._device.get(name, (0, -1))
-        if size < nbytes:
-            address = self.driver.allocate(max(1, nbytes))
-            self._device[name] = (address, nbytes)
-        return address
-
-    def host(self, name: str, nbytes: int) -> tuple[NDArray[np.uint8], int]:
-        """Page-locked memory of a result, and where the GPU writes it."""
-        if name not in self._host or self._host[name][0].nbytes != nbytes:
-            self._host[name] = self._page_locked(nbytes)
-        return self._host[name]
+    def page_locked(self, nbytes: int) -> tuple[NDArray[np.uint8], int]:
+        """Return page-locked host memory, and the address at which the GPU reads or writes its content."""
+        array, address = self.driver.page_locked(nbytes, mapped=self.mapped)
+        return array, address if self.mapped else self.driver.allocate(nbytes)
 
     def upload(self, address: int, values: NDArray[np.float32]) -> None:
-        """Copy to device memory, through the frame's memory, which is page-locked and free between two frames."""
+        """Copy to device memory, between two frames."""
         data = np.ascontiguousarray(values).reshape(-1).view(np.uint8)
-        for start in range(0, data.nbytes, self.frame.nbytes):
-            part = self.frame[: min(self.frame.nbytes, data.nbytes - start)]
+        for start, part in self._parts(data.nbytes):
             part[:] = data[start : start + part.nbytes]
             self.driver.to_device(address + start, part)
             self.driver.synchronize()
 
-    def _page_locked(self, nbytes: int) -> tuple[NDArray[np.uint8], int]:
-        array, address = self.driver.page_locked(nbytes, mapped=self.mapped)
-        return array, address if self.mapped else self.driver.allocate(nbytes)
+    def download(self, address: int, shape: tuple[int, ...]) -> NDArray[np.float32]:
+        """Copy from device memory, between two frames."""
+        values = np.empty(shape, np.float32)
+        data = values.reshape(-1).view(np.uint8)
+        for start, part in self._parts(data.nbytes):
+            self.driver.to_host(part, address + start)
+            self.driver.synchronize()
+            data[start : start + part.nbytes] = part
+        return values
+
+    def _parts(self, nbytes: int) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+        """Split a copy into parts of the frame's memory, which is page-locked and unused between two frames."""
+        for start in range(0, nbytes, self.frame.nbytes):
+            yield start, self.frame[: min(self.frame.nbytes, nbytes - start)]
 
 
 class Session:
-    """Scores frames with one plan; in the thread that made the driver.
+    """A plan that scores frames, in the thread that opened the driver.
 
     Args:
         api: TensorRT.
-        plan: a serialised engine that may be trusted.
+        plan: a serialised engine, verified.
         buffers: memory; only one open session may use it.
 
     Raises:
         PlanRejected: this TensorRT cannot load the plan.
-        EngineUnavailable: memory does not suffice.
+        EngineUnavailable: there is not enough memory.
     """
 
     def __init__(self, api: TensorRT, plan: bytes, buffers: Buffers) -> None:
@@ -82,10 +79,11 @@ class Session:
         self._engine: Any = None
         self._context: Any = None
         self._graph: CudaGraph | None = None
-        self._may_capture, self._ran = True, False
+        self._can_capture, self._ran = True, False
         self._size: tuple[int, int] | None = None
         self._frame = buffers.frame
         self._head: dict[str, tuple[tuple[int, ...], int]] = {}
+        self._features: dict[str, tuple[tuple[int, ...], int]] = {}
         self._results: dict[str, tuple[NDArray[np.uint8], int, tuple[int, ...]]] = {}
         try:
             self._load(plan)
@@ -96,21 +94,12 @@ class Session:
 
     @property
     def launches(self) -> str:
-        """How the GPU gets its work: ``CUDA graph`` or ``plain enqueue``."""
+        """The way work is submitted to the GPU: ``CUDA graph`` or ``plain enqueue``."""
         return "CUDA graph" if self._graph is not None else "plain enqueue"
 
     def set_head(self, head: Mapping[str, NDArray[np.float32]]) -> None:
-        """Put another head on the device; nothing is rebuilt.
-
-        Raises:
-            EngineUnavailable: it does not belong to the graph, and the earlier one is kept.
-        """
-        wanted = {name: shape for name, (shape, _) in self._head.items()}
-        given = {name: value.shape for name, value in head.items() if value.dtype == np.float32}
-        if given != wanted:
-            raise EngineUnavailable(
-                f"a head of {wanted}", f"a head of {given}", "train the bundle anew: its parts do not belong together"
-            )
+        """Copy a head to the device; raises GraphRefused as :func:`engines.base.require_head`."""
+        require_head(head, {name: shape for name, (shape, _) in self._head.items()})
         for name, value in head.items():
             self._buffers.upload(self._head[name][1], value)
 
@@ -120,10 +109,10 @@ class Session:
         if self._size != (height, width):
             self._resize(height, width)
         np.copyto(self._frame.reshape(frame.shape), frame)
-        # A size that came only once is not worth a graph, and TensorRT must have run once before it is captured.
-        if self._graph is None and self._ran and self._may_capture:
+        # A single frame of a size is not worth a graph, and TensorRT must have run once before it is captured.
+        if self._graph is None and self._ran and self._can_capture:
             self._graph = capture(self._driver.stream, self._enqueue)
-            self._may_capture = self._graph is not None
+            self._can_capture = self._graph is not None
         if self._graph is not None:
             self._graph.launch()
         else:
@@ -132,26 +121,22 @@ class Session:
         self._ran = True
         return Scores(float(self._result(SCORE)[0]), self._result(MAP).copy())
 
-    def median_ms(self, frame: NDArray[np.uint8], runs: int) -> float:
-        """Median time of one frame in milliseconds, after a warm-up of as many runs."""
-        spans = []
-        for _ in range(2 * runs):
-            start = time.perf_counter()
-            self.run(frame)
-            spans.append(time.perf_counter() - start)
-        return 1e3 * statistics.median(spans[runs:])
+    def features(self) -> list[NDArray[np.float32]]:
+        """Return the features of the latest frame, ``[rows, columns, d]`` for each branch."""
+        named = (self._features[name] for name in feature_outputs(self._features))
+        return [self._buffers.download(address, shape) for shape, address in named]
 
     def layers(self) -> str:
-        """What TensorRT made of the graph: its inspector's JSON."""
+        """Return the inspector's JSON, which describes the layers of the plan."""
         inspector = self._engine.create_engine_inspector()
         return str(inspector.get_engine_information(self._api.trt.LayerInformationFormat.JSON))
 
     def close(self) -> None:
-        """Drop graph, context, engine and runtime, in this order; the memory stays with the driver."""
+        """Drop graph, context, engine and runtime, in this order; the driver frees the memory."""
         if self._graph is not None:
             self._graph.close()
         if self._context is not None:
-            with suppress(EngineUnavailable):  # a GPU that fails has nothing in flight
+            with suppress(EngineUnavailable):  # a GPU that failed has no work in flight
                 self._driver.synchronize()
         self._graph = None
         self._context = None
@@ -160,7 +145,7 @@ class Session:
 
     def _load(self, plan: bytes) -> None:
         api = self._api
-        api.said.clear()
+        api.errors.clear()
         self._runtime = api.trt.Runtime(api.logger)
         self._engine = self._runtime.deserialize_cuda_engine(plan)
         if self._engine is None:
@@ -178,12 +163,12 @@ class Session:
             if name == FRAME:
                 address = self._buffers.frame_address
             elif name in {SCORE, MAP}:
-                array, address = self._buffers.host(name, nbytes)
+                array, address = self._buffers.page_locked(nbytes)
                 self._results[name] = (array, address, shape)
             else:
-                address = self._buffers.device(name, nbytes)
-            if engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT and name != FRAME:
-                self._head[name] = (shape, address)
+                address = self._driver.allocate(max(1, nbytes))
+                is_input = engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT
+                (self._head if is_input else self._features)[name] = (shape, address)
             self._context.set_tensor_address(name, address)
 
     def _resize(self, height: int, width: int) -> None:
@@ -195,10 +180,10 @@ class Session:
         self._frame = self._buffers.frame[: height * width * 3]
 
     def _set_size(self, height: int, width: int) -> None:
-        self._api.said.clear()
+        self._api.errors.clear()
         try:
             known = self._context.set_input_shape(FRAME, (height, width, 3)) and not self._context.infer_shapes()
-        except RuntimeError:  # what it means by it, it has logged
+        except RuntimeError:  # the reason is in TensorRT's log
             known = False
         if not known:
             raise self._api.unavailable(f"a graph for frames of {height}x{width}")

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from edge_occ.cli import doctor as command
 from edge_occ.cli.console import guarded
-from edge_occ.doctor.report import Check, EngineChoice, Report, State
+from edge_occ.doctor.report import Check, CheckState, Diagnosis, EngineChoice
 
 
 @pytest.fixture
@@ -44,12 +44,16 @@ def test_the_configured_broker_is_the_one_tried(app, broker, tmp_path):
 @pytest.fixture
 def found(monkeypatch):
     checks = (
-        Check("numpy", State.OK, "2.2.6, ABI 2", needed=True),
+        Check("numpy", CheckState.OK, "2.2.6, ABI 2", needed=True),
         Check(
-            "[opencv]", State.WRONG, "does not load", "sudo apt install " + " ".join(["[package]"] * 40), needed=True
+            "[opencv]",
+            CheckState.WRONG,
+            "does not load",
+            "sudo apt install " + " ".join(["[package]"] * 40),
+            needed=True,
         ),
     )
-    report = Report(checks, EngineChoice("cpu", "ONNX Runtime runs"))
+    report = Diagnosis(checks, EngineChoice("cpu", "ONNX Runtime runs"))
     monkeypatch.setattr(command, "diagnose", lambda mqtt: report)
     return report
 
@@ -62,7 +66,9 @@ def test_long_commands_can_be_copied(app, found):
 
 
 def test_no_engine_is_4(app, monkeypatch):
-    monkeypatch.setattr(command, "diagnose", lambda mqtt: Report((Check("x", State.OK, "y"),), EngineChoice(None, "z")))
+    monkeypatch.setattr(
+        command, "diagnose", lambda mqtt: Diagnosis((Check("x", CheckState.OK, "y"),), EngineChoice(None, "z"))
+    )
     result = CliRunner().invoke(app, ["--json"])
     assert result.exit_code == 4
     assert json.loads(result.stdout)["ok"] is False

@@ -40,7 +40,7 @@ def test_compile_where_there_is_nothing_to_build(tiny_bundle):
 
 
 def test_that_a_machine_has_no_gpu_is_told_by_compile_alone(tiny_bundle, tiny_data, monkeypatch):
-    monkeypatch.setattr("engines.select._is_news", lambda _name, _failure: False)
+    monkeypatch.setattr("engines.select._is_notable", lambda _name, _failure: False)
     for command in ("verify", "bench", "score"):
         options = {"bench": ["--frames", 10], "score": [tiny_data / "test" / "spot"]}.get(command, [])
         done = edge_occ(command, tiny_bundle, *options)
@@ -96,7 +96,7 @@ def test_the_line_is_told_of_a_build(jetson, broker, tiny_bundle, tiny_data):
     assert names[0] == "online"
     assert names[-2:] == ["online", "offline"]
     built = [state["detail"] for state in states if state["state"] == "building"]
-    assert built == [f"building the TensorRT engine, {p}, strongly typed" for p in _tried(tiny_bundle)]
+    assert built == [f"building the TensorRT engine, {p}" for p in _tried(tiny_bundle)]
 
 
 def _tried(path):

@@ -13,7 +13,7 @@ def test_what_an_error_quotes_is_cut(part):
     assert len(str(error)) < LONGEST + 100
 
 
-def test_what_is_short_is_told_as_it_is():
+def test_what_is_short_is_reported_as_it_is():
     error = UserError("a", "b" * LONGEST, "c")
     assert error.found == "b" * LONGEST
     assert str(error) == f"expected a; found {error.found}; c"

@@ -8,16 +8,11 @@ import onnxruntime as ort
 import pytest
 from mutations import of_later_onnx
 
-from edge_occ.bundle.bundle import ENCODER_GRAPH, read_bundle
+from edge_occ.bundle.bundle import ENCODER_GRAPH
 from engines.base import FEATURES, FRAME, Graph
 from engines.errors import EngineUnavailable, GraphRefused, ParityFailure
 from engines.onnxruntime import EncoderRunner, OnnxRuntimeEngine, has_cuda, open_session
 from engines.parity import require_parity
-
-
-@pytest.fixture
-def bundle(tiny_bundle):
-    return read_bundle(tiny_bundle)
 
 
 def test_it_passes_the_gate_far_within_tolerance(bundle):
@@ -174,7 +169,7 @@ def test_a_silent_fall_to_the_cpu_is_not_taken_for_a_gpu(bundle, monkeypatch):
         OnnxRuntimeEngine(bundle.graph(), provider="cuda")
 
 
-def test_a_gpu_that_cannot_compute_is_told_at_once(bundle, monkeypatch):
+def test_a_gpu_that_cannot_compute_is_reported_at_once(bundle, monkeypatch):
     CudaBuild(monkeypatch, runs=False)
     with pytest.raises(EngineUnavailable, match=r"onnxruntime .* says: CUDA error 209"):
         OnnxRuntimeEngine(bundle.graph(), provider="cuda")

@@ -3,7 +3,7 @@
 import cv2
 import pytest
 
-from edge_occ.bundle.bundle import ENCODER_GRAPH, read_bundle
+from edge_occ.bundle.bundle import ENCODER_GRAPH
 from engines.base import Graph
 from engines.errors import EngineUnavailable
 from engines.opencv import OpenCvEngine
@@ -11,11 +11,6 @@ from engines.parity import require_parity
 
 MAJOR = int(cv2.__version__.split(".")[0])
 needs_opencv_5 = pytest.mark.skipif(MAJOR < 5, reason="OpenCV 4 loads no graph whose frame size is free")
-
-
-@pytest.fixture
-def bundle(tiny_bundle):
-    return read_bundle(tiny_bundle)
 
 
 @needs_opencv_5
@@ -48,7 +43,7 @@ def test_parts_that_do_not_belong_together_are_refused(bundle):
         OpenCvEngine(Graph(bundle.members[ENCODER_GRAPH], "fp32", graph.head))
 
 
-def test_what_opencv_cannot_load_is_told():
+def test_what_opencv_cannot_load_is_reported():
     with pytest.raises(EngineUnavailable, match=r"OpenCV .* says: \(-\d+:[^\n]+; install onnxruntime") as caught:
         OpenCvEngine(Graph(b"no model", "fp32", {}))
     assert caught.value.exit_code == 4

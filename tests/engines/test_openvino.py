@@ -6,16 +6,11 @@ import sys
 import numpy as np
 import pytest
 
-from edge_occ.bundle.bundle import ENCODER_GRAPH, read_bundle
+from edge_occ.bundle.bundle import ENCODER_GRAPH
 from engines.base import Graph
-from engines.errors import EngineUnavailable
+from engines.errors import EngineUnavailable, GraphRefused
 from engines.openvino import OpenVinoEngine
 from engines.parity import require_parity
-
-
-@pytest.fixture
-def bundle(tiny_bundle):
-    return read_bundle(tiny_bundle)
 
 
 @pytest.fixture
@@ -23,7 +18,7 @@ def openvino():
     return pytest.importorskip("openvino")
 
 
-def test_without_the_package_the_way_to_it_is_told(monkeypatch):
+def test_without_the_package_the_way_to_it_is_reported(monkeypatch):
     monkeypatch.setitem(sys.modules, "openvino", None)
     with pytest.raises(EngineUnavailable, match="pip install openvino") as caught:
         OpenVinoEngine(Graph(b"", "fp32", {}))
@@ -55,18 +50,18 @@ def test_threads_are_those_of_the_usable_processors(openvino, bundle, monkeypatc
 @pytest.mark.parametrize("change", [lambda head: head[:, :, :4], lambda head: head.astype(np.float64)])
 def test_a_head_that_does_not_belong_to_the_graph_is_refused(openvino, bundle, change):
     graph = bundle.graph()
-    with pytest.raises(EngineUnavailable, match=r"openvino .* says"):
+    with pytest.raises(GraphRefused, match="do not belong together"):
         OpenVinoEngine(Graph(graph.onnx, "fp32", {**graph.head, "mean": change(graph.head["mean"])}))
 
 
-def test_what_openvino_cannot_run_is_told(openvino, bundle):
+def test_what_openvino_cannot_run_is_reported(openvino, bundle):
     with pytest.raises(EngineUnavailable, match="Unable to read the model"):
         OpenVinoEngine(Graph(b"no model", "fp32", {}))
-    with pytest.raises(EngineUnavailable, match=r"(mean|whitening) was not found"):
+    with pytest.raises(GraphRefused, match="a head of float32 no tensors"):
         OpenVinoEngine(Graph(bundle.members[ENCODER_GRAPH], "fp32", bundle.graph().head))
 
 
-def test_nobody_is_told_of_the_import(openvino, tmp_path):
+def test_nobody_is_reported_of_the_import(openvino, tmp_path):
     (tmp_path / "openvino_telemetry.py").write_text("raise SystemExit('telemetry was imported')")
     code = (
         f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n"

@@ -96,8 +96,8 @@ def test_threads_are_what_may_be_used_or_what_was_asked_for(monkeypatch):
 @pytest.mark.parametrize("asked", [0, -1, 9, 100_000])
 def test_more_threads_than_processors_are_refused(monkeypatch, asked):
     monkeypatch.setattr(os, "cpu_count", lambda: 8)
-    with pytest.raises(UserError) as told:
+    with pytest.raises(UserError) as reported:
         thread_count(asked)
-    assert told.value.expected.startswith("1 to 8 threads")
-    assert told.value.found == str(asked)
-    assert told.value.exit_code == 2
+    assert reported.value.expected.startswith("1 to 8 threads")
+    assert reported.value.found == str(asked)
+    assert reported.value.exit_code == 2

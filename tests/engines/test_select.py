@@ -1,11 +1,10 @@
-"""Which engine runs, in which precision, and what is said of those that do not."""
+"""Which engine opens, in which precision, and the messages for engines that do not."""
 
 import logging
 import sys
 from dataclasses import replace
 from importlib.machinery import ModuleSpec
 
-import numpy as np
 import pytest
 from fakes.install import installed
 from fakes.tensorrt import FakeTensorRT
@@ -17,13 +16,13 @@ from engines.base import EngineOptions
 from engines.cuda.probe import DriverProbe
 from engines.errors import EngineUnavailable, GraphRefused, ParityFailure, UserError
 from engines.parity import Golden
-from engines.select import NAMES, Candidate, open_engine
+from engines.select import NAMES, GatedGraph, open_engine
 
 
 @pytest.fixture(scope="module")
 def fp32(tiny_bundle):
     bundle = read_bundle(tiny_bundle)
-    return Candidate(bundle.graph(), bundle.golden(), bundle.tolerance())
+    return GatedGraph(bundle.graph(), bundle.golden(), bundle.tolerance())
 
 
 @pytest.fixture
@@ -45,14 +44,14 @@ def said():
     return []
 
 
-def in_precision(candidate, precision):
-    return replace(candidate, graph=replace(candidate.graph, precision=precision))
+def in_precision(gated, precision):
+    return replace(gated, graph=replace(gated.graph, precision=precision))
 
 
-def spoilt(candidate):
+def spoilt(gated):
     """Its reference is another one than the graph computes."""
-    golden = candidate.golden
-    return replace(candidate, golden=Golden(golden.frames, golden.scores * 2, golden.maps, golden.threshold))
+    golden = gated.golden
+    return replace(gated, golden=Golden(golden.frames, golden.scores * 2, golden.maps, golden.threshold))
 
 
 @pytest.fixture
@@ -84,7 +83,7 @@ def test_without_a_gpu_auto_is_onnx_runtime_and_says_why_where_it_is_asked(fp32,
         ("probe_driver", lambda: DriverProbe(1, 12060)),
     ],
 )
-def test_where_something_of_nvidia_is_there_why_tensorrt_is_not_taken_is_news(
+def test_where_something_of_nvidia_is_there_why_tensorrt_is_not_taken_is_notified(
     fp32, said, nothing_of_nvidia, monkeypatch, name, there
 ):
     monkeypatch.setattr(select, name, there)
@@ -94,51 +93,30 @@ def test_where_something_of_nvidia_is_there_why_tensorrt_is_not_taken_is_news(
 
 
 def test_with_a_gpu_auto_is_tensorrt_in_fp16(jetson, fp32, options, said):
-    candidates = {"fp32": fp32, "fp16": in_precision(fp32, "fp16"), "int8": in_precision(fp32, "int8")}
-    told = []
+    graphs = {"fp32": fp32, "fp16": in_precision(fp32, "fp16"), "int8": in_precision(fp32, "int8")}
+    reported = []
     engine, _ = open_engine(
-        "auto", candidates, options=options, notify=said.append, progress=lambda what, done: told.append((what, done))
+        "auto", graphs, options=options, notify=said.append, progress=lambda what, done: reported.append((what, done))
     )
     assert (engine.name, engine.precision) == ("tensorrt", "fp16")
     assert said == []
-    assert told[-1][1] == 1.0
+    assert reported[-1][1] == 1.0
     engine.close()
 
 
 def test_out_of_tolerance_the_next_precision_is_tried(jetson, fp32, options, said):
-    candidates = {"fp32": fp32, "fp16": spoilt(in_precision(fp32, "fp16"))}
-    engine, _ = open_engine("tensorrt", candidates, options=options, notify=said.append)
+    graphs = {"fp32": fp32, "fp16": spoilt(in_precision(fp32, "fp16"))}
+    engine, _ = open_engine("tensorrt", graphs, options=options, notify=said.append)
     assert (engine.name, engine.precision) == ("tensorrt", "fp32")
     (line,) = said
     assert line.startswith("not tensorrt fp16: score error 5.0e-01")
     engine.close()
 
 
-def test_a_weak_build_out_of_tolerance_is_built_strongly(jetson, fp32, options, monkeypatch):
-    """The weak build computes another model here, so that it fails the gate."""
-    asked = []
-    real = select._engine
-
-    def engine_of(name, candidates, precision, options, progress):
-        asked.append(options.typing)
-        engine = real(name, candidates, precision, options, progress)
-        if options.typing == "auto":
-            engine.typing = "weak"
-            engine.infer = lambda frame: type("Scores", (), {"score": -1.0, "map": np.zeros((96, 96), np.float32)})
-        return engine
-
-    monkeypatch.setattr(select, "_engine", engine_of)
-    candidates = {"fp32": fp32, "fp16": in_precision(fp32, "fp16")}
-    engine, _ = open_engine("tensorrt", candidates, "fp16", options)
-    assert asked == ["auto", "strong"]
-    assert engine.precision == "fp16"
-    engine.close()
-
-
 def test_a_precision_that_was_asked_for_is_not_replaced(jetson, fp32, options):
-    candidates = {"fp32": fp32, "fp16": spoilt(in_precision(fp32, "fp16"))}
+    graphs = {"fp32": fp32, "fp16": spoilt(in_precision(fp32, "fp16"))}
     with pytest.raises(ParityFailure, match="engine tensorrt fp16") as caught:
-        open_engine("tensorrt", candidates, "fp16", options)
+        open_engine("tensorrt", graphs, "fp16", options)
     assert caught.value.exit_code == 3
 
 
@@ -157,7 +135,7 @@ def test_a_bundle_that_no_engine_reproduces_is_refused(fp32):
     assert caught.value.exit_code == 3
 
 
-def test_with_nothing_that_runs_everything_that_was_tried_is_told(fp32, monkeypatch):
+def test_with_nothing_that_runs_everything_that_was_tried_is_reported(fp32, monkeypatch):
     monkeypatch.setattr("engines.select._automatic", lambda: ["tensorrt", "cpu"])  # OpenVINO takes any operator set
     broken = replace(fp32, graph=replace(fp32.graph, onnx=of_later_onnx(fp32.graph.onnx)))
     with pytest.raises(EngineUnavailable, match=r"no CUDA driver.*onnxruntime .* says.*edge-occ doctor") as caught:
@@ -184,7 +162,7 @@ class Stumbling:
         self.closed = True
 
 
-def test_words_of_a_runtime_that_fails_on_golden_frames_are_told(fp32, monkeypatch):
+def test_words_of_a_runtime_that_fails_on_golden_frames_are_reported(fp32, monkeypatch):
     engine = Stumbling()
     monkeypatch.setattr("engines.select._engine", lambda *arguments: engine)
     with pytest.raises(ParityFailure, match="a place beyond the tensor") as caught:

@@ -15,7 +15,7 @@ from fakes.cuda_errors import ILLEGAL_ADDRESS, INVALID_VALUE, OUT_OF_MEMORY, Cud
 from fakes.cuda_streams import Streams, Work
 
 FRESH, FREED, GUARD = 0xCD, 0xDD, 0xFD
-"""What memory holds when it is new, when it was freed, and around every allocation."""
+"""Bytes of new memory, of freed memory, and around every allocation."""
 
 _EDGE = 64
 
@@ -48,7 +48,7 @@ class Gpu(Streams):
 
     Attributes:
         memory: bytes in all.
-        integrated: whether the GPU says that it shares the host's memory.
+        integrated: whether the GPU shares the host's memory.
     """
 
     memory: int = 8 << 30
@@ -104,7 +104,7 @@ class Gpu(Streams):
         raise CudaError(ILLEGAL_ADDRESS)
 
     def device_address(self, host: int) -> int:
-        """Where the GPU sees mapped page-locked memory: as with unified addresses, at the same place."""
+        """Return the GPU's address of mapped page-locked memory, the same as the host's, as with unified addresses."""
         self.require_context()
         self.require(host, 1, "mapped")
         return host

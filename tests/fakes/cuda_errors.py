@@ -1,4 +1,4 @@
-"""What CUDA answers with when something is wrong."""
+"""CUDA's error codes."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ TEXTS = {
     CAPTURE_UNSUPPORTED: "operation not permitted when stream is capturing",
     CAPTURE_INVALIDATED: "operation failed due to a previous error during capture",
 }
-"""What the driver's own cuGetErrorString says."""
+"""Texts of the driver's cuGetErrorString."""
 
 
 class CudaError(Exception):
-    """What CUDA would answer with a code other than 0."""
+    """A code other than 0 that CUDA would return."""
 
     def __init__(self, code: int, what: str = "") -> None:
         super().__init__(f"{TEXTS.get(code, code)} {what}".strip())

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from ctypes import c_int, c_uint, c_ulonglong, c_void_p
 
 from fakes.cuda import gpu
+from fakes.cuda_contexts import CONTEXT
 from fakes.cuda_errors import INVALID_VALUE, TEXTS, CudaError
 
 _STRINGS = {code: ctypes.create_string_buffer(text.encode()) for code, text in TEXTS.items()}
@@ -61,6 +62,17 @@ def _pop(context: int) -> None:
     gpu().pop()
 
 
+def _retain(context: int, device: int) -> None:
+    assert device == 0
+    gpu().retain()
+    _put(context, c_void_p, CONTEXT)
+
+
+def _push(context: int) -> None:
+    assert context == CONTEXT
+    gpu().push()
+
+
 def _begin(stream: int, mode: int) -> None:
     if mode != 1:
         gpu().fault(f"capture in mode {mode}: other threads would spoil it, or this one go unchecked")
@@ -83,8 +95,11 @@ FUNCTIONS: dict[str, tuple[Callable[..., None], tuple[type, ...]]] = {
     "cuDeviceGetCount": (_count, (c_void_p,)),
     "cuGetErrorString": (_error_string, (c_int, c_void_p)),
     "cuDevicePrimaryCtxSetFlags_v2": (_set_flags, (c_int, c_uint)),
+    "cuDevicePrimaryCtxRetain": (_retain, (c_void_p, c_int)),
+    "cuDevicePrimaryCtxRelease_v2": (lambda device: gpu().release(), (c_int,)),
     "cuCtxGetCurrent": (_current, (c_void_p,)),
     "cuCtxPopCurrent_v2": (_pop, (c_void_p,)),
+    "cuCtxPushCurrent_v2": (_push, (c_void_p,)),
     "cuStreamBeginCapture_v2": (_begin, (c_void_p, c_int)),
     "cuStreamEndCapture": (_end, (c_void_p, c_void_p)),
     "cuGraphInstantiateWithFlags": (_instantiate, (c_void_p, c_void_p, c_ulonglong)),
@@ -92,7 +107,7 @@ FUNCTIONS: dict[str, tuple[Callable[..., None], tuple[type, ...]]] = {
     "cuGraphExecDestroy": (lambda executable: gpu().destroy_executable(executable), (c_void_p,)),
     "cuGraphDestroy": (lambda graph: gpu().destroy_graph(graph), (c_void_p,)),
 }
-"""What each function does, and its C parameters."""
+"""Each function with its C parameters."""
 
 
 class Library:

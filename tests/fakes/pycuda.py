@@ -146,7 +146,7 @@ def _current() -> Context:
 
 
 class _Owned:
-    """What is freed in the context that it was made in."""
+    """A resource that is freed in the context that it was made in."""
 
     def __init__(self) -> None:
         self._context, self._gpu = _current(), gpu()

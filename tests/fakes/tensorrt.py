@@ -39,7 +39,7 @@ class FakeTensorRT:
         build_error: makes the builder give nothing, and say this.
         null_engine, null_context, refuse_enqueue: make these calls fail, and say this.
         scale: factor on all results, for an engine that computes something else.
-        builds: what every build was told.
+        builds: the settings of every build.
         dropped: kinds of TensorRT objects that are gone, in order.
         alive: TensorRT objects that exist.
         enqueued: number of accepted enqueues.
@@ -77,7 +77,7 @@ class FakeTensorRT:
         return tuple(int(part) for part in self.version.split(".")[:2])
 
     def fail(self, logger, text):
-        """What a call does that fails: it says why, and gives nothing."""
+        """Fail as the real calls do: log the reason and return nothing."""
         logger.log(Severity.ERROR, text)
 
     def _enumeration(self, name):

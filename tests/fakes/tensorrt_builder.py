@@ -144,7 +144,7 @@ class Builder:
             return fake.fail(self._logger, "Error Code 7: BuildCanceled (Build canceled by user)")
         if fake.build_error:
             return fake.fail(self._logger, fake.build_error)
-        told = {
+        settings = {
             "version": fake.version,
             "strong": network._strong,
             "half": "FP16" in flags,
@@ -154,9 +154,9 @@ class Builder:
             "timings": config._timing._data.decode(),
             "verbosity": config.profiling_verbosity.name,
         }
-        fake.builds.append(told)
+        fake.builds.append(settings)
         config._timing._data += b"timed "
-        header = json.dumps(told).encode()
+        header = json.dumps(settings).encode()
         return fake.module.IHostMemory(MAGIC + len(header).to_bytes(4, "little") + header + network._onnx)
 
 

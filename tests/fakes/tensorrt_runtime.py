@@ -47,15 +47,15 @@ class Runtime:
         if not serialized_engine.startswith(MAGIC):
             return fake.fail(self._logger, "Error Code 1: Serialization (Magic tag does not match.)")
         length = int.from_bytes(serialized_engine[8:12], "little")
-        told = json.loads(serialized_engine[12 : 12 + length])
-        if told["version"] != fake.version:
+        settings = json.loads(serialized_engine[12 : 12 + length])
+        if settings["version"] != fake.version:
             return fake.fail(self._logger, "Error Code 1: Serialization (Version tag does not match.)")
-        return fake.module.ICudaEngine(self, told, bytes(serialized_engine[12 + length :]))
+        return fake.module.ICudaEngine(self, settings, bytes(serialized_engine[12 + length :]))
 
 
 class ICudaEngine:
-    def __init__(self, runtime, told, onnx):
-        self._runtime, self._told, self._session = runtime, told, session_of(onnx)
+    def __init__(self, runtime, settings, onnx):
+        self._runtime, self._settings, self._session = runtime, settings, session_of(onnx)
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
         mode = self._fake.module.TensorIOMode
         self._modes = {**{tensor.name: mode.INPUT for tensor in inputs}, **{t.name: mode.OUTPUT for t in outputs}}
@@ -100,7 +100,7 @@ class IExecutionContext:
         self._shapes = {name: engine.get_tensor_shape(name) for name in engine._tensors}
 
     def set_input_shape(self, name, shape):
-        least, _, most = self._engine._told["shapes"][name]
+        least, _, most = self._engine._settings["shapes"][name]
         if not all(a <= size <= b for a, size, b in zip(least, shape, most, strict=True)):
             return self._refuse(f"Error Code 3: API Usage Error ({shape} of {name} is outside {least} to {most})")
         self._shapes[name] = tuple(shape)
@@ -135,7 +135,7 @@ class IExecutionContext:
         return True
 
     def _work(self):
-        """What is enqueued, with the shapes and addresses of now: a graph that is run again sees only these."""
+        """Return the work with the present shapes and addresses, which a captured graph keeps."""
         gpu, fake, session, context = cuda.gpu(), self._fake, self._engine._session, weakref.ref(self)
         inputs, outputs = ([t.name for t in tensors] for tensors in (session.get_inputs(), session.get_outputs()))
         where = {}

@@ -167,7 +167,7 @@ def test_anything_else_passes_on_but_the_capture_is_ended(name, error):
         driver.close()
 
 
-def test_a_launch_that_fails_is_told(name, monkeypatch):
+def test_a_launch_that_fails_is_reported(name, monkeypatch):
     def fail(*arguments):
         raise CudaError(INVALID_VALUE)
 

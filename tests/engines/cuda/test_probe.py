@@ -67,7 +67,7 @@ def test_a_gpu_is_found():
         ({"no_gpu": True}, 12060, "the CUDA driver has no GPU", "nvidia-smi lists a GPU"),
     ],
 )
-def test_every_fault_is_told_with_what_to_do(machine, version, reason, advice, monkeypatch):
+def test_every_fault_is_reported_with_what_to_do(machine, version, reason, advice, monkeypatch):
     without = machine.pop("no_gpu", False)
     with installed(**machine) as gpu:
         if without:

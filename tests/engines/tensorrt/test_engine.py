@@ -12,7 +12,7 @@ from fakes.jetson import VERSIONS, assert_same, frame_of, machine
 
 from engines.base import Graph
 from engines.cuda import jetson
-from engines.errors import EngineUnavailable, FrameRefused, ParityFailure
+from engines.errors import EngineUnavailable, FrameRefused, GraphRefused, ParityFailure
 from engines.onnxruntime import OnnxRuntimeEngine
 from engines.parity import require_parity
 from engines.tensorrt.engine import open_tensorrt
@@ -27,21 +27,11 @@ def test_frames_of_several_sizes_score_as_on_the_cpu(graph, options, reference, 
         assert (engine.name, engine.precision) == ("tensorrt", "fp32")
         assert engine.detail.startswith(f"TensorRT {version} on ")
         how = "copied" if memory == "copy" else "mapped"
-        assert engine.detail.endswith(f", {how} memory, strongly typed, CUDA graph")
+        assert engine.detail.endswith(f", {how} memory, CUDA graph")
         for seed, size in enumerate([(96, 96), (96, 96), (96, 96), (240, 320), (2, 2), (31, 77), (31, 77), (112, 112)]):
             assert_same(engine, reference, frame_of(*size, seed))
         engine.close()
     assert len(fake.builds) == 1
-
-
-def test_results_stay_what_they_were(graph, options, reference):
-    with machine():
-        engine = open_tensorrt(graph, options)
-        first = engine.infer(frame_of(96, 96, 1))
-        kept = first.map.copy()
-        engine.infer(frame_of(96, 96, 2))
-        np.testing.assert_array_equal(first.map, kept)
-        engine.close()
 
 
 def test_frames_that_are_not_contiguous_are_copied_right(graph, options, reference):
@@ -136,6 +126,19 @@ def test_a_head_larger_than_a_frame_is_uploaded_whole(graph, options, reference)
         engine.close()
 
 
+@pytest.mark.parametrize("lazy", [False, True])
+@pytest.mark.parametrize("memory", ["mapped", "copy"])
+def test_features_larger_than_a_frame_are_downloaded_whole(graph, options, reference, memory, lazy):
+    with machine(lazy=lazy):
+        engine = open_tensorrt(graph, replace(options, max_frame=(12, 12), frame=(12, 12), memory=memory))
+        for seed in range(4):  # run, captured, replayed
+            (found,), (expected,) = (each.features(frame_of(12, 12, seed)) for each in (engine, reference))
+            assert found.nbytes > 12 * 12 * 3, "more than the frame's memory"
+            np.testing.assert_array_equal(found, expected)
+        assert "CUDA graph" in engine.detail
+        engine.close()
+
+
 @pytest.mark.parametrize(
     "change",
     [lambda mean: mean[:, :, :4], lambda mean: mean.astype(np.float64), lambda mean: mean[None]],
@@ -145,11 +148,11 @@ def test_a_head_of_another_graph_is_refused_and_the_earlier_kept(graph, options,
         engine = open_tensorrt(graph, options)
         wrong = {**graph.head, "mean": change(graph.head["mean"])}
         for head in (wrong, {"mean": graph.head["mean"]}):
-            with pytest.raises(EngineUnavailable, match="do not belong together"):
+            with pytest.raises(GraphRefused, match="do not belong together"):
                 engine.set_head(head)
         assert_same(engine, reference, frame_of(96, 96))
         engine.close()
-        with pytest.raises(EngineUnavailable, match="do not belong together"):
+        with pytest.raises(GraphRefused, match="do not belong together"):
             open_tensorrt(Graph(graph.onnx, "fp32", wrong), options)
 
 
@@ -168,7 +171,7 @@ def test_a_head_of_another_graph_is_refused_and_the_earlier_kept(graph, options,
         ({"refuse_enqueue": "Error Code 1: Cask (launch failed)"}, "launch failed"),
     ],
 )
-def test_failures_are_told_and_leave_nothing_behind(graph, options, version, failure, words):
+def test_failures_are_reported_and_leave_nothing_behind(graph, options, version, failure, words):
     with machine(version, failure) as (fake, gpu):
         with pytest.raises(EngineUnavailable, match=words) as caught:
             open_tensorrt(graph, options)
@@ -177,7 +180,7 @@ def test_failures_are_told_and_leave_nothing_behind(graph, options, version, fai
         assert not fake.alive
 
 
-def test_a_failure_between_frames_is_told(graph, options, reference):
+def test_a_failure_between_frames_is_reported(graph, options, reference):
     with machine() as (fake, _):
         engine = open_tensorrt(graph, options)
         fake.refuse_enqueue = "Error Code 1: Cask (later)"
@@ -188,7 +191,7 @@ def test_a_failure_between_frames_is_told(graph, options, reference):
         engine.close()
 
 
-def test_frames_below_the_profile_are_told(graph, options, reference):
+def test_frames_below_the_profile_are_reported(graph, options, reference):
     with machine():
         engine = open_tensorrt(graph, options)
         with pytest.raises(EngineUnavailable, match="frames of 1x5"):
@@ -198,7 +201,7 @@ def test_frames_below_the_profile_are_told(graph, options, reference):
 
 
 @pytest.mark.parametrize("raises", [False, True])
-def test_shapes_that_tensorrt_cannot_infer_are_told(graph, options, raises):
+def test_shapes_that_tensorrt_cannot_infer_are_reported(graph, options, raises):
     def infer_shapes(context):
         if raises:
             raise RuntimeError("shape inference failed")
@@ -224,7 +227,7 @@ def test_work_in_flight_is_awaited_before_the_engine_is_dropped(graph, options, 
         engine.close()
 
 
-def test_too_little_memory_for_the_buffers_is_told(graph, options):
+def test_too_little_memory_for_the_buffers_is_reported(graph, options):
     with machine(memory=200_000) as (fake, _):
         with pytest.raises(EngineUnavailable, match="memory"):
             open_tensorrt(graph, replace(options, memory="copy"))
@@ -309,8 +312,10 @@ def test_everything_is_dropped_in_order(graph, options, lazy):
 def test_another_thread_is_refused(graph, options):
     with machine():
         engine = open_tensorrt(graph, options)
+        calls = [engine.close, lambda: engine.set_head(graph.head)]
+        calls += [lambda: engine.infer(frame_of(96, 96)), lambda: engine.features(frame_of(96, 96))]
         with ThreadPoolExecutor(1) as pool:
-            for call in (lambda: engine.infer(frame_of(96, 96)), engine.close, lambda: engine.set_head(graph.head)):
+            for call in calls:
                 with pytest.raises(RuntimeError, match="thread that opened it"):
                     pool.submit(call).result()
         engine.close()

@@ -1,38 +1,40 @@
-"""Which plan an engine gets: from the cache, built anew, strongly typed or weakly; on a fake GPU."""
+"""The plan of an engine, from the cache or built anew; on a fake GPU."""
 
 import json
 import logging
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import datetime, timedelta, timezone
+from types import SimpleNamespace
 
 import pytest
 from fakes.jetson import assert_same, frame_of, machine
 
 from engines.base import Graph
 from engines.cuda import jetson
-from engines.errors import EngineUnavailable, UserError
+from engines.errors import EngineUnavailable
 from engines.tensorrt.engine import open_tensorrt
-from engines.tensorrt.plans import choose_typing, read_layers
-from engines.tensorrt.session import Session
-
-# -- cache ----------------------------------------------------------------------------------------------------------
+from engines.tensorrt.plans import read_layers
 
 
-def test_the_second_start_builds_nothing(graph, options, reference):
-    told = []
+def test_the_second_start_builds_nothing(graph, options, monkeypatch):
+    reported = []
+    seconds = iter((100.0, 221.04))
+    monkeypatch.setattr("engines.tensorrt.plans.time", SimpleNamespace(monotonic=lambda: next(seconds)))
     with machine() as (fake, _):
-        open_tensorrt(graph, options, progress=lambda what, done: told.append((what, done))).close()
-        assert told[0] == ("building the TensorRT engine, fp32, strongly typed", 0.0)
-        assert told[-1][1] == 1.0
-        told.clear()
+        open_tensorrt(graph, options, progress=lambda what, done: reported.append((what, done))).close()
+        assert reported[0] == ("building the TensorRT engine, fp32", 0.0)
+        assert reported[-1][1] == 1.0
+        reported.clear()
         head = {**graph.head, "mean": graph.head["mean"] * 2}
         for again in (graph, Graph(graph.onnx, "fp32", head)):  # heads are inputs, so they share the engine
-            open_tensorrt(again, options, progress=lambda what, done: told.append(what)).close()
-        assert (len(fake.builds), told) == (1, [])
+            open_tensorrt(again, options, progress=lambda what, done: reported.append(what)).close()
+        assert (len(fake.builds), reported) == (1, [])
     (description,) = (json.loads(path.read_text()) for path in options.cache.glob("*.json"))
-    assert description["machine"]["tensorrt"] == "10.3.0"
-    assert description["facts"]["typing"] == "strong"
-    assert description["facts"]["build_seconds"] >= 0
+    assert description["platform"]["tensorrt"] == "10.3.0"
+    assert description["facts"]["build_seconds"] == 121.0
+    created = datetime.fromisoformat(description["facts"]["created"])
+    assert abs(datetime.now(timezone.utc) - created) < timedelta(hours=1)
     (layers,) = (json.loads(path.read_text()) for path in options.cache.glob("*.layers"))
     assert set(layers) == {"layers", "tensors"}
     assert "frame" in layers["tensors"]
@@ -47,7 +49,7 @@ def test_the_workspace_is_half_of_what_is_free(graph, options):
 
 
 def test_what_another_process_built_meanwhile_is_taken(graph, options, tmp_path, monkeypatch):
-    told = []
+    reported = []
     with machine() as (fake, _):
         open_tensorrt(graph, options).close()
         options.cache.rename(tmp_path / "theirs")
@@ -60,9 +62,9 @@ def test_what_another_process_built_meanwhile_is_taken(graph, options, tmp_path,
             yield
 
         monkeypatch.setattr("engines.tensorrt.plan_cache.PlanCache.lock", lock)
-        open_tensorrt(graph, options, progress=lambda what, done: told.append(what)).close()
+        open_tensorrt(graph, options, progress=lambda what, done: reported.append(what)).close()
         assert len(fake.builds) == 1
-    assert told == ["waiting for another process that builds an engine"]
+    assert reported == ["waiting for another process that builds an engine"]
 
 
 def test_other_settings_are_other_engines(graph, options):
@@ -135,7 +137,7 @@ def test_a_plan_that_tensorrt_cannot_load_is_built_anew(graph, options, referenc
     assert "Serialization (stale)" in caplog.text
 
 
-def test_an_unwritable_cache_is_told_before_the_build(graph, options, tmp_path):
+def test_an_unwritable_cache_is_reported_before_the_build(graph, options, tmp_path):
     (tmp_path / "file").write_text("")
     with machine() as (fake, _):
         with pytest.raises(EngineUnavailable, match=r"engine\.cache"):
@@ -166,72 +168,6 @@ def test_an_engine_that_cannot_be_kept_runs_all_the_same(graph, options, referen
         assert_same(engine, reference, frame_of(96, 96))
         engine.close()
     assert "No space left" in caplog.text
-
-
-# -- typing ---------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("asked", "version", "precision", "weak", "chosen"),
-    [
-        ("auto", (10, 3), "fp16", b"x", "faster"),
-        ("auto", (10, 11), "fp16", b"x", "faster"),
-        ("auto", (10, 12), "fp16", b"x", "strong"),
-        ("auto", (11, 4), "fp16", b"x", "strong"),
-        ("auto", (10, 3), "fp16", None, "strong"),
-        ("auto", (10, 3), "int8", b"x", "strong"),
-        ("weak", (10, 3), "fp16", b"x", "weak"),
-        ("weak", (10, 3), "fp32", b"x", "strong"),
-        ("strong", (10, 3), "fp16", b"x", "strong"),
-    ],
-)
-def test_the_choice_of_typing(asked, version, precision, weak, chosen):
-    assert choose_typing(asked, version, precision, weak) == chosen
-
-
-@pytest.mark.parametrize("version", ["10.13.3.9", "11.4.0.106"])
-def test_weak_typing_is_refused_where_it_is_gone(graph, options, version):
-    with machine(version), pytest.raises(UserError, match=r"engine\.typing to auto") as caught:
-        open_tensorrt(graph, replace(options, typing="weak"))
-    assert caught.value.exit_code == 2
-
-
-@pytest.mark.parametrize(("medians", "chosen"), [((3.0, 2.0), "weak"), ((2.0, 3.0), "strong")])
-def test_before_10_12_both_are_built_and_the_faster_is_kept(graph, options, reference, monkeypatch, medians, chosen):
-    half = Graph(graph.onnx, "fp16", graph.head)
-    spans = iter((*medians, 0.0, 0.0))
-    monkeypatch.setattr(Session, "median_ms", lambda session, frame, runs: session.run(frame) and next(spans))
-    with machine("10.3.0") as (fake, _):
-        for _ in range(2):  # built, then from the cache
-            engine = open_tensorrt(half, options, weak=graph.onnx)
-            assert engine.typing == chosen
-            assert f"{chosen}ly typed" in engine.detail
-            assert_same(engine, reference, frame_of(96, 96))
-            engine.close()
-        assert [(build["strong"], build["half"]) for build in fake.builds] == [(True, False), (False, True)]
-    (description,) = (json.loads(path.read_text()) for path in options.cache.glob("*.json"))
-    assert description["facts"]["medians_ms"] == {"strong": medians[0], "weak": medians[1]}
-    assert description["facts"]["typing"] == chosen
-
-
-def test_every_typing_is_an_engine_of_its_own(graph, options):
-    half, weak = Graph(graph.onnx, "fp16", graph.head), graph.onnx.replace(b"pytorch", b"another")
-    with machine("10.3.0") as (fake, _):
-        for typing, halves in (("strong", 0), ("weak", 1), ("auto", 2), ("weak", 2)):
-            open_tensorrt(half, replace(options, typing=typing), weak=weak).close()
-            assert sum(build["half"] for build in fake.builds) == halves
-            plans = [plan.read_bytes() for plan in options.cache.glob("*.plan")]
-            assert (weak in b"".join(plans)) == (halves > 0)
-        assert len(fake.builds) == 4
-
-
-def test_both_are_really_timed(graph, options):
-    with machine("10.3.0") as (fake, _):
-        engine = open_tensorrt(Graph(graph.onnx, "fp16", graph.head), options, weak=graph.onnx)
-        assert len(fake.builds) == 2
-        engine.close()
-    (description,) = (json.loads(path.read_text()) for path in options.cache.glob("*.json"))
-    assert all(span > 0 for span in description["facts"]["medians_ms"].values())
 
 
 def test_the_inspectors_words_of_all_versions_are_read():

@@ -10,7 +10,7 @@ import pytest
 from edge_occ.doctor import cameras
 from edge_occ.doctor.cameras import Camera, check_argus, check_camera, check_cameras, read_camera
 from edge_occ.doctor.machine import Machine
-from edge_occ.doctor.report import State
+from edge_occ.doctor.report import CheckState
 
 PC = Machine()
 JETSON = Machine(board="NVIDIA Jetson AGX Orin Developer Kit", l4t="36.4.3")
@@ -62,7 +62,7 @@ def test_the_metadata_device_beside_it_is_none_and_is_left_alone(device):
     camera = read_camera(device, driver)
     assert not camera.captures
     assert driver.asked == []
-    assert check_camera(PC, camera, set(), set(), "me").state is State.NOTE
+    assert check_camera(PC, camera, set(), set(), "me").state is CheckState.NOTE
 
 
 def test_an_old_driver_has_only_the_common_capabilities(device):
@@ -73,20 +73,20 @@ def test_a_busy_camera(device):
     camera = read_camera(device, Driver(CAPTURE, busy=True))
     assert camera.busy
     check = check_camera(PC, camera, set(), set(), "me")
-    assert (check.state, check.fix) == (State.NOTE, f"fuser -v {device}")
+    assert (check.state, check.fix) == (CheckState.NOTE, f"fuser -v {device}")
 
 
-def test_what_is_no_video_device_is_told(device):
+def test_what_is_no_video_device_is_reported(device):
     camera = read_camera(device)
     assert camera.error == errno.ENOTTY
-    assert check_camera(PC, camera, set(), set(), "me").state is State.WRONG
+    assert check_camera(PC, camera, set(), set(), "me").state is CheckState.WRONG
     assert read_camera(device.with_name("video9")).error == errno.ENOENT
 
 
 def test_no_permission():
     camera = Camera("/dev/video0", "C920", errno.EACCES)
     outside = check_camera(PC, camera, {"users"}, {"root"}, "me")
-    assert (outside.state, outside.fix) == (State.WRONG, "sudo usermod -aG video $USER")
+    assert (outside.state, outside.fix) == (CheckState.WRONG, "sudo usermod -aG video $USER")
     assert "log in again" in outside.found
     since_login = check_camera(PC, camera, {"users"}, {"me"}, "me")
     assert since_login.fix == "newgrp video"
@@ -96,20 +96,20 @@ def test_no_permission():
 
 def test_a_usable_camera_says_what_to_type():
     check = check_camera(PC, Camera("/dev/video2", "C920", captures=True), set(), set(), "me")
-    assert (check.name, check.state, check.found) == ("/dev/video2", State.OK, "C920: --camera 2")
+    assert (check.name, check.state, check.found) == ("/dev/video2", CheckState.OK, "C920: --camera 2")
 
 
 def test_a_csi_sensor_is_not_used_as_it_is():
     sensor = Camera("/dev/video0", "vi-output, imx219 9-0010", captures=True)
     check = check_camera(JETSON, sensor, set(), set(), "me")
-    assert check.state is State.NOTE
+    assert check.state is CheckState.NOTE
     assert "CSI" in check.found
 
 
 def test_the_daemon_of_csi_cameras():
-    assert check_argus(JETSON, True).state is State.OK
+    assert check_argus(JETSON, True).state is CheckState.OK
     stopped = check_argus(JETSON, False)
-    assert (stopped.state, stopped.fix) == (State.NOTE, "sudo systemctl restart nvargus-daemon")
+    assert (stopped.state, stopped.fix) == (CheckState.NOTE, "sudo systemctl restart nvargus-daemon")
     boxed = check_argus(dataclasses.replace(JETSON, container=True), False)
     assert boxed.fix is None
     assert "-v /tmp/argus_socket:/tmp/argus_socket" in boxed.found
@@ -121,7 +121,7 @@ def test_this_machine():
     assert sorted(check.name for check in checks) == sorted(devices or ["cameras"])
     assert check_cameras(JETSON)[-1].name == "argus"
     if not devices:
-        assert checks[0].state is State.NOTE
+        assert checks[0].state is CheckState.NOTE
         assert "--device" in check_cameras(dataclasses.replace(PC, container=True))[0].found
 
 

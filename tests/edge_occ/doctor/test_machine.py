@@ -7,9 +7,9 @@ import sys
 
 import pytest
 
-from edge_occ.doctor.machine import Machine, jetpack, parse_os_release, read_machine
-from edge_occ.doctor.probing import Answer
-from edge_occ.doctor.report import State
+from edge_occ.doctor.machine import Machine, jetpack, read_machine
+from edge_occ.doctor.probing import ProbeResult
+from edge_occ.doctor.report import CheckState
 from edge_occ.doctor.system import check_board, check_clock, check_memory, check_power, check_processors
 from engines.cuda.jetson import l4t_release
 
@@ -46,12 +46,12 @@ def test_unknown_releases_are_still_placed(l4t, expected):
 
 def test_jetpack_5_is_refused_with_words_and_newer_are_not():
     old = check_board(Machine(arch="aarch64", board="NVIDIA Jetson Xavier NX Developer Kit", l4t="35.4.1"))
-    assert old.state is State.WRONG
+    assert old.state is CheckState.WRONG
     assert "JetPack 5 (Jetson Linux 35.4.1)" in old.found
     assert "flash JetPack 6.2" in old.found
-    assert check_board(Machine(arch="aarch64", board=ORIN_NANO, l4t="36.3.0")).state is State.WRONG
+    assert check_board(Machine(arch="aarch64", board=ORIN_NANO, l4t="36.3.0")).state is CheckState.WRONG
     for l4t in ("36.4.0", "36.4.3", "36.5", "39.2.0"):
-        assert check_board(Machine(arch="aarch64", board=ORIN_NANO, l4t=l4t)).state is State.OK
+        assert check_board(Machine(arch="aarch64", board=ORIN_NANO, l4t=l4t)).state is CheckState.OK
 
 
 def test_a_container_on_a_jetson_is_known_by_its_board():
@@ -63,48 +63,52 @@ def test_a_container_on_a_jetson_is_known_by_its_board():
 def test_power_modes_by_number_and_name():
     machine = Machine(board=ORIN_NANO, l4t="36.4.3")
     slow = check_power(machine, "1", MODES, steady=True)
-    assert (slow.state, slow.fix) == (State.NOTE, "sudo nvpmodel -m 2")
+    assert (slow.state, slow.fix) == (CheckState.NOTE, "sudo nvpmodel -m 2")
     assert "25W" in slow.found
     uneven = check_power(machine, "2", MODES, steady=False)
-    assert (uneven.state, uneven.fix) == (State.NOTE, "sudo jetson_clocks")
-    assert check_power(machine, "2", MODES, steady=True).state is State.OK
+    assert (uneven.state, uneven.fix) == (CheckState.NOTE, "sudo jetson_clocks")
+    assert check_power(machine, "2", MODES, steady=True).state is CheckState.OK
     both = "< POWER_MODEL ID=0 NAME=MAXN >\n< POWER_MODEL ID=4 NAME=MAXN_SUPER >\n< POWER_MODEL ID=1 NAME=10W >"
     assert check_power(machine, "1", both, steady=True).fix == "sudo nvpmodel -m 4"
     assert check_power(machine, "1", "", steady=True).found == "mode 1, clocks steady"
-    assert check_power(machine, None, "", steady=True).state is State.NOTE
+    assert check_power(machine, None, "", steady=True).state is CheckState.NOTE
 
 
 def test_memory():
     plenty = "MemTotal:        7802256 kB\nMemFree:          190000 kB\nMemAvailable:    4910080 kB\n"
     assert check_memory(plenty).found == "5.0 GB free of 8.0 GB"
-    assert check_memory(plenty.replace("4910080", "500000")).state is State.NOTE
-    assert check_memory("").state is State.NOTE
+    assert check_memory(plenty.replace("4910080", "500000")).state is CheckState.NOTE
+    assert check_memory("").state is CheckState.NOTE
 
 
 @pytest.mark.parametrize(
     ("answer", "state"),
     [
-        (Answer("yes\n"), State.OK),
-        (Answer("no\n"), State.WRONG),
-        (Answer("", "System has not been booted with systemd as init system (PID 1). Can't operate.", "x"), State.NOTE),
-        (Answer(fault="No such file or directory"), State.NOTE),
+        (ProbeResult("yes\n"), CheckState.OK),
+        (ProbeResult("no\n"), CheckState.WRONG),
+        (
+            ProbeResult("", "System has not been booted with systemd as init system (PID 1). Can't operate.", "x"),
+            CheckState.NOTE,
+        ),
+        (ProbeResult(fault="No such file or directory"), CheckState.NOTE),
     ],
 )
 def test_clock(answer, state):
     check = check_clock(Machine(), answer)
     assert check.state is state
-    assert (check.fix == "sudo timedatectl set-ntp true") == (state is State.WRONG)
+    assert (check.fix == "sudo timedatectl set-ntp true") == (state is CheckState.WRONG)
 
 
-def test_os_release():
-    assert parse_os_release('NAME="Ubuntu"\nPRETTY_NAME="Ubuntu 22.04.5 LTS"\nID=ubuntu\n') == "Ubuntu 22.04.5 LTS"
-    assert parse_os_release("") == "Linux"
+def test_a_system_that_does_not_name_itself(monkeypatch):
+    monkeypatch.setattr("edge_occ.doctor.machine.read_text", lambda path: "")
+    assert read_machine().system == "Linux"
 
 
 def test_this_machine():
     machine = read_machine()
     assert machine.python == sys.version_info[:3]
     assert machine.arch == platform.machine()
+    assert machine.system == platform.freedesktop_os_release()["PRETTY_NAME"]
     assert machine.venv == (sys.prefix != sys.base_prefix)
 
 
@@ -127,9 +131,9 @@ def test_processors_and_the_quota_of_a_container(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "cpu_count", lambda: 8)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2, 3})
     free = check_processors(tmp_path)
-    assert (free.state, free.found) == (State.OK, "4 of 8 may be used")
+    assert (free.state, free.found) == (CheckState.OK, "4 of 8 may be used")
     for folder, name, text in (("proc/self", "cgroup", "0::/\n"), ("sys/fs/cgroup", "cpu.max", "150000 100000\n")):
         (tmp_path / folder).mkdir(parents=True)
         (tmp_path / folder / name).write_text(text)
     limited = check_processors(tmp_path)
-    assert (limited.state, limited.found) == (State.NOTE, "2 of 8 may be used: this container's quota is 1.5")
+    assert (limited.state, limited.found) == (CheckState.NOTE, "2 of 8 may be used: this container's quota is 1.5")

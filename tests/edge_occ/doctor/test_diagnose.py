@@ -11,14 +11,14 @@ import pytest
 from edge_occ import doctor
 from edge_occ.doctor import diagnose
 from edge_occ.doctor.machine import read_machine
-from edge_occ.doctor.report import Check, EngineChoice, Report, State
+from edge_occ.doctor.report import Check, CheckState, Diagnosis, EngineChoice
 from edge_occ.mqtt.config import MqttConfig
 
 CPU, NONE = EngineChoice("cpu", "of that"), EngineChoice(None, "of this")
-FINE = Check("numpy", State.OK, "2.2.6, ABI 2", needed=True)
-BAD = Check("opencv", State.WRONG, "broken", "pip install " + "x" * 300, needed=True)
-ABSENT = Check("broker", State.MISSING, "none", "sudo apt install mosquitto")
-REMARK = Check("clock", State.NOTE, "unknown", "date")
+FINE = Check("numpy", CheckState.OK, "2.2.6, ABI 2", needed=True)
+BAD = Check("opencv", CheckState.WRONG, "broken", "pip install " + "x" * 300, needed=True)
+ABSENT = Check("broker", CheckState.MISSING, "none", "sudo apt install mosquitto")
+REMARK = Check("clock", CheckState.NOTE, "unknown", "date")
 
 
 @pytest.mark.parametrize(
@@ -32,14 +32,14 @@ REMARK = Check("clock", State.NOTE, "unknown", "date")
     ],
 )
 def test_exit_status_and_verdict(checks, engine, code, verdict):
-    report = Report(checks, engine)
+    report = Diagnosis(checks, engine)
     assert report.exit_code == code
     assert [line for _, line in report.lines()][-1] == verdict
     assert report.as_json()["ok"] == (code == 0)
 
 
 def test_commands_stand_alone_on_their_lines():
-    lines = [line for _, line in Report((FINE, BAD, ABSENT), CPU).lines()]
+    lines = [line for _, line in Diagnosis((FINE, BAD, ABSENT), CPU).lines()]
     assert lines[2].strip() == BAD.fix
     assert lines[4].strip() == ABSENT.fix
     assert lines[1].index("broken") == lines[3].index("none")
@@ -51,7 +51,7 @@ def test_this_machine(broker):
     assert report.engine.name in ("cpu", "tensorrt")
     states = {check.name: check.state for check in report.checks}
     for name in ("numpy", "opencv", "onnxruntime", "broker"):
-        assert states[name] is State.OK, report.checks
+        assert states[name] is CheckState.OK, report.checks
     assert len(states) == len(report.checks)
     json.dumps(report.as_json())
 
@@ -62,7 +62,7 @@ def test_this_machine_as_a_jetson_whose_python_is_not_the_systems(monkeypatch):
     monkeypatch.setattr(doctor, "read_machine", lambda: jetson)
     checks = {check.name: check for check in diagnose().checks}
     assert "JetPack 6.2 (Jetson Linux 36.4.3)" in checks["machine"].found
-    assert checks["python"].state is State.WRONG
+    assert checks["python"].state is CheckState.WRONG
     assert {"power mode", "argus"} <= checks.keys()
     if checks["tensorrt"].failed:
         assert checks["tensorrt"].fix == checks["python"].fix
@@ -86,7 +86,7 @@ def test_a_part_that_hangs_is_left_behind(monkeypatch):
     monkeypatch.setattr(doctor, "check_broker", lambda *_: threading.Event().wait())
     monkeypatch.setattr(doctor, "_LONGEST", 2)
     checks = {check.name: check for check in diagnose().checks}
-    assert checks["broker"].found == "could not be looked at: no answer in time"
+    assert checks["broker"].found == "could not be checked: no answer in time"
 
 
 def alone(folder, *arguments):

@@ -6,52 +6,52 @@ from pathlib import Path
 
 import pytest
 
-from edge_occ.doctor.probing import Pending, ask, ask_python
+from edge_occ.doctor.probing import Pending, run_program, run_python
 
 
 def test_facts_survive_a_crash_after_them():
-    answer = ask_python("say(numpy='1.21.5')\nimport os, signal\nos.kill(os.getpid(), signal.SIGSEGV)")
+    answer = run_python("report(numpy='1.21.5')\nimport os, signal\nos.kill(os.getpid(), signal.SIGSEGV)")
     assert answer.facts == {"numpy": "1.21.5"}
     assert answer.fault == "ended by SIGSEGV"
 
 
-def test_an_exception_is_told_by_its_last_line_and_kept_whole():
-    answer = ask_python("import no_such_module_at_all")
+def test_an_exception_is_reported_by_its_last_line_and_kept_whole():
+    answer = run_python("import no_such_module_at_all")
     assert answer.fault == "ModuleNotFoundError: No module named 'no_such_module_at_all'"
     assert "Traceback" in answer.errors
     assert answer.facts == {}
 
 
 def test_what_libraries_print_is_no_fact():
-    code = "print('{not json')\nprint('x', end='')\nsay(a=1)\nprint('{\"cut\": ')\nsay(b=2)"
-    assert ask_python(code).facts == {"a": 1, "b": 2}
+    code = "print('{not json')\nprint('x', end='')\nreport(a=1)\nprint('{\"cut\": ')\nreport(b=2)"
+    assert run_python(code).facts == {"a": 1, "b": 2}
 
 
 def test_the_child_finds_the_packages_of_this_process(tmp_path, monkeypatch):
     (tmp_path / "found_only_here.py").write_text("answer = 42\n")
     monkeypatch.syspath_prepend(str(tmp_path))
-    assert ask_python("import found_only_here\nsay(answer=found_only_here.answer)").facts == {"answer": 42}
+    assert run_python("import found_only_here\nreport(answer=found_only_here.answer)").facts == {"answer": 42}
 
 
 def test_a_child_that_hangs_is_ended_with_its_children():
-    answer = ask(["sh", "-c", "sleep 600 & echo $!; wait"], seconds=2)
+    answer = run_program(["sh", "-c", "sleep 600 & echo $!; wait"], seconds=2)
     assert answer.fault == "no answer within 2 s"
     assert _ended(int(answer.output))
 
 
 def test_a_grandchild_that_holds_the_output_delays_nobody():
-    answer = ask(["sh", "-c", "sleep 600 & echo $!"], seconds=300)
+    answer = run_program(["sh", "-c", "sleep 600 & echo $!"], seconds=300)
     os.kill(int(answer.output), signal.SIGKILL)
     assert answer.fault == ""
 
 
 def test_a_program_that_is_not_there_is_an_answer():
-    assert ask(["no-such-program-at-all"]).fault == "No such file or directory"
-    assert ask([sys.executable, "-c", "raise SystemExit(7)"]).fault == "exit status 7"
+    assert run_program(["no-such-program-at-all"]).fault == "No such file or directory"
+    assert run_program([sys.executable, "-c", "raise SystemExit(7)"]).fault == "exit status 7"
 
 
 def test_output_without_end_is_bounded():
-    answer = ask(["sh", "-c", "head -c 2000000 /dev/zero"])
+    answer = run_program(["sh", "-c", "head -c 2000000 /dev/zero"])
     assert len(answer.output) == 1 << 18
 
 

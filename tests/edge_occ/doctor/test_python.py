@@ -7,10 +7,18 @@ import numpy as np
 import pytest
 
 from edge_occ.doctor.machine import Machine, read_machine
-from edge_occ.doctor.probing import Answer
-from edge_occ.doctor.python import as_tuple, check_packages, check_python, read_packages
-from edge_occ.doctor.report import State
-from edge_occ.doctor.vision import built_with, check_numpy, check_opencv, read_vision
+from edge_occ.doctor.probing import ProbeResult
+from edge_occ.doctor.python import (
+    as_tuple,
+    built_with,
+    check_numpy,
+    check_opencv,
+    check_packages,
+    check_python,
+    read_packages,
+    read_vision,
+)
+from edge_occ.doctor.report import CheckState
 
 PC = Machine(venv=True, executable="/opt/env/bin/python", system="Ubuntu 24.04.3 LTS", python=(3, 12, 3))
 JETSON = Machine(
@@ -60,7 +68,7 @@ NO_TLS = "ImportError: /usr/lib/aarch64-linux-gnu/libGLdispatch.so.0: cannot all
 
 
 def broken(path, text, numpy="2.2.6"):
-    return Answer("", text, text.strip().splitlines()[-1], {"numpy": numpy, "path": path})
+    return ProbeResult("", text, text.strip().splitlines()[-1], {"numpy": numpy, "path": path})
 
 
 def only(checks):
@@ -71,7 +79,7 @@ def only(checks):
 @pytest.mark.parametrize("text", [ABI_OLD, ABI_NEW])
 def test_numpy_2_over_the_systems_opencv_on_a_jetson(text):
     check = only(check_opencv(JETSON, broken(APT, text), ()))
-    assert check.state is State.WRONG
+    assert check.state is CheckState.WRONG
     assert check.needed
     assert "from apt: built for another numpy than 2.2.6" in check.found
     assert check.fix == "/home/me/edge-occ/bin/python -m pip install 'numpy<2'"
@@ -94,52 +102,52 @@ def test_an_old_wheel_beside_numpy_2_is_upgraded(text):
 )
 def test_an_opencv_that_does_not_load(text, fix):
     check = only(check_opencv(JETSON, broken(APT, text, "1.21.5"), ()))
-    assert (check.state, check.fix) == (State.WRONG, fix)
+    assert (check.state, check.fix) == (CheckState.WRONG, fix)
     assert text in check.found
 
 
 def test_an_opencv_that_ends_the_interpreter():
-    answer = Answer(fault="ended by SIGSEGV", facts={"numpy": "1.26.4", "path": WHEEL})
+    answer = ProbeResult(fault="ended by SIGSEGV", facts={"numpy": "1.26.4", "path": WHEEL})
     check = only(check_opencv(PC, answer, ("opencv-python",)))
     assert "ended by SIGSEGV" in check.found
     assert check.fix == "/opt/env/bin/python -m pip install --force-reinstall --no-deps opencv-python"
 
 
 def test_a_jetson_in_order():
-    answer = Answer(facts={"numpy": "1.21.5", "path": APT, "cv2": "4.5.4", "build": BUILD_OF_APT})
+    answer = ProbeResult(facts={"numpy": "1.21.5", "path": APT, "cv2": "4.5.4", "build": BUILD_OF_APT})
     assert check_numpy(JETSON, answer).found == "1.21.5, ABI 1"
     check = only(check_opencv(JETSON, answer, ()))
-    assert (check.state, check.found) == (State.OK, "4.5.4 from apt; GStreamer yes, FFmpeg yes, V4L yes")
+    assert (check.state, check.found) == (CheckState.OK, "4.5.4 from apt; GStreamer yes, FFmpeg yes, V4L yes")
 
 
 def test_a_wheel_without_gstreamer_matters_on_a_jetson_only():
     build = BUILD_OF_APT.replace("GStreamer:                   YES (1.20.1)", "GStreamer:                   NO")
-    answer = Answer(facts={"numpy": "2.2.6", "path": WHEEL, "cv2": "4.12.0", "build": build})
+    answer = ProbeResult(facts={"numpy": "2.2.6", "path": WHEEL, "cv2": "4.12.0", "build": build})
     only(check_opencv(PC, answer, ("opencv-python",)))
     opencv, gstreamer = check_opencv(JETSON, answer, ("opencv-python",))
-    assert opencv.state is State.OK
-    assert (gstreamer.name, gstreamer.state) == ("gstreamer", State.NOTE)
+    assert opencv.state is CheckState.OK
+    assert (gstreamer.name, gstreamer.state) == ("gstreamer", CheckState.NOTE)
     assert gstreamer.fix.endswith("-m pip uninstall -y opencv-python && sudo apt install python3-opencv")
 
 
 def test_two_wheels_overwrite_one_another():
-    answer = Answer(facts={"numpy": "2.2.6", "path": WHEEL, "cv2": "4.12.0", "build": BUILD_OF_APT})
+    answer = ProbeResult(facts={"numpy": "2.2.6", "path": WHEEL, "cv2": "4.12.0", "build": BUILD_OF_APT})
     _, twice = check_opencv(PC, answer, ("opencv-python", "opencv-python-headless"))
-    assert twice.state is State.WRONG
+    assert twice.state is CheckState.WRONG
     assert "uninstall -y opencv-python opencv-python-headless && " in twice.fix
 
 
 def test_too_old_or_not_there():
-    old = Answer(facts={"numpy": "1.17.4", "path": APT, "cv2": "4.2.0", "build": BUILD_OF_APT})
-    assert check_numpy(JETSON, old).state is State.WRONG
-    assert only(check_opencv(JETSON, old, ())).state is State.WRONG
-    none = Answer(facts={"numpy": "1.21.5", "path": None})
+    old = ProbeResult(facts={"numpy": "1.17.4", "path": APT, "cv2": "4.2.0", "build": BUILD_OF_APT})
+    assert check_numpy(JETSON, old).state is CheckState.WRONG
+    assert only(check_opencv(JETSON, old, ())).state is CheckState.WRONG
+    none = ProbeResult(facts={"numpy": "1.21.5", "path": None})
     assert only(check_opencv(JETSON, none, ())).fix == "sudo apt install python3-opencv"
     assert only(check_opencv(PC, none, ())).fix == "/opt/env/bin/python -m pip install opencv-python"
     text = "ModuleNotFoundError: No module named 'numpy'"
-    nothing = Answer(errors=text, fault=text)
+    nothing = ProbeResult(errors=text, fault=text)
     assert check_numpy(JETSON, nothing).fix == "sudo apt install python3-numpy"
-    assert check_numpy(PC, nothing).state is State.MISSING
+    assert check_numpy(PC, nothing).state is CheckState.MISSING
     assert only(check_opencv(PC, nothing, ())).needed
 
 
@@ -147,7 +155,7 @@ def test_this_python_and_this_opencv():
     machine, (answer, wheels) = read_machine(), read_vision()
     assert check_numpy(machine, answer).found.startswith(np.__version__)
     checks = check_opencv(machine, answer, wheels)
-    assert checks[0].state is State.OK
+    assert checks[0].state is CheckState.OK
     assert checks[0].found.startswith(f"{cv2.__version__} from ")
     information = cv2.getBuildInformation()
     assert built_with(information, "v4l/v4l2") == ("linux/videodev2.h" in information)
@@ -157,24 +165,24 @@ def test_this_python_and_this_opencv():
 @pytest.mark.parametrize(
     ("machine", "state", "fix"),
     [
-        (PC, State.OK, None),
-        (JETSON, State.OK, None),
+        (PC, CheckState.OK, None),
+        (JETSON, CheckState.OK, None),
         (
             Machine(board="NVIDIA", l4t="36.4.3", venv=True, prefix="/home/me/env"),
-            State.WRONG,
+            CheckState.WRONG,
             "/usr/bin/python3 -m venv --system-site-packages /home/me/env",
         ),
         (
             Machine(board="NVIDIA", l4t="36.4.3", system_python=False, python=(3, 13, 0)),
-            State.WRONG,
+            CheckState.WRONG,
             "/usr/bin/python3 -m venv --system-site-packages ~/edge-occ && ~/edge-occ/bin/pip install edge-occ",
         ),
         (
             Machine(managed=True),
-            State.NOTE,
+            CheckState.NOTE,
             "python3 -m venv --system-site-packages ~/edge-occ && ~/edge-occ/bin/pip install edge-occ",
         ),
-        (Machine(python=(3, 8, 10)), State.WRONG, None),
+        (Machine(python=(3, 8, 10)), CheckState.WRONG, None),
     ],
 )
 def test_pythons(machine, state, fix):
@@ -185,15 +193,15 @@ def test_pythons(machine, state, fix):
 def test_packages():
     requirements = ["numpy>=1.21", "opencv-python>=4.5", "onnxruntime>=1.17", "paho-mqtt>=2.2", "pydantic>=2.6", "rich"]
     installed = {"paho-mqtt": "2.2", "pydantic": "2.10.1", "rich": "9.1"}
-    assert check_packages(PC, requirements, installed).state is State.OK
+    assert check_packages(PC, requirements, installed).state is CheckState.OK
     # What Ubuntu 22.04's apt brings is older than what is needed.
     old = check_packages(PC, requirements, {**installed, "pydantic": "1.8.2"})
-    assert (old.state, old.needed) == (State.WRONG, True)
+    assert (old.state, old.needed) == (CheckState.WRONG, True)
     assert old.fix == "/opt/env/bin/python -m pip install 'pydantic>=2.6'"
     missing = check_packages(PC, requirements, {"pydantic": "1.8.2", "rich": "13"})
-    assert missing.state is State.MISSING
+    assert missing.state is CheckState.MISSING
     assert missing.fix.endswith("'paho-mqtt>=2.2' 'pydantic>=2.6'")
-    assert check_packages(PC, None, {}).state is State.NOTE
+    assert check_packages(PC, None, {}).state is CheckState.NOTE
 
 
 def test_the_requirements_are_those_of_the_installed_package(tmp_path, monkeypatch):
@@ -211,7 +219,7 @@ def test_the_requirements_are_those_of_the_installed_package(tmp_path, monkeypat
     requirements, installed = read_packages()
     assert requirements == ["pydantic>=2.6", "no-such-package>=1"]
     assert installed == {"pydantic": metadata.version("pydantic")}
-    assert check_packages(PC, requirements, installed).state is State.MISSING
+    assert check_packages(PC, requirements, installed).state is CheckState.MISSING
 
 
 @pytest.mark.parametrize(
