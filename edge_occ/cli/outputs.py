@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from edge_occ.cli.console import print_json, say
 from edge_occ.common.errors import InputError
-from edge_occ.common.rate_limit import Sparing
+from edge_occ.common.rate_limit import RateLimitedLog
 from edge_occ.common.streams import Readiness, error_reader_has_gone
 from edge_occ.inspection.events import Phase
 from edge_occ.inspection.result import Inspection
@@ -85,7 +85,7 @@ class Console:
 
     def __init__(self, on_gone: Callable[[], None] | None = None) -> None:
         self._on_gone = on_gone
-        self._faults = Sparing(self._say)
+        self._faults = RateLimitedLog(self._say)
 
     def publish(self, inspection: Inspection) -> None:
         """Print a line if an event begins or ends."""

@@ -94,7 +94,7 @@ def reproduce(  # noqa: PLR0913 - one parameter an option
     """
     _need("torch", "train")
     with ending_at_once():
-        from trainer.data.names import printable  # noqa: PLC0415
+        from edge_occ.common.printable import printable  # noqa: PLC0415
         from trainer.own_files import check_writable  # noqa: PLC0415
         from trainer.pretrain.processes import choose_device, launched  # noqa: PLC0415
         from trainer.reproduce.budget import Budget, parse_budget  # noqa: PLC0415

@@ -55,8 +55,8 @@ def train(  # noqa: PLR0913 - one parameter an option
     """
     _need("torch", "train")
     with ending_at_once():
+        from edge_occ.common.printable import printable  # noqa: PLC0415
         from trainer.config import TrainConfig  # noqa: PLC0415
-        from trainer.data.names import printable  # noqa: PLC0415
         from trainer.report.training_set import doubts, training_set  # noqa: PLC0415
         from trainer.train import Job  # noqa: PLC0415
         from trainer.train import train as run_job  # noqa: PLC0415

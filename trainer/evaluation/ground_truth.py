@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from edge_occ.common.errors import InputError
 from edge_occ.common.images import read_image, read_unconverted
+from edge_occ.common.printable import printable
 from edge_occ.common.progress import ProgressReport
 from trainer.data.layout import LabelledImage, check_unusable
-from trainer.data.names import printable
 
 MOST_MARKED = 0.9
 """Share of an image beyond which a mask is told: it may be the wrong way round."""

@@ -12,7 +12,6 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from edge_occ import __version__
 from edge_occ.common.errors import InputError
 from edge_occ.common.files import atomic_write
-from trainer.data.names import printable
 
 _TEMPLATE = "report.html.j2"
 
@@ -82,7 +81,8 @@ def write_report(path: Path, report: Report) -> Path:
     page = environment.get_template(_TEMPLATE).render(report=report, version=__version__)
     try:
         with atomic_write(path) as file:
-            file.write(printable(page).encode())
+            # Names of files that are not UTF-8 appear in it: their bytes are written as \xNN.
+            file.write(page.encode(errors="surrogateescape").decode(errors="backslashreplace").encode())
     except OSError as error:
         raise InputError(
             f"to write a report to {path}", str(error.strerror or error), "make room or choose another place"
