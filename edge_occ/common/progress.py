@@ -1,6 +1,6 @@
-"""Progress of long work: a bar on a terminal, a line every ten seconds where the output goes to a file.
+"""Progress of long work: a bar on a terminal, a line every ten seconds where the output is a file.
 
-Of several processes that ``torchrun`` started, which tells each its ``RANK``, the first alone shows any.
+Of several processes started by ``torchrun``, which sets ``RANK``, only the first shows progress.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ _LINE_SECONDS = 10.0
 
 
 class ProgressReport:
-    """A context manager around one task; everything goes to standard error.
+    """Progress of one task on standard error; a context manager.
 
     Args:
-        title: what is being done.
-        total: how many steps it takes.
-        done: steps that an earlier run did already.
+        title: name of the task.
+        total: number of its steps.
+        done: steps done by an earlier run.
     """
 
     def __init__(self, title: str, total: int, done: int = 0) -> None:
@@ -50,7 +50,7 @@ class ProgressReport:
             self._bar.stop()
 
     def advance(self, note: str = "", steps: int = 1) -> None:
-        """Count ``steps`` as done; ``note`` says how it goes (loss, accuracy)."""
+        """Count ``steps`` as done; ``note`` is shown beside the count, for instance the loss."""
         self._done += steps
         now = time.monotonic()
         rate = (self._done - self._first) / max(now - self._start, 1e-9)
@@ -65,15 +65,15 @@ class ProgressReport:
 
 
 class PhaseReport:
-    """Shows work that tells its phase and how much of it is done; a context manager and an ``engines.base.Progress``.
+    """Progress of work in named phases on standard error; a context manager and an ``engines.base.Progress``.
 
     Args:
-        on_phase: called with the words of each phase as it begins.
+        on_phase: called with the name of each phase when it begins.
     """
 
     _STEPS = 100
 
-    def __init__(self, on_phase: Callable[[str], None] = lambda _what: None) -> None:
+    def __init__(self, on_phase: Callable[[str], None] = lambda _phase: None) -> None:
         self._on_phase = on_phase
         self._what, self._done = "", 0
         self._report: ProgressReport | None = None
@@ -89,11 +89,11 @@ class PhaseReport:
 
     @property
     def shown(self) -> bool:
-        """Whether there was anything to show."""
+        """Return whether there has been a phase."""
         return self._report is not None
 
     def __call__(self, what: str, done: float) -> None:
-        """Show that ``what`` is ``done``, 0 to 1."""
+        """Show that the share ``done`` of the phase ``what`` is done, 0 to 1."""
         if self._report is None or what != self._what:
             self.__exit__(None, None, None)
             self._what, self._done = what, 0

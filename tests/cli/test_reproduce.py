@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from edge_occ.cli import app
-from edge_occ.cli.console import INTERRUPTED
+from edge_occ.common.signals import INTERRUPTED
 
 pytestmark = pytest.mark.train
 

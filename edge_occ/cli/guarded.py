@@ -1,4 +1,4 @@
-"""What all commands share: how they speak and how they fail."""
+"""Errors and signals of a command, as lines for the user and an exit status."""
 
 from __future__ import annotations
 
@@ -8,20 +8,18 @@ from typing import Any, TypeVar
 
 import typer
 
-from edge_occ.common.console import print_json, print_line, say, say_error
+from edge_occ.common.console import say, say_error
 from edge_occ.common.errors import UserError
 from edge_occ.common.signals import INTERRUPTED, terminable
-
-__all__ = ["guarded", "print_json", "print_line", "say"]
 
 Result = TypeVar("Result")
 
 
 def guarded(command: Callable[..., Result]) -> Callable[..., Result]:
-    """Turn errors meant for the user into three short lines and their exit status."""
+    """Return the command with its errors for users turned into three short lines and their exit status."""
 
     @functools.wraps(command)
-    def run(*arguments: Any, **options: Any) -> Result:  # noqa: ANN401 - whatever the command takes
+    def run(*arguments: Any, **options: Any) -> Result:  # noqa: ANN401 - the command's own parameters
         try:
             with terminable():
                 return command(*arguments, **options)
@@ -32,7 +30,7 @@ def guarded(command: Callable[..., Result]) -> Callable[..., Result]:
             say("interrupted; everything written so far is whole")
             raise typer.Exit(INTERRUPTED) from None
         except BrokenPipeError:
-            # The reader has what it wanted; forgiving_streams sees to it that Python ends as quietly.
+            # The reader has all it wanted; forgiving_streams keeps Python from reporting it at exit.
             raise typer.Exit(0) from None
 
     return run

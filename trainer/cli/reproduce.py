@@ -1,4 +1,4 @@
-"""``edge-occ reproduce``; imports the trainer, and with it torch, only when called."""
+"""``edge-occ reproduce``: a paper's table again."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from typing import Annotated
 
 import typer
 
-from edge_occ.cli.console import print_json, print_line, say
-from edge_occ.cli.training import Json, _need
+from edge_occ.cli.options import Device, Json
+from edge_occ.common.console import print_json, print_line, say
 from edge_occ.common.errors import InputError
+from edge_occ.common.printable import printable
 from edge_occ.common.signals import ending_at_once
+from trainer.cli.extras import require_extra
 
 
 def reproduce(  # noqa: PLR0913 - one parameter an option
@@ -72,7 +74,7 @@ def reproduce(  # noqa: PLR0913 - one parameter an option
             metavar="DIR", help="Folder of bundles, checkpoints and finished cells; needed to go on, else deletable."
         ),
     ] = Path(".cache/reproduce"),
-    device: Annotated[str, typer.Option(metavar="NAME", help="auto, cpu or cuda.")] = "auto",
+    device: Device = "auto",
     json: Json = False,
 ) -> None:
     """Do a paper's table again: the paper's figures beside ours, with the seeds and updates behind them.
@@ -92,9 +94,8 @@ def reproduce(  # noqa: PLR0913 - one parameter an option
     For instance: `edge-occ reproduce mvtec --data mvtec_ad --rows quick,auto --seeds 3 --budget 2h`; or, on two CPU
     cores, `edge-occ reproduce fmnist --data sets --steps 200 --set encoder.base_width=8`
     """
-    _need("torch", "train")
+    require_extra("torch", "train")
     with ending_at_once():
-        from edge_occ.common.printable import printable  # noqa: PLC0415
         from trainer.own_files import check_writable  # noqa: PLC0415
         from trainer.pretrain.processes import choose_device, launched  # noqa: PLC0415
         from trainer.reproduce.budget import Budget, parse_budget  # noqa: PLC0415
@@ -168,7 +169,7 @@ def _split(names: list[str] | None) -> tuple[str, ...]:
 
 
 def _command(table: str, data: Path, options: dict[str, object], settings: Sequence[str]) -> str:
-    """What does the table again, without the machine's paths."""
+    """Return the command that makes the same table, without paths of this machine."""
     words = ["edge-occ", "reproduce", table, "--data", data.resolve().name]
     for option, value in options.items():
         if value:
