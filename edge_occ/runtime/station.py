@@ -191,7 +191,8 @@ def _with_lost_lines(summary: RunSummary) -> RunSummary:
 
 
 def _require_delivery(publisher: Publisher) -> None:
-    if publisher.lost_events:
-        sent = publisher.summary
-        parts = {"dropped": sent.dropped, "refused": sent.refused, "failed": sent.failed}
-        raise EventsLost({name: kinds.get(EVENT, 0) for name, kinds in parts.items()})
+    sent = publisher.summary
+    lost = {"dropped": sent.dropped, "refused": sent.refused, "failed": sent.failed}
+    counts = {name: kinds.get(EVENT, 0) for name, kinds in lost.items()}
+    if any(counts.values()):
+        raise EventsLost(counts)
