@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from collections.abc import Callable
 from types import TracebackType
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from edge_occ.common.clock import SYSTEM_CLOCK, Clock
 
 _LINE_SECONDS = 10.0
 
@@ -24,10 +25,12 @@ class ProgressReport:
         title: name of the task.
         total: number of its steps.
         done: steps done by an earlier run.
+        clock: replaced in tests.
     """
 
-    def __init__(self, title: str, total: int, done: int = 0) -> None:
+    def __init__(self, title: str, total: int, done: int = 0, clock: Clock = SYSTEM_CLOCK) -> None:
         self._title, self._total, self._done, self._first = title, total, done, done
+        self._clock = clock
         console = Console(stderr=True)
         self._bar: Progress | None = None
         self._silent = os.environ.get("RANK", "0") != "0"
@@ -38,7 +41,7 @@ class ProgressReport:
             self._task = self._bar.add_task(title, total=total, completed=done, note="")
 
     def __enter__(self) -> ProgressReport:
-        self._start = self._last_line = time.monotonic()
+        self._start = self._last_line = self._clock.monotonic()
         if self._bar:
             self._bar.start()
         return self
@@ -50,9 +53,9 @@ class ProgressReport:
             self._bar.stop()
 
     def advance(self, note: str = "", steps: int = 1) -> None:
-        """Count ``steps`` as done; ``note`` is shown beside the count, for instance the loss."""
+        """Count ``steps`` as done; ``note`` is shown with the count, for instance the loss."""
         self._done += steps
-        now = time.monotonic()
+        now = self._clock.monotonic()
         rate = (self._done - self._first) / max(now - self._start, 1e-9)
         if self._bar:
             self._bar.update(self._task, completed=self._done, note=f"{rate:.1f}/s {note}")

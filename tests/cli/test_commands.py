@@ -224,7 +224,7 @@ def test_ctrl_c_during_training_leaves_a_checkpoint_that_the_same_command_goes_o
     assert not checkpoint.exists()
 
 
-def test_a_missing_system_library_is_told():
+def test_a_missing_system_library_is_reported():
     """OpenCV from PyPI needs libGL, which servers and containers often lack."""
     code = (
         "import sys\n"

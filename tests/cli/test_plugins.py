@@ -27,7 +27,7 @@ def installed(monkeypatch):
 
 @pytest.fixture
 def package(tmp_path, monkeypatch):
-    """A package beside edge_occ: ``greetings`` works, ``broken`` raises an error when it is imported."""
+    """Two modules of another package: ``greetings`` works, ``broken`` raises an error when it is imported."""
     (tmp_path / "greetings.py").write_text(
         "from edge_occ.common.console import print_line\n"
         "from edge_occ.common.errors import InputError\n"

@@ -1,4 +1,4 @@
-"""``edge-occ demo``: the whole job once, on real images."""
+"""``edge-occ demo``: training and inspection once, on real images."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from trainer.cli.extras import require_extra
 
 
 def demo(
-    folder: Annotated[Path, typer.Option(metavar="DIR", help="Where bundle, stream, messages and report go.")] = Path(
+    folder: Annotated[Path, typer.Option(metavar="DIR", help="Folder for bundle, stream, messages and report.")] = Path(
         "demo"
     ),
     fps: Annotated[
-        float, typer.Option(metavar="N", min=0.5, max=100, help="Pictures a second on the simulated line.")
+        float, typer.Option(metavar="N", min=0.5, max=100, help="Images a second on the simulated line.")
     ] = 10,
 ) -> None:
-    """Do the whole job on real solar cells: train, calibrate, inspect a stream, collect the MQTT messages, report.
+    """Run everything once on real solar cells: train, calibrate, inspect a stream, collect the MQTT messages, report.
 
     For instance: `edge-occ demo --folder demo --fps 5`
     """

@@ -1,4 +1,4 @@
-"""``edge-occ reproduce``: a paper's table again."""
+"""``edge-occ reproduce``: a table of a paper, made again."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from trainer.cli.extras import require_extra
 
 
 def reproduce(  # noqa: PLR0913 - one parameter an option
-    table: Annotated[str, typer.Argument(metavar="TABLE", help="Which table; they are listed above.")],
+    table: Annotated[str, typer.Argument(metavar="TABLE", help="Name of a table, as listed above.")],
     data: Annotated[
         Path,
         typer.Option(
@@ -43,9 +43,7 @@ def reproduce(  # noqa: PLR0913 - one parameter an option
     ] = 3,
     budget: Annotated[
         str | None,
-        typer.Option(
-            metavar="TIME", help="Time for the whole command: 90s, 20m, 1h30m. What is left is for the next run."
-        ),
+        typer.Option(metavar="TIME", help="Time for the whole command: 90s, 20m, 1h30m. The next run does the rest."),
     ] = None,
     steps: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Training steps of every row, in place of its own.")
@@ -53,7 +51,7 @@ def reproduce(  # noqa: PLR0913 - one parameter an option
     epochs: Annotated[
         float | None,
         typer.Option(
-            metavar="N", min=1e-3, help="The same, as times that a category's training images are gone through."
+            metavar="N", min=1e-3, help="Training length of every row in passes over a category's training images."
         ),
     ] = None,
     override: Annotated[
@@ -66,22 +64,20 @@ def reproduce(  # noqa: PLR0913 - one parameter an option
         "docs/results"
     ),
     pictures: Annotated[
-        bool, typer.Option(help="Whether to copy pictures with heatmaps there too; they show the data's own images.")
+        bool, typer.Option(help="Write pictures with heatmaps there, too; they show images of the data set.")
     ] = True,
     work: Annotated[
         Path,
-        typer.Option(
-            metavar="DIR", help="Folder of bundles, checkpoints and finished cells; needed to go on, else deletable."
-        ),
+        typer.Option(metavar="DIR", help="Folder of bundles, checkpoints and finished cells; keep it to resume."),
     ] = Path(".cache/reproduce"),
     device: Device = "auto",
     json: Json = False,
 ) -> None:
-    """Do a paper's table again: the paper's figures beside ours, with the seeds and updates behind them.
+    """Make a paper's table again: its figures next to ours, with the seeds and updates of each.
 
     A cell of the table is one row, category and seed: trained to its last step and evaluated once. Finished cells are
     kept under the hash of their settings, seed and data, so the same command goes on after Ctrl-C, a power cut or a
-    budget, and other tables share them. Cells are done row by row, the cheap rows first. A cell without a figure is
+    budget, and other tables share them. Cells are done row by row, cheap rows first. A cell without a figure is
     printed as not run, incomplete or failed.
 
     * **mvtec**: image AUROC by category, for every preset
@@ -112,7 +108,7 @@ def reproduce(  # noqa: PLR0913 - one parameter an option
         raise InputError("either --steps or --epochs", "both", "leave one of them out")
     if launched():
         raise InputError(
-            "one process, for a table is many trainings",
+            "one process, because a table is many trainings",
             "several, started by torchrun",
             "start one command for each category or row; see docs/scaling.md",
         )

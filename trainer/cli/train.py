@@ -1,4 +1,4 @@
-"""``edge-occ train``: pictures of good parts to a bundle."""
+"""``edge-occ train``: a bundle from pictures of good parts."""
 
 from __future__ import annotations
 

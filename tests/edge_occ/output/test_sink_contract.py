@@ -154,13 +154,13 @@ def test_neither_frame_nor_map_is_changed(case):
 
 def test_several_sinks_are_each_given_everything(case):
     sink, expected, received = case
-    beside = MemorySink()
+    other = MemorySink()
     outlets = Outlets([sink])
-    outlets.add(beside)
+    outlets.add(other)
     give(outlets)
     assert (received(), dict(outlets.lost)) == (expected, {})
-    assert [i.frame.index for i in beside.inspections] == [0, 1, 2, 3, 4]
-    assert [fault.reason for fault in beside.faults] == list(Reason)
+    assert [i.frame.index for i in other.inspections] == [0, 1, 2, 3, 4]
+    assert [fault.reason for fault in other.faults] == list(Reason)
 
 
 def test_latency_on_standard_output_ends_when_the_line_is_printed(capsysbinary):

@@ -81,7 +81,7 @@ def test_a_file_that_was_put_in_its_place_is_left_as_it_is(tmp_path):
     assert path.stat().st_mtime > 1000
 
 
-def test_a_folder_that_is_missing_is_told_at_the_start_and_forgiven_later(tmp_path):
+def test_a_folder_that_is_missing_is_an_error_at_the_start_and_ignored_later(tmp_path):
     with pytest.raises(InputError, match="that can be written"):
         HeartbeatFile(tmp_path / "missing" / "alive")
     folder = tmp_path / "folder"

@@ -136,7 +136,7 @@ def run(engine, source, **options):
     return sink, inspector.summary(source.dropped), error
 
 
-def test_a_frame_that_cannot_be_scored_is_skipped_counted_and_told():
+def test_a_frame_that_cannot_be_scored_is_skipped_counted_and_passed_on():
     engine = FlakyEngine(raises={2}, nan={3}, nan_map={5})
     sink, summary, error = run(engine, ListSource([1, 2, 3, 4, 5, 50]))
     assert error is None
@@ -232,7 +232,7 @@ class FailingSink(MemorySink):
     fault = finish = publish
 
 
-def test_a_sink_that_raises_is_told_once_and_counted_and_stops_nothing(caplog):
+def test_a_sink_that_raises_is_logged_once_and_counted_and_stops_nothing(caplog):
     before, after = MemorySink(), MemorySink()
     engine = FlakyEngine(raises={2})
     outlets = Outlets([before, FailingSink(), after])
