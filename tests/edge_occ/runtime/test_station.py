@@ -1,6 +1,7 @@
 """The composed application, without the command line."""
 
 import json
+import weakref
 from types import SimpleNamespace
 from uuid import uuid4
 
@@ -116,3 +117,24 @@ def test_lost_events_are_an_error_that_counts_them(tiny_bundle, spot, config, mo
     assert caught.value.counts == {"dropped": 1, "refused": 2, "failed": 0}
     assert caught.value.found.startswith("3 lost (1 not delivered, 2 refused")
     assert "4 frames" in lines[-1]
+
+
+def test_the_bundle_is_released_before_the_first_frame(tiny_bundle, spot, config, monkeypatch):
+    """A bundle may be larger than all frames in flight; the engine has copied what it needs."""
+    opened, alive = [], []
+
+    def read_bundle(*arguments):
+        bundle = read(*arguments)
+        opened.append(weakref.ref(bundle))
+        return bundle
+
+    class Watching(station.Inspector):
+        def run(self, *arguments):
+            alive.extend(reference() for reference in opened)
+            return super().run(*arguments)
+
+    read = station.read_bundle
+    monkeypatch.setattr(station, "read_bundle", read_bundle)
+    monkeypatch.setattr(station, "Inspector", Watching)
+    Station(config, tiny_bundle, spot).run(lambda line: None)
+    assert alive == [None]
