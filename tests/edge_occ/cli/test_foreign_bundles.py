@@ -56,7 +56,7 @@ def test_words_of_a_bundle_are_shown_not_obeyed(tmp_path):
     members = {**MEMBERS, "MODEL_CARD.md": f"# Card {evil}\n\nend".encode()}
     result = edge_occ("inspect", pack(members, tmp_path / "x.occ"))
     assert result.exit_code == 0
-    assert "# Card \\x1b]0;owned\\x07\\x9b31m\\u202e\n\nend\n" in result.stdout
+    assert "# Card \\x1b]0;owned\\x07\\u009b31m\\u202e\n\nend\n" in result.stdout
     named = pack({**MEMBERS, f"{evil}\n.onnx": b""}, tmp_path / "y.occ")
     refused(edge_occ("verify", named), 3, "\\x1b")
     refused(edge_occ("verify", pack(with_manifest(MEMBERS, metrics={evil: "x"}), tmp_path / "z.occ")), 3, "metrics")
