@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check
 PROJECT := pyproject.toml
 JETPACK6 := .venv-jetpack6
-DEVICE_TESTS := tests/edge_occ tests/engines tests/cli -m "not train" -p no:cacheprovider
+DEVICE_TESTS := tests/edge_occ tests/engines tests/trainer/cli -m "not train" -p no:cacheprovider
 # The newest numpy and OpenCV that a Jetson with JetPack 6 may have; the oldest are in tests/jetpack6.txt.
 JETPACK6_NEWEST := numpy==1.26.4 opencv-python==4.10.0.84
 

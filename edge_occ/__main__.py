@@ -11,19 +11,19 @@ _SYSTEM_LIBRARIES = {"libGL": "apt install libgl1", "libgthread": "apt install l
 
 
 def main() -> None:
-    """Run the command line, or say which library is missing."""
+    """Run the command line, or print which library is missing."""
     with ending_at_once(), forgiving_streams():
         try:
-            from edge_occ.cli import app  # noqa: PLC0415 - so that a missing library can be told
+            from edge_occ.cli import app  # noqa: PLC0415 - so that a missing library can be reported
         except ImportError as error:
-            sys.exit(_without(error))
+            sys.exit(_report(error))
         app()
 
 
-def _without(missing: ImportError) -> int:
-    """Say which library is missing; ``doctor`` does without.  Returns the exit status."""
+def _report(missing: ImportError) -> int:
+    """Print which library is missing, or run ``doctor``, which works without it; return the exit status."""
     if sys.argv[1:2] == ["doctor"]:
-        from edge_occ.doctor.__main__ import main as doctor  # noqa: PLC0415 - needs nothing that could be missing
+        from edge_occ.doctor.__main__ import main as doctor  # noqa: PLC0415 - imports only the standard library
 
         return doctor(sys.argv[2:])
     found = str(missing)

@@ -22,10 +22,10 @@ from edge_occ.bundle.bundle import MODEL_CARD, PREVIEW, write_bundle
 from edge_occ.bundle.downscale import HALVING
 from edge_occ.bundle.manifest import Calibration, Geometry, Manifest, Training
 from edge_occ.common.errors import InputError
+from edge_occ.common.printable import printable
 from trainer.calibration.fit_heads import HeadCalibrator
 from trainer.config import BranchConfig, TrainConfig
 from trainer.data.images import NormalImages, find_normal_images, read_frames
-from trainer.data.names import printable
 from trainer.export.assemble import Assembled, assemble
 from trainer.graph.branches import Branch, PatchBranch
 from trainer.graph.inspection import InspectionGraph, exact_branch

@@ -1,4 +1,4 @@
-"""The command ``edge-occ``: parses, calls one function, prints."""
+"""The command ``edge-occ``: one module a command, which parses its options, calls one function and prints."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ import logging
 import typer
 
 from edge_occ import __version__
-from edge_occ.cli import bundles, doctor, line, reproduce, training
+from edge_occ.cli import bench, doctor, inspect, run, score, verify, watch
 from edge_occ.cli.commands import Command, Group
-from edge_occ.cli.console import guarded
+from edge_occ.cli.compile import compile_bundle
+from edge_occ.cli.guarded import guarded
 
 app = typer.Typer(
     name="edge-occ",
@@ -24,21 +25,17 @@ app = typer.Typer(
     "6 event messages lost, 7 hung (ended by EDGE_OCC_WATCHDOG), 130 interrupted.",
 )
 
-for command in (
-    training.train,
-    training.evaluate,
-    reproduce.reproduce,
-    bundles.score,
-    bundles.inspect,
-    bundles.verify,
-    bundles.bench,
-    line.run,
-    line.watch,
-    training.demo,
-    doctor.doctor,
+for name, command in (
+    ("run", run.run),
+    ("watch", watch.watch),
+    ("score", score.score),
+    ("inspect", inspect.inspect),
+    ("verify", verify.verify),
+    ("compile", compile_bundle),
+    ("bench", bench.bench),
+    ("doctor", doctor.doctor),
 ):
-    app.command(cls=Command)(guarded(command))
-app.command("compile", cls=Command)(guarded(bundles.compile_bundle))
+    app.command(name, cls=Command)(guarded(command))
 
 
 def _version(wanted: bool) -> None:
@@ -49,7 +46,7 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _options(
-    verbose: bool = typer.Option(False, "--verbose", "-v", help="Log what happens inside, to standard error."),
+    verbose: bool = typer.Option(False, "--verbose", "-v", help="Write a detailed log to standard error."),
     _show_version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
 ) -> None:
     level = logging.INFO if verbose else logging.WARNING

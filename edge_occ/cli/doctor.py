@@ -1,4 +1,4 @@
-"""The command that says what this machine can do."""
+"""``edge-occ doctor``: what this machine can do."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from edge_occ.cli.console import print_json
+from edge_occ.cli.options import Json
+from edge_occ.common.console import print_json
 from edge_occ.common.settings import load_settings
 from edge_occ.doctor import diagnose
 from edge_occ.doctor.report import CheckState
@@ -31,9 +32,9 @@ def doctor(
     config: Annotated[
         Path | None, typer.Option(metavar="FILE", help="YAML file of settings of edge-occ run; names the broker.")
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")] = False,
+    json: Json = False,
 ) -> None:
-    """Say what this machine can do, what is missing, and the command that mends it.
+    """Show what this machine can do, what is missing, and the command that fixes it.
 
     Exit status 0 if edge-occ run can work here, 4 if no engine loads, 2 if something else that it needs does not.
 

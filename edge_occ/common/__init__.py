@@ -1,1 +1,1 @@
-"""What both halves share and what knows nothing of inspection: errors, files, progress, signals, pictures, settings."""
+"""Modules that both halves share: errors, files, progress, signals, images, settings."""

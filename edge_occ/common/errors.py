@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from engines.errors import EngineUnavailable, ParityFailure, UserError
 
 __all__ = [
@@ -35,9 +37,22 @@ class SourceLost(UserError):
 
 
 class EventsLost(UserError):
-    """All frames were inspected, and the line was not told of all that was seen."""
+    """All frames were inspected, but the broker does not have every event message.
+
+    Attributes:
+        counts: event messages that were ``dropped``, ``refused`` by the broker, or ``failed`` to be made.
+    """
 
     exit_code = 6
+
+    def __init__(self, counts: Mapping[str, int]) -> None:
+        parts = f"{counts['dropped']} not delivered, {counts['refused']} refused by the broker"
+        super().__init__(
+            "every event message taken by the broker",
+            f"{sum(counts.values())} lost ({parts})",
+            "see the warnings above; check the broker and the network",
+        )
+        self.counts = counts
 
 
 class Hung(UserError):

@@ -1,27 +1,35 @@
-"""Text from elsewhere made safe for a terminal: file names, bundles, messages."""
+"""Text from outside the program, made safe for a terminal, a log or a file: file names, bundles, messages."""
 
 from __future__ import annotations
 
 import unicodedata
 
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
-"""Unicode's categories of control characters, of marks that show nothing but turn the direction of what follows, of
-halves of characters (bytes of a file name that are no UTF-8), and of what breaks a line."""
+"""Unicode categories that are escaped: control characters, invisible format characters (some reverse the direction of
+writing), surrogates (bytes of a file name that is not UTF-8), and line and paragraph separators."""
 
 _JOINERS = "\u200c\u200d"
-"""Marks of the same kind that words of Persian or Hindi and many emoji are written with; they move nothing."""
+"""Format characters that are kept: Persian, Hindi and many emoji need them, and they have no effect on a terminal."""
 
 
-def printable(text: str) -> str:
-    r"""One line that a terminal only shows.
+def printable(text: object) -> str:
+    r"""Return the text as one line of valid Unicode without control characters.
 
-    What would move its cursor, colour it, name its window or turn the direction of writing appears as an escape, as
-    ``\x1b`` or ``\u202e``.
+    Each escaped character becomes ``\x1b`` or ``\u202e``.  A byte of a file name that is not UTF-8, which Python holds
+    as a surrogate, becomes ``\xfc``; so the text can be written anywhere, and different names stay different.
+
+    Args:
+        text: a string, or an object with a readable ``str()`` such as a path or an exception.
     """
-    return "".join(map(_shown, text))
+    return "".join(map(_escaped, str(text)))
 
 
-def _shown(character: str) -> str:
+def _escaped(character: str) -> str:
     if unicodedata.category(character) not in _HIDDEN or character in _JOINERS:
         return character
+    code = ord(character)
+    if 0xDC80 <= code <= 0xDCFF:  # a byte, by surrogateescape
+        return f"\\x{code - 0xDC00:02x}"
+    if 0x80 <= code < 0x100:
+        return f"\\u{code:04x}"  # not \xNN, which is a byte
     return character.encode("unicode_escape").decode("ascii")

@@ -1,33 +1,36 @@
-"""Progress of long work: a bar on a terminal, a line every ten seconds where the output goes to a file.
+"""Progress of long work: a bar on a terminal, a line every ten seconds where the output is a file.
 
-Of several processes that ``torchrun`` started, which tells each its ``RANK``, the first alone shows any.
+Of several processes started by ``torchrun``, which sets ``RANK``, only the first shows progress.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-import time
 from collections.abc import Callable
 from types import TracebackType
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from edge_occ.common.clock import SYSTEM_CLOCK, Clock
+
 _LINE_SECONDS = 10.0
 
 
 class ProgressReport:
-    """A context manager around one task; everything goes to standard error.
+    """Progress of one task on standard error; a context manager.
 
     Args:
-        title: what is being done.
-        total: how many steps it takes.
-        done: steps that an earlier run did already.
+        title: name of the task.
+        total: number of its steps.
+        done: steps done by an earlier run.
+        clock: replaced in tests.
     """
 
-    def __init__(self, title: str, total: int, done: int = 0) -> None:
+    def __init__(self, title: str, total: int, done: int = 0, clock: Clock = SYSTEM_CLOCK) -> None:
         self._title, self._total, self._done, self._first = title, total, done, done
+        self._clock = clock
         console = Console(stderr=True)
         self._bar: Progress | None = None
         self._silent = os.environ.get("RANK", "0") != "0"
@@ -38,7 +41,7 @@ class ProgressReport:
             self._task = self._bar.add_task(title, total=total, completed=done, note="")
 
     def __enter__(self) -> ProgressReport:
-        self._start = self._last_line = time.monotonic()
+        self._start = self._last_line = self._clock.monotonic()
         if self._bar:
             self._bar.start()
         return self
@@ -50,9 +53,9 @@ class ProgressReport:
             self._bar.stop()
 
     def advance(self, note: str = "", steps: int = 1) -> None:
-        """Count ``steps`` as done; ``note`` says how it goes (loss, accuracy)."""
+        """Count ``steps`` as done; ``note`` is shown with the count, for instance the loss."""
         self._done += steps
-        now = time.monotonic()
+        now = self._clock.monotonic()
         rate = (self._done - self._first) / max(now - self._start, 1e-9)
         if self._bar:
             self._bar.update(self._task, completed=self._done, note=f"{rate:.1f}/s {note}")
@@ -65,15 +68,15 @@ class ProgressReport:
 
 
 class PhaseReport:
-    """Shows work that tells its phase and how much of it is done; a context manager and an ``engines.base.Progress``.
+    """Progress of work in named phases on standard error; a context manager and an ``engines.base.Progress``.
 
     Args:
-        on_phase: called with the words of each phase as it begins.
+        on_phase: called with the name of each phase when it begins.
     """
 
     _STEPS = 100
 
-    def __init__(self, on_phase: Callable[[str], None] = lambda _what: None) -> None:
+    def __init__(self, on_phase: Callable[[str], None] = lambda _phase: None) -> None:
         self._on_phase = on_phase
         self._what, self._done = "", 0
         self._report: ProgressReport | None = None
@@ -89,11 +92,11 @@ class PhaseReport:
 
     @property
     def shown(self) -> bool:
-        """Whether there was anything to show."""
+        """Return whether there has been a phase."""
         return self._report is not None
 
     def __call__(self, what: str, done: float) -> None:
-        """Show that ``what`` is ``done``, 0 to 1."""
+        """Show that the share ``done`` of the phase ``what`` is done, 0 to 1."""
         if self._report is None or what != self._what:
             self.__exit__(None, None, None)
             self._what, self._done = what, 0

@@ -1,43 +1,63 @@
-"""Messages that repeat themselves: the first of a kind are told, the others counted."""
+"""Log messages that may come many times a second."""
 
 from __future__ import annotations
 
-import time
+import math
 from collections.abc import Callable
+from dataclasses import dataclass
+from threading import Lock
+
+from edge_occ.common.clock import SYSTEM_CLOCK, Clock
 
 
-class Sparing:
-    """Tells so many messages of a kind in a while, and with the next one how many it kept to itself.
+@dataclass
+class _Kind:
+    period_start: float = -math.inf
+    written: int = 0
+    suppressed: int = 0
 
-    Not for several threads.
+
+class RateLimitedLog:
+    """Writes at most ``max_messages`` of a kind in a period, and with the next one how many were suppressed.
+
+    It may be used from several threads.
 
     Args:
-        tell: takes a line of text.
-        most: messages of one kind in ``seconds``.
-        seconds: the while.
-        clock: seconds that only grow; tests put their own here.
+        write: called with one line of text, for instance ``logger.warning``.
+        max_messages: messages of one kind in one period, at least 1.
+        period: length of a period in seconds; it starts with the first message in it.
+        clock: replaced in tests.
     """
 
     def __init__(
         self,
-        tell: Callable[[str], object],
-        most: int = 5,
-        seconds: float = 60.0,
-        clock: Callable[[], float] = time.monotonic,
+        write: Callable[[str], object],
+        max_messages: int = 5,
+        period: float = 60.0,
+        clock: Clock = SYSTEM_CLOCK,
     ) -> None:
-        self._tell, self._most, self._seconds, self._clock = tell, most, seconds, clock
-        self._begun: dict[str, float] = {}
-        self._told: dict[str, int] = {}
-        self._held: dict[str, int] = {}
+        self._write, self._max_messages, self._period, self._clock = write, max_messages, period, clock
+        self._kinds: dict[str, _Kind] = {}
+        self._lock = Lock()
 
-    def __call__(self, kind: str, text: str) -> None:
-        """Tell ``text``, or count it as one more of its kind."""
-        now = self._clock()
-        if now - self._begun.get(kind, float("-inf")) >= self._seconds:
-            self._begun[kind], self._told[kind] = now, 0
-        if self._told[kind] == self._most:
-            self._held[kind] = self._held.get(kind, 0) + 1
-            return
-        self._told[kind] += 1
-        held = self._held.pop(kind, 0)
-        self._tell(f"{text} (and {held} more like it before)" if held else text)
+    def __call__(self, kind: str, message: str, *details: object) -> None:
+        """Write ``message % details``, or count it as suppressed."""
+        with self._lock:
+            now, state = self._clock.monotonic(), self._kinds.setdefault(kind, _Kind())
+            if now - state.period_start >= self._period:
+                state.period_start, state.written = now, 0
+            if state.written == self._max_messages:
+                state.suppressed += 1
+                return
+            state.written += 1
+            suppressed, state.suppressed = state.suppressed, 0
+        text = message % details if details else message
+        self._write(f"{text} (and {suppressed} more like it before)" if suppressed else text)
+
+    def once(self, kind: str, message: str, *details: object) -> None:
+        """Write a message unless one of its kind was written before."""
+        with self._lock:
+            if kind in self._kinds:
+                return
+            self._kinds[kind] = _Kind(math.inf, self._max_messages)
+        self._write(message % details if details else message)

@@ -1,14 +1,14 @@
-"""Ctrl-C, SIGTERM and SIGHUP as a request to finish, not as an accident.
+"""Ctrl-C, SIGTERM and SIGHUP as requests to finish.
 
-One mechanism for the whole program.  What a signal does depends on where the program is:
+What a signal does depends on the state of the program:
 
-* where nothing has begun yet (:func:`ending_at_once`): it ends the program;
-* in a command (:func:`terminable`): it raises :class:`KeyboardInterrupt`;
-* where work can be finished in good order (:func:`interruptible`): the first one asks for that.
+* while nothing has begun yet (:func:`ending_at_once`), it ends the program;
+* in a command (:func:`terminable`), it raises :class:`KeyboardInterrupt`;
+* where work can be finished in order (:func:`interruptible`), the first one requests that.
 
-SIGTERM is how schedulers, supervisors and containers end a process, and SIGHUP how a terminal does that is closed.
-SIGINT and SIGHUP stay ignored where the program was started so, as POSIX asks: ``nohup`` shields it from the terminal's
-end, and a script's background job from the Ctrl-C that is meant for the job in front.  SIGTERM always ends it.
+Schedulers, supervisors and containers end a process with SIGTERM, a closed terminal with SIGHUP.  SIGINT and SIGHUP
+stay ignored if they were ignored at the start, as POSIX asks: by ``nohup``, and for the background job of a script,
+where Ctrl-C is meant for the foreground job.  SIGTERM always ends the program.
 """
 
 from __future__ import annotations
@@ -28,18 +28,19 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _Handler = Callable[[int, "FrameType | None"], None]
 
 _AGAIN = 0.05
-"""Seconds until a signal that came at a bad moment is tried again."""
+"""Seconds until a signal that came during an import is sent again."""
 
 _unanswered = False
-"""Whether this command was interrupted.  A :class:`KeyboardInterrupt` that is raised in a destructor or in the callback
-of a C library is printed and forgotten there; the next block that can finish in good order makes up for that."""
+"""True once this command was interrupted.  A :class:`KeyboardInterrupt` that is raised in a destructor or in the
+callback of a C library is printed and lost there; the next :func:`interruptible` block then starts with the request.
+"""
 
 
 @contextmanager
 def ending_at_once() -> Iterator[None]:
-    """A signal ends the program at once: for the start, most of which is imports, and wherever nothing has begun yet.
+    """Let a signal end the program at once: during imports, and wherever nothing has begun yet.
 
-    As process 1 of a container, a program without a handler would not be ended by SIGTERM at all.
+    Without a handler, SIGTERM would not end a program that is process 1 of a container.
     """
 
     def handle(_signal: int, _frame: FrameType | None) -> None:
@@ -51,8 +52,8 @@ def ending_at_once() -> Iterator[None]:
 
 @contextmanager
 def terminable() -> Iterator[None]:
-    """A signal raises :class:`KeyboardInterrupt`; in the main thread, where alone Python allows handlers."""
-    global _unanswered  # noqa: PLW0603 - signals are the whole process's too
+    """Let a signal raise :class:`KeyboardInterrupt`; without effect outside the main thread, as Python asks."""
+    global _unanswered  # noqa: PLW0603 - signals belong to the whole process, too
 
     def handle(number: int, frame: FrameType | None) -> None:
         global _unanswered  # noqa: PLW0603
@@ -70,10 +71,10 @@ def terminable() -> Iterator[None]:
 def interruptible(on_request: Callable[[], None] | None = None) -> Iterator[threading.Event]:
     """Yield an event that the first signal sets; a second one raises :class:`KeyboardInterrupt` at once.
 
-    Outside the main thread, where Python allows no handlers, the event is simply never set by a signal.
+    Outside the main thread, where Python allows no handlers, no signal sets the event.
 
     Args:
-        on_request: called once, in a thread of its own, as the interrupted code may hold the locks that it takes.
+        on_request: called once, in a thread of its own, because the interrupted code may hold locks that it needs.
     """
     requested = threading.Event()
 
@@ -95,7 +96,7 @@ def interruptible(on_request: Callable[[], None] | None = None) -> Iterator[thre
 
 
 def interrupt() -> None:
-    """Do what SIGTERM would do now, in the main thread; where nothing handles it, raise :class:`KeyboardInterrupt`."""
+    """Act as SIGTERM would now, in the main thread; without a handler, raise :class:`KeyboardInterrupt`."""
     if callable(signal.getsignal(signal.SIGTERM)):
         signal.raise_signal(signal.SIGTERM)
     else:
@@ -103,8 +104,8 @@ def interrupt() -> None:
 
 
 def _raise(number: int, frame: FrameType | None) -> None:
-    """Raise :class:`KeyboardInterrupt`, but not amid an import: C libraries answer an exception during their
-    initialisation with another one, or with the end of the process.  Then the signal comes again a moment later.
+    """Raise :class:`KeyboardInterrupt`, but not during an import: an exception in the initialisation of a C library
+    becomes another one, or ends the process.  The signal is sent again a moment later instead.
     """
     while frame is not None:
         if frame.f_code.co_filename.startswith("<frozen importlib"):
@@ -121,7 +122,7 @@ def _handling(handler: _Handler) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    # Handled is every signal but those that are to stay ignored.
+    # A signal that was ignored at the start stays ignored.
     earlier = {
         number: signal.signal(number, handler)
         for number in _SIGNALS

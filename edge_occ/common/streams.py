@@ -1,6 +1,6 @@
-"""Standard output and standard error as they may be: closed, on a full disk, a pipe whose reader has gone or stopped.
+"""Standard streams that may be closed, on a full disk, or a pipe whose reader has gone or stopped reading.
 
-Nothing here is imported but the standard library, so that it also holds where a package is missing.
+This module imports only the standard library, so that it works where a package is missing.
 """
 
 from __future__ import annotations
@@ -15,29 +15,32 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 _OUTPUT, _ERROR = 1, 2
-_PATIENCE_MS = 1000
+_WAIT_MS = 1000
 
 
 class Readiness:
-    """Tells whether a write to a stream would return, for a reader that has stopped reading would hold it for ever.
+    """A test whether a write to a stream would return: it would block while a reader has stopped reading.
 
-    Such a reader is waited for once; then what comes is lost until it reads again.
+    The first test in a row that fails waits a second for the reader, the others do not wait.
+
+    Args:
+        number: file descriptor of the stream.
     """
 
     def __init__(self, number: int) -> None:
         self._poll = select.poll()
         self._poll.register(number, select.POLLOUT)
-        self._patience_ms = _PATIENCE_MS
+        self._wait_ms = _WAIT_MS
 
     def __call__(self) -> bool:
-        """Whether it would; of a pipe, for up to 4096 bytes."""
-        ready = bool(self._poll.poll(self._patience_ms))
-        self._patience_ms = _PATIENCE_MS if ready else 0
+        """Return whether a write would return; to a pipe, a write of up to 4096 bytes."""
+        ready = bool(self._poll.poll(self._wait_ms))
+        self._wait_ms = _WAIT_MS if ready else 0
         return ready
 
 
 class _Forgiving(io.FileIO):
-    """A file that takes what it cannot write, and counts it."""
+    """A file that drops what it cannot write, and counts it."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number, "w", closefd=False)
@@ -59,10 +62,10 @@ class _Forgiving(io.FileIO):
 
 @contextmanager
 def forgiving_streams() -> Iterator[None]:
-    """While the block lasts, nothing that is written for people to standard error can fail.
+    """Make writes to standard error never fail while the block lasts.
 
-    A stream that was closed before the program began is like /dev/null: nobody wants it, and its number must not go to
-    the next file that is opened.  Afterwards Python can flush both streams without an error at its end.
+    A stream that was closed before the program began is connected to /dev/null, because its descriptor must not be
+    given to the next file that is opened.  After the block, Python can flush both streams at exit without an error.
     """
     for number in range(3):
         _occupy(number)
@@ -85,13 +88,13 @@ def forgiving_streams() -> Iterator[None]:
 
 
 def lost_errors() -> int:
-    """Writes to standard error that have failed."""
+    """Return the number of writes to standard error that have failed."""
     raw = _raw()
     return 0 if raw is None else raw.lost
 
 
 def error_reader_has_gone() -> bool:
-    """Whether standard error is a pipe that nobody reads any more."""
+    """Return whether standard error is a pipe without a reader."""
     raw = _raw()
     return raw is not None and raw.reader_has_gone
 

@@ -1,1 +1,1 @@
-"""Where inspections go beside MQTT, and the pictures that are made of them."""
+"""Sinks of inspections other than MQTT, and heatmaps."""

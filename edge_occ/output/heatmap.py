@@ -1,4 +1,4 @@
-"""Score maps for people: where the score is too high, as boxes and as colour over the frame."""
+"""Heatmaps: a score map as colour over its frame."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from edge_occ.bundle.downscale import downscale
 
 _FULL_OPACITY = 0.5
-"""Of the highest scores; the defect itself must stay visible under its colour."""
+"""Opacity of the highest scores; the defect must stay visible under its colour."""
 
 
 def overlay(
@@ -22,12 +22,12 @@ def overlay(
     """Colour the frame by its scores and outline what is above the threshold.
 
     Args:
-        frame_bgr: uint8 ``[height, width, 3]``; left as it is.
+        frame_bgr: uint8 ``[height, width, 3]``; not changed.
         score_map: float32 ``[rows, columns]``, stretched over the whole frame.
-        low: usual score of a normal part; no colour there and below.
-        threshold: the middle of the colour scale, which is full at ``2 * threshold - low``.
-        longest_side: limit of height and width in pixels; a larger frame is shrunk first, as drawing on all of its
-            pixels would cost more than scoring them.
+        low: usual score of a normal part; this score and lower ones get no colour.
+        threshold: middle of the colour scale, whose end is ``2 * threshold - low``.
+        longest_side: limit of height and width in pixels; a larger frame is shrunk first, because drawing on all of
+            its pixels would take longer than scoring them.
 
     Returns:
         uint8 ``[height, width, 3]``, BGR, a new picture.
@@ -43,13 +43,13 @@ def overlay(
     picture = cv2.blendLinear(colour, frame_bgr, opacity, 1 - opacity)
     outlines, _ = cv2.findContours((scores > threshold).astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_SIMPLE)
     line = max(1, round(max(height, width) / 500))
-    cv2.drawContours(picture, outlines, -1, (0, 0, 0), 3 * line)  # white on black is seen on any background
+    cv2.drawContours(picture, outlines, -1, (0, 0, 0), 3 * line)  # white on black is visible on any background
     cv2.drawContours(picture, outlines, -1, (255, 255, 255), line)
     return np.asarray(picture, dtype=np.uint8)
 
 
 def shrink(image: NDArray[np.uint8], longest_side: int) -> NDArray[np.uint8]:
-    """A picture whose height and width are at most ``longest_side`` pixels; the image itself where they are already.
+    """Return the image shrunk to at most ``longest_side`` pixels of height and width; unchanged if it is no larger.
 
     Args:
         image: uint8 ``[height, width, 3]``.
@@ -60,13 +60,13 @@ def shrink(image: NDArray[np.uint8], longest_side: int) -> NDArray[np.uint8]:
     if scale >= 1:
         return image
     rows, columns = max(1, round(height * scale)), max(1, round(width * scale))
-    # From less than twice the size, linear interpolation leaves out nothing; areas would take several times as long.
+    # Below a factor of two, linear interpolation skips no pixel; area interpolation would take several times as long.
     halved = downscale(image, rows, columns)
     return np.asarray(cv2.resize(halved, (columns, rows), interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
 
 
 def encode_jpeg(image: NDArray[np.uint8], quality: int = 85) -> bytes:
-    """JPEG bytes of a BGR picture.
+    """Return the JPEG bytes of a BGR image.
 
     Args:
         image: uint8 ``[height, width, 3]``.

@@ -1,4 +1,4 @@
-"""Several sinks as one, each kept from harming the line and the others."""
+"""The sinks of one run, isolated from each other's errors."""
 
 from __future__ import annotations
 
@@ -14,40 +14,44 @@ logger = logging.getLogger(__name__)
 
 
 class Outlets:
-    """Hands everything to all of the sinks; an error of one is logged the first time, and counted.
+    """Passes everything to every sink; counts the errors of each, and logs the first.
 
     Args:
-        sinks: in the order in which they are served.
+        sinks: in the order in which they are called.
 
     Attributes:
-        lost: by name of the sink, how often it raised an error.
+        lost: errors by name of the sink.
     """
 
-    def __init__(self, sinks: Sequence[Sink]) -> None:
-        self._sinks = sinks
+    def __init__(self, sinks: Sequence[Sink] = ()) -> None:
+        self._sinks = list(sinks)
         self.lost: Counter[str] = Counter()
 
+    def add(self, sink: Sink) -> None:
+        """Add a sink, called after the others."""
+        self._sinks.append(sink)
+
     def publish(self, inspection: Inspection) -> None:
-        """Hand over an inspection."""
+        """Pass on an inspected frame."""
         self._each(lambda sink: sink.publish(inspection))
 
     def fault(self, fault: Fault) -> None:
-        """Hand over a frame that could not be inspected."""
+        """Pass on a frame that could not be inspected."""
         self._each(lambda sink: sink.fault(fault))
 
     def finish(self, inspection: Inspection) -> None:
-        """Hand over the end of the event under way."""
+        """Pass on the end of the open event."""
         self._each(lambda sink: sink.finish(inspection))
 
-    def _each(self, hand_over: Callable[[Sink], None]) -> None:
+    def _each(self, call: Callable[[Sink], None]) -> None:
         for sink in self._sinks:
-            self._guard(sink, hand_over)
+            self._guarded(sink, call)
 
-    def _guard(self, sink: Sink, hand_over: Callable[[Sink], None]) -> None:
+    def _guarded(self, sink: Sink, call: Callable[[Sink], None]) -> None:
         try:
-            hand_over(sink)
-        except Exception as error:  # noqa: BLE001 - whatever it is, inspection goes on
+            call(sink)
+        except Exception as error:  # noqa: BLE001 - inspection goes on after any error of a sink
             self.lost[sink.name] += 1
             if self.lost[sink.name] == 1:
-                # Without a traceback, which says little of a full disk.
+                # Without a traceback, which is of no use for a full disk.
                 logger.error("%s failed, inspection goes on: %s", sink.name, one_line(error))  # noqa: TRY400

@@ -1,4 +1,4 @@
-"""The seam of outputs: whatever takes inspections."""
+"""The seam of outputs: every consumer of inspections is a sink."""
 
 from __future__ import annotations
 
@@ -9,24 +9,55 @@ from edge_occ.sources.faults import Fault
 
 
 class Sink(Protocol):
-    """Takes inspections; must return at once, whatever the world behind it does.
+    """A consumer of inspections.
 
-    What it raises is counted and told once; the other sinks and the line go on.
+    Every method is called in the thread that inspects, and must return at once: a slow or absent receiver must not
+    delay the next frame.  It must not change the frame.  An error that it raises is counted and logged once; the other
+    sinks and the inspection go on.
     """
 
     @property
     def name(self) -> str:
-        """What people call it."""
+        """Name in messages for people."""
 
     def publish(self, inspection: Inspection) -> None:
-        """Take one inspection."""
+        """Take an inspected frame."""
 
     def fault(self, fault: Fault) -> None:
         """Take a frame that could not be inspected."""
 
     def finish(self, inspection: Inspection) -> None:
-        """Take the end of the event under way, because no more frames will come.
+        """Take the end of the open event, after the last frame.
 
         Args:
-            inspection: the last one, published already, with the end as its event.
+            inspection: the last one, published before, with the end as its event.
         """
+
+
+class MemorySink:
+    """A sink that keeps everything in lists; for tests.
+
+    Attributes:
+        inspections: published, in order.
+        faults: frames that could not be inspected, in order.
+        finished: arguments of :meth:`finish`.
+    """
+
+    name = "memory"
+
+    def __init__(self) -> None:
+        self.inspections: list[Inspection] = []
+        self.faults: list[Fault] = []
+        self.finished: list[Inspection] = []
+
+    def publish(self, inspection: Inspection) -> None:
+        """Keep an inspected frame."""
+        self.inspections.append(inspection)
+
+    def fault(self, fault: Fault) -> None:
+        """Keep a frame that could not be inspected."""
+        self.faults.append(fault)
+
+    def finish(self, inspection: Inspection) -> None:
+        """Keep the end of the open event."""
+        self.finished.append(inspection)

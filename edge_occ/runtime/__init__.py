@@ -1,1 +1,1 @@
-"""Threads and life: the inspection loop, its settings, its heartbeat and its benchmark."""
+"""The running inspector: its composition, settings, loop, heartbeat and benchmark."""

@@ -1,6 +1,4 @@
-"""Speed of a bundle on this machine, from its own golden frames: ratios first, as absolute times belong to the
-machine.
-"""
+"""Speed of a bundle on this machine, measured with its own golden frames."""
 
 from __future__ import annotations
 
@@ -22,7 +20,9 @@ from edge_occ.bundle.loading import LoadedEngine
 from edge_occ.inspection.events import EventTracker
 from edge_occ.inspection.result import Inspection
 from edge_occ.mqtt.messages import score_message
-from edge_occ.runtime.inspector import Inspector, Summary
+from edge_occ.output.outlets import Outlets
+from edge_occ.runtime.inspector import Inspector
+from edge_occ.runtime.summary import RunSummary
 from edge_occ.sources.faults import Fault
 from edge_occ.sources.uri import open_source
 from engines.base import Engine, EngineOptions
@@ -32,14 +32,14 @@ from engines.onnxruntime import EncoderRunner, OnnxRuntimeEngine
 _WARM_UP = 5
 _WINDOW_ROUNDS = 3
 _PACE = 0.5
-"""The paced source's share of the rate that the machine can do."""
-_HIGHEST_RATE = 1000.0
-"""The most that a source's ``fps`` may be."""
+"""Rate of the paced source as a share of the highest rate of the machine."""
+_MAX_RATE = 1000.0
+"""Highest ``fps`` that a source accepts."""
 _PACED_FRAMES = 100
 
 
 class Load(Protocol):
-    """Opens a bundle's engine; see :func:`edge_occ.bundle.loading.load_engine`."""
+    """A function that opens a bundle's engine; see :func:`edge_occ.bundle.loading.load_engine`."""
 
     def __call__(
         self, bundle: Bundle, name: str, precision: str = ..., options: EngineOptions | None = ...
@@ -82,9 +82,9 @@ def run_bench(
             running.infer(picture)
         alone = _times(running, pictures)
         whole, paced, rate = _end_to_end(running, bundle, pictures)
-        # The engine is timed on both sides of the whole, as the machine may be busier in one than in the other.
+        # The engine is timed before and after the whole, because the load of the machine may change.
         alone += _times(running, pictures)
-        # Asked while the engine is open: a closed one has no CUDA graph.
+        # Read while the engine is open: a closed one has no CUDA graph.
         facts = {"name": running.name, "precision": running.precision, "detail": running.detail}
     resident = _peak_rss_mb()
     others = [p for p in bundle.precisions if p != running.precision] if compare else []
@@ -112,7 +112,7 @@ def run_bench(
 
 
 def _other(load: Callable[[], LoadedEngine], pictures: Sequence[NDArray[np.uint8]]) -> dict[str, Any]:
-    """Latency of another way to run the bundle, or why it does not run."""
+    """Return the latency of another engine for the bundle, or why it does not load."""
     try:
         engine = load().engine
     except UserError as error:
@@ -123,8 +123,8 @@ def _other(load: Callable[[], LoadedEngine], pictures: Sequence[NDArray[np.uint8
         return _milliseconds(_times(engine, pictures))
 
 
-class _Serialise:
-    """A sink that does what is on the frame's path of every other one: the message, but no network."""
+class _SerialisingSink:
+    """A sink that makes the message of each frame, as every other one does, and sends nothing."""
 
     name = "messages"
 
@@ -140,25 +140,25 @@ class _Serialise:
 
 def _end_to_end(
     engine: Engine, bundle: Bundle, pictures: Sequence[NDArray[np.uint8]]
-) -> tuple[Summary, Summary, float]:
-    """From PNG files to serialised messages, without a broker: as fast as it goes, and at a camera's pace.
+) -> tuple[RunSummary, RunSummary, float]:
+    """Run from PNG files to serialised messages, without a broker: at full speed, then at the pace of a camera.
 
     A source that waits for its reader keeps its read-ahead full, so a frame's latency would be that of the queue.
-    Latency is therefore taken from a source that captures at half the rate that was just reached, as a camera would.
+    Latency is therefore measured with a source that captures at half the rate that was just reached, as a camera would.
 
     Returns:
-        Both runs, and the rate of the second in frames a second.
+        Summaries of both runs, and the rate of the second in frames a second.
     """
     with tempfile.TemporaryDirectory() as folder:
         for index, picture in enumerate(pictures):
             cv2.imwrite(f"{folder}/{index:06d}.png", picture)
         whole = _inspect(engine, bundle, folder)
-        rate = min(_PACE * whole.fps, _HIGHEST_RATE)
+        rate = min(_PACE * whole.fps, _MAX_RATE)
         return whole, _inspect(engine, bundle, f"{folder}?fps={rate:f}", _PACED_FRAMES), rate
 
 
-def _inspect(engine: Engine, bundle: Bundle, uri: str, frames: int | None = None) -> Summary:
-    inspector = Inspector(engine, bundle.conformal_threshold(), EventTracker(), [_Serialise()])
+def _inspect(engine: Engine, bundle: Bundle, uri: str, frames: int | None = None) -> RunSummary:
+    inspector = Inspector(engine, bundle.conformal_threshold(), EventTracker(), Outlets([_SerialisingSink()]))
     begun = time.perf_counter()
     with open_source(uri) as source:
         inspector.run(source, frames)
@@ -167,7 +167,7 @@ def _inspect(engine: Engine, bundle: Bundle, uri: str, frames: int | None = None
 
 
 def _dense(bundle: Bundle, frame: NDArray[np.uint8]) -> dict[str, float]:
-    """One pass of the encoder over a frame against the same encoder on each of its windows, in the same runtime."""
+    """Compare one pass of the encoder over a frame with the same encoder on each of its windows, in one runtime."""
     geometry = bundle.manifest.geometry
     resized = cv2.resize(frame, (geometry.size, geometry.size), interpolation=cv2.INTER_AREA)
     square = np.asarray(resized, dtype=np.uint8)
@@ -180,7 +180,7 @@ def _dense(bundle: Bundle, frame: NDArray[np.uint8]) -> dict[str, float]:
         ]
     )
     one_by_one = np.split(windows, len(windows))
-    # Against the features inside the graph that inspects, not only against the encoder's own.
+    # The dense features are those inside the graph that inspects, not those of the encoder's own graph.
     with closing(OnnxRuntimeEngine(bundle.graph())) as inspecting:
         inside = inspecting.features(square)[geometry.branch]
     dense_s, windows_s, batch_s = [], [], []
@@ -217,7 +217,7 @@ def _milliseconds(seconds: Sequence[float]) -> dict[str, float]:
 
 
 def _peak_rss_mb() -> float:
-    """Peak resident memory of this program; ``getrusage`` would also count the one that started it."""
+    """Return the peak resident memory of this process; ``getrusage`` would include its parent's before the fork."""
     for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) / 1e3

@@ -1,4 +1,4 @@
-"""Every setting of ``edge-occ run``; ``configs/run.yaml`` shows them with their defaults."""
+"""Settings of ``edge-occ run``; ``configs/run.yaml`` shows them all with their defaults."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class _Section(BaseModel):
 
 
 class EngineConfig(_Section):
-    """What computes the scores; what is built for this machine, and how."""
+    """The engine that computes the scores, and how it is built for this machine."""
 
     name: Literal["auto", "tensorrt", "onnxruntime-cuda", "cpu", "openvino", "opencv"] = Field(
         "auto", description="auto takes the first that can run here and passes parity"
@@ -61,7 +61,7 @@ class EngineConfig(_Section):
         return threads
 
     def options(self) -> EngineOptions:
-        """As the engines take them."""
+        """Return them as the engines take them."""
         return EngineOptions(
             threads=self.threads,
             cache=self.cache or default_cache(),
@@ -73,9 +73,9 @@ class EngineConfig(_Section):
 
 
 class SourceConfig(_Section):
-    """How long a camera may give no frames; options of the same names in a source's address go before these."""
+    """Time that a camera may give no frames; options of the same names in a source's address take precedence."""
 
-    triggered: bool = Field(False, description="frames come when something triggers the camera: wait for ever")
+    triggered: bool = Field(False, description="frames come when something triggers the camera: wait without a limit")
     reopen: float | None = Field(
         30,
         ge=0,
@@ -87,13 +87,13 @@ class SourceConfig(_Section):
     )
 
     def patience(self) -> Patience:
-        """As the source takes it."""
+        """Return it as the source takes it."""
         reopen, lost, silent = (math.inf if wait is None else wait for wait in (self.reopen, self.lost, self.silent))
         return Patience(reopen, lost, silent)
 
 
 class EventConfig(_Section):
-    """When the line is told that something began or ended."""
+    """Start and end of events."""
 
     k: int = Field(1, ge=1, description="an event starts when k of the last n frames are anomalous")
     n: int = Field(1, ge=1, description="frames looked back on")

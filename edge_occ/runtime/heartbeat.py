@@ -1,7 +1,7 @@
-"""Signs of life for whoever supervises the process, given as frames are inspected.
+"""Signs of life for the supervisor of the process, given as frames are inspected.
 
 ============================  ==========================================================================
-``EDGE_OCC_HEARTBEAT``        a file that is touched; its age tells how long no frame was inspected
+``EDGE_OCC_HEARTBEAT``        a file that is touched; its age is the time since the last inspected frame
 ``EDGE_OCC_WATCHDOG``         seconds without a frame after which the process ends itself (status 7)
 ``NOTIFY_SOCKET``             set by systemd for units of ``Type=notify``: ready, and alive for its watchdog
 ============================  ==========================================================================
@@ -12,13 +12,13 @@ from __future__ import annotations
 import math
 import os
 import stat
-import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from threading import Lock
 from types import TracebackType
 
+from edge_occ.common.clock import SYSTEM_CLOCK, Clock
 from edge_occ.common.errors import InputError
 from edge_occ.inspection.result import Inspection
 from edge_occ.runtime.systemd import SOCKET, Systemd
@@ -26,23 +26,22 @@ from edge_occ.runtime.watchdog import Watchdog
 from edge_occ.sources.faults import Fault
 
 FILE, SECONDS = "EDGE_OCC_HEARTBEAT", "EDGE_OCC_WATCHDOG"
-"""Environment variables; without them, and without systemd's, nobody is told anything."""
+"""Environment variables; without them and systemd's there are no signs of life."""
 
-_PAUSE_SECONDS = 1.0
+_INTERVAL_SECONDS = 1.0
 
 _MARK = b"edge-occ heartbeat\n"
 
 
 class HeartbeatFile:
-    """A file that is made at the first sign of life and touched at every other.
+    """A file that is made at the first sign of life and touched at each later one.
 
     Args:
-        path: best in memory, as it is written for ever; free, or a heartbeat of an earlier run, which is removed, as
-            it must not speak for this one.  Nothing else is ever changed or removed.
+        path: best on a file system in memory, because it is written all the time; free, or the heartbeat of an earlier
+            run, which is removed, because its age says nothing about this one.  No other file is changed or removed.
 
     Raises:
-        InputError: something else is there, or the file cannot be written; later failures are none of the line's
-            business.
+        InputError: something else is there, or the file cannot be written; later failures are ignored.
     """
 
     def __init__(self, path: Path) -> None:
@@ -64,14 +63,14 @@ class HeartbeatFile:
     def __call__(self) -> None:
         """Touch it; make it again if it was removed."""
         with suppress(OSError):
-            # By the descriptor, as another program may have put a file of its own at the path.
+            # By the descriptor, because another program may have put its own file at the path.
             if self._descriptor is None or os.fstat(self._descriptor).st_nlink == 0:
                 self.close()
                 self._descriptor = self._make()
             os.utime(self._descriptor)
 
     def close(self) -> None:
-        """Leave the file as it is: its age still tells when the last frame was inspected."""
+        """Close the file and leave it: its age is still the time since the last inspected frame."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
@@ -83,12 +82,12 @@ class HeartbeatFile:
 
 
 class Heartbeat:
-    """A sink that passes a sign of life on, at most once a second.
+    """A sink that gives a sign of life for inspected frames, at most once a second.
 
     Args:
-        signs: called without arguments at each sign, one at a time; must return at once.
+        signs: called without arguments at each sign, one after another; must return at once.
         closes: called when the context ends.
-        clock: seconds that only grow; tests put their own here.
+        clock: replaced in tests.
     """
 
     name = "heartbeat"
@@ -97,10 +96,10 @@ class Heartbeat:
         self,
         signs: Sequence[Callable[[], None]],
         closes: Sequence[Callable[[], None]] = (),
-        clock: Callable[[], float] = time.monotonic,
+        clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self._signs, self._closes, self._clock = signs, closes, clock
-        self._next = clock()
+        self._next = clock.monotonic()
         self._lock = Lock()
 
     def __enter__(self) -> Heartbeat:
@@ -113,30 +112,30 @@ class Heartbeat:
             close()
 
     def publish(self, _inspection: Inspection) -> None:
-        """A frame was inspected."""
+        """Give a sign of life if a second has passed."""
         self.beat()
 
     def beat(self) -> None:
-        """Give a sign if a second has passed; from any thread, for whoever waits on purpose and is alive."""
+        """Give a sign of life if a second has passed; from any thread, also where waiting for a frame is normal."""
         with self._lock:
-            now = self._clock()
+            now = self._clock.monotonic()
             if now >= self._next:
-                self._next = now + _PAUSE_SECONDS
+                self._next = now + _INTERVAL_SECONDS
                 for sign in self._signs:
                     sign()
 
     def fault(self, fault: Fault) -> None:
-        """Nothing: a sign of life is a frame that was inspected."""
+        """Do nothing: only an inspected frame is a sign of life."""
 
     def finish(self, inspection: Inspection) -> None:
-        """Nothing: an event's end is no frame."""
+        """Do nothing: the end of an event is not a frame."""
 
 
-def heartbeat_from_environment() -> Heartbeat:
-    """The heartbeat that the environment asks for; a watchdog watches from now on.
+def heartbeat_from_environment(clock: Clock = SYSTEM_CLOCK) -> Heartbeat:
+    """Return the heartbeat that the environment asks for; its watchdog, if any, is running.
 
     Raises:
-        InputError: the file cannot be written or is something else, or the watchdog's seconds are no number.
+        InputError: the file cannot be written or is something else, or the watchdog's seconds are not valid.
     """
     signs: list[Callable[[], None]] = []
     closes: list[Callable[[], None]] = []
@@ -148,9 +147,9 @@ def heartbeat_from_environment() -> Heartbeat:
         signs.append(Systemd(address))
     if seconds := _seconds(os.environ.get(SECONDS, "")):
         watchdog = Watchdog(seconds)
-        signs.append(watchdog.put_off)
+        signs.append(watchdog.reset)
         closes.append(watchdog.close)
-    return Heartbeat(signs, closes)
+    return Heartbeat(signs, closes, clock)
 
 
 def _seconds(text: str) -> float:
@@ -164,9 +163,9 @@ def _seconds(text: str) -> float:
 
 
 def _is_something_else(path: Path) -> bool:
-    """Whether there is anything at the path but a heartbeat."""
+    """Return whether there is anything but a heartbeat at the path."""
     try:
-        # First, as to open a device may already do something to it.
+        # Before the file is opened: opening a device may already change its state.
         if not stat.S_ISREG(path.lstat().st_mode):
             return True
         with path.open("rb") as file:

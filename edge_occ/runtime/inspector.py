@@ -1,107 +1,80 @@
-"""The loop: source, engine, verdict, sinks."""
+"""The inspection loop: source, engine, verdict, sinks."""
 
 from __future__ import annotations
 
-import time
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from edge_occ.bundle.conformal import ConformalThreshold
+from edge_occ.common.clock import SYSTEM_CLOCK, Clock
 from edge_occ.inspection.events import EventTracker, Phase
 from edge_occ.inspection.regions import find_boxes
 from edge_occ.inspection.result import Inspection
 from edge_occ.inspection.scoring import FaultTally, score_frame, unscored
 from edge_occ.output.outlets import Outlets
-from edge_occ.output.sink import Sink
+from edge_occ.runtime.summary import RunSummary
 from edge_occ.sources.faults import Fault, Unscored
 from edge_occ.sources.frame import Frame, Source
 from engines.base import Engine
 
-_LATENCIES = 10_000
-
-
-@dataclass(frozen=True)
-class Summary:
-    """What a run amounted to.
-
-    Attributes:
-        frames: frames scored.
-        dropped: frames the source dropped.
-        anomalous: frames above the threshold.
-        events: events begun.
-        seconds: from the first frame scored to the last.
-        verdict_ms: p50, p95 and p99 from capture to verdict, of the last 10,000 frames; empty without frames.
-        faults: frames that were not inspected, by reason.
-        lost: by name of the output, how often it could not take what it was given.
-    """
-
-    frames: int
-    dropped: int
-    anomalous: int
-    events: int
-    seconds: float
-    verdict_ms: dict[str, float]
-    faults: Mapping[str, int] = field(default_factory=dict)
-    lost: Mapping[str, int] = field(default_factory=dict)
-
-    @property
-    def fps(self) -> float:
-        """Frames a second."""
-        return self.frames / self.seconds if self.seconds > 0 else 0.0
+_MAX_LATENCIES = 10_000
 
 
 class Inspector:
     """Scores frames one after another, in the thread that calls it.
 
     Args:
-        engine: has passed the parity gate.
-        judge: turns scores into verdicts.
+        engine: an engine that has passed the parity gate.
+        threshold: gives the verdict for a score.
         tracker: turns verdicts into events.
-        sinks: must return at once from ``publish``.
+        outlets: the sinks of the results.
+        clock: replaced in tests; the frames' ``captured_monotonic`` is on the same clock.
     """
 
-    def __init__(self, engine: Engine, judge: ConformalThreshold, tracker: EventTracker, sinks: Sequence[Sink]) -> None:
-        self._engine, self._judge, self._tracker = engine, judge, tracker
-        self._outlets = Outlets(sinks)
+    def __init__(
+        self,
+        engine: Engine,
+        threshold: ConformalThreshold,
+        tracker: EventTracker,
+        outlets: Outlets,
+        clock: Clock = SYSTEM_CLOCK,
+    ) -> None:
+        self._engine, self._threshold, self._tracker = engine, threshold, tracker
+        self._outlets, self._clock = outlets, clock
         self._faults = FaultTally()
         self._frames = self._anomalous = self._events = 0
         self._begun = self._ended = 0.0
-        self._latencies: deque[float] = deque(maxlen=_LATENCIES)
+        self._latencies: deque[float] = deque(maxlen=_MAX_LATENCIES)
         self._last: Inspection | None = None
 
-    @property
-    def lost(self) -> Mapping[str, int]:
-        """By name of the output, how often it could not take what it was given."""
-        return self._outlets.lost
-
     def inspect(self, frame: Frame) -> Inspection | Fault:
-        """Score one frame and decide, without telling anyone; a fault where it has no finite score."""
+        """Score one frame and return its verdict, or a fault if it has no finite score; call no sink."""
         try:
             scores = score_frame(self._engine, frame.image)
-            verdict = self._judge.verdict(scores.score)
+            verdict = self._threshold.verdict(scores.score)
             boxes = find_boxes(scores.map, verdict.threshold, frame.image.shape) if verdict.anomalous else ()
         except Unscored as error:
             return Fault(frame.index, frame.captured_at, error, frame.name)
-        except Exception as error:  # noqa: BLE001 - a map that makes no boxes is the engine's fault
+        except Exception as error:  # noqa: BLE001 - a map without valid boxes is a fault of the engine
             return Fault(frame.index, frame.captured_at, unscored(error), frame.name)
-        elapsed = (time.monotonic() - frame.captured_monotonic) * 1e3
+        elapsed = (self._clock.monotonic() - frame.captured_monotonic) * 1e3
         return Inspection(frame, scores, verdict, boxes, self._tracker.step(verdict), elapsed)
 
-    def run(self, source: Source, max_frames: int | None = None) -> Summary:
+    def run(self, source: Source, max_frames: int | None = None) -> RunSummary:
         """Inspect until the source ends or is closed, or ``max_frames`` are scored.
 
-        The event under way, if any, is ended before this returns.  What was done until an error is in :meth:`summary`.
+        An open event is ended first, after an error too; :meth:`summary` then has the figures up to the error.
 
         Args:
-            source: entered already.
-            max_frames: at least 1, or ``None``.
+            source: a source whose context has been entered.
+            max_frames: at least 1, or ``None`` for no limit.
 
         Raises:
-            SourceLost: the source is gone for good, or gave no frames; the event under way is ended before.
-            EngineUnavailable: the engine has scored no frame, or none of many in a row; the same.
+            SourceLost: the source is lost for good, or gave no frames.
+            EngineUnavailable: the engine scored no frame at all, or none of many in a row.
         """
         try:
             self._inspect_all(source, max_frames)
@@ -110,12 +83,16 @@ class Inspector:
         self._faults.check(self._frames)
         return self.summary(source.dropped)
 
-    def summary(self, dropped: int) -> Summary:
-        """What was done so far; ``dropped`` is the source's count."""
+    def summary(self, dropped: int) -> RunSummary:
+        """Return the figures so far.
+
+        Args:
+            dropped: frames dropped by the source.
+        """
         faults = {reason.value: count for reason, count in self._faults.counts.items()}
         seconds, verdict_ms = self._ended - self._begun, _quantiles(self._latencies)
         counts = (self._frames, dropped, self._anomalous, self._events)
-        return Summary(*counts, seconds, verdict_ms, faults, dict(self._outlets.lost))
+        return RunSummary(*counts, seconds, verdict_ms, faults, dict(self._outlets.lost))
 
     def _inspect_all(self, source: Iterable[Frame | Fault], max_frames: int | None) -> None:
         for frame in source:
@@ -130,7 +107,7 @@ class Inspector:
                 break
 
     def _count(self, inspection: Inspection) -> None:
-        self._last, self._ended = inspection, time.monotonic()
+        self._last, self._ended = inspection, self._clock.monotonic()
         if self._frames == 0:
             self._begun = inspection.frame.captured_monotonic
         self._frames += 1

@@ -1,4 +1,4 @@
-"""What systemd is told of a unit of ``Type=notify``: sd_notify(3), which is one datagram."""
+"""sd_notify(3) for a unit of ``Type=notify``: one datagram a message."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import socket
 from contextlib import suppress
 
 SOCKET = "NOTIFY_SOCKET"
-"""Environment variable in which systemd names its socket."""
+"""Environment variable in which systemd gives the address of its socket."""
 
 
 class Systemd:
-    """A sign of life for systemd: the first says that the unit has started, each that it is alive.
+    """Notifies systemd: the first call reports that the unit is ready, each call that it is alive.
 
     Args:
-        address: path of the socket, or a name of the abstract name space behind an ``@``.
+        address: path of the socket, or ``@`` and a name in the abstract name space.
     """
 
     def __init__(self, address: str) -> None:
@@ -21,7 +21,7 @@ class Systemd:
         self._message = b"READY=1\nWATCHDOG=1"
 
     def __call__(self) -> None:
-        """Send it; a supervisor that does not listen must not stop the line."""
+        """Send the notification; an error is ignored, because a missing supervisor must not stop the inspection."""
         with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
             sender.sendto(self._message, socket.MSG_DONTWAIT, self._address)
             self._message = b"WATCHDOG=1"

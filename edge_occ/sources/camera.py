@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_occ.common.errors import InputError, SourceLost
-from edge_occ.common.rate_limit import Sparing
+from edge_occ.common.rate_limit import RateLimitedLog
 from edge_occ.sources.capture import Capture, open_camera, read_frame
 from edge_occ.sources.frame import Frame
 from edge_occ.sources.reader import ThreadedSource
@@ -98,7 +98,7 @@ class CameraSource(ThreadedSource):
             cv2.CAP_PROP_BUFFERSIZE: 1,
         }
         self._requested = {prop: float(value) for prop, value in requested.items() if value is not None}
-        self._warn = Sparing(logger.warning, most=3, seconds=3600)
+        self._warn = RateLimitedLog(logger.warning, max_messages=3, period=3600)
         self._paths: tuple[str, ...] = (device,)
         self._identity: Identity | None = None
         self._found = ""

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from edge_occ.common.errors import InputError, SourceLost
 from edge_occ.common.images import find_images
-from edge_occ.common.rate_limit import Sparing
+from edge_occ.common.rate_limit import RateLimitedLog
 from edge_occ.sources.capture import open_video, read_frame
 from edge_occ.sources.faults import Fault, Reason, Unscored, read_picture
 from edge_occ.sources.frame import Frame
@@ -220,7 +220,7 @@ class FileSource(ThreadedSource):
                 raise InputError("a frame rate to play at", "live=1 without fps", "add &fps=10 to the source")
         self._reel, self._loop = reel, loop
         self._period = 0.0 if fps is None else 1 / fps
-        self._warn = Sparing(logger.warning, most=1, seconds=3600)
+        self._warn = RateLimitedLog(logger.warning, max_messages=1, period=3600)
 
     def _frames(self) -> Generator[Frame | Fault, None, None]:
         pictures = iter(self._reel)

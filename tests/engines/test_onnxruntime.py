@@ -93,7 +93,7 @@ def test_a_graph_of_a_later_onnx_needs_a_later_onnx_runtime(bundle, later):
 
 def test_device_code_imports_no_torch():
     code = (
-        "import sys, edge_occ.cli, edge_occ.cli.line, edge_occ.runtime.inspector, edge_occ.runtime.benchmark;"
+        "import sys, edge_occ.cli, edge_occ.cli.run, edge_occ.runtime.inspector, edge_occ.runtime.benchmark;"
         "import engines.onnxruntime;"
         "bad = {'torch', 'trainer', 'sklearn', 'scipy', 'matplotlib', 'onnx'} & set(sys.modules);"
         "sys.exit(str(bad) if bad else 0)"

@@ -17,10 +17,10 @@ from edge_occ.bundle.downscale import downscale
 from edge_occ.common.decoding import Pixels, decode_image, to_8_bit, white_level
 from edge_occ.common.errors import InputError
 from edge_occ.common.images import find_images, read_image
+from edge_occ.common.printable import printable
 from edge_occ.common.progress import ProgressReport
 from trainer.data.copies import Thumbnail, look_alike, parts_of, thumbnail
 from trainer.data.layout import check_unusable, normal_folder
-from trainer.data.names import printable
 from trainer.data.read_ahead import BATCH_PIXELS, area, read_ahead, same_size
 from trainer.data.traits import ImageTraits, Traits
 

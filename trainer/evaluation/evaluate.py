@@ -19,12 +19,12 @@ from edge_occ.bundle.bundle import Bundle, read_bundle
 from edge_occ.bundle.loading import LoadedEngine, load_engine
 from edge_occ.bundle.manifest import Calibration
 from edge_occ.common.images import read_image
+from edge_occ.common.printable import printable
 from edge_occ.common.progress import ProgressReport
 from edge_occ.inspection.likeness import Likeness
 from engines.base import Engine
 from engines.parity import Parity
 from trainer.data.layout import GOOD, LabelledImage, find_labelled_images
-from trainer.data.names import printable
 from trainer.evaluation.cases import Cases, ScoredImage, picture_cases
 from trainer.evaluation.ground_truth import check_labelled, has_pixels, read_mask
 from trainer.evaluation.metrics import Mask, ScoreMap, aupimo, aupro, f1_max, image_auroc, pixel_auroc

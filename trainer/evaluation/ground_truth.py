@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from edge_occ.common.errors import InputError
 from edge_occ.common.images import counted, read_image, read_unconverted
+from edge_occ.common.printable import printable
 from edge_occ.common.progress import ProgressReport
 from trainer.data.layout import LabelledImage, check_unusable
-from trainer.data.names import printable
 
 MAX_MARKED_SHARE = 0.9
 """Marked share of an image above which a mask causes a warning, because it may be inverted."""

@@ -8,8 +8,8 @@ from typing import Any
 
 from edge_occ.bundle.guarantee import guarantee, share_in_words
 from edge_occ.bundle.manifest import Calibration, Geometry, Training
+from edge_occ.common.printable import printable
 from engines.parity import Parity
-from trainer.data.names import printable
 from trainer.data.traits import shrinking
 from trainer.report.rendering import render
 from trainer.report.training_set import doubts, training_set

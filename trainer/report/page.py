@@ -9,7 +9,6 @@ from pathlib import Path
 from edge_occ import __version__
 from edge_occ.common.errors import InputError
 from edge_occ.common.files import atomic_write
-from trainer.data.names import printable
 from trainer.report.rendering import render
 
 
@@ -74,7 +73,8 @@ def write_report(path: Path, page: Page) -> Path:
     text = render("page.html.j2", page=page, version=__version__)
     try:
         with atomic_write(path) as file:
-            file.write(printable(text).encode())
+            # Names of files that are not UTF-8 appear in it: their bytes are written as \xNN.
+            file.write(text.encode(errors="surrogateescape").decode(errors="backslashreplace").encode())
     except OSError as error:
         raise InputError(
             f"to write a report to {path}", str(error.strerror or error), "make room or choose another place"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 
+from edge_occ.common.rate_limit import RateLimitedLog
 from edge_occ.mqtt.broker import Broker
 from edge_occ.mqtt.client.limits import BrokerLimits
-from edge_occ.mqtt.throttle import RateLimitedLog
 
 _log = logging.getLogger(__name__)
 

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from edge_occ.common.rate_limit import RateLimitedLog
 from edge_occ.inspection.events import Phase
 from edge_occ.mqtt.payloads import Event
-from edge_occ.mqtt.throttle import RateLimitedLog
 
 _log = logging.getLogger(__name__)
 

@@ -21,9 +21,9 @@ from pydantic import Field, ValidationError
 
 from edge_occ.common.errors import InputError
 from edge_occ.common.files import atomic_write
+from edge_occ.common.rate_limit import RateLimitedLog
 from edge_occ.mqtt.config import MqttConfig
 from edge_occ.mqtt.payloads import Event, Payload
-from edge_occ.mqtt.throttle import RateLimitedLog
 
 _log = logging.getLogger(__name__)
 

@@ -5,26 +5,30 @@ import pty
 import subprocess
 import sys
 
-from edge_occ.common import progress
+from edge_occ.common.clock import ManualClock
 from edge_occ.common.progress import PhaseReport, ProgressReport
 
 
-def test_the_last_step_is_always_told(capsys):
-    with ProgressReport("reading", 3) as report:
+def test_the_last_step_always_has_a_line(capsys):
+    clock = ManualClock()
+    with ProgressReport("reading", 3, clock=clock) as report:
         for _ in range(3):
+            clock.advance(0.5)
             report.advance()
-    (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("reading: 3/3, ")
-    assert line.endswith(" s left")
+    assert capsys.readouterr().err == "reading: 3/3, 2.0/s, 0 s left\n"
 
 
-def test_lines_come_at_intervals_with_the_note(capsys, monkeypatch):
-    monkeypatch.setattr(progress, "_LINE_SECONDS", 0.0)
-    with ProgressReport("training", 10, done=4) as report:
-        report.advance("loss 0.5", steps=2)
-    (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("training: 6/10, ")
-    assert line.endswith("loss 0.5")
+def test_a_line_comes_every_ten_seconds_with_the_rate_of_this_run_and_the_note(capsys):
+    clock = ManualClock()
+    with ProgressReport("training", 100, done=40, clock=clock) as report:
+        for step in range(9):
+            clock.advance(4)
+            report.advance(f"loss {step}", steps=2)
+    assert capsys.readouterr().err.splitlines() == [
+        "training: 46/100, 0.5/s, 108 s left, loss 2",
+        "training: 52/100, 0.5/s, 96 s left, loss 5",
+        "training: 58/100, 0.5/s, 84 s left, loss 8",
+    ]
 
 
 def test_nothing_goes_to_standard_output(capsys):

@@ -22,17 +22,11 @@ from edge_occ.mqtt.embedded import EmbeddedBroker
 from edge_occ.mqtt.jpeg import read_comment
 from edge_occ.mqtt.payloads import DeviceState, Event, HeatmapInfo, Score, Stats
 from edge_occ.mqtt.publisher import Publisher
-from edge_occ.output.sink import Sink
 from edge_occ.sources.faults import Fault, Reason, Unscored
 
 
 def payloads(messages) -> list[dict]:
     return [json.loads(bytes(message.payload)) for message in messages]
-
-
-def test_it_is_a_sink(config):
-    sink: Sink = Publisher(config, render)
-    sink.publish(inspection())
 
 
 def test_a_run_is_told_from_birth_to_goodbye(config, ear):

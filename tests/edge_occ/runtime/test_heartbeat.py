@@ -1,10 +1,11 @@
-"""Signs of life: what is told to whom, and what is left alone."""
+"""Signs of life: their receivers, and files that are left alone."""
 
 import os
 import socket
 
 import pytest
 
+from edge_occ.common.clock import ManualClock
 from edge_occ.common.errors import InputError
 from edge_occ.runtime.heartbeat import FILE, SECONDS, Heartbeat, HeartbeatFile, heartbeat_from_environment
 from edge_occ.runtime.systemd import SOCKET
@@ -17,12 +18,12 @@ def _nobody_listens(monkeypatch):
 
 
 def test_signs_are_given_at_most_once_a_second():
-    given, now = [], [100.0]
-    heartbeat = Heartbeat([lambda: given.append(round(now[0], 1))], clock=lambda: now[0])
-    for step in range(30):
-        now[0] = 100.0 + step / 10
+    given, clock = [], ManualClock()
+    heartbeat = Heartbeat([lambda: given.append(clock.monotonic())], clock=clock)
+    for _ in range(12):
         heartbeat.publish(None)
-    assert given == [100.0, 101.0, 102.0]
+        clock.advance(0.25)
+    assert given == [0.0, 1.0, 2.0]
 
 
 def test_the_file_is_as_old_as_the_last_sign(tmp_path):
@@ -80,7 +81,7 @@ def test_a_file_that_was_put_in_its_place_is_left_as_it_is(tmp_path):
     assert path.stat().st_mtime > 1000
 
 
-def test_a_folder_that_is_missing_is_told_at_the_start_and_forgiven_later(tmp_path):
+def test_a_folder_that_is_missing_is_an_error_at_the_start_and_ignored_later(tmp_path):
     with pytest.raises(InputError, match="that can be written"):
         HeartbeatFile(tmp_path / "missing" / "alive")
     folder = tmp_path / "folder"
@@ -99,11 +100,11 @@ def test_systemd_hears_that_the_unit_is_ready_with_the_first_frame_and_then_that
         systemd.bind(f"\0{name}" if abstract else name)
         systemd.settimeout(10)
         monkeypatch.setenv(SOCKET, f"@{name}" if abstract else name)
-        now = [0.0]
-        heartbeat = heartbeat_from_environment()
-        heartbeat._clock, heartbeat._next = lambda: now[0], 0.0
-        for now[0] in (0.0, 0.5, 1.0, 2.0):
+        clock = ManualClock()
+        heartbeat = heartbeat_from_environment(clock)
+        for pause in (0.5, 0.5, 1.0, 0.0):
             heartbeat.publish(None)
+            clock.advance(pause)
         heard = [systemd.recv(100) for _ in range(3)]
         assert heard == [b"READY=1\nWATCHDOG=1", b"WATCHDOG=1", b"WATCHDOG=1"]
         systemd.setblocking(False)

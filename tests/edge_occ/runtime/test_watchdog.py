@@ -23,7 +23,7 @@ def test_without_a_first_sign_of_life_it_ends():
 def test_after_the_first_sign_the_shorter_time_counts():
     ended = Queue()
     watchdog = Watchdog(0.001, first=3600, end=ended.put)
-    watchdog.put_off()
+    watchdog.reset()
     error = ended.get(timeout=20)
     assert error.found == "none inspected for 0.001 s"
 
@@ -32,7 +32,7 @@ def test_signs_put_it_off_and_closing_ends_the_watch():
     ended = Queue()
     watchdog = Watchdog(3600, first=3600, end=ended.put)
     for _ in range(100):
-        watchdog.put_off()
+        watchdog.reset()
     watchdog.close()
     assert ended.empty()
 

@@ -7,7 +7,7 @@ import typer
 from typer.testing import CliRunner
 
 from edge_occ.cli import doctor as command
-from edge_occ.cli.console import guarded
+from edge_occ.cli.guarded import guarded
 from edge_occ.doctor.report import Check, CheckState, Diagnosis, EngineChoice
 
 

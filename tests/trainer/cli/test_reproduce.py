@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from edge_occ.cli import app
-from edge_occ.cli.console import INTERRUPTED
+from edge_occ.common.signals import INTERRUPTED
 
 pytestmark = pytest.mark.train
 
@@ -112,14 +112,14 @@ def test_wrong_arguments(table, tmp_path, arguments, message):
     assert not (tmp_path / ".cache" / "reproduce" / "cells").exists() or not list(tmp_path.rglob("*.json"))
 
 
-def test_several_processes_are_told_to_take_a_command_each(table, monkeypatch):
+def test_several_processes_are_asked_to_take_a_command_each(table, monkeypatch):
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "1")
     result = reproduce()
     assert result.exit_code == 2
     assert "docs/scaling.md" in result.stderr
 
 
-def test_epochs_are_told(table, tmp_path):
+def test_epochs_are_shown(table, tmp_path):
     for category in ("bottle", "screw"):
         (tmp_path / f"data/{category}/train/good/0.png").touch()
     result = reproduce("--epochs", 2.5)

@@ -11,17 +11,19 @@ import time
 from pathlib import Path
 
 import pytest
+from safetensors import safe_open
 from typer.main import get_command
 from typer.testing import CliRunner
 
 from edge_occ.bundle.bundle import ENCODER_GRAPH, read_bundle, write_bundle
 from edge_occ.bundle.manifest import FORMAT
 from edge_occ.cli import app
+from edge_occ.common.progress import ProgressReport
 
 PRESETS = ["quick", "auto", "imagenet", "scratch", "paper", "paper-image", "rotation", "contrastive-da"]
 COMMANDS = [
-    *("train", "evaluate", "reproduce", "score", "inspect", "verify", "compile", "bench", "run", "watch", "demo"),
-    "doctor",
+    *("run", "watch", "score", "inspect", "verify", "compile", "bench", "doctor"),
+    *("train", "evaluate", "reproduce", "demo"),
 ]
 
 
@@ -36,16 +38,21 @@ def start(*arguments, **options):
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
 
 
+def find(name):
+    """A command as the group finds it, be it of this package or of another."""
+    return get_command(app).get_command(None, name)
+
+
 def test_help_names_every_command():
     text = edge_occ("--help").output
-    assert set(get_command(app).commands) == set(COMMANDS)
+    assert get_command(app).list_commands(None) == COMMANDS
     for command in COMMANDS:
         assert re.search(rf"^│ {command} ", text, re.MULTILINE), command
 
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_option_is_explained_and_flags_take_no_value(name):
-    command = get_command(app).commands[name]
+    command = find(name)
     assert [param.name for param in command.params if not param.help] == []
     page = CliRunner().invoke(app, [name, "--help"], env={"COLUMNS": "200", "NO_COLOR": "1"}).output
     flags = [param for param in command.params if getattr(param, "is_flag", False)]
@@ -57,7 +64,7 @@ def test_every_option_is_explained_and_flags_take_no_value(name):
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_shows_an_example_that_it_understands(name):
-    command = get_command(app).commands[name]
+    command = find(name)
     examples = re.findall(r"`edge-occ ([^`]+)`", command.help)
     assert examples
     for example in examples:
@@ -178,7 +185,9 @@ def test_ctrl_c_ends_a_run_cleanly(tiny_bundle, tiny_data, number):
 
 
 @pytest.mark.train
-def test_ctrl_c_during_training_leaves_a_checkpoint_that_the_same_command_goes_on_from(tiny_data, tmp_path):
+def test_ctrl_c_during_training_leaves_a_checkpoint_that_the_same_command_goes_on_from(
+    tiny_data, tmp_path, monkeypatch
+):
     out = tmp_path / "part.occ"
     settings = [
         "input.size=96",
@@ -204,14 +213,18 @@ def test_ctrl_c_during_training_leaves_a_checkpoint_that_the_same_command_goes_o
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
     assert not out.exists()
-    result = edge_occ(*command)
+    with safe_open(checkpoint, "np") as file:
+        step = json.loads(file.metadata()["edge_occ"])["step"]
+    assert 0 < step < 400
+    taken = []
+    monkeypatch.setattr(ProgressReport, "advance", lambda self, *note, steps=1: taken.append((self._title, steps)))
+    edge_occ(*command)
+    assert taken.count(("training", 1)) == 400 - step
     assert out.exists()
     assert not checkpoint.exists()
-    first = re.search(r"training: (\d+)/400", result.stderr)
-    assert first is None or int(first[1]) > 1
 
 
-def test_a_missing_system_library_is_told():
+def test_a_missing_system_library_is_reported():
     """OpenCV from PyPI needs libGL, which servers and containers often lack."""
     code = (
         "import sys\n"
@@ -242,9 +255,11 @@ def test_a_closed_pipe_is_no_error(tiny_bundle, tiny_data):
     process = start("run", "--source", source, "--bundle", tiny_bundle, "--no-mqtt", "--json")
     process.stdout.readline()
     process.stdout.close()
-    assert process.wait(timeout=20) in (0, 130)
-    assert "Traceback" not in process.stderr.read()
+    errors = process.stderr.read()
     process.stderr.close()
+    assert process.wait(timeout=20) == 0
+    assert " frames, " in errors.splitlines()[-1]
+    assert "Traceback" not in errors
 
 
 def test_the_checkout_and_an_installed_wheel_find_the_presets(tmp_path):

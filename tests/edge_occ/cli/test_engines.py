@@ -1,4 +1,4 @@
-"""Engines on the command line: compile, precisions, and a build that the line is told of."""
+"""Engines on the command line: compile, precisions, and a build that the status topic announces."""
 
 import json
 import sys
@@ -39,7 +39,7 @@ def test_compile_where_there_is_nothing_to_build(tiny_bundle):
     assert "it needs no building" in asked.stderr
 
 
-def test_that_a_machine_has_no_gpu_is_told_by_compile_alone(tiny_bundle, tiny_data, monkeypatch):
+def test_that_a_machine_has_no_gpu_is_reported_by_compile_alone(tiny_bundle, tiny_data, monkeypatch):
     monkeypatch.setattr("engines.select._is_notable", lambda _name, _failure: False)
     for command in ("verify", "bench", "score"):
         options = {"bench": ["--frames", 10], "score": [tiny_data / "test" / "spot"]}.get(command, [])
@@ -84,7 +84,7 @@ def test_the_engine_computes_what_the_other_does(jetson, tiny_bundle, tiny_data)
         assert one["score"] == pytest.approx(other["score"], rel=1e-5)
 
 
-def test_the_line_is_told_of_a_build(jetson, broker, tiny_bundle, tiny_data):
+def test_the_status_topic_announces_a_build(jetson, broker, tiny_bundle, tiny_data):
     prefix = f"plant/{uuid4().hex[:8]}"
     options = ["--broker", broker.url, "--set", f"mqtt.prefix={prefix}", "--set", "mqtt.device=press"]
     with Ear(broker.port, f"{prefix}/#") as ear:

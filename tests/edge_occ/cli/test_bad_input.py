@@ -21,8 +21,8 @@ def edge_occ(*arguments):
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
-def told(result, code, *words):
-    """The error form of the contract, and no traceback."""
+def refused(result, code, *words):
+    """An error has three parts and an exit status, and no traceback."""
     assert result.exit_code == code, result.output
     lines = [line.split(maxsplit=1) for line in result.stderr.strip().splitlines()][-3:]
     assert [line[0] for line in lines] == ["expected", "found", "next"], result.stderr
@@ -52,24 +52,24 @@ def train(data, tmp_path, *options):
 
 @pytest.mark.train
 def test_a_wrong_folder(tmp_path):
-    told(train(tmp_path / "nowhere", tmp_path), 2, "no such folder", "--data")
+    refused(train(tmp_path / "nowhere", tmp_path), 2, "no such folder", "--data")
 
 
 @pytest.mark.train
 def test_an_empty_folder(tmp_path):
     (tmp_path / "empty").mkdir()
-    told(train(tmp_path / "empty", tmp_path), 2, "0 pictures")
+    refused(train(tmp_path / "empty", tmp_path), 2, "0 pictures")
 
 
 @pytest.mark.train
 def test_a_train_folder_without_good(tmp_path):
     write_images(tmp_path / "set" / "train" / "bad", 9)
-    told(train(tmp_path / "set", tmp_path), 2, "train/good", "bad")
+    refused(train(tmp_path / "set", tmp_path), 2, "train/good", "bad")
 
 
 @pytest.mark.train
 def test_fewer_than_8_images(tmp_path):
-    told(train(write_images(tmp_path / "few", 7), tmp_path), 2, "at least 8", "7 in")
+    refused(train(write_images(tmp_path / "few", 7), tmp_path), 2, "at least 8", "7 in")
 
 
 @pytest.mark.train
@@ -91,11 +91,11 @@ def test_more_than_one_unreadable_image_in_a_hundred_is_refused(tmp_path):
     folder = write_images(tmp_path / "set", 97)
     for i in range(2):
         (folder / f"broken{i}.png").write_bytes(b"\x89PNG broken")
-    told(train(folder, tmp_path), 2, "at most 1%", "2 of 99", "broken0.png")
+    refused(train(folder, tmp_path), 2, "at most 1%", "2 of 99", "broken0.png")
 
 
 @pytest.mark.train
-def test_images_of_different_sizes_are_learned_from_and_told(tmp_path):
+def test_images_of_different_sizes_are_learned_from_and_reported(tmp_path):
     folder = write_images(tmp_path / "set", 5, (96, 96))
     write_images(tmp_path / "other", 5, (120, 100))
     for path in (tmp_path / "other").iterdir():
@@ -110,7 +110,7 @@ def test_images_of_different_sizes_are_learned_from_and_told(tmp_path):
 @pytest.mark.parametrize(
     ("channels", "dtype", "kind"), [(1, np.uint8, "grey"), (4, np.uint8, "alpha"), (1, np.uint16, "16-bit, grey")]
 )
-def test_grey_alpha_and_16_bit_are_converted_and_told(tmp_path, channels, dtype, kind):
+def test_grey_alpha_and_16_bit_are_converted_and_reported(tmp_path, channels, dtype, kind):
     folder = write_images(tmp_path / "set", 8, dtype=dtype, channels=channels)
     result = train(folder, tmp_path, "--json")
     assert result.exit_code == 0, result.output
@@ -120,7 +120,7 @@ def test_grey_alpha_and_16_bit_are_converted_and_told(tmp_path, channels, dtype,
 
 def test_12_bit_data_for_a_bundle_of_8_bit_pictures_are_refused_rather_than_turned_black(tiny_bundle, tmp_path):
     cv2.imwrite(str(tmp_path / "0.png"), np.random.default_rng(0).integers(0, 4096, (96, 96)).astype(np.uint16))
-    told(edge_occ("score", tiny_bundle, tmp_path), 2, "12-bit", "train with 16-bit pictures")
+    refused(edge_occ("score", tiny_bundle, tmp_path), 2, "12-bit", "train with 16-bit pictures")
 
 
 @pytest.mark.train
@@ -128,7 +128,7 @@ def test_one_image_saved_many_times_is_no_training_set(tmp_path):
     folder = write_images(tmp_path / "set", 1)
     for i in range(50):
         shutil.copy(folder / "000.png", folder / f"copy{i}.png")
-    told(train(folder, tmp_path), 2, "8 different good parts", "1 and 50 more shots or copies")
+    refused(train(folder, tmp_path), 2, "8 different good parts", "1 and 50 more shots or copies")
 
 
 @pytest.mark.train
@@ -136,33 +136,35 @@ def test_one_image_saved_many_times_is_no_training_set(tmp_path):
 def test_good_parts_under_another_name_are_asked_for(tiny_bundle, tiny_data, tmp_path, name):
     shutil.copytree(tiny_data / "test", tmp_path / "test")
     (tmp_path / "test" / "good").rename(tmp_path / "test" / name)
-    told(edge_occ("evaluate", tiny_bundle, "--data", tmp_path), 2, f"test/{name}", "move its pictures", "test/good")
+    refused(edge_occ("evaluate", tiny_bundle, "--data", tmp_path), 2, f"test/{name}", "move its pictures", "test/good")
 
 
 @pytest.mark.train
 def test_a_report_that_is_not_ours_is_not_overwritten(tiny_bundle, tiny_data, tmp_path):
     (tmp_path / "index.html").write_text("mine")
-    told(edge_occ("evaluate", tiny_bundle, "--data", tiny_data, "--report", tmp_path), 2, "did not write", "--report")
+    refused(
+        edge_occ("evaluate", tiny_bundle, "--data", tiny_data, "--report", tmp_path), 2, "did not write", "--report"
+    )
     assert (tmp_path / "index.html").read_text() == "mine"
 
 
 @pytest.mark.train
-def test_images_without_any_variation_are_told(tmp_path):
+def test_images_without_any_variation_are_reported(tmp_path):
     folder = tmp_path / "set"
     folder.mkdir()
     for i in range(8):
         cv2.imwrite(str(folder / f"{i}.png"), np.full((96, 96, 3), 90, np.uint8))
-    told(train(folder, tmp_path), 2, "8 different good parts", "1 and 7 more shots or copies of them")
+    refused(train(folder, tmp_path), 2, "8 different good parts", "1 and 7 more shots or copies of them")
 
 
 @pytest.mark.train
 def test_wrong_options(tmp_path):
     data = write_images(tmp_path / "set", 8)
-    told(train(data, tmp_path, "--preset", "slow"), 2, "quick")
-    told(train(data, tmp_path, "--set", "optimiser.stepz=1"), 2, "optimiser.steps")
-    told(train(data, tmp_path, "--config", tmp_path / "absent.yaml"), 2, "absent.yaml")
-    told(train(data, tmp_path, "--device", "tpu"), 2, "auto, cpu, cuda")
-    told(edge_occ("train", "--data", data, "--out", tmp_path / "x.zip"), 2, ".occ")
+    refused(train(data, tmp_path, "--preset", "slow"), 2, "quick")
+    refused(train(data, tmp_path, "--set", "optimiser.stepz=1"), 2, "optimiser.steps")
+    refused(train(data, tmp_path, "--config", tmp_path / "absent.yaml"), 2, "absent.yaml")
+    refused(train(data, tmp_path, "--device", "tpu"), 2, "auto, cpu, cuda")
+    refused(edge_occ("train", "--data", data, "--out", tmp_path / "x.zip"), 2, ".occ")
     assert edge_occ("train").exit_code == 2
     assert edge_occ("nonsense").exit_code == 2
 
@@ -172,14 +174,14 @@ def test_wrong_options(tmp_path):
 def test_settings_of_which_each_is_right_and_both_together_wrong(tmp_path, setting, words):
     data = write_images(tmp_path / "data", 9)
     lite = ("--set", "encoder.name=lite0", "--set", "encoder.blocks=[2,4]", "--set", "pretext.name=none")
-    told(train(data, tmp_path, *lite, "--set", setting), 2, words, "--set")
+    refused(train(data, tmp_path, *lite, "--set", setting), 2, words, "--set")
 
 
 @pytest.mark.train
 def test_a_place_that_cannot_be_written_is_found_before_the_training(tmp_path):
     data = write_images(tmp_path / "set", 8)
     (tmp_path / "file").write_bytes(b"")
-    told(edge_occ("train", "--data", data, "--out", tmp_path / "file" / "x.occ", *TINY), 2, "--out")
+    refused(edge_occ("train", "--data", data, "--out", tmp_path / "file" / "x.occ", *TINY), 2, "--out")
 
 
 @pytest.mark.train
@@ -195,7 +197,7 @@ def test_a_changed_setting_does_not_go_on_from_another_runs_checkpoint(tiny_data
         assert edge_occ("train", "--data", tiny_data, "--out", out, *TINY).exit_code == 130
     checkpoint = tmp_path / "part.train" / "checkpoint.safetensors"
     before = checkpoint.read_bytes()
-    told(edge_occ("train", "--data", tiny_data, "--out", out, *TINY, "--seed", "1"), 2, "--restart")
+    refused(edge_occ("train", "--data", tiny_data, "--out", out, *TINY, "--seed", "1"), 2, "--restart")
     assert checkpoint.read_bytes() == before
     assert not out.exists()
     done = edge_occ("train", "--data", tiny_data, "--out", out, *TINY, "--seed", "1", "--restart")
@@ -213,21 +215,21 @@ def test_a_damaged_bundle_is_refused_by_every_command(command, tiny_bundle, tiny
         "run": ["--source", tiny_data / "test" / "good", "--no-mqtt"],
     }
     bundle = ["--bundle", path] if command == "run" else [path]
-    told(edge_occ(command, *bundle, *extra.get(command, [])), 3, "found")
+    refused(edge_occ(command, *bundle, *extra.get(command, [])), 3, "found")
 
 
 def test_a_missing_bundle(tmp_path, monkeypatch):
-    told(edge_occ("verify", tmp_path / "none.occ"), 2, "no such file")
+    refused(edge_occ("verify", tmp_path / "none.occ"), 2, "no such file")
     monkeypatch.chdir(tmp_path)
-    told(edge_occ("run", "--camera", 0, "--no-mqtt"), 2, "--bundle")
+    refused(edge_occ("run", "--camera", 0, "--no-mqtt"), 2, "--bundle")
 
 
 def test_an_engine_that_is_not_there(tiny_bundle):
-    told(edge_occ("verify", tiny_bundle, "--engine", "tensorrt"), 4, "NVIDIA GPU")
+    refused(edge_occ("verify", tiny_bundle, "--engine", "tensorrt"), 4, "NVIDIA GPU")
 
 
 def test_a_camera_that_does_not_exist(tiny_bundle):
-    told(edge_occ("run", "--camera", 97, "--bundle", tiny_bundle, "--no-mqtt"), 2, "/dev/video97")
+    refused(edge_occ("run", "--camera", 97, "--bundle", tiny_bundle, "--no-mqtt"), 2, "/dev/video97")
 
 
 def test_an_unreachable_broker(tiny_bundle, tiny_data):
@@ -243,26 +245,26 @@ def test_an_unreachable_broker(tiny_bundle, tiny_data):
         "--set",
         "mqtt.connect_timeout=3",
     )
-    told(result, 2, "broker", "127.0.0.1:9")
+    refused(result, 2, "broker", "127.0.0.1:9")
 
 
 def test_contradicting_or_missing_sources_and_brokers(tiny_bundle):
-    told(edge_occ("run", "--bundle", tiny_bundle), 2, "neither")
-    told(edge_occ("run", "--bundle", tiny_bundle, "--camera", 0, "--source", "1"), 2, "both")
-    told(edge_occ("run", "--camera", 0, "--bundle", tiny_bundle, "--no-mqtt", "--broker", "x"), 2, "both")
-    told(edge_occ("run", "--bundle", tiny_bundle, "--no-mqtt", "--source", "http://x/y"), 2, "known kind of source")
-    told(edge_occ("run", "--bundle", tiny_bundle, "--no-mqtt", "--source", "/nowhere/"), 2, "/nowhere")
+    refused(edge_occ("run", "--bundle", tiny_bundle), 2, "neither")
+    refused(edge_occ("run", "--bundle", tiny_bundle, "--camera", 0, "--source", "1"), 2, "both")
+    refused(edge_occ("run", "--camera", 0, "--bundle", tiny_bundle, "--no-mqtt", "--broker", "x"), 2, "both")
+    refused(edge_occ("run", "--bundle", tiny_bundle, "--no-mqtt", "--source", "http://x/y"), 2, "known kind of source")
+    refused(edge_occ("run", "--bundle", tiny_bundle, "--no-mqtt", "--source", "/nowhere/"), 2, "/nowhere")
 
 
 def test_labels_that_are_not_there(tiny_bundle, tiny_data, tmp_path):
-    told(edge_occ("evaluate", tiny_bundle, "--data", tmp_path), 2, "labelled images", "edge-occ score")
+    refused(edge_occ("evaluate", tiny_bundle, "--data", tmp_path), 2, "labelled images", "edge-occ score")
     (tmp_path / "set" / "test").mkdir(parents=True)
-    told(edge_occ("evaluate", tiny_bundle, "--data", tmp_path / "set"), 2)
+    refused(edge_occ("evaluate", tiny_bundle, "--data", tmp_path / "set"), 2)
 
 
 def test_an_unreadable_picture_to_score(tiny_bundle, tmp_path):
     (tmp_path / "x.png").write_bytes(b"no picture")
-    told(edge_occ("score", tiny_bundle, tmp_path / "x.png"), 2, "x.png")
+    refused(edge_occ("score", tiny_bundle, tmp_path / "x.png"), 2, "x.png")
 
 
 @pytest.mark.train
@@ -285,7 +287,7 @@ def test_a_full_disk_while_the_bundle_is_written_costs_no_training(tiny_data, tm
 
     with monkeypatch.context() as patch:
         patch.setattr(module, "write_bundle", write)
-        told(edge_occ("train", "--data", tiny_data, "--out", out, *TINY), 2, "No space left", "make room")
+        refused(edge_occ("train", "--data", tiny_data, "--out", out, *TINY), 2, "No space left", "make room")
     assert [path.name for path in tmp_path.iterdir()] == ["part.train"]
     monkeypatch.setattr("trainer.pretrain.update.Updates.__call__", lambda *arguments: pytest.fail("trained again"))
     assert edge_occ("train", "--data", tiny_data, "--out", out, *TINY).exit_code == 0

@@ -41,7 +41,7 @@ def objects(data):
     return [json.loads(line) for line in data.decode("utf-8").splitlines()]
 
 
-def test_a_damaged_picture_is_told_everywhere(tiny_bundle, pictures):
+def test_a_damaged_picture_is_reported_everywhere(tiny_bundle, pictures):
     done = shell(RUN, tiny_bundle, pictures)
     assert done.returncode == 0
     assert b"3 frames" in done.stderr
@@ -176,7 +176,7 @@ def test_half_a_video_is_inspected_and_named_and_the_status_says_so(tiny_bundle,
     played = len(objects(done.stdout))
     assert 0 < played < 40
     assert done.returncode == 5
-    assert f"{played} frames, ".encode() in done.stderr, "the summary is told all the same"
+    assert f"{played} frames, ".encode() in done.stderr, "the summary is printed, too"
     assert b"expected  40 frames" in done.stderr
     assert f"{played} in the file".encode() in done.stderr
 

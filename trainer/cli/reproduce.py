@@ -1,4 +1,4 @@
-"""``edge-occ reproduce``; imports the trainer, and with it torch, only when called."""
+"""``edge-occ reproduce``: a table of a paper, made again."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ from typing import Annotated
 
 import typer
 
-from edge_occ.cli.console import print_json, print_line, say
-from edge_occ.cli.training import Json, _need
+from edge_occ.cli.options import Device, Json
+from edge_occ.common.console import print_json, print_line, say
 from edge_occ.common.errors import InputError
+from edge_occ.common.printable import printable
 from edge_occ.common.signals import ending_at_once
+from trainer.cli.extras import require_extra
 
 
 def reproduce(  # noqa: PLR0913 - one parameter an option
-    table: Annotated[str, typer.Argument(metavar="TABLE", help="Which table; they are listed above.")],
+    table: Annotated[str, typer.Argument(metavar="TABLE", help="Name of a table, as listed above.")],
     data: Annotated[
         Path,
         typer.Option(
@@ -41,9 +43,7 @@ def reproduce(  # noqa: PLR0913 - one parameter an option
     ] = 3,
     budget: Annotated[
         str | None,
-        typer.Option(
-            metavar="TIME", help="Time for the whole command: 90s, 20m, 1h30m. What is left is for the next run."
-        ),
+        typer.Option(metavar="TIME", help="Time for the whole command: 90s, 20m, 1h30m. The next run does the rest."),
     ] = None,
     steps: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Training steps of every row, in place of its own.")
@@ -51,7 +51,7 @@ def reproduce(  # noqa: PLR0913 - one parameter an option
     epochs: Annotated[
         float | None,
         typer.Option(
-            metavar="N", min=1e-3, help="The same, as times that a category's training images are gone through."
+            metavar="N", min=1e-3, help="Training length of every row in passes over a category's training images."
         ),
     ] = None,
     override: Annotated[
@@ -64,22 +64,20 @@ def reproduce(  # noqa: PLR0913 - one parameter an option
         "docs/results"
     ),
     pictures: Annotated[
-        bool, typer.Option(help="Whether to copy pictures with heatmaps there too; they show the data's own images.")
+        bool, typer.Option(help="Write pictures with heatmaps there, too; they show images of the data set.")
     ] = True,
     work: Annotated[
         Path,
-        typer.Option(
-            metavar="DIR", help="Folder of bundles, checkpoints and finished cells; needed to go on, else deletable."
-        ),
+        typer.Option(metavar="DIR", help="Folder of bundles, checkpoints and finished cells; keep it to resume."),
     ] = Path(".cache/reproduce"),
-    device: Annotated[str, typer.Option(metavar="NAME", help="auto, cpu or cuda.")] = "auto",
+    device: Device = "auto",
     json: Json = False,
 ) -> None:
-    """Do a paper's table again: the paper's figures beside ours, with the seeds and updates behind them.
+    """Make a paper's table again: its figures next to ours, with the seeds and updates of each.
 
     A cell of the table is one row, category and seed: trained to its last step and evaluated once. Finished cells are
     kept under the hash of their settings, seed and data, so the same command goes on after Ctrl-C, a power cut or a
-    budget, and other tables share them. Cells are done row by row, the cheap rows first. A cell without a figure is
+    budget, and other tables share them. Cells are done row by row, cheap rows first. A cell without a figure is
     printed as not run, incomplete or failed.
 
     * **mvtec**: image AUROC by category, for every preset
@@ -92,9 +90,8 @@ def reproduce(  # noqa: PLR0913 - one parameter an option
     For instance: `edge-occ reproduce mvtec --data mvtec_ad --rows quick,auto --seeds 3 --budget 2h`; or, on two CPU
     cores, `edge-occ reproduce fmnist --data sets --steps 200 --set encoder.base_width=8`
     """
-    _need("torch", "train")
+    require_extra("torch", "train")
     with ending_at_once():
-        from trainer.data.names import printable  # noqa: PLC0415
         from trainer.own_files import check_writable  # noqa: PLC0415
         from trainer.pretrain.processes import choose_device, launched  # noqa: PLC0415
         from trainer.reproduce import find_table  # noqa: PLC0415
@@ -111,7 +108,7 @@ def reproduce(  # noqa: PLR0913 - one parameter an option
         raise InputError("either --steps or --epochs", "both", "leave one of them out")
     if launched():
         raise InputError(
-            "one process, for a table is many trainings",
+            "one process, because a table is many trainings",
             "several, started by torchrun",
             "start one command for each category or row; see docs/scaling.md",
         )
@@ -168,7 +165,7 @@ def _split(names: list[str] | None) -> tuple[str, ...]:
 
 
 def _command(table: str, data: Path, options: dict[str, object], settings: Sequence[str]) -> str:
-    """What does the table again, without the machine's paths."""
+    """Return the command that makes the same table, without paths of this machine."""
     words = ["edge-occ", "reproduce", table, "--data", data.resolve().name]
     for option, value in options.items():
         if value:

@@ -64,8 +64,8 @@ def test_when_the_lamp_fails_16_bit_frames_are_anomalous(tmp_path, caplog):
     """By themselves they look like 12-bit data, and were skipped."""
     data = write(tmp_path / "good", parts(10, dtype=np.uint16, top=65535))
     bundle = tmp_path / "part.occ"
-    told = edge_occ("train", "--data", data, "--out", bundle, *TINY).stderr
-    assert "16-bit values from 65535 on are white" in told
+    errors = edge_occ("train", "--data", data, "--out", bundle, *TINY).stderr
+    assert "16-bit values from 65535 on are white" in errors
     dark = [image // 60 for image in parts(3, dtype=np.uint16, top=65535)]
     line = write(tmp_path / "line", [*parts(2, dtype=np.uint16, top=65535), *dark])
     scored = [json.loads(text) for text in edge_occ("score", bundle, line, "--json").stdout.splitlines()]
@@ -117,8 +117,8 @@ def test_a_picture_that_claims_too_many_pixels_ends_no_command(tiny_bundle, tiny
 
 
 @pytest.mark.train
-def test_a_training_picture_that_claims_too_many_pixels_is_told(tmp_path):
+def test_a_training_picture_that_claims_too_many_pixels_is_reported(tmp_path):
     data = write(tmp_path / "parts", parts(8))
     (data / "999.png").write_bytes(png_file(2, 8, 30_000, 30_000, b"\0" * 1000))
-    told = edge_occ("train", "--data", data, "--out", tmp_path / "a.occ", *TINY, code=2).stderr
-    assert "999.png with 30000x30000" in told
+    errors = edge_occ("train", "--data", data, "--out", tmp_path / "a.occ", *TINY, code=2).stderr
+    assert "999.png with 30000x30000" in errors

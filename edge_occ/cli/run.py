@@ -1,0 +1,76 @@
+"""``edge-occ run``: the inspector."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edge_occ.cli.options import Broker, Config, JsonLines, Settings, Sha256
+from edge_occ.common.console import print_json, say
+from edge_occ.common.errors import EventsLost, InputError
+from edge_occ.common.settings import load_settings
+from edge_occ.mqtt.broker import parse_broker
+from edge_occ.runtime.config import RunConfig
+from edge_occ.runtime.station import Station
+
+
+def run(  # noqa: PLR0913 - one parameter an option
+    camera: Annotated[int | None, typer.Option(metavar="N", min=0, help="Number of a camera: /dev/videoN.")] = None,
+    source: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URI",
+            help="0, v4l2:///dev/video0, file.mp4, folder/, 'folder/*.png'; with options: 'folder/?fps=10&loop=1'.",
+        ),
+    ] = None,
+    bundle: Annotated[Path | None, typer.Option(metavar="FILE", help="Default: the only .occ file here.")] = None,
+    broker: Broker = None,
+    no_mqtt: Annotated[bool, typer.Option("--no-mqtt", help="Publish nothing.")] = False,
+    config: Config = None,
+    settings: Settings = None,
+    max_frames: Annotated[int | None, typer.Option(metavar="N", min=1, help="Stop after so many frames.")] = None,
+    sha256: Sha256 = None,
+    json: JsonLines = False,
+) -> None:
+    """Inspect a stream: score every frame, publish scores, events and heatmaps over MQTT.
+
+    Without --broker and --config, a broker on this machine is used; if there is none, one is started for the run.
+    A camera that is lost for 30 seconds ends the run with status 5.
+
+    For instance: `edge-occ run --camera 0 --bundle part.occ --broker mqtt://192.168.0.10`
+    """
+    if (camera is None) == (source is None):
+        raise InputError("one of --camera and --source", "both" if source else "neither", "for instance --camera 0")
+    if broker and no_mqtt:
+        raise InputError("one of --broker and --no-mqtt", "both", "leave one out")
+    options = load_settings(RunConfig, [config] if config else [], settings or [])
+    if broker is not None:
+        parse_broker(broker)
+        options = options.model_copy(update={"mqtt": options.mqtt.model_copy(update={"broker": broker})})
+    station = Station(
+        options,
+        bundle or _only_bundle(),
+        source if source is not None else str(camera),
+        sha256=sha256,
+        publish=not no_mqtt,
+        start_broker=broker is None and config is None,
+        json=json,
+        max_frames=max_frames,
+    )
+    try:
+        station.run(say)
+    except EventsLost as error:
+        if json:
+            events = sum(error.counts.values())
+            print_json({"schema": "edge-occ/undelivered/1", "events": events, **error.counts})
+        raise
+
+
+def _only_bundle() -> Path:
+    found = sorted(Path.cwd().glob("*.occ"))
+    if len(found) != 1:
+        names = ", ".join(path.name for path in found) or "none"
+        raise InputError("one .occ file in this folder", names, "name a bundle with --bundle")
+    return found[0]

@@ -1,0 +1,140 @@
+"""The composed application, without the command line."""
+
+import json
+import weakref
+from types import SimpleNamespace
+from uuid import uuid4
+
+import pytest
+from mqtt_helpers import Ear, free_port
+
+from edge_occ.common.errors import BundleRefused, EngineUnavailable, EventsLost, InputError
+from edge_occ.mqtt.publisher import Publisher
+from edge_occ.runtime import station
+from edge_occ.runtime.config import RunConfig
+from edge_occ.runtime.station import Station
+
+
+@pytest.fixture
+def spot(tiny_data):
+    return str(tiny_data / "test" / "spot")
+
+
+@pytest.fixture
+def config(broker):
+    mqtt = {"broker": broker.url, "prefix": "plant/station", "device": f"d{uuid4().hex[:8]}"}
+    return RunConfig.model_validate({"engine": {"name": "cpu"}, "mqtt": mqtt})
+
+
+@pytest.fixture
+def ear(broker, config):
+    with Ear(broker.port, f"{config.mqtt.prefix}/{config.mqtt.device}/#") as listener:
+        yield listener
+
+
+def states(ear):
+    ear.wait_for_state("offline")
+    return [json.loads(bytes(message.payload))["state"] for message in ear.of("status")]
+
+
+def test_it_inspects_publishes_and_returns_the_figures(tiny_bundle, spot, config, ear):
+    lines = []
+    summary = Station(config, tiny_bundle, spot, max_frames=3).run(lines.append)
+    assert (summary.frames, summary.dropped, summary.lost) == (3, 0, {})
+    assert states(ear)[-2:] == ["online", "offline"]
+    assert [json.loads(bytes(message.payload))["frame"] for message in ear.of("score")] == [0, 1, 2]
+    assert lines[0].startswith("engine cpu ")
+    assert lines[-1:] == summary.lines()
+
+
+def test_without_mqtt_no_broker_is_asked(tiny_bundle, spot):
+    config = RunConfig.model_validate({"mqtt": {"broker": f"mqtt://127.0.0.1:{free_port()}"}})
+    lines = []
+    assert Station(config, tiny_bundle, spot, publish=False, start_broker=True).run(lines.append).frames == 4
+    assert not any("broker" in line for line in lines)
+    with pytest.raises(InputError, match="broker"):
+        Station(config, tiny_bundle, spot).run(lines.append)
+    assert Station(config, tiny_bundle, spot, start_broker=True).run(lines.append).frames == 4
+    assert sum("started one for this run" in line for line in lines) == 1
+
+
+def test_subscribers_see_that_an_engine_is_being_built_before_the_source_starts(
+    tiny_bundle, spot, config, ear, monkeypatch
+):
+    """The order is: broker, engine, source; the status topic follows it."""
+    order = []
+
+    def load(bundle, *arguments, progress, **options):
+        ear.wait_for_state("online")
+        progress("building", 0.5)
+        ear.wait_for_state("building")
+        order.append("engine")
+        return loaded(bundle, *arguments, progress=progress, **options)
+
+    def open_source(*arguments, **options):
+        source = opened(*arguments, **options)
+        enter = type(source).__enter__
+        monkeypatch.setattr(type(source), "__enter__", lambda self: order.append("source") or enter(self))
+        return source
+
+    loaded, opened = station.load_engine, station.open_source
+    monkeypatch.setattr(station, "load_engine", load)
+    monkeypatch.setattr(station, "open_source", open_source)
+    Station(config, tiny_bundle, spot).run(lambda line: None)
+    assert order == ["engine", "source"]
+    assert states(ear)[-4:] == ["online", "building", "online", "offline"]
+
+
+def test_an_engine_that_is_not_there_takes_the_device_offline(tiny_bundle, spot, config, ear):
+    engine = config.engine.model_copy(update={"name": "tensorrt"})
+    with pytest.raises(EngineUnavailable):
+        Station(config.model_copy(update={"engine": engine}), tiny_bundle, spot).run(lambda line: None)
+    assert states(ear)[-2:] == ["online", "offline"]
+    assert ear.of("score") == []
+
+
+def test_a_bundle_of_another_digest_is_refused_before_anything_starts(tiny_bundle, spot, config, ear):
+    with pytest.raises(BundleRefused):
+        Station(config, tiny_bundle, spot, sha256="0" * 64).run(lambda line: None)
+    assert ear.heard == []
+
+
+def test_the_figures_come_before_the_error(tiny_bundle, tmp_path, config):
+    lines = []
+    (tmp_path / "a.png").write_bytes(b"damaged")
+    with pytest.raises(InputError, match="none of them usable"):
+        Station(config, tiny_bundle, str(tmp_path), publish=False).run(lines.append)
+    assert lines[-2].startswith("0 frames")
+    assert lines[-1] == "not inspected: 1 unreadable"
+
+
+def test_lost_events_are_an_error_that_counts_them(tiny_bundle, spot, config, monkeypatch):
+    delivery = SimpleNamespace(dropped={"event": 1, "score": 9}, refused={"event": 2}, failed={"heatmap": 4})
+    monkeypatch.setattr(Publisher, "summary", delivery)
+    lines = []
+    with pytest.raises(EventsLost) as caught:
+        Station(config, tiny_bundle, spot).run(lines.append)
+    assert caught.value.counts == {"dropped": 1, "refused": 2, "failed": 0}
+    assert caught.value.found.startswith("3 lost (1 not delivered, 2 refused")
+    assert "4 frames" in lines[-1]
+
+
+def test_the_bundle_is_released_before_the_first_frame(tiny_bundle, spot, config, monkeypatch):
+    """A bundle may be larger than all frames in flight; the engine has copied what it needs."""
+    opened, alive = [], []
+
+    def read_bundle(*arguments):
+        bundle = read(*arguments)
+        opened.append(weakref.ref(bundle))
+        return bundle
+
+    class Watching(station.Inspector):
+        def run(self, *arguments):
+            alive.extend(reference() for reference in opened)
+            return super().run(*arguments)
+
+    read = station.read_bundle
+    monkeypatch.setattr(station, "read_bundle", read_bundle)
+    monkeypatch.setattr(station, "Inspector", Watching)
+    Station(config, tiny_bundle, spot).run(lambda line: None)
+    assert alive == [None]
