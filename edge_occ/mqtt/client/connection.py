@@ -13,9 +13,7 @@ Behaviour of paho-mqtt 2.2 that this module relies on:
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import socket
 import threading
 import time
 from collections.abc import Callable
@@ -30,7 +28,14 @@ from edge_occ.mqtt.client.connection_log import ConnectionLog
 from edge_occ.mqtt.client.failures import from_subscription, from_timeout, refusal
 from edge_occ.mqtt.client.handshake import Handshake
 from edge_occ.mqtt.client.limits import MAX_PACKET, BrokerLimits
-from edge_occ.mqtt.client.paho_client import V5, Subscription, connect_properties, make_client, publish_properties
+from edge_occ.mqtt.client.paho_client import (
+    V5,
+    Subscription,
+    connect_properties,
+    make_client,
+    publish_properties,
+    stop_client,
+)
 from edge_occ.mqtt.client.presence import Presence
 from edge_occ.mqtt.client.receipts import Answers, Receipt
 from edge_occ.mqtt.client.takeover import TakeoverDetector
@@ -178,14 +183,7 @@ class Connection:
         if connected and delivered:
             client.disconnect()
             self._ended.wait(max(deadline - time.monotonic(), 0.0))
-        sock = client.socket()
-        if isinstance(sock, socket.socket):
-            with contextlib.suppress(OSError):
-                sock.shutdown(socket.SHUT_RDWR)
-        client.disconnect()
-        with contextlib.suppress(AttributeError):  # paho clears an ended thread, even between its check and its join
-            client.loop_stop()
-        client.disconnect()  # for a connection made in the thread's last moment
+        stop_client(client)
 
     def _client_of(self, session: int) -> Client | None:
         """Return the client if its connection is ``session``; to be called with the lock held."""
