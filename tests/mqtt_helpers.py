@@ -1,4 +1,4 @@
-"""A real broker under control, an ear at it, and inspections to publish."""
+"""A real broker under control, a subscriber, and inspections to publish."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Mosquitto:
         self._log = folder / f"mosquitto-{self.port}.log"
         lines = [f"listener {self.port} 127.0.0.1", "persistence false", *extra]
         if os.geteuid() == 0:
-            lines.append("user root")  # else it gives up its rights to the files of this test
+            lines.append("user root")  # otherwise it drops its permissions on the files of this test
         self._config.write_text("\n".join(lines) + "\n")
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -95,7 +95,7 @@ class Mosquitto:
 
 
 class Link:
-    """A way to a broker that can be stopped in either direction and cut; what it holds back when it is cut is lost."""
+    """A TCP proxy of a broker: each direction can be paused; cutting the connections loses the data that waits."""
 
     def __init__(self, port: int) -> None:
         self._broker = port
@@ -118,18 +118,18 @@ class Link:
         self._server.shutdown(socket.SHUT_RDWR)
         self._server.close()
         self.release()
-        for thread in self._threads:  # whoever has left is still heard to the end
+        for thread in self._threads:  # what was sent before the end is still carried
             thread.join(1.0)
         self.cut()
         for thread in self._threads:
             thread.join(PATIENCE)
 
     def hold(self) -> None:
-        """Nothing reaches the broker any more."""
+        """Pause the direction to the broker."""
         self._up.clear()
 
     def hold_answers(self) -> None:
-        """Nothing comes back from the broker any more."""
+        """Pause the direction from the broker."""
         self._down.clear()
 
     def release(self) -> None:
@@ -137,7 +137,7 @@ class Link:
         self._down.set()
 
     def cut(self) -> None:
-        """End every connection; new ones are taken."""
+        """End every connection; new ones are accepted."""
         while self._sockets:
             with contextlib.suppress(OSError):
                 self._sockets.pop().shutdown(socket.SHUT_RDWR)
@@ -159,18 +159,18 @@ class Link:
         with source, contextlib.suppress(OSError):
             while data := source.recv(4096):
                 while not gate.wait(0.02):
-                    if source not in self._sockets:  # cut, with this in hand
+                    if source not in self._sockets:  # cut while it waits
                         return
                 target.sendall(data)
             target.shutdown(socket.SHUT_RDWR)
 
 
 class Ear:
-    """A plain paho client that keeps all it hears under a filter."""
+    """A plain paho client that keeps all messages under a filter."""
 
     def __init__(self, port: int, topic_filter: str, protocol: int = MQTTProtocolVersion.MQTTv5) -> None:
         self.heard: list[MQTTMessage] = []
-        self._news = threading.Condition()
+        self._arrived = threading.Condition()
         subscribed = threading.Event()
         self._client = Client(CallbackAPIVersion.VERSION2, protocol=protocol)
         self._client.on_connect = lambda client, *_: client.subscribe(topic_filter, qos=1)
@@ -192,8 +192,8 @@ class Ear:
         self._client.publish(topic, payload, qos=1, retain=retain).wait_for_publish(PATIENCE)
 
     def wait_for(self, enough: Callable[[list[MQTTMessage]], bool], what: str) -> list[MQTTMessage]:
-        with self._news:
-            assert self._news.wait_for(lambda: enough(self.heard), PATIENCE), (
+        with self._arrived:
+            assert self._arrived.wait_for(lambda: enough(self.heard), PATIENCE), (
                 f"waited in vain for {what}; heard {[(m.topic, bytes(m.payload)[:60]) for m in self.heard[-10:]]}"
             )
             return list(self.heard)
@@ -210,9 +210,9 @@ class Ear:
         self.wait_for(lambda _: sum(needle in bytes(m.payload) for m in self.of("status")) >= count, f"status {state}")
 
     def _hear(self, _client: Client, _data: object, message: MQTTMessage) -> None:
-        with self._news:
+        with self._arrived:
             self.heard.append(message)
-            self._news.notify_all()
+            self._arrived.notify_all()
 
 
 def inspection(

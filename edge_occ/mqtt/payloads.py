@@ -212,7 +212,7 @@ class Stats(Message):
     frames: int = Field(ge=0, description="Frames inspected since the start.")
     fps: FiniteFloat = Field(ge=0, description="Frames inspected a second, since the previous statistics.")
     dropped: int = Field(ge=0, description="Frames dropped by the source since the start.")
-    faults: int = Field(0, ge=0, description="Frames not inspected since the start: sum of the next four.")
+    faults: int = Field(0, ge=0, description="Frames not inspected since the start: sum of the next counts.")
     faults_unreadable: int = Field(0, ge=0, description="Frames that could not be decoded, or whose file is missing.")
     faults_frame: int = Field(0, ge=0, description="Frames that are not uint8 with three channels.")
     faults_engine: int = Field(0, ge=0, description="Frames during whose inspection an error was raised.")

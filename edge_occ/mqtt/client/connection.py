@@ -13,24 +13,22 @@ Behaviour of paho-mqtt 2.2 that this module relies on:
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import socket
 import threading
 import time
 from collections.abc import Callable
 
-from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags
+from paho.mqtt.client import Client
 from paho.mqtt.enums import MQTTProtocolVersion
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from edge_occ.mqtt.broker import credentials, parse_broker, tls_context
+from edge_occ.mqtt.client import paho_client
 from edge_occ.mqtt.client.connection_log import ConnectionLog
 from edge_occ.mqtt.client.failures import from_subscription, from_timeout, refusal
 from edge_occ.mqtt.client.handshake import Handshake
 from edge_occ.mqtt.client.limits import MAX_PACKET, BrokerLimits
-from edge_occ.mqtt.client.paho_client import V5, Subscription, connect_properties, make_client, publish_properties
 from edge_occ.mqtt.client.presence import Presence
 from edge_occ.mqtt.client.receipts import Answers, Receipt
 from edge_occ.mqtt.client.takeover import TakeoverDetector
@@ -69,7 +67,7 @@ class Connection:
         client_id: str,
         *,
         status_topic: str | None = None,
-        subscription: Subscription | None = None,
+        subscription: paho_client.Subscription | None = None,
         on_activity: Callable[[], None] = lambda: None,
     ) -> None:
         self.session = 0
@@ -103,7 +101,7 @@ class Connection:
             deadline,
             self._new_client,
             lambda: self.limits,
-            lambda protocol: connect_properties(protocol, self._subscription),
+            lambda protocol: paho_client.connect_properties(protocol, self._subscription),
         )
         accepted = client is not None
         if client is not None:
@@ -132,7 +130,7 @@ class Connection:
         ``user_properties`` are sent with MQTT 5 only.  Returns whether it was handed over; a fence behind it confirms
         that it arrived.
         """
-        properties = publish_properties(user_properties) if user_properties and self.v5 else None
+        properties = paho_client.publish_properties(user_properties) if user_properties and self.v5 else None
         with self._handover:
             client = self._client_of(session)
             if client is not None:
@@ -178,21 +176,14 @@ class Connection:
         if connected and delivered:
             client.disconnect()
             self._ended.wait(max(deadline - time.monotonic(), 0.0))
-        sock = client.socket()
-        if isinstance(sock, socket.socket):
-            with contextlib.suppress(OSError):
-                sock.shutdown(socket.SHUT_RDWR)
-        client.disconnect()
-        with contextlib.suppress(AttributeError):  # paho clears an ended thread, even between its check and its join
-            client.loop_stop()
-        client.disconnect()  # for a connection made in the thread's last moment
+        paho_client.stop_client(client)
 
     def _client_of(self, session: int) -> Client | None:
         """Return the client if its connection is ``session``; to be called with the lock held."""
         return self._client if session and session == self.session else None
 
     def _new_client(self, protocol: MQTTProtocolVersion) -> Client:
-        client = make_client(self._client_id, protocol, self._credentials, self._tls)
+        client = paho_client.make_client(self._client_id, protocol, self._credentials, self._tls)
         client.on_pre_connect = self._on_pre_connect
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
@@ -202,7 +193,7 @@ class Connection:
         if self._subscription is not None:
             on_message = self._subscription.on_message
             client.on_message = lambda _client, _data, message: on_message(message)
-        self._client, self.v5 = client, protocol is V5
+        self._client, self.v5 = client, protocol is paho_client.V5
         return client
 
     def _on_pre_connect(self, client: Client, _data: object) -> None:
@@ -211,7 +202,7 @@ class Connection:
         self._presence.set_will(client, self.limits)
 
     def _on_connect(
-        self, client: Client, _data: object, _flags: ConnectFlags, reason: ReasonCode, properties: Properties | None
+        self, client: Client, _data: object, _flags: object, reason: ReasonCode, properties: Properties | None
     ) -> None:
         if reason.is_failure:
             self.limits = self.limits.after_refusal(reason)
@@ -238,14 +229,7 @@ class Connection:
             self.log.limits(self.limits)
         self._on_activity()
 
-    def _on_disconnect(
-        self,
-        client: Client,
-        _data: object,
-        _flags: DisconnectFlags,
-        reason: ReasonCode,
-        _properties: Properties | None,
-    ) -> None:
+    def _on_disconnect(self, client: Client, _data: object, _flags: object, reason: ReasonCode, _: object) -> None:
         if self.session:
             self.last_end = str(reason)
             client.reconnect_delay_set(*self._takeover.disconnected(self.last_end, time.monotonic()))
@@ -255,18 +239,14 @@ class Connection:
         self._ended.set()
         self._on_activity()
 
-    def _on_publish(
-        self, _client: Client, _data: object, mid: int, reason: ReasonCode, _properties: Properties
-    ) -> None:
+    def _on_publish(self, _client: Client, _data: object, mid: int, reason: ReasonCode, _: object) -> None:
         if reason.is_failure:
             self._answers.refused[mid] = str(reason)
             if self._presence.topic is not None and self._presence.owns(mid):
                 self.log.refused(self._presence.topic, str(reason))
         self._on_activity()
 
-    def _on_subscribe(
-        self, _client: Client, _data: object, _mid: int, reasons: list[ReasonCode], _properties: Properties
-    ) -> None:
+    def _on_subscribe(self, _client: Client, _data: object, _mid: int, reasons: list[ReasonCode], _: object) -> None:
         filters = () if self._subscription is None else self._subscription.filters
         refused = {topic: str(reason) for topic, reason in zip(filters, reasons, strict=False) if reason.is_failure}
         for topic, reason in refused.items():
@@ -275,8 +255,6 @@ class Connection:
             self._handshake.failure = from_subscription(next(iter(refused.values())), list(refused))
         self._subscribed.set()
 
-    def _on_unsubscribe(
-        self, _client: Client, _data: object, _mid: int, _reasons: list[ReasonCode], _properties: Properties | None
-    ) -> None:
+    def _on_unsubscribe(self, *_: object) -> None:
         self._answers.answered += 1
         self._on_activity()

@@ -41,7 +41,7 @@ def from_reason_code(reason: str, client_id: str) -> Failure:
         return Failure(f"{reason}: {client_id}", "allow it at the broker, or set mqtt.prefix and mqtt.device")
     if reason in _BUSY:
         return Failure(reason, "try again later; the broker's limits on connections may be too low")
-    return Failure(reason, "the broker's log says more")
+    return Failure(reason, "see the broker's log")
 
 
 def from_subscription(reason: str, filters: list[str]) -> Failure:
@@ -58,10 +58,8 @@ def from_closed_connection(config: MqttConfig, broker: Broker) -> Failure:
     """Return the failure for a connection that was closed without an answer."""
     found = "a connection that was closed without an answer"
     if broker.tls:
-        return Failure(
-            found, "check that this is the broker's port for MQTT over TLS, 8883 as a rule; its log says more"
-        )
-    advice = "use --broker mqtts://host:port if this is a port for TLS, or the broker's plain port, 1883 as a rule"
+        return Failure(found, "check that this is the broker's port for MQTT over TLS, usually 8883; see its log")
+    advice = "use --broker mqtts://host:port if this is a port for TLS, or the broker's plain port, usually 1883"
     if config.protocol == "v3.1.1":
         advice += "; set mqtt.protocol=auto if the broker lacks retained messages or QoS 1"
     return Failure(found, advice)
@@ -75,7 +73,7 @@ def from_error(error: OSError, config: MqttConfig, broker: Broker) -> Failure:
         return cause
     if isinstance(error, ssl.SSLError) or (broker.tls and isinstance(error, ConnectionResetError)):
         found = f"no TLS there ({error.strerror or error})"
-        return Failure(found, "use mqtt:// for a plain port, or the broker's TLS port, 8883 as a rule")
+        return Failure(found, "use mqtt:// for a plain port, or the broker's TLS port, usually 8883")
     advice = f"start one there, say mosquitto -p {broker.port}, or use --broker mqtt://host[:port]"
     if isinstance(error, socket.gaierror):
         return Failure("no such host", advice)

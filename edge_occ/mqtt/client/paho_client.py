@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import ssl
 from collections.abc import Callable
@@ -51,6 +52,18 @@ def make_client(
     if tls is not None:
         client.tls_set_context(tls)
     return client
+
+
+def stop_client(client: Client) -> None:
+    """Close the connection at once, even in the middle of a message, and end the network thread."""
+    sock = client.socket()
+    if isinstance(sock, socket.socket):
+        with contextlib.suppress(OSError):
+            sock.shutdown(socket.SHUT_RDWR)
+    client.disconnect()
+    with contextlib.suppress(AttributeError):  # paho clears an ended thread, even between its check and its join
+        client.loop_stop()
+    client.disconnect()  # for a connection made in the thread's last moment
 
 
 def connect_properties(protocol: MQTTProtocolVersion, subscription: Subscription | None) -> Properties | None:

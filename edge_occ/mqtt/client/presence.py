@@ -1,4 +1,4 @@
-"""Presence of a device on its status topic: birth, announcements, will and goodbye."""
+"""Presence of a device on its status topic: birth, announcements, will and clean end."""
 
 from __future__ import annotations
 

@@ -21,13 +21,13 @@ def own_broker(tmp_path: Path) -> Iterator[Mosquitto]:
 
 @pytest.fixture
 def config(broker: Mosquitto) -> MqttConfig:
-    """A device of its own at the common broker."""
+    """A device with a unique name at the common broker."""
     return MqttConfig(broker=broker.url, prefix="plant/line3/edge-occ", device=f"camera-{uuid4().hex[:8]}")
 
 
 @pytest.fixture
 def ear(broker: Mosquitto, config: MqttConfig) -> Iterator[Ear]:
-    """Hears all of that device."""
+    """Subscribes to all topics of that device."""
     with Ear(broker.port, f"{config.prefix}/{config.device}/#") as listener:
         yield listener
 

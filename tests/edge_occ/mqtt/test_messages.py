@@ -15,6 +15,7 @@ from edge_occ.mqtt.messages import event_message, heatmap_info, interrupted_end,
 from edge_occ.mqtt.payloads import MAX_BOXES, PAYLOADS, DeviceState, DeviceStatus, Queues, QueueStats, Score, Stats
 from edge_occ.mqtt.schemas import json_schemas, write_schemas
 from edge_occ.mqtt.topics import Origin
+from edge_occ.sources.faults import Reason
 
 SCHEMAS = Path(__file__).parents[3] / "docs" / "schemas"
 
@@ -64,6 +65,10 @@ def test_messages_of_older_versions_without_the_flat_keys_are_read(kind):
 def test_stats_of_older_versions_have_null_before_the_first_score():
     older = {**json.loads(STATS.to_json()), "latency_p50_ms": None, "latency_p95_ms": None}
     assert Stats.model_validate(older).latency_p95_ms == 0
+
+
+def test_stats_count_every_reason_of_a_fault():
+    assert {f"faults_{reason.value}" for reason in Reason} <= Stats.model_fields.keys()
 
 
 def test_ts_is_in_epoch_milliseconds():

@@ -29,7 +29,7 @@ def payloads(messages) -> list[dict]:
     return [json.loads(bytes(message.payload)) for message in messages]
 
 
-def test_a_run_is_told_from_birth_to_goodbye(config, ear):
+def test_a_run_is_published_from_birth_to_offline(config, ear):
     tracker = EventTracker()
     told = {"engine": "cpu fp32", "bundle": "bottle", "source_dropped": lambda: 7, "output_lost": lambda: 3}
     with Publisher(config, render, **told) as publisher:
@@ -137,7 +137,7 @@ def test_far_more_events_than_may_be_in_flight_all_arrive_in_order(config, ear):
 
 
 def arrivals(ear: Ear) -> list[str]:
-    """Kinds of the messages heard, in their order."""
+    """Kinds of the messages received, in order."""
     return [message.topic.rsplit("/", 1)[1] for message in ear.heard]
 
 
@@ -157,8 +157,8 @@ def test_publishing_goes_on_while_the_broker_is_frozen_and_memory_is_bounded(own
 
 
 @pytest.mark.parametrize("protocol", ["v5", "v3.1.1"])
-def test_events_pass_the_scores_and_pictures_of_a_slow_link(broker, config, ear, protocol):
-    """On the way before an event are a few messages, however many frames were inspected meanwhile."""
+def test_events_overtake_scores_and_heatmaps_on_a_slow_link(broker, config, ear, protocol):
+    """Only a few messages are in flight before an event, however many frames were inspected meanwhile."""
     with Link(broker.port) as link:
         config = config.model_copy(update={"broker": link.url, "protocol": protocol, "heatmap_hz": 1000})
         with Publisher(config, lambda shown: render(shown) + bytes(20_000)) as publisher:
@@ -184,7 +184,7 @@ def test_events_pass_the_scores_and_pictures_of_a_slow_link(broker, config, ear,
     assert summary.published["score"] + summary.dropped["score"] == 602
 
 
-def test_what_a_broken_link_has_lost_is_counted_to_the_last_message(broker, config, ear):
+def test_messages_lost_by_a_broken_link_are_counted_exactly(broker, config, ear):
     with Link(broker.port) as link:
         config = config.model_copy(update={"broker": link.url, "heatmap_hz": 1000, "stats_seconds": 3600})
         with Publisher(config, render) as publisher:
@@ -207,7 +207,7 @@ def test_what_a_broken_link_has_lost_is_counted_to_the_last_message(broker, conf
     assert summary.published["heatmap"] + summary.dropped["heatmap"] + summary.superseded == 402
 
 
-def test_statistics_show_what_the_broker_has_not_confirmed_and_how_old_it_is(broker, config, ear):
+def test_stats_have_the_number_and_age_of_unconfirmed_messages(broker, config, ear):
     with Link(broker.port) as link:
         config = config.model_copy(update={"broker": link.url, "heatmap_hz": 0, "stats_seconds": 1.0})
         with Publisher(config, render) as publisher:
@@ -272,7 +272,7 @@ def test_a_broker_without_retained_messages_or_qos_1_is_enough(tmp_path, config,
     assert len([record for record in caplog.records if words in record.getMessage()]) == 1
 
 
-def test_a_broker_that_takes_one_unconfirmed_message_is_given_one(tmp_path, config):
+def test_a_broker_that_accepts_one_unconfirmed_message_gets_one(tmp_path, config):
     broker = Mosquitto(tmp_path, ["allow_anonymous true", "max_inflight_messages 1"]).start()
     try:
         with Ear(broker.port, f"{config.prefix}/#") as ear, Link(broker.port) as link:
@@ -368,7 +368,7 @@ def test_one_bad_frame_does_not_end_the_sender(config, ear, caplog):
     assert len([record for record in caplog.records if record.levelno == logging.ERROR]) == 3
 
 
-def test_a_heatmap_larger_than_the_broker_takes_is_left_out(tmp_path, config, caplog):
+def test_a_heatmap_above_the_limit_of_the_broker_is_not_sent(tmp_path, config, caplog):
     broker = Mosquitto(tmp_path, ["allow_anonymous true", "max_packet_size 20000"]).start()
     try:
         with Ear(broker.port, f"{config.prefix}/#") as ear:
@@ -386,7 +386,7 @@ def test_a_heatmap_larger_than_the_broker_takes_is_left_out(tmp_path, config, ca
     assert config.topics.heatmap in caplog.text
 
 
-def test_the_largest_payload_can_be_set_and_an_event_is_told_without_its_boxes_then(config, ear, caplog):
+def test_max_payload_limits_messages_and_an_event_above_it_is_sent_without_boxes(config, ear, caplog):
     config = config.model_copy(update={"max_payload": 1024})
     with Publisher(config, lambda _: b"\xff\xd8\xff" + bytes(2000)) as publisher:
         boxes = tuple(Box(n, n, n, n, 2.0) for n in range(32))
@@ -397,8 +397,8 @@ def test_the_largest_payload_can_be_set_and_an_event_is_told_without_its_boxes_t
     assert "mqtt.max_payload" in caplog.text
 
 
-def test_pictures_that_end_every_connection_of_mqtt_3_1_1_are_given_up(tmp_path, config, caplog):
-    """This protocol has no word for a limit on packets: the broker just closes the connection."""
+def test_heatmaps_that_end_every_connection_of_mqtt_3_1_1_are_no_longer_sent(tmp_path, config, caplog):
+    """This protocol cannot report a limit on packets: the broker closes the connection."""
     broker = Mosquitto(tmp_path, ["allow_anonymous true", "max_packet_size 20000"]).start()
     try:
         with Ear(broker.port, f"{config.prefix}/#") as ear:
@@ -441,7 +441,7 @@ def test_two_cameras_of_one_device_have_topics_and_connections_of_their_own(conf
         assert [status["state"] for status in states] == ["online", "offline"]
 
 
-def test_a_second_inspector_on_the_same_topics_is_refused_before_it_harms_the_first(config, ear):
+def test_a_second_inspector_on_the_same_topics_is_refused_and_the_first_continues(config, ear):
     with Publisher(config, render) as first:
         with pytest.raises(InputError, match="process") as caught, Publisher(config, render):
             pass
@@ -454,7 +454,7 @@ def test_a_second_inspector_on_the_same_topics_is_refused_before_it_harms_the_fi
     assert [status["state"] for status in payloads(ear.of("status"))][:2] == ["online", "offline"]
 
 
-def test_an_inspector_of_another_machine_with_the_same_name_is_named(config, tmp_path, ear, caplog):
+def test_an_inspector_of_another_machine_with_the_same_name_is_logged(config, tmp_path, ear, caplog):
     here, there = (config.model_copy(update={"state": tmp_path / name}) for name in ("here", "there"))
     with Publisher(here, render), Publisher(there, render):
         ear.wait_for_state("online", 4)
@@ -480,7 +480,7 @@ def test_names_that_mqtt_forbids_reach_the_subscriber_as_question_marks(broker, 
     assert len(ear.of("status")) == 2
 
 
-def test_statistics_keep_coming(config, ear):
+def test_stats_are_published_periodically(config, ear):
     with Publisher(config.model_copy(update={"stats_seconds": 0.05}), render) as publisher:
         publisher.publish(inspection())
         ear.wait_for_kind("stats", 3)
@@ -490,7 +490,7 @@ def test_statistics_keep_coming(config, ear):
     assert [entry["sent_at"] for entry in stats] == sorted(entry["sent_at"] for entry in stats)
 
 
-def test_what_the_device_does_can_be_told(config, ear):
+def test_the_state_of_the_device_is_published(config, ear):
     with Publisher(config, render) as publisher:
         publisher.announce(DeviceState.BUILDING, "engine")
         ear.wait_for_state("building")
@@ -498,7 +498,7 @@ def test_what_the_device_does_can_be_told(config, ear):
         ear.wait_for_state("online", 2)
 
 
-def test_without_a_broker_it_does_not_begin(config):
+def test_without_a_broker_entering_fails(config):
     publisher = Publisher(config.model_copy(update={"broker": f"127.0.0.1:{free_port()}"}), render)
     before = threading.active_count()
     with pytest.raises(InputError, match="refused"):

@@ -51,7 +51,7 @@ def test_payloads_are_read_by_the_kind_of_their_topic():
         ("other/cam/score", b"{}", "not a topic"),
     ],
 )
-def test_what_breaks_its_schema_is_a_value_error(topic, payload, words):
+def test_a_payload_that_does_not_match_its_schema_is_a_value_error(topic, payload, words):
     with pytest.raises(ValueError, match=words):
         read_payload(topic, payload, "p")
 
@@ -65,7 +65,7 @@ def test_no_payload_raises_anything_else(kind, payload, as_jpeg):
 
 
 @pytest.mark.parametrize("frame", ["1e400", "-1", "1" * 4000, '"../../etc"', "9007199254740992"])
-def test_no_frame_number_makes_a_strange_file_name(frame):
+def test_frame_numbers_outside_their_range_are_refused(frame):
     text = heatmap_info(inspection()).to_json().replace(b'"frame":0', b'"frame":' + frame.encode())
     with pytest.raises(ValueError, match="frame: "):
         read_payload("p/cam/heatmap", insert_comment(render(inspection()), text), "p")

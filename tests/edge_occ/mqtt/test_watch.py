@@ -11,7 +11,7 @@ from edge_occ.common.errors import InputError
 from edge_occ.inspection.events import Phase
 from edge_occ.mqtt.embedded import EmbeddedBroker
 from edge_occ.mqtt.jpeg import insert_comment
-from edge_occ.mqtt.messages import heatmap_info
+from edge_occ.mqtt.messages import heatmap_info, score_message
 from edge_occ.mqtt.payloads import DeviceState, DeviceStatus, Event, Score
 from edge_occ.mqtt.publisher import Publisher
 from edge_occ.mqtt.watch import Watcher
@@ -140,7 +140,16 @@ def test_all_devices_have_to_be_offline(config, ear):
         assert [received.device for received in watcher] == ["a", "b", "a", "c", "b"]
 
 
-def test_malformed_payloads_are_counted_and_passed_over(config, ear, caplog):
+def test_messages_of_a_newer_version_are_read_without_their_unknown_keys(config, ear):
+    score = score_message(inspection(3, 1.5), 2.0, config.topics.origin)
+    newer = {**json.loads(score.to_json()), "lens": {"f": 8}, "regions": [1, 2], "anomalous_since": None}
+    with Watcher(config, device=config.device) as watcher:
+        ear.send(config.topics.score, json.dumps(newer).encode())
+        assert next(iter(watcher)).message == score
+        assert watcher.invalid == 0
+
+
+def test_malformed_payloads_are_counted_and_skipped(config, ear, caplog):
     with Watcher(config, device=config.device) as watcher:
         ear.send(config.topics.score, b"{")
         ear.send(config.topics.score, b'{"\x1b[2Jforged\\nline":1}')

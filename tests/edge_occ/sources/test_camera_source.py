@@ -38,7 +38,7 @@ def collect(source):
     return frames, caught.value
 
 
-def test_settings_are_asked_for_format_first():
+def test_settings_are_requested_format_first():
     capture = FakeCapture([1])
     collect(
         CameraSource(
@@ -54,7 +54,7 @@ def test_settings_are_asked_for_format_first():
     ]
 
 
-def test_what_is_not_wanted_is_not_set():
+def test_only_requested_settings_are_set():
     capture = FakeCapture([1])
     collect(CameraSource("/dev/video0", patience=Patience(lost=0), open_capture=FakeCamera(capture)))
     assert list(capture.settings) == [cv2.CAP_PROP_FOURCC, cv2.CAP_PROP_BUFFERSIZE]
@@ -116,7 +116,7 @@ def test_a_consumer_that_waits_long_gets_the_newest():
         assert source.dropped == 49
 
 
-def test_frames_carry_when_they_came():
+def test_frames_have_their_time_of_capture():
     frames, _ = collect(
         CameraSource("/dev/video0", patience=Patience(lost=0), open_capture=FakeCamera(FakeCapture([7])))
     )
@@ -201,7 +201,7 @@ def test_leaving_while_the_camera_is_lost_ends_the_thread_at_once():
         assert reopening.wait(LONG)
 
 
-def test_a_missing_camera_is_told_with_those_there_are(tmp_path):
+def test_the_error_for_a_missing_camera_lists_those_present(tmp_path):
     device = str(tmp_path / "video7")
     with pytest.raises(InputError) as caught:
         CameraSource(device, open_capture=FakeCamera()).__enter__()

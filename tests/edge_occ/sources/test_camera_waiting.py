@@ -1,4 +1,4 @@
-"""Standing still is a state, being gone is a loss: a camera on a clock that only its own reads and openings move."""
+"""Silent and absent cameras, on a clock that only their own reads and openings move."""
 
 from __future__ import annotations
 
@@ -94,14 +94,14 @@ def given(error):
     return int(str(error).split("after ")[1].split(" frames")[0])
 
 
-def test_a_line_that_stands_still_for_hours_is_no_loss(watch):
+def test_a_camera_that_is_silent_for_hours_is_not_lost(watch):
     _, error, world = watch([FRAME, *[SILENT] * 1000, FRAME])
     assert isinstance(error, SourceLost)
     assert given(error) == 2
     assert world.released == len(world.opened)
 
 
-def test_a_camera_that_waits_shows_that_it_is_alive(watch):
+def test_every_timeout_of_a_present_camera_is_reported(watch):
     """A watchdog must tell a line that stands still from a run that hangs; a camera that is gone is no sign of life."""
     waits = []
     watch([FRAME, *[SILENT] * 7, FRAME, *[BROKEN] * 3], on_wait=lambda: waits.append(1))
@@ -127,27 +127,27 @@ def test_a_triggered_camera_that_is_unplugged_is_lost_all_the_same(watch):
     assert isinstance(error, SourceLost)
 
 
-def test_silence_is_a_loss_where_that_is_asked_for(watch):
+def test_a_silent_camera_is_lost_after_the_time_set(watch):
     _, error, world = watch([FRAME, *[SILENT] * 50, FRAME], patience=Patience(silent=60))
     assert given(error) == 1
     assert error.exit_code == 5
     assert world.now == pytest.approx(1000 + 1.5 + 0.04 + 60, abs=11)
 
 
-def test_a_camera_that_never_gave_a_frame_is_told_of_sizes_and_triggers(watch):
+def test_the_advice_for_a_camera_without_a_first_frame(watch):
     _, error, _ = watch([SILENT] * 50)
     assert isinstance(error, InputError)
     assert "triggered=1" in error.advice
 
 
 @pytest.mark.parametrize(("lost", "frames"), [(20, 1), (60, 2)])
-def test_a_camera_that_is_gone_is_waited_for_as_long_as_was_set(watch, lost, frames):
+def test_an_absent_camera_is_waited_for_as_long_as_set(watch, lost, frames):
     """It breaks, and 50 times half a second nothing opens."""
     _, error, _ = watch([FRAME, *[BROKEN] * 10, FRAME], absent=range(1, 51), patience=Patience(lost=lost))
     assert given(error) == frames
 
 
-def test_a_camera_that_is_gone_is_waited_for_for_ever_if_that_was_set(monkeypatch):
+def test_an_absent_camera_is_waited_for_endlessly_if_set(monkeypatch):
     world = World([FRAME, *[BROKEN] * 10, FRAME], absent=range(1, 10_000))
     monkeypatch.setattr(camera_module, "time", world)
     for name in ("_RETRY_SECONDS", "_FIRST_PAUSE_SECONDS", "_MAX_PAUSE_SECONDS"):
@@ -166,7 +166,7 @@ def test_a_read_that_succeeds_and_gives_nothing_is_a_failed_one(watch):
     assert len(world.opened) == 1
 
 
-def test_standing_still_is_told_a_few_times_and_its_end_once(watch, caplog):
+def test_silence_is_logged_a_few_times_and_its_end_once(watch, caplog):
     caplog.set_level(logging.INFO)
     watch([FRAME, *[SILENT] * 300, FRAME])
     told = [record.message for record in caplog.records if "gave no frame" in record.message]
@@ -177,7 +177,7 @@ def test_standing_still_is_told_a_few_times_and_its_end_once(watch, caplog):
 MINE, TWIN = Identity("Cam", "usb-1"), Identity("Cam", "usb-2")
 
 
-def test_another_camera_at_the_same_number_is_refused_and_told(watch, caplog):
+def test_another_camera_at_the_same_number_is_refused_and_logged(watch, caplog):
     _, error, world = watch([FRAME], answers=[MINE, MINE, TWIN], patience=Patience(lost=5))
     assert isinstance(error, SourceLost)
     assert error.found == "another camera, Cam at usb-2, in place of Cam at usb-1, after 1 frames"
@@ -193,7 +193,7 @@ def test_the_same_camera_is_found_by_its_link_when_it_comes_back_with_another_nu
     assert set(world.opened[:2]) == {link}
 
 
-def test_a_link_that_leads_to_another_camera_now_is_passed_over(watch, monkeypatch):
+def test_a_link_to_another_camera_is_skipped(watch, monkeypatch):
     link = "/dev/v4l/by-id/usb-cam-index0"
     monkeypatch.setattr(camera_module, "paths_of", lambda device: (link, device))
     answers = [MINE, MINE, TWIN, MINE]  # on entering, at the first opening, and twice at the second

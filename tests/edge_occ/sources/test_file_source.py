@@ -144,26 +144,9 @@ def test_an_exception_in_the_loop_ends_the_thread():
         fail_at_the_first_frame()
 
 
-def test_closing_from_another_thread_ends_the_iteration():
-    with FileSource(FakeReel(10**9), fps=0.01) as source:
-        iterator = iter(source)
-        next(iterator)
-        closer = threading.Timer(0.05, source.close)
-        closer.start()
-        assert list(iterator) == []
-        closer.join(LONG)
-        source.close()
-    source.close()
-
-
 def test_entering_and_leaving_without_reading():
     with FileSource(FakeReel(10**9)):
         pass
-
-
-def test_iterating_outside_with_is_a_mistake():
-    with pytest.raises(RuntimeError, match="with"):
-        iter(FileSource(FakeReel(1)))
 
 
 def play(source):
@@ -200,7 +183,7 @@ def test_damaged_pictures_are_faults_in_their_place(tmp_path, write_pictures):
     assert "empty" in faults(items)[1].detail
 
 
-def test_whatever_a_decoder_raises_is_one_pictures_fault(tmp_path, write_pictures, monkeypatch):
+def test_any_error_of_a_decoder_is_the_fault_of_one_picture(tmp_path, write_pictures, monkeypatch):
     import edge_occ.sources.faults as faults_module
 
     folder = write_pictures(tmp_path / "parts", 3)
@@ -218,7 +201,7 @@ def test_whatever_a_decoder_raises_is_one_pictures_fault(tmp_path, write_picture
     assert "MemoryError: too large" in faults(items)[0].detail
 
 
-def test_pictures_that_go_away_are_a_lost_source_once_the_others_were_played(tmp_path, write_pictures):
+def test_missing_pictures_are_a_lost_source_after_the_others(tmp_path, write_pictures):
     folder = write_pictures(tmp_path / "parts", 4)
     reel = Pictures(str(folder))
     for number in (1, 2):
@@ -241,7 +224,7 @@ def test_a_folder_that_goes_away_is_a_lost_source(tmp_path, write_pictures, loop
     assert len(faults(items)) == 3
 
 
-def test_a_loop_warns_once_of_what_has_gone_and_goes_on(tmp_path, write_pictures, caplog):
+def test_a_loop_warns_once_of_missing_pictures_and_continues(tmp_path, write_pictures, caplog):
     folder = write_pictures(tmp_path / "parts", 3)
     reel = Pictures(str(folder))
     (folder / "img1.png").unlink()
@@ -409,7 +392,7 @@ def test_a_loop_of_half_a_video_warns_once_and_goes_on(tmp_path, write_video, ca
     assert sum("expected 40 frames" in record.message for record in caplog.records) == 1
 
 
-def test_a_damaged_place_is_read_over_and_told(play_script):
+def test_a_damaged_section_is_skipped_and_reported(play_script):
     steps = [0, 1, None, None, None, 5, 6, None, 8, 9]
     items, error, _ = play_script(steps, count=10)
     assert [number_of(f) for f in frames_of(items)] == [0, 1, 5, 6, 8, 9]
@@ -498,7 +481,7 @@ def test_a_video_without_frames_is_an_error(tmp_path, write_video, monkeypatch, 
         list(source)
 
 
-def test_a_video_is_given_back_when_left_early(tmp_path, write_video, monkeypatch):
+def test_a_video_is_released_when_left_early(tmp_path, write_video, monkeypatch):
     opened, released = [], []
     original = files_module.open_video
 
@@ -532,7 +515,7 @@ def test_an_unexpected_error_of_the_reader_reaches_the_line():
     assert seen == [0, 1]
 
 
-def test_live_files_drop_what_nobody_waited_for():
+def test_live_files_drop_frames_while_the_reader_is_busy():
     """The consumer takes one frame, waits until many more were played, and gets the latest one."""
     taken, twentieth = threading.Event(), threading.Event()
 

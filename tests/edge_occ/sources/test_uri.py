@@ -92,7 +92,7 @@ def test_what_exists_decides(tmp_path):
         ("1234", "found 1234;"),
     ],
 )
-def test_unknown_kinds_are_told_the_known_ones(uri, words):
+def test_the_error_for_an_unknown_kind_lists_the_known_ones(uri, words):
     with pytest.raises(InputError) as caught:
         parse_uri(uri)
     assert words in str(caught.value)
@@ -174,7 +174,7 @@ def test_opening_pictures_and_videos(tmp_path, write_pictures, write_video):
         assert frame.image.dtype == np.uint8
 
 
-def test_what_an_address_says_of_waiting_goes_before_the_settings(monkeypatch):
+def test_time_limits_in_a_uri_override_the_settings(monkeypatch):
     asked = {}
 
     class Camera:

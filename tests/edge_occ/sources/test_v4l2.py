@@ -17,13 +17,13 @@ def answering(card=b"HD Webcam", bus=b"usb-0000:00:14.0-2", everything=DEVICE_CA
     return ioctl
 
 
-def test_a_device_says_who_it_is():
+def test_the_identity_of_a_device():
     assert query(3, answering()) == Identity("HD Webcam", "usb-0000:00:14.0-2", VIDEO_CAPTURE)
     assert query(3, answering(everything=0x5, own=0)).capabilities == 0x5, "an old driver knows no node of its own"
     assert str(query(3, answering(card=b"caf\xe9\0rest"))) == "caf� at usb-0000:00:14.0-2"
 
 
-def test_nobody_answers_where_there_is_no_camera(tmp_path):
+def test_no_identity_without_a_camera(tmp_path):
     assert identify(str(tmp_path / "video0")) is None
     (tmp_path / "video0").touch()
     assert identify(str(tmp_path / "video0")) is None, "a file is no V4L2 device"

@@ -89,7 +89,7 @@ def test_an_announced_state_replaces_the_birth(config, ear):
         assert b'"detail":"engine, 3 of 9"' in states(ear)[-1]
 
 
-def test_the_will_speaks_for_a_process_that_is_killed(broker, config, ear):
+def test_the_will_is_published_for_a_process_that_is_killed(broker, config, ear):
     script = (
         "import sys; from edge_occ.mqtt.config import MqttConfig\n"
         "from edge_occ.mqtt.client.connection import Connection\n"
@@ -111,7 +111,7 @@ def test_the_will_speaks_for_a_process_that_is_killed(broker, config, ear):
     assert 0 <= birth["ts"] - will["ts"] < 60_000
 
 
-def test_the_birth_is_told_again_after_the_broker_was_away(own_broker, config, caplog):
+def test_the_state_is_published_again_after_the_broker_was_away(own_broker, config, caplog):
     config = config.model_copy(update={"broker": own_broker.url})
     caplog.set_level(logging.INFO)
     with connected(config) as connection:
@@ -139,7 +139,7 @@ def test_nothing_is_handed_over_to_another_session(config):
     assert not connection.publish(1, config.topics.score, b"x")
 
 
-def test_a_stalled_broker_does_not_hold_up_the_end_and_hears_of_it_by_the_will(own_broker, config):
+def test_closing_does_not_wait_for_a_stalled_broker_which_publishes_the_will(own_broker, config):
     config = config.model_copy(update={"broker": own_broker.url})
     connection = Connection(config, "stalled", status_topic=config.topics.status)
     connection.connect(PATIENCE)
@@ -151,7 +151,7 @@ def test_a_stalled_broker_does_not_hold_up_the_end_and_hears_of_it_by_the_will(o
     assert not [thread for thread in threading.enumerate() if "stalled" in thread.name]
 
 
-def test_a_connection_that_is_stuck_in_a_message_does_not_hold_up_the_end_either(own_broker, config):
+def test_closing_does_not_wait_for_a_connection_blocked_in_a_message(own_broker, config):
     config = config.model_copy(update={"broker": own_broker.url, "keepalive": 3600})
     connection = Connection(config, "stuck", status_topic=config.topics.status)
     connection.connect(PATIENCE)
@@ -189,7 +189,7 @@ def test_a_broker_of_3_1_1_only_is_fallen_back_to(config):
 
 
 @pytest.mark.parametrize("reply", [b"", b"\x20\x02\x00\x01", b"\x20\x03\x00\x84\x00", b"HTTP/1.1 400\r\n\r\n"])
-def test_who_refuses_mqtt_5_is_asked_for_3_1_1(config, reply):
+def test_mqtt_3_1_1_is_tried_where_mqtt_5_is_refused(config, reply):
     """Closing without an answer, 3.1.1's refusal of a version, 5's refusal of a version, and no broker at all."""
     levels = []
 
@@ -216,13 +216,13 @@ def test_a_client_without_rights_is_not_tried_again_with_3_1_1(config):
     assert levels == [5]
 
 
-def test_who_closes_without_an_answer_is_told_so(config):
+def test_a_connection_closed_without_an_answer_is_an_error(config):
     with tcp_server(lambda peer: peer.recv(1000)) as address, pytest.raises(InputError) as caught:
         Connection(config.model_copy(update={"broker": address}), "client").connect(5)
     assert caught.value.found == "a connection that was closed without an answer"
 
 
-def test_a_silent_server_is_given_up(config):
+def test_a_silent_server_is_an_error(config):
     with tcp_server(lambda peer: [peer.recv(1000), peer.recv(1000)]) as address, pytest.raises(InputError) as caught:
         Connection(config.model_copy(update={"broker": address}), "client").connect(0.4)
     assert caught.value.found == "no answer to MQTT within 0.4 s"
@@ -295,7 +295,7 @@ def test_messages_leave_at_once(monkeypatch, config):
         assert (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1) in seen
 
 
-def test_a_device_thrown_out_by_another_of_its_name_comes_back(broker, config):
+def test_a_device_reconnects_after_another_client_took_over(broker, config):
     with connected(config) as first:
         second = Connection(config, f"test:{config.device}")
         second.connect(5)
@@ -306,7 +306,7 @@ def test_a_device_thrown_out_by_another_of_its_name_comes_back(broker, config):
             late.wait_for_state("online")
 
 
-def test_who_may_not_subscribe_is_told_so(config):
+def test_a_refused_subscription_is_an_error(config):
     def answer(peer: socket.socket) -> None:
         peer.recv(1000)
         peer.sendall(b"\x20\x03\x00\x00\x00")
@@ -321,7 +321,7 @@ def test_who_may_not_subscribe_is_told_so(config):
     assert not [thread for thread in threading.enumerate() if "deaf" in thread.name]
 
 
-def test_a_status_that_the_broker_does_not_take_is_told_by_its_topic_once(tmp_path, config, caplog):
+def test_a_refused_status_is_logged_once_with_its_topic(tmp_path, config, caplog):
     (tmp_path / "acl").write_text("topic read #\n")
     (tmp_path / "acl").chmod(0o600)
     broker = Mosquitto(tmp_path, ["allow_anonymous true", f"acl_file {tmp_path / 'acl'}"]).start()
@@ -345,7 +345,7 @@ def test_a_status_that_the_broker_does_not_take_is_told_by_its_topic_once(tmp_pa
         (b"\x85", "client identifier not valid: client"),
     ],
 )
-def test_the_reason_of_mqtt_5_is_not_lost_by_a_try_with_3_1_1(config, reply, words):
+def test_a_final_reason_of_mqtt_5_is_reported_without_trying_3_1_1(config, reply, words):
     levels = []
 
     def answer(peer: socket.socket) -> None:
@@ -358,7 +358,7 @@ def test_the_reason_of_mqtt_5_is_not_lost_by_a_try_with_3_1_1(config, reply, wor
     assert caught.value.found == words
 
 
-def test_a_broker_that_says_that_another_client_took_over_is_believed_at_once(config, caplog):
+def test_a_reported_takeover_is_logged_at_once(config, caplog):
     def answer(peer: socket.socket) -> None:
         peer.recv(1000)
         peer.sendall(b"\x20\x03\x00\x00\x00" + b"\xe0\x02\x8e\x00")
@@ -373,7 +373,7 @@ def test_a_broker_that_says_that_another_client_took_over_is_believed_at_once(co
     assert "lost" not in caplog.text
 
 
-def test_a_subscription_that_is_partly_refused_is_told_and_kept(config, caplog):
+def test_a_partly_refused_subscription_is_logged_and_kept(config, caplog):
     def answer(peer: socket.socket) -> None:
         peer.recv(1000)
         peer.sendall(b"\x20\x03\x00\x00\x00")
@@ -389,7 +389,7 @@ def test_a_subscription_that_is_partly_refused_is_told_and_kept(config, caplog):
     assert "refuses the subscription to a/+/+/score: Not authorized" in caplog.text
 
 
-def test_a_broker_without_retained_messages_and_mqtt_3_1_1_is_hinted_at(tmp_path, config):
+def test_the_advice_for_a_broker_without_retained_messages_and_mqtt_3_1_1(tmp_path, config):
     """It closes the connection without a word."""
     broker = Mosquitto(tmp_path, ["allow_anonymous true", "retain_available false"]).start()
     try:
@@ -402,7 +402,7 @@ def test_a_broker_without_retained_messages_and_mqtt_3_1_1_is_hinted_at(tmp_path
 
 
 @pytest.mark.parametrize("name", ["joe\n", "\x1b", "\udce9"])
-def test_a_user_name_that_mqtt_forbids_is_named(config, monkeypatch, name):
+def test_a_user_name_that_mqtt_forbids_is_refused(config, monkeypatch, name):
     monkeypatch.setenv(USERNAME, name)
     with pytest.raises(InputError, match=USERNAME):
         Connection(config, "client")

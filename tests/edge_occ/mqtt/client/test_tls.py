@@ -111,7 +111,7 @@ def test_a_certificate_of_the_authority_is_accepted(attempt):
         ("elsewhere", "ca", "not valid for '127.0.0.1'", "--broker mqtts://NAME"),
     ],
 )
-def test_what_is_wrong_with_the_brokers_certificate_is_told(attempt, certificate, ca, found, advice):
+def test_the_cause_of_a_rejected_broker_certificate(attempt, certificate, ca, found, advice):
     error = attempt(certificate, ca=ca)
     assert "certificate of the broker that cannot be verified" in error.found
     assert found in error.found
@@ -128,7 +128,7 @@ def test_what_is_wrong_with_the_brokers_certificate_is_told(attempt, certificate
         ("stranger", "does not accept this device's certificate: its authority", "stranger.pem (mqtt.cert)"),
     ],
 )
-def test_what_is_wrong_with_the_devices_certificate_is_told(attempt, authority, version, own, found, advice):
+def test_the_cause_of_a_rejected_device_certificate(attempt, authority, version, own, found, advice):
     wanted = ["require_certificate true", f"cafile {authority.folder / 'ca.pem'}", f"tls_version {version}"]
     assert attempt("good", *wanted, own="good") is None
     error = attempt("good", *wanted, own=own)

@@ -1,4 +1,4 @@
-"""What outlasts a process: the lock, and events that a crash cut off."""
+"""The lock, and events interrupted by a crash."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from edge_occ.mqtt.config import MqttConfig
 from edge_occ.mqtt.publisher import Publisher
 config = MqttConfig.model_validate_json(sys.argv[1])
 with Publisher(config, render) as publisher:
-    publisher.publish(inspection(3, 2.5, event=Phase.START, of="cut-off"))
+    publisher.publish(inspection(3, 2.5, event=Phase.START, of="interrupted-event"))
     publisher.publish(inspection(4, 2.0, event=Phase.START, of="ended"))
     publisher.publish(inspection(5, 2.0, event=Phase.END, of="ended"))
     wait_until(lambda: publisher.summary.published.get("event") == 3, "the events")
@@ -34,7 +34,7 @@ with Publisher(config, render) as publisher:
 
 @pytest.fixture
 def own(config, tmp_path):
-    """An inspector with a folder of its own."""
+    """An inspector with its own folder."""
     return config.model_copy(update={"state": tmp_path / "state"})
 
 
@@ -54,7 +54,7 @@ def kill_in_an_event(config) -> None:
         process.kill()
 
 
-def test_an_event_that_a_kill_cut_off_is_ended_first_at_the_next_start_and_once(own, ear):
+def test_an_event_interrupted_by_a_kill_is_ended_first_at_the_next_start_and_once(own, ear):
     kill_in_an_event(own)
     ear.wait_for_state("offline")
     before = len(ear.heard)
@@ -63,7 +63,7 @@ def test_an_event_that_a_kill_cut_off_is_ended_first_at_the_next_start_and_once(
         publisher.publish(inspection(1, 0.5, event=Phase.END, of="new"))
     ear.wait_for_state("offline", 2)
     assert events(ear)[3:] == [
-        ("cut-off", "end", True, "interrupted"), ("new", "start", False, None), ("new", "end", False, None)
+        ("interrupted-event", "end", True, "interrupted"), ("new", "start", False, None), ("new", "end", False, None)
     ]  # fmt: skip
     (end,) = [m for m in ear.heard[before:] if b"interrupted" in bytes(m.payload)]
     assert json.loads(bytes(end.payload))["frame"] == 3
@@ -74,7 +74,7 @@ def test_an_event_that_a_kill_cut_off_is_ended_first_at_the_next_start_and_once(
     assert len(events(ear)) == 6
 
 
-def test_an_end_that_was_not_delivered_is_made_up_for_at_the_next_start(broker, own, ear):
+def test_an_end_that_was_not_delivered_is_sent_at_the_next_start(broker, own, ear):
     with Link(broker.port) as link:
         with Publisher(own.model_copy(update={"broker": link.url}), render) as publisher:
             publisher.publish(inspection(0, 2.0, event=Phase.START, of="a"))
@@ -91,7 +91,7 @@ def test_an_end_that_was_not_delivered_is_made_up_for_at_the_next_start(broker, 
     assert events(ear) == [("a", "start", False, None), ("a", "end", True, "interrupted")]
 
 
-def test_an_event_whose_start_never_left_needs_no_end(own_broker: Mosquitto, own):
+def test_an_event_whose_start_was_not_sent_gets_no_end(own_broker: Mosquitto, own):
     own = own.model_copy(update={"broker": own_broker.url})
     with Publisher(own, render) as publisher:
         wait_until(lambda: publisher.summary.published.get("stats") == 1, "the link to be idle")
@@ -109,7 +109,7 @@ def test_an_event_whose_start_never_left_needs_no_end(own_broker: Mosquitto, own
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[" * 2_000_000, b'{"schema":"edge-occ/open-events/2"}'])
-def test_a_damaged_file_is_told_and_stops_nothing(own, ear, caplog, content):
+def test_a_damaged_journal_is_logged_and_ignored(own, ear, caplog, content):
     with Publisher(own, render) as publisher:
         publisher.publish(inspection(0, 2.0, event=Phase.START, of="a"))
         wait_until(lambda: publisher.summary.published.get("event") == 1, "the start")
@@ -122,7 +122,7 @@ def test_a_damaged_file_is_told_and_stops_nothing(own, ear, caplog, content):
     assert "damaged" in caplog.text
 
 
-def test_without_a_folder_the_line_is_inspected_all_the_same(config, ear, tmp_path, caplog):
+def test_without_a_writable_folder_the_inspector_runs(config, ear, tmp_path, caplog):
     (tmp_path / "file").touch()
     with Publisher(config.model_copy(update={"state": tmp_path / "file" / "state"}), render) as publisher:
         publisher.publish(inspection(0, 2.0, event=Phase.START, of="a"))
@@ -130,7 +130,7 @@ def test_without_a_folder_the_line_is_inspected_all_the_same(config, ear, tmp_pa
     assert "mqtt.state" in caplog.text
 
 
-def test_a_full_disk_stops_nothing_either(own, ear, caplog):
+def test_without_a_journal_that_can_be_written_events_are_sent(own, ear, caplog):
     with Publisher(own, render) as publisher:
         own.state.rename(own.state.with_name("gone"))
         own.state.touch()  # a file where the folder was: nothing can be written below it
