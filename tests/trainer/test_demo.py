@@ -66,9 +66,9 @@ def test_the_stream_is_inspected_and_every_figure_comes_from_messages(cells, tin
     assert "reusing" in said.out
     for name in (
         "image AUROC",
-        "false alarms promised",
-        "false alarms observed",
-        "frames a second",
+        "expected false alarms",
+        "observed false alarms",
+        "frames per second",
         "capture to publish",
     ):
         assert name in said.out

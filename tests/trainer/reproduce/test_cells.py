@@ -69,7 +69,7 @@ def test_a_damaged_result_is_said_and_done_again(fake, content):
     fake.said.clear()
     assert {status.state for status in fake.run(cells).statuses} == {"done"}
     assert fake.calls == [("bottle", 0, 1)]
-    assert "the result of fixed, bottle, seed 0 is damaged: it is done again" in fake.said
+    assert "the result of fixed, bottle, seed 0 is damaged: the cell is repeated" in fake.said
 
 
 def test_a_folder_that_cannot_be_written_to_is_refused(tmp_path):
