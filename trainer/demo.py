@@ -197,15 +197,15 @@ def _facts(result: DemoResult, cells: SolarCells, bundle: Bundle) -> list[tuple[
     calibration = bundle.manifest.calibration
     p50, p95 = np.percentile(result.latency_ms, [50, 95])
     return [
-        ("image AUROC", f"{auroc:.4f}"),
+        ("Image AUROC", f"{auroc:.4f}"),
         (
             "expected false alarms",
             f"{calibration.expected:.2%} (at most {calibration.upper_95:.2%} with 95 % confidence)",
         ),
-        ("observed false alarms", f"{alarms / len(good):.2%} ({alarms} of {len(good)} good cells)"),
-        ("detected defects", f"{found / len(bad):.1%} ({found} of {len(bad)} defective cells)"),
-        ("frames per second", f"{result.fps:.2f} ({len(result.scores)} messages)"),
-        ("capture to publish", f"p50 {p50:.1f} ms, p95 {p95:.1f} ms"),
+        ("Observed false alarms", f"{alarms / len(good):.2%} ({alarms} of {len(good)} good cells)"),
+        ("Detected defects", f"{found / len(bad):.1%} ({found} of {len(bad)} defective cells)"),
+        ("Frames per second", f"{result.fps:.2f} ({len(result.scores)} messages)"),
+        ("Capture to publish", f"p50 {p50:.1f} ms, p95 {p95:.1f} ms"),
     ]
 
 
