@@ -1,12 +1,12 @@
-"""What large frames cost: inference with the graph's own resizing and with the frame halved before it, and heatmaps.
+"""Cost of large frames: inference with the graph's own resizing and with the frame halved before it, and heatmaps.
 
     python benchmarks/frame_size.py part.occ [VIDEO]
 
-Median milliseconds of one frame of several sizes, wall clock and processor time, and the ratio of wall clock to a frame
-that needs no resizing; all interleaved, in one run.  The pictures are frames of VIDEO, enlarged and with noise, or else
-noise alone.  With VIDEO it is also enlarged to 3840x2160, written without loss by Ut Video (of what OpenCV's writer
-makes of it, 4:2:0), and inspected from file to verdict by ``edge-occ run`` in a process of its own, without MQTT and,
-with --broker, with it: frames a second, processor time and peak resident memory.
+Prints the median milliseconds of a frame of several sizes, wall-clock and processor time, and the ratio of its
+wall-clock time to that of a frame that needs no resizing.  All measurements are interleaved in one run.  The frames are
+those of VIDEO, enlarged and with added noise, or noise only.  VIDEO is also enlarged to 3840x2160, written losslessly
+(Ut Video, 4:2:0 from OpenCV's writer), and inspected by ``edge-occ run`` in a separate process, without MQTT and, with
+--broker, with MQTT: frames per second, processor time and peak resident memory.
 """
 
 from __future__ import annotations
@@ -54,12 +54,12 @@ def main() -> None:
 
 
 def time_frames(path: Path, video: Path | None) -> None:
-    """Every way of one frame, every size."""
+    """Time every operation on a frame of every size."""
     bundle = read_bundle(path)
     engine, side = OnnxRuntimeEngine(bundle.graph()), bundle.manifest.geometry.size
     calibration = bundle.manifest.calibration
     low, threshold = calibration.median, calibration.threshold
-    ways: dict[tuple[str, tuple[int, int]], Callable[[], object]] = {}
+    operations: dict[tuple[str, tuple[int, int]], Callable[[], object]] = {}
     for size in [(side, side), *SIZES]:
         frame = picture(size, video)
         scores = engine.infer(frame)
@@ -67,30 +67,31 @@ def time_frames(path: Path, video: Path | None) -> None:
         print(f"{size[1]}x{size[0]}: score {scores.score:.6g}, halved {halved.score / scores.score - 1:+.2%}")
         drawn = overlay(frame, scores.map, low, threshold)
         small = shrink(drawn, HEATMAP_SIDE)
-        ways["inference, resized in the graph", size] = partial(engine.infer, frame)
-        ways["inference, halved before it", size] = lambda f=frame: engine.infer(downscale(f, side, side))
-        ways["halving alone", size] = partial(downscale, frame, side, side)
-        ways["overlay on all pixels", size] = partial(overlay, frame, scores.map, low, threshold)
-        ways["overlay, shrunk first", size] = partial(overlay, frame, scores.map, low, threshold, HEATMAP_SIDE)
-        ways["JPEG of all pixels", size] = partial(encode_jpeg, drawn)
-        ways["JPEG, shrunk", size] = partial(encode_jpeg, small)
-    wall, processor = np.zeros((2, ROUNDS, len(ways)))
+        operations["inference, resized in the graph", size] = partial(engine.infer, frame)
+        operations["inference, halved before it", size] = lambda f=frame: engine.infer(downscale(f, side, side))
+        operations["halving alone", size] = partial(downscale, frame, side, side)
+        operations["overlay on all pixels", size] = partial(overlay, frame, scores.map, low, threshold)
+        operations["overlay, shrunk first", size] = partial(overlay, frame, scores.map, low, threshold, HEATMAP_SIDE)
+        operations["JPEG of all pixels", size] = partial(encode_jpeg, drawn)
+        operations["JPEG, shrunk", size] = partial(encode_jpeg, small)
+    wall, processor = np.zeros((2, ROUNDS, len(operations)))
     for row in range(ROUNDS):
-        for column, way in enumerate(ways.values()):
+        for column, operation in enumerate(operations.values()):
             began, worked = time.perf_counter(), time.process_time()
-            way()
+            operation()
             wall[row, column] = time.perf_counter() - began
             processor[row, column] = time.process_time() - worked
-    medians = dict(zip(ways, 1e3 * np.median([wall, processor], axis=1).T, strict=True))
+    medians = dict(zip(operations, 1e3 * np.median([wall, processor], axis=1).T, strict=True))
     base = medians["inference, resized in the graph", (side, side)][0]
-    for (what, (height, width)), (elapsed, worked) in sorted(medians.items()):
+    for (operation, (height, width)), (elapsed, worked) in sorted(medians.items()):
         print(
-            f"{what:<32} {width:>4} x {height:<4} {elapsed:7.1f} ms, {worked:7.1f} of processor, {elapsed / base:.2f}"
+            f"{operation:<32} {width:>4} x {height:<4} {elapsed:7.1f} ms, {worked:7.1f} of processor, "
+            f"{elapsed / base:.2f}"
         )
 
 
 def picture(size: tuple[int, int], video: Path | None) -> NDArray[np.uint8]:
-    """A frame with a camera's noise, or nothing but noise."""
+    """Return a video frame with camera noise, or noise only."""
     noise = np.random.default_rng(0)
     if video is None:
         return noise.integers(0, 256, (*size, 3), dtype=np.uint8)
@@ -121,13 +122,13 @@ def time_decoding(clip: Path) -> None:
 
 
 def inspect(bundle: Path, clip: Path, where: list[str]) -> None:
-    """The whole inspector, in a process of its own."""
+    """Run the whole inspector in a separate process."""
     command = [sys.executable, "-m", "edge_occ", "run", "--bundle", str(bundle), "--source", str(clip), *where]
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     with tempfile.TemporaryFile("w+") as errors:
         process = subprocess.Popen(command, stderr=errors, stdout=subprocess.DEVNULL)
         status, peak = Path(f"/proc/{process.pid}/status"), 0
-        # Not wait4's figure, which begins with the memory of this process.
+        # wait4 reports a peak that includes the memory of this process before exec.
         while process.poll() is None:
             high = re.search(r"VmHWM:\s+(\d+)", status.read_text())
             peak = max(peak, int(high[1]) if high else 0)

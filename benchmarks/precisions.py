@@ -1,9 +1,9 @@
-"""Every graph of a bundle on real images: against torch, against fp32's verdicts, and through NVIDIA's builder.
+"""Every graph of a bundle on real images: compared with torch and with fp32's verdicts, and built by TensorRT-RTX.
 
     python benchmarks/precisions.py bottle.occ mvtec_ad/bottle/test/* [FOLDER ...]
 
-The torch modules are rebuilt from the weights in the fp32 graph.  Score errors are relative.  AUROC is given where the
-folders are those of the MVTec layout's ``test``.  TensorRT-RTX compiles for a GPU on any x86-64 machine.
+The torch modules are rebuilt from the weights in the fp32 graph.  Score errors are relative.  AUROC is given if the
+folders are those in ``test`` of the MVTec layout.  TensorRT-RTX compiles for a GPU on any x86-64 machine.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ TARGETS = ("SM86", "SM89")
 
 
 def torch_graph(bundle: Bundle) -> InspectionGraph:
-    """The modules that the bundle's settings name, with the weights in its fp32 graph."""
+    """Rebuild the modules of the bundle's settings with the weights of its fp32 graph."""
     config = TrainConfig.model_validate(bundle.manifest.training.config)
     branches: list[Branch] = []
     for branch in config.branches:
@@ -49,7 +49,7 @@ def torch_graph(bundle: Bundle) -> InspectionGraph:
 
 def torch_scores(bundle: Bundle, frames: list[np.ndarray]) -> np.ndarray:
     graph = torch_graph(bundle)
-    # In the order in which the graph declares them.
+    # The order is that of the graph's inputs.
     head = bundle.graph().head
     names = [value.name for value in onnx.load_from_string(bundle.graph().onnx).graph.input if value.name in head]
     tensors = [torch.from_numpy(head[name].copy()) for name in names]
@@ -112,7 +112,7 @@ def main() -> None:
             seconds, size = compile_seconds(bundle.graph(precision).onnx, target, frames[0].shape[:2])
             total += seconds
             print(f"TensorRT-RTX {precision} {target}: {seconds:.2f} s, plan of {size / 1e6:.1f} MB")
-    print(f"TensorRT-RTX in all: {total:.1f} s")
+    print(f"TensorRT-RTX in total: {total:.1f} s")
 
 
 if __name__ == "__main__":

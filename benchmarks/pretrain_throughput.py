@@ -1,12 +1,12 @@
-"""Images a second of stage 1, and how much of the machine's arithmetic they use.
+"""Throughput of pretraining in images per second, and its share of the machine's peak arithmetic.
 
     python benchmarks/pretrain_throughput.py [--preset paper-rotation] [--set encoder.base_width=8] [--compile]
 
-Updates of a preset on random images that lie on the device, as ``edge-occ train`` does them: draw, augment, forward,
-backward, step.  Arithmetic is counted by torch's flop counter, for the network alone; the machine's peak is what its
-matrix product reaches here, of 4096x4096 (on a CPU 2048x2048) in the type that the network computes in.  So the share
-says how far augmentation, memory and Python keep a training from being bound by arithmetic.  Images are those drawn
-from the data; a rotation batch puts each through the network four times.  Rounds are interleaved; medians are given.
+Runs the updates of a preset on random images on the device, as ``edge-occ train`` does: draw, augment, forward,
+backward, step.  Operations are those of the network, counted by torch's flop counter; the peak is the measured rate of
+a matrix product of 4096x4096 (on a CPU 2048x2048) in the network's data type.  The share shows how much time goes to
+augmentation, memory and Python.  Images are counted as drawn from the data; a rotation batch passes each through the
+network four times.  Rounds are interleaved; medians are given.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ from trainer.pretrain.update import Pretraining, Updates
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_SECONDS = 2.0
-"""Least length of a round."""
+_MIN_SECONDS = 2.0
+"""Minimum duration of a round."""
 
 
 def updates(config: TrainConfig, images: int, device: torch.device) -> Callable[[int], object]:
-    """A fresh encoder's updates on random images."""
+    """Return the updates of a new encoder on random images."""
     torch.manual_seed(0)
     encoder = make_encoder(config.encoder, config.input.size)
     task = make_task(config, encoder)
@@ -51,10 +51,10 @@ def updates(config: TrainConfig, images: int, device: torch.device) -> Callable[
 
 
 def rate(work: Callable[[int], object], device: torch.device) -> float:
-    """How often a second it can be done."""
+    """Return the number of calls per second."""
     _wait(device)
     begun, done = time.perf_counter(), 0
-    while time.perf_counter() - begun < _SECONDS:
+    while time.perf_counter() - begun < _MIN_SECONDS:
         work(done)
         done += 1
         _wait(device)
@@ -62,7 +62,7 @@ def rate(work: Callable[[int], object], device: torch.device) -> float:
 
 
 def augmentation(config: TrainConfig, device: torch.device) -> Callable[[int], object]:
-    """The same batches, without the network."""
+    """Return the augmentation of the same batches, without the network."""
     task = make_task(config, make_encoder(config.encoder, config.input.size))
     size = config.input.size
     images = torch.rand(config.optimiser.batch, 3, size, size, device=device)
@@ -70,7 +70,7 @@ def augmentation(config: TrainConfig, device: torch.device) -> Callable[[int], o
 
 
 def product(device: torch.device) -> tuple[Callable[[int], Tensor], float]:
-    """A matrix product, and its arithmetic operations."""
+    """Return a matrix product, and the number of its operations."""
     side, kind = (4096, torch.bfloat16) if device.type == "cuda" else (2048, torch.float32)
     left, right = (torch.rand(side, side, device=device, dtype=kind) for _ in range(2))
     return (lambda _: left @ right), 2.0 * side**3
@@ -84,7 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--images", type=int, default=1000, help="in the data")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--compile", action="store_true", help="by torch.compile beside plain")
+    parser.add_argument("--compile", action="store_true", help="also measure with torch.compile")
     parser.add_argument("--out", type=Path, help="write the table there as well")
     options = parser.parse_args(arguments)
     device = torch.device(options.device)
@@ -110,15 +110,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
             rounds[name].append(rate(work, device))
     medians = {name: statistics.median(values) for name, values in rounds.items()}
     peak = medians.pop("product") * of_product
-    lines = ["| | images a second | operations a second | share of a matrix product's |", "|---|---|---|---|"]
-    for name, often in medians.items():
-        done = 0.0 if name == "augmentation alone" else often * operations
+    lines = [
+        "| | images per second | operations per second | share of the matrix product's rate |",
+        "|---|---|---|---|",
+    ]
+    for name, calls in medians.items():
+        done = 0.0 if name == "augmentation alone" else calls * operations
         share = [f"{done / 1e9:.1f} G", f"{done / peak:.0%}"] if done else ["-", "-"]
-        lines.append(f"| {' | '.join([name, f'{often * config.optimiser.batch:.0f}', *share])} |")
+        lines.append(f"| {' | '.join([name, f'{calls * config.optimiser.batch:.0f}', *share])} |")
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{platform.machine()} CPU"
-    what = f"Preset {' '.join([options.preset, *options.settings])}: batch {config.optimiser.batch}"
+    title = f"Preset {' '.join([options.preset, *options.settings])}: batch {config.optimiser.batch}"
     lines.append(
-        f"\n{what}, {config.input.size} pixels; {name}, {torch.get_num_threads()} threads; a matrix product reaches "
+        f"\n{title}, {config.input.size} pixels; {name}, {torch.get_num_threads()} threads; a matrix product reaches "
         f"{peak / 1e9:.0f} G; torch {torch.__version__}."
     )
     print("\n".join(lines))

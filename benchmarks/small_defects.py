@@ -1,6 +1,7 @@
-"""Which squares are seen on pictures of 1024 x 1024 that are shrunk 4 times: on a disc and on a texture.
+"""Smallest square that is detected on 1024x1024 images, which are shrunk 4 times: on a disc and on a texture.
 
-``python benchmarks/small_defects.py FOLDER`` makes its pictures in the folder, trains on them and prints a line a size.
+``python benchmarks/small_defects.py FOLDER`` generates images in the folder, trains on them and prints a line for each
+size.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ TRAINED, TESTED = 60, 10
 
 
 def picture(kind: str, seed: int, square: int = 0) -> NDArray[np.uint8]:
-    """A good part, or one with a square in its middle, dark for odd seeds and bright for even ones."""
+    """Return a good part, or one with a square, dark for odd seeds and bright for even ones."""
     random = np.random.default_rng(seed)
     noise = random.normal(0, 5, (SIDE, SIDE, 3))
     if kind == "disc":

@@ -1,10 +1,10 @@
-"""Training images a second: batched on the device, against a per-image PIL pipeline with the same network.
+"""Training speed in images per second: batched on the device, compared with a per-image PIL pipeline.
 
     python benchmarks/training_speed.py mvtec_ad/bottle/train/good [--threads 2] [--rounds 5] [--out speed.md]
 
-The PIL pipeline is what public CutPaste code does: for each image in turn, flips, ImageEnhance jitter, a patch that is
-cropped, jittered, turned and pasted, an array, a tensor, normalisation; then the batch is put together.  Images are
-decoded and resized beforehand in both.  Three comparisons, each with the settings of the quick preset:
+The PIL pipeline is that of public CutPaste code: for each image flips, ImageEnhance jitter, a patch that is cropped,
+jittered, rotated and pasted, conversion to a tensor, normalisation; then the batch is stacked.  Both use the same
+network, on images decoded and resized beforehand.  Three comparisons with the settings of the quick preset:
 
 1. augmentation alone, to a normalised batch (ours with a label for every window, PIL's with the mask of its pastes);
 2. a whole training step in which every 64x64 window of an image counts: one dense pass, or the same encoder on the
@@ -44,7 +44,7 @@ SIZE = 256
 BATCH = OptimiserConfig().batch
 CONFIG = PretextConfig()
 CROPPED = 1
-"""Images a step where every window is a crop of its own: as many windows an image as the dense step, in less memory."""
+"""Images per step where each window is a crop: as many windows per image as in the dense step, in less memory."""
 
 
 class _PerImage:
@@ -54,7 +54,7 @@ class _PerImage:
         self.rng = random.Random(seed)
 
     def __call__(self, image: Image.Image) -> tuple[Image.Image, Image.Image, Image.Image]:
-        """The image before its pastes, the same with them, and the class of the paste at each pixel."""
+        """Return the image without and with its pastes, and the class of the paste at each pixel."""
         for side in (Image.Transpose.FLIP_LEFT_RIGHT, Image.Transpose.FLIP_TOP_BOTTOM):
             if self.rng.random() < 0.5:
                 image = image.transpose(side)
@@ -66,7 +66,7 @@ class _PerImage:
         return image, pasted, classes
 
     def jitter(self, image: Image.Image, strength: float, hue: bool) -> Image.Image:
-        """What torchvision's ColorJitter does with a PIL image."""
+        """Jitter the colours as torchvision's ColorJitter does."""
         steps = [ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color, *([None] if hue else [])]
         self.rng.shuffle(steps)
         for step in steps:
@@ -109,7 +109,7 @@ def to_tensor(image: Image.Image) -> Tensor:
 
 
 class _Bench:
-    """The network, the data in both forms, and one function for each row of the table."""
+    """The network, the data in both forms, and a function for each row of the table."""
 
     def __init__(self, folder: Path) -> None:
         self.pictures = [Image.open(path).convert("RGB").resize((SIZE, SIZE)) for path in find_images(folder)]
@@ -149,7 +149,7 @@ class _Bench:
 
     def step_pil(self) -> None:
         after, classes, before = self.by_pil()
-        # The labels are made as ours are, so that nothing but the augmentation differs.
+        # The labels are computed as in the batched step, so that only the augmentation differs.
         plain = (after * self.encoder.deviation + self.encoder.offset) / 255
         self.update(after, label_windows(before, plain, classes, 2, CONFIG, self.encoder.stride))
 

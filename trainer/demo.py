@@ -1,7 +1,7 @@
-"""``edge-occ demo``: the main job once, on real images, with nothing faked.
+"""``edge-occ demo``: the whole workflow on real images.
 
-The steps are the commands that a user would type, run as processes of their own; the figures at the end come from the
-MQTT messages that a subscriber received.
+Each step runs the command that a user would type, as a separate process; the figures at the end come from the MQTT
+messages that a subscriber received.
 """
 
 from __future__ import annotations
@@ -36,17 +36,17 @@ _SETTINGS = ("optimiser.steps=240",)
 _PICTURES = 6
 
 _MESSAGES, _HEATMAPS = re.compile(r"(scores|events|status)\.jsonl"), re.compile(r"\d{6,}(-[\dT.]+Z)?\.jpg")
-"""What the subscriber of an earlier demo wrote."""
+"""Names of the files that the subscriber writes."""
 
 
 @dataclass(frozen=True)
 class DemoResult:
-    """What the subscriber's messages say, joined with the labels.
+    """The content of the score messages.
 
     Attributes:
-        scores: of each streamed cell, by file name.
-        latency_ms: capture to publish, of each message.
-        fps: cells a second, by their moments of capture.
+        scores, anomalous, frame: score, verdict and frame number of each streamed cell, by file name.
+        latency_ms: time from capture to publish of each message.
+        fps: cells per second, from their capture times.
     """
 
     scores: dict[str, float]
@@ -57,31 +57,31 @@ class DemoResult:
 
 
 def run_demo(folder: Path, fps: float) -> None:
-    """Train, inspect a stream, collect the messages, compare with the labels, report.
+    """Train, inspect a stream, collect the messages, compare them with the labels and write a report.
 
     Args:
-        folder: everything is written here; a second run reuses the images and the bundle.
-        fps: pictures a second on the simulated line.
+        folder: output folder; a second run reuses its images and bundle.
+        fps: pictures per second on the simulated line.
 
     Raises:
-        UserError: a step failed; its own message stands above.
+        UserError: a step failed; its own message is printed above.
     """
     page = folder / "report" / "index.html"
     require_own_page(page, "--folder")
-    _title("1/4  Real images: solar cells in electroluminescence light")
-    _tell(LICENCE)
+    _title("1/4  Prepare real images: solar cells under electroluminescence")
+    _print(LICENCE)
     cells = prepare_solar_cells(folder / "cells")
     good = sum(not defective for defective in cells.defective.values())
-    trained_on = len(list(cells.train.iterdir()))
-    _tell(
-        f"{trained_on} good cells to learn from; {good} good and {len(cells.defective) - good} defective ones held out"
+    training = len(list(cells.train.iterdir()))
+    _print(
+        f"{training} good cells for training; {good} good and {len(cells.defective) - good} defective cells for testing"
     )
 
-    _title("2/4  Learn from the good cells alone")
+    _title("2/4  Train on the good cells")
     bundle = _bundle(folder / "solar-cells.occ", cells)
-    _tell(guarantee(bundle.manifest.calibration))
+    _print(guarantee(bundle.manifest.calibration))
 
-    _title("3/4  Inspect the held-out cells as they pass, publish over MQTT, and listen")
+    _title("3/4  Inspect the test cells as a stream, publish over MQTT, and subscribe")
     messages = folder / "messages"
     remove_own(messages / "heatmaps" / _DEVICE, _HEATMAPS)
     remove_own(messages / "heatmaps", _HEATMAPS)
@@ -101,31 +101,31 @@ def run_demo(folder: Path, fps: float) -> None:
             "--set",
             f"mqtt.device={_DEVICE}",
         )
-    outcome = _read(messages / "scores.jsonl")
-    if len(outcome.scores) != len(cells.defective):
+    result = _read(messages / "scores.jsonl")
+    if len(result.scores) != len(cells.defective):
         raise UserError(
             f"a score message for each of the {len(cells.defective)} cells",
-            f"{len(outcome.scores)}",
-            "type make demo again",
+            f"{len(result.scores)}",
+            "run the demo again",
         )
 
-    _title("4/4  What came over MQTT, compared with the labels")
-    facts = _facts(outcome, cells, bundle)
-    _report(page, facts, outcome, cells, bundle, messages / "heatmaps" / _DEVICE)
+    _title("4/4  Compare the MQTT messages with the labels")
+    facts = _facts(result, cells, bundle)
+    _report(page, facts, result, cells, bundle, messages / "heatmaps" / _DEVICE)
     width = max(len(name) for name, _ in facts)
     for name, value in (*facts, ("report", str(page))):
         sys.stdout.write(f"  {name:<{width}}  {value}\n")
 
 
 def _bundle(path: Path, cells: SolarCells) -> Bundle:
-    """The bundle of an earlier run, or a new one."""
+    """Read the bundle of an earlier run, or train a new one."""
     try:
         if path.exists():
             bundle = read_bundle(path)
-            _tell(f"reusing {path}, trained in {bundle.manifest.training.seconds:.0f} s; delete it to train again")
+            _print(f"reusing {path}, trained in {bundle.manifest.training.seconds:.0f} s; delete it to train again")
             return bundle
     except BundleRefused as error:
-        _tell(f"{path} is {error.found}: training again")
+        _print(f"{path} cannot be used ({error.found}): training again")
     settings = [part for setting in _SETTINGS for part in ("--set", setting)]
     _edge_occ("train", "--data", str(cells.train), "--preset", "quick", *settings, "--out", str(path))
     return read_bundle(path)
@@ -133,23 +133,23 @@ def _bundle(path: Path, cells: SolarCells) -> Bundle:
 
 @contextmanager
 def _broker() -> Iterator[str]:
-    """The broker on this machine, or one of our own."""
+    """Use the broker on this machine, or start an embedded one."""
     running = broker_answers("127.0.0.1", _PORT)
     with nullcontext() if running else EmbeddedBroker(_PORT):
-        _tell(f"broker: {'the one' if running else 'amqtt, started for the demo'} on localhost:{_PORT}")
+        _print(f"broker: {'already running' if running else 'amqtt, started for the demo'}, localhost:{_PORT}")
         yield f"mqtt://127.0.0.1:{_PORT}"
 
 
 @contextmanager
 def _subscriber(url: str, save: Path) -> Iterator[None]:
-    """A second process that subscribes, and ends when the inspector says that it goes offline."""
+    """Run a subscriber in a second process, which ends when the inspector publishes that it is offline."""
     command = _command("watch", "--broker", url, "--prefix", _TOPICS, "--save", str(save), "--until-offline")
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
         try:
             ready = process.stderr.readline() if process.stderr else ""
             if not ready.startswith("watching"):
-                raise UserError("a subscriber", ready.strip() or "nothing", "see above")
-            _tell(f"$ {_shown(command)}   (in the background)")
+                raise UserError("a running subscriber", ready.strip() or "no output", "see the messages above")
+            _print(f"$ {_shown(command)}   (in the background)")
             yield
             process.wait(timeout=30)
         finally:
@@ -158,7 +158,7 @@ def _subscriber(url: str, save: Path) -> Iterator[None]:
 
 def _edge_occ(*arguments: str) -> None:
     command = _command(*arguments)
-    _tell(f"$ {_shown(command)}")
+    _print(f"$ {_shown(command)}")
     code = subprocess.run(command, check=False).returncode
     if code == 130:
         raise KeyboardInterrupt
@@ -188,57 +188,60 @@ def _read(path: Path) -> DemoResult:
     return DemoResult(scores, anomalous, frame, latency, (len(captured) - 1) / seconds)
 
 
-def _facts(outcome: DemoResult, cells: SolarCells, bundle: Bundle) -> list[tuple[str, str]]:
-    labels = np.array([cells.defective[name] for name in outcome.scores])
-    auroc = image_auroc(labels, np.array(list(outcome.scores.values())))
+def _facts(result: DemoResult, cells: SolarCells, bundle: Bundle) -> list[tuple[str, str]]:
+    labels = np.array([cells.defective[name] for name in result.scores])
+    auroc = image_auroc(labels, np.array(list(result.scores.values())))
     good = [name for name, defective in cells.defective.items() if not defective]
     bad = [name for name, defective in cells.defective.items() if defective]
-    alarms, found = sum(outcome.anomalous[n] for n in good), sum(outcome.anomalous[n] for n in bad)
+    alarms, found = sum(result.anomalous[n] for n in good), sum(result.anomalous[n] for n in bad)
     calibration = bundle.manifest.calibration
-    p50, p95 = np.percentile(outcome.latency_ms, [50, 95])
+    p50, p95 = np.percentile(result.latency_ms, [50, 95])
     return [
-        ("image AUROC", f"{auroc:.4f}"),
-        ("false alarms promised", f"{calibration.expected:.2%} (95 % sure: below {calibration.upper_95:.2%})"),
-        ("false alarms observed", f"{alarms / len(good):.2%} ({alarms} of {len(good)} good cells)"),
-        ("defects found", f"{found / len(bad):.1%} ({found} of {len(bad)} defective cells)"),
-        ("frames a second", f"{outcome.fps:.2f} ({len(outcome.scores)} messages)"),
-        ("capture to publish", f"p50 {p50:.1f} ms, p95 {p95:.1f} ms"),
+        ("Image AUROC", f"{auroc:.4f}"),
+        (
+            "expected false alarms",
+            f"{calibration.expected:.2%} (at most {calibration.upper_95:.2%} with 95 % confidence)",
+        ),
+        ("Observed false alarms", f"{alarms / len(good):.2%} ({alarms} of {len(good)} good cells)"),
+        ("Detected defects", f"{found / len(bad):.1%} ({found} of {len(bad)} defective cells)"),
+        ("Frames per second", f"{result.fps:.2f} ({len(result.scores)} messages)"),
+        ("Capture to publish", f"p50 {p50:.1f} ms, p95 {p95:.1f} ms"),
     ]
 
 
 def _report(
-    path: Path, facts: list[tuple[str, str]], outcome: DemoResult, cells: SolarCells, bundle: Bundle, heatmaps: Path
+    path: Path, facts: list[tuple[str, str]], result: DemoResult, cells: SolarCells, bundle: Bundle, heatmaps: Path
 ) -> Path:
     calibration = bundle.manifest.calibration
     groups = {
         "held-out good cells": bundle.held_out,
-        "good cells of the stream": _scores(outcome, cells, defective=False),
-        "defective cells": _scores(outcome, cells, defective=True),
+        "good cells of the stream": _scores(result, cells, defective=False),
+        "defective cells": _scores(result, cells, defective=True),
     }
     sections = [PageSection("Scores and threshold", svg=score_histogram(groups, calibration.threshold))]
-    for title, defective, worst_first in (
-        ("Defective cells with high scores", True, True),
-        ("Defective cells with low scores", True, False),
-        ("Good cells with high scores", False, True),
-        ("Good cells with low scores", False, False),
+    for title, defective, highest_first in (
+        ("Defective cells with the highest scores", True, True),
+        ("Defective cells with the lowest scores", True, False),
+        ("Good cells with the highest scores", False, True),
+        ("Good cells with the lowest scores", False, False),
     ):
-        names = [n for n in outcome.scores if cells.defective[n] == defective]
-        names.sort(key=lambda name: outcome.scores[name], reverse=worst_first)
-        published = [n for n in names if (heatmaps / f"{outcome.frame[n]:06d}.jpg").exists()]
+        names = [n for n in result.scores if cells.defective[n] == defective]
+        names.sort(key=lambda name: result.scores[name], reverse=highest_first)
+        published = [n for n in names if (heatmaps / f"{result.frame[n]:06d}.jpg").exists()]
         pictures = [
-            PagePicture((heatmaps / f"{outcome.frame[n]:06d}.jpg").read_bytes(), f"{n}: score {outcome.scores[n]:.0f}")
+            PagePicture((heatmaps / f"{result.frame[n]:06d}.jpg").read_bytes(), f"{n}: score {result.scores[n]:.0f}")
             for n in published[:_PICTURES]
         ]
-        text = f"Heatmaps as they arrived over MQTT. The threshold is {calibration.threshold:.0f}."
+        text = f"Heatmaps received over MQTT. The threshold is {calibration.threshold:.0f}."
         sections.append(PageSection(title, text, pictures=pictures))
-    sections.append(PageSection("The images", LICENCE))
-    rows = [(n, f"{s:.1f}", "defective" if cells.defective[n] else "good") for n, s in outcome.scores.items()]
+    sections.append(PageSection("Data set", LICENCE))
+    rows = [(n, f"{s:.1f}", "defective" if cells.defective[n] else "good") for n, s in result.scores.items()]
     sections.append(PageSection("All cells", table=PageTable(("file", "score", "label"), rows), folded=True))
-    return write_report(path, Page("Solar cells, inspected over MQTT", guarantee(calibration), facts, sections))
+    return write_report(path, Page("Demo: inspection of solar cells", guarantee(calibration), facts, sections))
 
 
-def _scores(outcome: DemoResult, cells: SolarCells, *, defective: bool) -> np.ndarray:
-    return np.array([score for name, score in outcome.scores.items() if cells.defective[name] == defective])
+def _scores(result: DemoResult, cells: SolarCells, *, defective: bool) -> np.ndarray:
+    return np.array([score for name, score in result.scores.items() if cells.defective[name] == defective])
 
 
 def _title(text: str) -> None:
@@ -246,6 +249,6 @@ def _title(text: str) -> None:
     sys.stdout.flush()
 
 
-def _tell(text: str) -> None:
+def _print(text: str) -> None:
     sys.stdout.write(f"  {text}\n")
     sys.stdout.flush()

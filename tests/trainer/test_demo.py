@@ -65,11 +65,11 @@ def test_the_stream_is_inspected_and_every_figure_comes_from_messages(cells, tin
     said = capfd.readouterr()
     assert "reusing" in said.out
     for name in (
-        "image AUROC",
-        "false alarms promised",
-        "false alarms observed",
-        "frames a second",
-        "capture to publish",
+        "Image AUROC",
+        "Expected false alarms",
+        "Observed false alarms",
+        "Frames per second",
+        "Capture to publish",
     ):
         assert name in said.out
     assert "CC BY-NC-SA 4.0" in said.out

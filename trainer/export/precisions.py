@@ -63,6 +63,9 @@ class Fp32Baseline:
             that were fitted without it.
         size: side in pixels that the graph resizes to.
         white: white level of 16-bit images, see :func:`edge_occ.common.decoding.white_level`.
+
+    Attributes:
+        pasted: scores of the fp32 graph on the images with a pasted patch ``[m]``.
     """
 
     def __init__(
@@ -80,7 +83,7 @@ class Fp32Baseline:
         self._held_out = held_out
         self.white = white
         with closing(OnnxRuntimeEngine(fp32)) as engine:
-            self._pasted = self._pasted_scores(engine)
+            self.pasted = self.pasted_scores(engine)
 
     def compare(self, graph: Graph) -> Precision:
         """Compare a graph in another precision with fp32."""
@@ -90,13 +93,13 @@ class Fp32Baseline:
                 for frames in read_frames(self.paths, f"comparing {graph.precision}", size=self.size, white=self.white)
                 for frame in frames
             ]
-            pasted = self._pasted_scores(engine)
+            pasted = self.pasted_scores(engine)
         good, pasted = (
             _finite(scores)
             for scores in (self._held_out([torch.stack(grids) for grids in zip(*features, strict=True)]), pasted)
         )
         expected = self.fitted.held_out
-        found, wanted = np.concatenate((good, pasted)), np.concatenate((expected, self._pasted))
+        found, wanted = np.concatenate((good, pasted)), np.concatenate((expected, self.pasted))
         threshold = self.fitted.calibration.threshold
         # The threshold is one of fp32's held-out scores, which rounding can move to either side.
         margin = TOLERANCE["fp32"] * threshold
@@ -106,7 +109,7 @@ class Fp32Baseline:
             images=len(found),
             agreement=float(np.mean(((found > threshold) == (wanted > threshold)) | close_call)),
             auroc=_auroc(good, pasted),
-            auroc_fp32=_auroc(expected, self._pasted),
+            auroc_fp32=_auroc(expected, self.pasted),
             score_error=max(
                 relative_error(*pair, threshold) for pair in zip(found.tolist(), wanted.tolist(), strict=True)
             ),
@@ -115,7 +118,8 @@ class Fp32Baseline:
             reason=None,
         )
 
-    def _pasted_scores(self, engine: OnnxRuntimeEngine) -> NDArray[np.float64]:
+    def pasted_scores(self, engine: OnnxRuntimeEngine) -> NDArray[np.float64]:
+        """Score evenly spaced images with a pasted patch, the same ones at every call ``[m]``."""
         generator = torch.Generator().manual_seed(0)
         spaced = _spaced(self.paths, _PASTED_IMAGES)
         chosen = read_frames(spaced, f"pasting, {engine.precision}", size=self.size, white=self.white)

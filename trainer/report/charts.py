@@ -58,7 +58,7 @@ def score_histogram(groups: Mapping[str, NDArray[np.floating]], threshold: float
     """
     shown = {name: scores for name, scores in groups.items() if len(scores)}
     everything = np.concatenate([*shown.values(), [threshold]])
-    edges = _bin_edges(everything, threshold, min(_MAX_BINS, 8 + max(map(len, shown.values())) // 4))
+    edges = bin_edges(everything, threshold, min(_MAX_BINS, 8 + max(map(len, shown.values())) // 4))
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(7.2, 2.6), layout="constrained")
         axes = figure.add_subplot()
@@ -115,7 +115,7 @@ def _is_wide(values: NDArray[np.floating]) -> bool:
     return bool(low * _WIDE_RANGE < high < low * _LOST_RANGE)
 
 
-def _bin_edges(values: NDArray[np.floating], threshold: float, bins: int) -> list[float]:
+def bin_edges(values: NDArray[np.floating], threshold: float, bins: int) -> list[float]:
     """Return edges of equal bins on the axis; one edge is the threshold, so that no bar spans it."""
     wide = _is_wide(values)
     low, middle, high = (float(np.log(v) if wide else v) for v in (values.min(), threshold, values.max()))

@@ -10,6 +10,7 @@ from scipy.stats import binom
 
 from edge_occ.bundle.guarantee import guarantee, share_in_words
 from edge_occ.bundle.manifest import Manifest
+from edge_occ.common.images import counted
 from trainer.evaluation.cases import Case
 from trainer.evaluation.evaluate import Evaluation
 from trainer.report.charts import score_histogram
@@ -80,7 +81,11 @@ def evaluation_report(folder: Path, manifest: Manifest, evaluation: Evaluation, 
 def _verdict(evaluation: Evaluation) -> str:
     good, defects = len(evaluation.good), len(evaluation.defects)
     found = f"{evaluation.detected} of {defects} defects found" if defects else "no defects in the set"
-    alarms = f"{evaluation.false_alarms} false alarms in {good} good parts" if good else "no good parts in the set"
+    alarms = (
+        f"{counted(evaluation.false_alarms, 'false alarm')} in {good} good parts"
+        if good
+        else "no good parts in the set"
+    )
     return f"At the bundle's threshold, which was set without any defect: {found}, {alarms}."
 
 

@@ -176,7 +176,7 @@ def _training_facts(manifest: Manifest) -> list[tuple[str, str]]:
         ("Heads", _heads(training.config)),
         ("Threshold", f"{manifest.calibration.threshold:.4g}"),
         ("Preset, seed", f"{training.preset}, {training.seed}"),
-        ("Time", f"{training.seconds / 60:.1f} min for {training.steps} steps"),
+        ("Time", f"{training.seconds / 60:.1f} min, {training.steps} training steps"),
         (
             "Created",
             f"{manifest.created_at.replace('T', ' ').replace('+00:00', ' UTC')} by edge-occ {manifest.edge_occ}",

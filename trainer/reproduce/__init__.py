@@ -9,10 +9,10 @@ TABLES = {table.name: table for table in (*cutpaste.TABLES, *two_stage.TABLES)}
 
 
 def find_table(name: str) -> PaperTable:
-    """A table by its name.
+    """Return a table by its name.
 
     Raises:
-        InputError: no such table; the known ones are listed.
+        InputError: the name is unknown; the message lists the known ones.
     """
     check_known("table", name, list(TABLES), "edge-occ reproduce TABLE")
     return TABLES[name]

@@ -1,4 +1,4 @@
-"""A limit on the wall clock that interrupts as Ctrl-C would, so that whatever is under way keeps its checkpoint."""
+"""A limit on the wall-clock time that interrupts like Ctrl-C, so that a running training keeps its checkpoint."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _PATTERN = re.compile(r"(?:(?P<h>\d+(?:\.\d+)?)h)?(?:(?P<m>\d+(?:\.\d+)?)m)?(?:(
 
 @dataclass(frozen=True)
 class Budget:
-    """Time that a command may take.
+    """A time limit of a command.
 
     Attributes:
-        seconds: ``None``: no limit.
-        begun: on the monotonic clock.
+        seconds: the limit, or ``None`` for no limit.
+        begun: start on the monotonic clock.
     """
 
     seconds: float | None
@@ -32,20 +32,19 @@ class Budget:
 
     @property
     def elapsed(self) -> float:
-        """Seconds since the beginning."""
+        """Seconds since the start."""
         return time.monotonic() - self.begun
 
     @property
     def used_up(self) -> bool:
-        """Whether nothing may be begun any more."""
+        """Whether the time is up."""
         return self.seconds is not None and self.elapsed >= self.seconds
 
     @contextmanager
     def interrupting(self) -> Iterator[None]:
-        """Run a block that is interrupted, as by SIGTERM, when the time is up.
+        """Run a block and interrupt it, as SIGTERM would, when the time is up.
 
-        Outside the main thread, where Python allows no handlers, nothing is interrupted and :attr:`used_up` alone
-        tells.
+        Outside the main thread, where Python allows no signal handlers, nothing is interrupted; check :attr:`used_up`.
         """
         if self.seconds is None or threading.current_thread() is not threading.main_thread():
             yield
@@ -64,10 +63,10 @@ class Budget:
 
 
 def parse_budget(text: str) -> float:
-    """Seconds of a duration such as ``90s``, ``20m`` or ``1h30m``.
+    """Return the seconds of a duration such as ``90s``, ``20m`` or ``1h30m``.
 
     Raises:
-        InputError: anything else, or nothing at all.
+        InputError: the text is not such a duration.
     """
     match = _PATTERN.fullmatch(text.strip().lower())
     seconds = sum(float(value) * _UNITS[unit] for unit, value in match.groupdict("0").items()) if match else 0.0

@@ -1,4 +1,4 @@
-"""One cell of a table: a row, a category and a seed; and the results of those that are done."""
+"""The cells of a table, each a row, a category and a seed, and the store of finished ones."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _CHECKPOINT = re.compile(r"[0-9a-f]{64}\.safetensors")
 
 @dataclass(frozen=True)
 class Cell:
-    """What to work out.
+    """One training and measurement of a table.
 
     Attributes:
         data: the category's folder.
-        fingerprint: of its files.
+        fingerprint: hash of its files.
     """
 
     procedure: Procedure
@@ -40,12 +40,12 @@ class Cell:
 
     @property
     def key(self) -> str:
-        """Equal keys mean equal figures: procedure and its version, settings, seed, contents of the data."""
+        """Hash of procedure, version, settings, seed and data; cells with equal keys have equal figures."""
         return _hash([self.procedure.name, self.procedure.version, *self._training])
 
     @property
     def bundle_key(self) -> str:
-        """Equal keys mean equal bundles, whatever is measured with them."""
+        """Hash of settings, seed and data; cells with equal keys share a bundle, whatever is measured on it."""
         return _hash(["bundle", *self._training])
 
     @property
@@ -63,13 +63,14 @@ class Cell:
 
 
 class CellResult(BaseModel):
-    """What came of a cell, as its file holds it.
+    """The result of a cell, as stored in its file.
 
     Attributes:
-        key: of the cell; a file under another name is refused.
-        values: metrics, fractions of 1; ``None`` where undefined.
-        updates: training steps of stage 1.
-        seconds: of training and measuring.
+        key: the cell's key; a file under another name is rejected.
+        values: metrics as fractions of 1; ``None`` where undefined.
+        updates: training steps of pretraining.
+        seconds: duration of training and measurement.
+        made: code, machine and date.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -82,14 +83,14 @@ class CellResult(BaseModel):
 
 
 class Store:
-    """A folder of encoders, bundles and results that outlives the command.
+    """A folder of encoders, bundles and results that later commands reuse.
 
     Args:
-        folder: made if it is not there.
-        say: takes a line for people.
+        folder: created if it does not exist.
+        say: prints a line for the user.
 
     Attributes:
-        encoders: folder of the checkpoints of stage 1.
+        encoders: folder of the checkpoints of pretraining.
 
     Raises:
         InputError: the folder cannot be written to.
@@ -102,7 +103,7 @@ class Store:
             check_writable(place, "--work")
 
     def result(self, cell: Cell) -> CellResult | None:
-        """Of a finished cell; a damaged file counts as none, and is said so and removed."""
+        """Return the result of a finished cell, or ``None``; a damaged file is reported and removed."""
         path = self._path(cell)
         if not path.exists():
             return None
@@ -112,25 +113,25 @@ class Store:
             result = None
         if result is not None and result.key == cell.key:
             return result
-        self._say(f"the result of {cell} is damaged: it is done again")
+        self._say(f"the result of {cell} is damaged: the cell is repeated")
         path.unlink(missing_ok=True)
         return None
 
     def keep(self, cell: Cell, result: CellResult) -> None:
-        """Write a result; it is whole or not there."""
+        """Write a result atomically."""
         with atomic_write(self._path(cell)) as file:
             file.write(result.model_dump_json(indent=1).encode())
 
     def bundle(self, cell: Cell) -> Path:
-        """Place of the cell's bundle."""
+        """Return the path of the cell's bundle."""
         return self._bundles / f"{cell.category}-{cell.bundle_key}.occ"
 
     def picture(self, cell: Cell) -> Path:
-        """Place of the cell's heatmaps."""
+        """Return the path of the cell's heatmaps."""
         return self._path(cell).with_suffix(".jpg")
 
     def begun(self, cell: Cell) -> bool:
-        """Whether an interrupted training left something to go on with."""
+        """Return whether an interrupted training can be resumed."""
         return self.bundle(cell).with_suffix(".train").exists()
 
     def _path(self, cell: Cell) -> Path:
@@ -138,10 +139,10 @@ class Store:
 
 
 def drop_damaged(encoders: Path, say: Callable[[str], None]) -> None:
-    """Remove checkpoints that are not whole, and say so; files of other names are not ours."""
+    """Remove and report damaged checkpoints; files with other names are left alone."""
     for checkpoint in encoders.glob("*.safetensors"):
         if _CHECKPOINT.fullmatch(checkpoint.name) and not _is_whole(checkpoint):
-            say(f"the checkpoint {checkpoint.name} is damaged: its training starts over")
+            say(f"the checkpoint {checkpoint.name} is damaged: its training starts again")
             checkpoint.unlink()
 
 

@@ -1,4 +1,4 @@
-"""The tables of CutPaste on MVTec AD: which rows they have, and what of the paper each stands beside."""
+"""The tables of CutPaste on MVTec AD: their rows, and the paper's figures for each row."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _METHODS = (
     _FROZEN,
     _UNTRAINED,
     Row("quick", "`quick`: dense CutPaste from scratch, short", "quick", paper="image-cutpaste-3way"),
-    Row("auto", "`auto`: chosen by normal images", "auto", paper="image-cutpaste-3way"),
+    Row("auto", "`auto`: model selection on normal images", "auto", paper="image-cutpaste-3way"),
     Row("scratch", "`scratch`: dense CutPaste from scratch", "scratch", paper="image-cutpaste-3way"),
     Row(
         "scratch-knn",
@@ -38,7 +38,7 @@ _METHODS = (
     ),
     Row(
         "fused",
-        "both fused: `auto`, with the encoder from scratch for aligned parts too",
+        "fusion: `auto`, with the encoder from scratch for aligned parts too",
         "auto",
         ("choice.beside=always",),
         paper="image-cutpaste-3way",
@@ -48,8 +48,8 @@ _METHODS = (
     Row("paper-ensemble", "`paper-image`: five of them", "paper-image", ("ensemble=5",), paper="image-ensemble"),
 )
 _AUTO = (
-    "No run chose anything on test data, but rules and sizes of `auto` were made with test figures of bottle, pill, "
-    "screw and toothbrush in view (docs/results/defects.md)."
+    "No run selects anything on test data, but the rules and sizes of `auto` were designed with knowledge of the test "
+    "figures of bottle, pill, screw and toothbrush (docs/results/defects.md)."
 )
 _OF_PIXELS = dict.fromkeys(("quick", "auto", "scratch", "scratch-knn", "fused", "paper"), "patch-cutpaste-3way")
 
@@ -80,15 +80,15 @@ _ABLATION = (
     _variant("cutpaste-scar", "CutPaste-Scar"),
     _variant("cutpaste-union", "CutPaste or CutPaste-Scar, binary"),
     _variant("cutpaste-3way", "CutPaste 3-way"),
-    _option("dense", "as it is"),
-    _option("dense-any-change", "every pasted pixel counts, seen or not", "pretext.visible=0"),
+    _option("dense", "unchanged"),
+    _option("dense-any-change", "every pasted pixel counts, visible or not", "pretext.visible=0"),
     _option("dense-two-scales", "windows of 64 and 32 pixels classified", "pretext.scales=2"),
-    _option("dense-offsets", "parts at every phase of the grid", "pretext.offsets=true"),
-    _option("dense-balance", "classes weighed by how rare they are", "pretext.balance=frequency"),
+    _option("dense-offsets", "parts at every offset to the grid", "pretext.offsets=true"),
+    _option("dense-balance", "classes weighted by inverse frequency", "pretext.balance=frequency"),
     _option("dense-mixed", "patches and scars in one image", "pretext.kinds=paste"),
     _option("dense-binary", "one class for patches and scars", "pretext.name=cutpaste-union"),
     _option("dense-faint-scars", "faint scars too", "pretext.scar_blend=[0.3,1]"),
-    _option("dense-near-scars", "scars cut near their place", "pretext.scar_near=0.25"),
+    _option("dense-near-scars", "scars cut near where they are pasted", "pretext.scar_near=0.25"),
     _option("dense-paper-scar", "scars as in the paper", "pretext.scar_length=[10,25]"),
     _option("dense-paper-area", "patches as in the paper", "pretext.area=[0.02,0.15]"),
     _option(
@@ -96,10 +96,10 @@ _ABLATION = (
     ),
     _option("dense-foreground", "pastes on the part", "pretext.foreground=true"),
     _option("dense-other", "patches from another image", "pretext.source=other"),
-    _option("dense-poisson", "half of the patches blended without a seam", "pretext.poisson=0.5"),
+    _option("dense-poisson", "half of the patches blended by Poisson editing", "pretext.poisson=0.5"),
     _option(
         "dense-nsa",
-        "like NSA: other image, no seams, on the part",
+        "as in NSA: other image, Poisson editing, on the part",
         *("pretext.source=other", "pretext.poisson=1", "pretext.foreground=true"),
     ),
 )
@@ -128,7 +128,7 @@ TABLES = (
         _METHODS,
         main="image_auroc",
         metrics={"image_auroc": "image AUROC"},
-        notes=("The paper reports no image AUROC of its patch model.", _AUTO),
+        notes=("The paper reports no image AUROC for its patch model.", _AUTO),
     ),
     PaperTable(
         "mvtec-pixels",
@@ -139,14 +139,14 @@ TABLES = (
         main="pixel_auroc",
         metrics={"pixel_auroc": "pixel AUROC", "aupro": "AUPRO, up to 0.3", "aupimo": "AUPIMO"},
         notes=(
-            "Of its image model the paper reports the mean pixel AUROC over all 15 categories alone, 88.3 "
+            "For its image model the paper reports only the mean pixel AUROC over all 15 categories, 88.3 "
             "(GradCAM, section 4.2).",
             _AUTO,
         ),
     ),
     PaperTable(
         "cutpaste-ablation",
-        "What each part of CutPaste is worth: image AUROC on MVTec AD",
+        "Ablation of CutPaste: image AUROC on MVTec AD",
         MVTEC,
         TEXTURES + OBJECTS,
         _ABLATION,
@@ -162,9 +162,9 @@ TABLES = (
         _SYNTHETIC,
         main="mean",
         notes=(
-            "Every good test image stands clean beside itself with a defect; one column a generator.",
-            "The paper's seven shapes are not ours, which are small and often faint: no like for like comparison.",
-            "`auto` was chosen by these very generators, on held-out training images.",
+            "Every good test image is compared with itself with a synthetic defect; one column for each generator.",
+            "The paper's seven shapes differ from ours, which are small and often faint: figures are not comparable.",
+            "`auto` selects its model with the same generators, on held-out training images.",
         ),
         appendix=("synthetic-cutout", "synthetic-cutpaste-3way"),
         pictured=(),

@@ -1,4 +1,4 @@
-"""Heatmaps beside masks."""
+"""A sheet of defects with their masks and heatmaps."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from trainer.evaluation.cases import ScoredImage
 from trainer.evaluation.ground_truth import read_mask
 
 _SIDE = 192
-"""Pixels of each of the pictures, so that a page with fifteen of them stays small."""
+"""Side of each picture in pixels, so that a page of fifteen categories stays small."""
 
 _GAP = 4
 
 
 def heatmap_sheet(path: Path, bundle_path: Path, defects: Sequence[ScoredImage]) -> None:
-    """Write a JPEG of three defects, the lowest, the middle and the highest score from above: image, mask, heatmap.
+    """Write a JPEG of the defects with the lowest, the median and the highest score: image, mask, heatmap.
 
-    Nothing is written without defects; where an image has no mask, its place stays grey.
+    Without defects nothing is written; a missing mask is drawn grey.
 
     Raises:
-        InputError: an image vanished since it was scored.
+        InputError: an image can no longer be read.
     """
     ranked = sorted(defects, key=lambda record: record.verdict.score)
     if not ranked:
@@ -60,8 +60,8 @@ def _mask(image: LabelledImage, frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 def _square(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
     shrinks = max(picture.shape[:2]) > _SIDE
-    how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(picture, (_SIDE, _SIDE), interpolation=how), dtype=np.uint8)
+    filter_ = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(picture, (_SIDE, _SIDE), interpolation=filter_), dtype=np.uint8)
 
 
 def _join(pictures: Sequence[NDArray[np.uint8]], axis: int) -> NDArray[np.uint8]:

@@ -1,4 +1,4 @@
-"""A cell on MVTec AD: train on the good images, evaluate once on the labelled ones."""
+"""The procedures on MVTec AD: train on the good images, then measure on the labelled ones or on synthetic defects."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _METRICS = ("image_auroc", "pixel_auroc", "aupro", "aupimo", "f1_max")
 
 
 def measure(task: CellTask) -> Measured:
-    """Every metric of the bundle on the labelled images, and a picture of some heatmaps."""
+    """Evaluate the bundle on the labelled images, and write a picture of some heatmaps."""
     manifest = trained(task)
     evaluation = evaluate(task.bundle, task.data)
     content = evaluation.as_json()
@@ -43,11 +43,11 @@ def measure(task: CellTask) -> Measured:
 
 
 def trained(task: CellTask) -> Manifest:
-    """The bundle of a task, from an earlier run or trained now.
+    """Return the manifest of a task's bundle, and train the bundle unless an earlier run did.
 
     Raises:
         UserError: the training failed.
-        KeyboardInterrupt: interrupted; its checkpoint remains.
+        KeyboardInterrupt: interrupted; the checkpoint remains.
     """
     if task.bundle.exists():
         try:
@@ -64,10 +64,10 @@ def trained(task: CellTask) -> Manifest:
 
 
 def find(data: Path, category: str) -> Path | None:
-    """The folder of a category in MVTec's layout, with images to train on and to test on.
+    """Return the folder of a category in the MVTec layout, or ``None`` if it does not exist.
 
     Raises:
-        InputError: there is a folder, but ``train/good`` or ``test/good`` is missing.
+        InputError: the folder lacks ``train/good`` or ``test/good``.
     """
     folder = data / category
     if not folder.is_dir():
@@ -81,10 +81,10 @@ def find(data: Path, category: str) -> Path | None:
 
 
 def fingerprint(folder: Path, _: str) -> str:
-    """Of names and contents of all files to train and test on.
+    """Return a hash of the names and contents of all training and test files.
 
-    Contents and not dates, because a fresh copy of the data has other dates and the same images; reading a category
-    takes about a second.
+    Dates do not count, because a fresh copy of the data has other dates and the same images.  Reading a category takes
+    about a second.
     """
     whole = hashlib.sha256()
     for part in ("train/good", "test", "ground_truth"):
@@ -96,24 +96,25 @@ def fingerprint(folder: Path, _: str) -> str:
 
 
 def images(folder: Path, _: str) -> int:
-    """How many good ones there are to train on."""
+    """Return the number of good training images."""
     return len(find_images(folder / "train/good"))
 
 
 def training_seconds(manifest: Manifest) -> float:
-    """Of a training; after an interruption, stage 1 over all runs may be more than the last run in all."""
+    """Return the duration of a training; after an interruption, that of pretraining over all runs if it is longer."""
     return max(manifest.training.seconds, manifest.metrics.get("stage1_seconds", 0))
 
 
 def measure_synthetic(task: CellTask) -> Measured:
-    """Image AUROC by generator, and their mean.
+    """Measure the image AUROC of good test images against the same images with synthetic defects.
 
-    The defects depend on the task's seed and on the images alone, so that all rows are measured on the same ones.
+    There is a figure for each generator, and their mean.  The defects depend only on the seed and the images, so all
+    rows are measured on the same ones.
     """
     manifest = trained(task)
     begun = time.monotonic()
     good = tuple(find_images(task.data / "test" / "good"))
-    # A defect's texture comes from its neighbour in the batch, so the batches do not depend on the size.
+    # A defect's texture comes from the next image in the batch, so the batches must not depend on the image size.
     frames = list(read_frames(good, "reading", white=manifest.training.white_level, pixels=sys.maxsize))
     bundle = read_bundle(task.bundle)
     engine = load_engine(bundle).engine
@@ -133,7 +134,7 @@ def measure_synthetic(task: CellTask) -> Measured:
 
 
 def _with_defects(frames: Tensor, paste: DefectGenerator, generator: Generator) -> Tensor:
-    """Uint8 BGR ``[n, h, w, 3]`` in and out; textures come from the neighbour in the batch."""
+    """Add defects to uint8 BGR frames ``[n, h, w, 3]``; textures come from the next image in the batch."""
     images = frames.flip(-1).permute(0, 3, 1, 2).float() / 255
     pasted, _ = paste(images, images.roll(1, 0), generator)
     return (pasted.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).flip(-1).contiguous()

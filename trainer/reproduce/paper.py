@@ -1,4 +1,4 @@
-"""The papers' own figures, from ``paper.yaml``."""
+"""The figures in the papers, from ``paper.yaml``."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import yaml
 from pydantic import BaseModel, ConfigDict
 
 Spread = Literal["standard error", "standard deviation"]
-"""What stands behind ±: CutPaste prints the former, the two-stage paper the latter."""
+"""The meaning of ±: the standard error in the CutPaste paper, the standard deviation in the two-stage paper."""
 
 MEANS = ("texture", "object", "all")
-"""Means over categories that a paper prints beside the categories themselves."""
+"""Means over categories that a paper prints."""
 
 
 @dataclass(frozen=True)
@@ -23,10 +23,10 @@ class Figure:
     """A mean over runs.
 
     Attributes:
-        value: AUROC in percent.
-        error: standard error of the mean; ``None`` where it is not known or not asked for.
-        deviation: standard deviation of the runs; ``None`` likewise.
-        recalled: not read anywhere but written down from memory.
+        value: mean in percent.
+        error: standard error of the mean, or ``None``.
+        deviation: standard deviation of the runs, or ``None``.
+        recalled: whether the figure was noted from memory and not checked in the paper.
     """
 
     value: float
@@ -36,7 +36,7 @@ class Figure:
 
     @property
     def spread(self) -> float | None:
-        """What stands behind ±: the deviation, or else the error."""
+        """The figure behind ±: the deviation if known, else the error."""
         return self.error if self.deviation is None else self.deviation
 
     def __str__(self) -> str:
@@ -54,12 +54,12 @@ class Column(BaseModel):
     """One method of a paper.
 
     Attributes:
-        label: the method, in the paper's words.
+        label: the method's name in the paper.
         source: paper and number of the table.
-        updates: training steps behind each run; ``None`` where they are not known.
-        figures: by category; ``texture``, ``object`` and ``all`` are the paper's own means.
-        spread: what stands behind ±.
-        recalled: names of the figures that were written down from memory, not verified.
+        updates: training steps of each run; ``None`` if unknown.
+        figures: mean and spread by category; ``texture``, ``object`` and ``all`` are the paper's means.
+        spread: the meaning of ±.
+        recalled: names of the figures that were noted from memory and not verified.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -72,7 +72,7 @@ class Column(BaseModel):
     recalled: frozenset[str] = frozenset()
 
     def figure(self, name: str) -> Figure | None:
-        """The figure of a category or a mean, if the paper prints one."""
+        """Return the figure of a category or a mean, or ``None`` if the paper prints none."""
         if name not in self.figures:
             return None
         value, spread = (*self.figures[name], None)[:2]
@@ -82,7 +82,10 @@ class Column(BaseModel):
         return Figure(value, spread, recalled=recalled)
 
     def mean(self, categories: tuple[str, ...]) -> Figure | None:
-        """Mean over these categories, without an error, as the paper's runs are not known one by one."""
+        """Return the mean over these categories, or ``None`` if one is missing.
+
+        It has no error, because the paper does not print its single runs.
+        """
         if not categories or not all(name in self.figures for name in categories):
             return None
         value = sum(self.figures[name][0] for name in categories) / len(categories)
@@ -91,6 +94,6 @@ class Column(BaseModel):
 
 @cache
 def paper_columns() -> Mapping[str, Column]:
-    """All figures, by the name of their column in ``paper.yaml``."""
+    """Read all columns of ``paper.yaml`` by name."""
     content = yaml.safe_load(files(__package__).joinpath("paper.yaml").read_text(encoding="utf-8"))
     return {name: Column.model_validate(column) for name, column in content.items()}

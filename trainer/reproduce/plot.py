@@ -1,4 +1,4 @@
-"""The paper's figures and ours as a picture."""
+"""A plot of the paper's figures and ours."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _COLOURS = 10
 
 
 def comparison_plot(path: Path, summary: TableSummary) -> bool:
-    """Write a PNG of the paper's figure and ours, category by category; tells whether there was anything to show.
+    """Write a PNG of the paper's figures and ours by category; return whether there was anything to show.
 
-    A method has a colour.  Its parts have a marker each, or, where there are none, every ten methods have.
+    Each method has a colour.  Markers distinguish the parts of a method or, without parts, methods of equal colour.
     """
     shown = [row for row in summary.rows if any(_main(summary, row.name, c) for c in summary.categories)]
     if not shown:

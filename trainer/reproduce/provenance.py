@@ -1,4 +1,4 @@
-"""What a figure needs to be believed: which code, which machine, when."""
+"""Provenance of a figure: code, machine and date."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from trainer.pretrain.processes import choose_device
 
 
 class Provenance(BaseModel):
-    """Where a figure comes from.
+    """The code, machine and date behind a figure.
 
     Attributes:
         date: UTC, to the second.
-        commit: of the checkout, with ``+`` if files differ from it; the version where there is no checkout.
-        hardware: processor, threads that torch uses, GPU if it was used.
-        software: versions.
+        commit: commit of the checkout, with ``+`` if files differ from it; the version if there is no checkout.
+        hardware: processor, number of torch's threads, GPU if used.
+        software: versions of Python, torch and ONNX Runtime.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -36,13 +36,13 @@ class Provenance(BaseModel):
 
 
 def provenance(device: str) -> Provenance:
-    """Of this moment, this code and this machine.
+    """Return the provenance of a figure measured now.
 
     Args:
         device: ``auto``, ``cpu`` or ``cuda``, as given to the training.
 
     Raises:
-        InputError: unknown device, or none such.
+        InputError: the device is unknown or not present.
     """
     parts = [_processor(), f"{torch.get_num_threads()} of {os.cpu_count()} threads"]
     if choose_device(device).type == "cuda":
@@ -71,7 +71,7 @@ def _processor() -> str:
 
 @cache
 def _commit() -> str:
-    """Read once: the code of this process does not change any more."""
+    """Return the commit, read once, because the code of a process does not change."""
     root = Path(__file__).parents[2]
     version = f"edge-occ {__version__}"
     if not (root / ".git").exists():

@@ -1,4 +1,4 @@
-"""The loop over the cells of a table."""
+"""The run of a table: planning its cells, and the loop over them."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ AnyBranch = TypeVar("AnyBranch", bound=BranchConfig)
 CellState = Literal["done", "incomplete", "failed", "not run"]
 
 _COMMON = ("export.fp16=false", "export.int8=false")
-"""Figures are of the graph in fp32; the others would cost minutes a cell."""
+"""All figures are of the fp32 graph; the other precisions would cost minutes for each cell."""
 
 
 @dataclass(frozen=True)
 class TableRequest:
-    """What is asked for.
+    """The user's selection of a table.
 
     Attributes:
         data: folder of the categories' folders.
-        rows, categories: names; none: all that there are.
-        seeds: how many, from 0 on.
-        steps: training steps instead of the presets'.
-        epochs: the same, as times that all images of the category are gone through, of whatever batch.
-        settings: overrides of every row, ``section.field=value``; a row's own come after them.
+        rows, categories: names; empty for all.
+        seeds: number of seeds, from 0 on.
+        steps: training steps in place of the presets' numbers.
+        epochs: training steps as passes through all images of a category.
+        settings: overrides of every row, ``section.field=value``; a row's own settings take precedence.
     """
 
     table: PaperTable
@@ -48,7 +48,7 @@ class TableRequest:
 
 @dataclass(frozen=True)
 class CellStatus:
-    """How a cell stands at the end."""
+    """The state of a cell at the end of a run."""
 
     cell: Cell
     state: CellState
@@ -57,12 +57,12 @@ class CellStatus:
 
 @dataclass(frozen=True)
 class TableOutcome:
-    """What a run of the table came to.
+    """The result of a run.
 
     Attributes:
-        statuses: of all cells asked for.
-        interrupted: by the user.
-        failures: what went wrong, cell by cell.
+        statuses: states of all requested cells.
+        interrupted: whether the user interrupted the run.
+        failures: errors of the failed cells.
     """
 
     statuses: tuple[CellStatus, ...]
@@ -71,11 +71,13 @@ class TableOutcome:
 
 
 def plan(request: TableRequest) -> list[Cell]:
-    """All cells asked for, in the order in which they are done: row by row, so that what a budget leaves undone is the
-    last rows and not a part of each; within a row, seed by seed.
+    """List all requested cells in the order of their run.
+
+    The order is row by row, so that a budget leaves out the last rows and not a part of each; within a row it is seed
+    by seed.
 
     Raises:
-        InputError: unknown row, category, preset or setting; none of the table's categories in the data.
+        InputError: a row, category, preset or setting is unknown, or the data has none of the table's categories.
     """
     rows = request.table.choose_rows(request.rows)
     settings = {row.name: _settings(row, request) for row in rows}
@@ -95,10 +97,10 @@ def plan(request: TableRequest) -> list[Cell]:
 
 
 def find_categories(request: TableRequest) -> dict[str, Path]:
-    """Folders of the categories asked for, in the table's order.
+    """Return the folders of the requested categories, in the table's order.
 
     Raises:
-        InputError: one is unknown to the table or not in the data, or none is there at all.
+        InputError: a requested category is unknown or not in the data, or the data has no category.
     """
     table = request.table
     for name in request.categories:
@@ -112,7 +114,7 @@ def find_categories(request: TableRequest) -> dict[str, Path]:
         raise InputError(
             f"{'all' if request.categories else 'any'} of the categories {', '.join(wanted)} in {request.data}",
             "no such folder" if holds is None else ", ".join(there or holds) or "no folder in it",
-            "choose of these with --categories" if there else "name the folder of all categories with --data",
+            "choose from these with --categories" if there else "name the folder of all categories with --data",
         )
     return {name: folder for name, folder in found.items() if folder is not None}
 
@@ -120,17 +122,17 @@ def find_categories(request: TableRequest) -> dict[str, Path]:
 def reproduce(
     cells: Sequence[Cell], store: Store, budget: Budget, device: str, say: Callable[[str], None]
 ) -> TableOutcome:
-    """Work out every cell that is not in the store yet, until the budget is used up.
+    """Train and measure every cell that is not in the store, until the budget is used up.
 
-    A cell that fails is left out and the next one begun.  Nothing is chosen here: each cell is trained to its last step
-    and evaluated once.
+    After a failed cell the next one begins.  No results are selected: each cell is trained to its last step and
+    evaluated once.
 
     Args:
-        cells: in the order in which they are to be done.
-        store: of what is done already, and of what will be.
-        budget: what is left of it.
+        cells: the cells in the order of their run.
+        store: the finished cells; new results are added.
+        budget: the time limit.
         device: ``auto``, ``cpu`` or ``cuda``.
-        say: takes a line for people.
+        say: prints a line for the user.
     """
     failures: dict[str, UserError] = {}
     under_way: Cell | None = None
@@ -147,7 +149,7 @@ def reproduce(
                 under_way = cell
                 progress.announce(cell)
                 try:
-                    _work_out(cell, store, device, say)
+                    _run_cell(cell, store, device, say)
                 except UserError as error:
                     failures[cell.key] = error
                     say(f"{cell} failed: expected {error.expected}, found {error.found}")
@@ -164,7 +166,7 @@ def _settings(row: Row, request: TableRequest) -> TrainConfig:
 
 
 def _shortened(config: TrainConfig, request: TableRequest, images: int) -> TrainConfig:
-    """With the steps or epochs that are asked for, if any are, in every branch."""
+    """Apply the requested steps or epochs, if any, to every branch."""
 
     def steps(branch: AnyBranch) -> AnyBranch:
         wanted = request.steps
@@ -176,7 +178,7 @@ def _shortened(config: TrainConfig, request: TableRequest, images: int) -> Train
     return steps(config).model_copy(update={"beside": tuple(steps(branch) for branch in config.beside)})
 
 
-def _work_out(cell: Cell, store: Store, device: str, say: Callable[[str], None]) -> None:
+def _run_cell(cell: Cell, store: Store, device: str, say: Callable[[str], None]) -> None:
     task = CellTask(
         category=cell.category,
         data=cell.data,
@@ -206,7 +208,7 @@ def _status(cell: Cell, store: Store, under_way: bool, failures: dict[str, UserE
 
 
 class _Progress:
-    """Which cell of how many, for how long already, and how long still."""
+    """Progress messages: number of the cell, elapsed time and remaining time."""
 
     def __init__(self, cells: Sequence[Cell], store: Store, budget: Budget, say: Callable[[str], None]) -> None:
         self._total, self._store, self._budget, self._say = len(cells), store, budget, say
@@ -214,15 +216,17 @@ class _Progress:
         done = [cell for cell in cells if store.result(cell)]
         self.to_do = [cell for cell in cells if cell not in done]
         if done:
-            say(f"{len(done)} of {len(cells)} cells are done already")
+            say(f"{len(done)} of {len(cells)} cells are already done")
 
     def announce(self, cell: Cell) -> None:
-        """Say what begins."""
+        """Announce the next cell."""
         number = self._total - len(self.to_do) + self.to_do.index(cell) + 1
-        self._say(f"cell {number} of {self._total}: {cell}; {minutes(self._budget.elapsed)} so far, {self._left(cell)}")
+        self._say(
+            f"cell {number} of {self._total}: {cell}; {minutes(self._budget.elapsed)} elapsed, {self._left(cell)}"
+        )
 
     def _left(self, cell: Cell) -> str:
-        """Estimated by the finished cells of the same row."""
+        """Estimate the remaining time from the finished cells of the same rows."""
         seconds: dict[str, list[float]] = {}
         for each in self._cells:
             if (result := self._store.result(each)) is not None:
@@ -231,10 +235,10 @@ class _Progress:
         coming = self.to_do[self.to_do.index(cell) :]
         known = [means[each.row.name] for each in coming if each.row.name in means]
         if len(known) == len(coming):
-            return f"about {minutes(sum(known))} to go"
-        return f"at least {minutes(sum(known))} to go" if known else "time to go not known yet"
+            return f"about {minutes(sum(known))} left"
+        return f"at least {minutes(sum(known))} left" if known else "time left unknown"
 
 
 def minutes(seconds: float) -> str:
-    """For people."""
+    """Format a duration in minutes."""
     return f"{seconds / 60:.1f} min"

@@ -1,9 +1,8 @@
-"""A cell of the two-stage paper's tables: a representation learned on one class, one-class heads on its features, one
-class against the rest.
+"""The procedure of the two-stage paper's tables: a representation learned on one class, and one-class heads on it.
 
-As in the paper's released code (``util/train.py``, ``eval_embed``), features are those of images without augmentation,
-before the projection head (``pool``, the paper's ``f``) and after it (``embed``); heads are fitted on at most 20,000 of
-them; everything is evaluated once, after the last step.
+As in the paper's released code (``util/train.py``, ``eval_embed``), features are computed from images without
+augmentation, before the projection head (``pool``, the paper's ``f``) and after it (``embed``); heads are fitted on at
+most 20,000 of them; everything is evaluated once, after the last step.
 """
 
 from __future__ import annotations
@@ -48,11 +47,11 @@ HEADS: Mapping[str, HeadConfig] = {
     "gaussian": HeadConfig(scope=("shared",), l2=True, regulariser="ridge", ridge=1e-6, floor=0),
     "gaussian-shrunk": HeadConfig(scope=("shared",), l2=True, regulariser="ledoit-wolf", floor=0),
 }
-"""The released code's (METHOD), and a Gaussian whose covariance is shrunk instead of scikit-learn's ridge of 1e-6."""
+"""The heads of the released code, and a Gaussian with a shrunk covariance instead of scikit-learn's ridge of 1e-6."""
 
 
 def semantic(data_set: DataSet) -> Procedure:
-    """How a cell on a data set gets its figures."""
+    """Return the procedure on a data set."""
     return Procedure(
         f"semantic-{data_set.name}",
         1,
@@ -64,8 +63,10 @@ def semantic(data_set: DataSet) -> Procedure:
 
 
 def measure(data_set: DataSet, task: CellTask) -> Measured:
-    """Image AUROC of every head, as ``kde.pool``, ``kde.embed`` and so on; of a rotation classifier itself, as
-    ``classifier.pool``.  ``None`` where a head cannot be fitted, which is said.
+    """Measure the image AUROC of every head, named ``kde.pool``, ``kde.embed`` and so on.
+
+    A rotation classifier's own score is ``classifier.pool``.  The figure is ``None`` where a head cannot be fitted,
+    which is reported.
     """
     task.bundle.with_suffix(".train").mkdir(exist_ok=True)  # the cell has begun
     experiment = data_set.load(task.data, task.category)
@@ -95,7 +96,7 @@ def measure(data_set: DataSet, task: CellTask) -> Measured:
 
 @dataclass(frozen=True)
 class _Learned:
-    """An encoder in evaluation mode on the device, the projection head trained with it, and the effort."""
+    """An encoder in evaluation mode on the device, its projection head, and the updates and seconds of its training."""
 
     encoder: Encoder
     projection: ProjectionHead | None = None
@@ -117,7 +118,7 @@ def _learn(images: Tensor, task: CellTask, content: str, device: torch.device) -
 
 @torch.inference_mode()
 def _features(learned: _Learned, images: Tensor, device: torch.device) -> dict[str, Tensor]:
-    """Features of uint8 images ``[n, 3, h, w]`` before and after the projection head, ``[n, 1, 1, d]`` on the CPU."""
+    """Compute features ``[n, 1, 1, d]`` of uint8 images ``[n, 3, h, w]`` before and after the projection head."""
     found: dict[str, list[Tensor]] = {}
     with ProgressReport("extracting features", len(images)) as progress:
         for chunk in torch.split(images, _BATCH):
@@ -141,12 +142,12 @@ def _scores(config: HeadConfig, normal: Tensor, others: Tensor) -> NDArray[np.fl
 
 
 def _chosen(count: int) -> Tensor:
-    """Images that heads are fitted on: all, or a random choice that is always the same."""
+    """Return the indices of the images that heads are fitted on: all, or a fixed random sample."""
     return torch.randperm(count, generator=torch.Generator().manual_seed(0))[:_MAX_FITTED].sort().values
 
 
 def _resized(images: Tensor, size: int) -> Tensor:
-    """Uint8 ``[n, 3, s, s]`` to ``[n, 3, size, size]``, for encoders that were made for larger images."""
+    """Resize uint8 images ``[n, 3, s, s]`` to ``[n, 3, size, size]``, for encoders of larger images."""
     if images.shape[2] == size:
         return images
     chunks = [

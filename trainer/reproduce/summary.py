@@ -1,4 +1,4 @@
-"""From finished cells to the figures of a table."""
+"""The figures of a table, averaged over its finished cells."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ class Entry:
     """One row of a table, for one category or for the mean over all.
 
     Attributes:
-        figures: in percent, mean and spread over the seeds that are done; empty if none is.
-        asked, done: seeds; of the mean, those that are done in every category.
-        state: of what is not done: the worst of ``failed``, ``incomplete`` and ``not run``; ``done`` if all are.
-        updates: training steps behind a cell; ``None`` where no cell is done.
-        minutes: of training and measuring a cell, averaged.
+        figures: mean and spread over the finished seeds, in percent; empty if there are none.
+        asked, done: numbers of requested and finished seeds; for a mean, seeds finished in every category.
+        state: ``done``, or the worst state of the other cells: ``failed``, ``incomplete`` or ``not run``.
+        updates: training steps of a cell; ``None`` if none is finished.
+        minutes: mean duration of training and measuring a cell.
     """
 
     row: Row
@@ -38,10 +38,10 @@ class TableSummary:
     """All figures of a table.
 
     Attributes:
-        rows, categories: that were asked for, in order.
-        metrics: names and headings of the figures that some cell has.
-        entries: by category, then a row each.
-        means: a row each.
+        rows, categories: the requested ones, in order.
+        metrics: headings by name of the figures that at least one cell has.
+        entries: an entry for each row, by category.
+        means: an entry for each row, over all categories.
     """
 
     table: PaperTable
@@ -55,7 +55,7 @@ class TableSummary:
 def summarise(table: PaperTable, statuses: Sequence[CellStatus]) -> TableSummary:
     """Average over seeds, and over categories.
 
-    A mean over categories is of those seeds alone that are done in every category: never of some of them.
+    A mean over categories uses only the seeds that are finished in every category.
     """
     rows = tuple(dict.fromkeys(status.cell.row for status in statuses))
     categories = tuple(dict.fromkeys(status.cell.category for status in statuses))
@@ -89,8 +89,9 @@ def summarise(table: PaperTable, statuses: Sequence[CellStatus]) -> TableSummary
 
 
 def mean_and_spread(values: Sequence[float], spread: Spread = "standard error") -> Figure:
-    """Mean of fractions, in percent; if there are two or more, the standard error of the mean, and their standard
-    deviation if it is asked for.
+    """Return the mean of fractions in percent, and for two or more values its standard error.
+
+    The standard deviation is added if ``spread`` asks for it.
     """
     mean = 100 * float(np.mean(values))
     if len(values) < 2:
@@ -100,12 +101,12 @@ def mean_and_spread(values: Sequence[float], spread: Spread = "standard error") 
 
 
 def paper_figure(column: Column | None, category: str) -> Figure | None:
-    """What the paper has for a category."""
+    """Return the paper's figure for a category."""
     return column.figure(category) if column else None
 
 
 def _entry(row: Row, by_seed: Sequence[Sequence[CellStatus]], spread: Spread) -> Entry:
-    """Of groups of cells, one group a seed."""
+    """Average groups of cells, one group for each seed."""
     results = [[status.result for status in group if status.result] for group in by_seed]
     complete = [found for found, group in zip(results, by_seed, strict=True) if len(found) == len(group)]
     values = [[row.figures(result.values) for result in group] for group in complete]

@@ -14,18 +14,18 @@ from trainer.reproduce.paper import Column, Spread, paper_columns
 
 @dataclass(frozen=True)
 class CellTask:
-    """One cell to be worked out.
+    """The inputs of one cell's training and measurement.
 
     Attributes:
-        category: which part of the data.
-        data: its folder.
+        category: name of the category.
+        data: the category's folder.
         config: all settings of the training.
-        preset: their preset's name, for the record.
+        preset: name of the preset, for the record.
         device: ``auto``, ``cpu`` or ``cuda``.
-        encoders: folder of checkpoints, shared by all cells: those with the same stage 1 train it once.
-        bundle: the trained bundle's place; what lies there already is of the same settings, seed and data.
-        picture: place of a JPEG of some heatmaps, if the procedure has any.
-        say: takes a line for people.
+        encoders: folder of checkpoints; cells with the same pretraining share one.
+        bundle: path of the bundle; an existing file has the same settings, seed and data.
+        picture: path for a JPEG of some heatmaps, if the procedure draws any.
+        say: prints a line for the user.
     """
 
     category: str
@@ -42,12 +42,12 @@ class CellTask:
 
 @dataclass(frozen=True)
 class Measured:
-    """What came of it.
+    """The outputs of one cell's training and measurement.
 
     Attributes:
-        values: metrics by name, fractions of 1; ``None`` where undefined.
-        updates: training steps of stage 1, of all encoders together.
-        seconds: of training and measuring.
+        values: metrics by name as fractions of 1; ``None`` where undefined.
+        updates: training steps of pretraining, summed over all encoders.
+        seconds: duration of training and measurement.
     """
 
     values: Mapping[str, float | None]
@@ -57,15 +57,15 @@ class Measured:
 
 @dataclass(frozen=True)
 class Procedure:
-    """From data and settings to figures.
+    """The computation of a cell's figures.
 
     Attributes:
-        name: for the cache.
-        version: to be raised whenever the same settings, seed and data would give other figures.
-        find: from the folder of all data and a category to the category's folder; ``None`` if it is not there.
-        fingerprint: of the files in that folder which the category needs.
-        images: how many there are in that folder to train on.
-        measure: does the work; it can be interrupted, and goes on where it was.
+        name: part of the cell's key.
+        version: to be raised when the same settings, seed and data would give other figures.
+        find: maps the folder of all data and a category to the category's folder, or ``None`` if it does not exist.
+        fingerprint: hashes the files of a category in its folder.
+        images: counts the training images of a category in its folder.
+        measure: trains and measures; an interrupted call is resumed by the next one.
     """
 
     name: str
@@ -81,15 +81,15 @@ class Row:
     """One method.
 
     Attributes:
-        name: for ``--rows``.
-        label: for people, in Markdown.
+        name: name for ``--rows``.
+        label: label in the table, in Markdown.
         preset: name of a file in ``configs/presets``.
         settings: overrides, ``section.field=value``.
-        paper: name of the paper's column that it stands beside.
-        fixed: printed whatever ``--rows`` says.
-        block: heading of the rows that belong together.
-        seeded: whether its figures depend on the seed; if not, it is done once.
-        part: which of a cell's figures are the row's: those whose names begin with it and a dot; none: all.
+        paper: name of the paper's column to compare with.
+        fixed: whether the row is always included, whatever ``--rows`` selects.
+        block: heading of a group of rows.
+        seeded: whether the figures depend on the seed; if not, the row runs once.
+        part: prefix, before a dot, of the names of the row's figures in a cell; empty for all figures.
     """
 
     name: str
@@ -103,37 +103,37 @@ class Row:
     seeded: bool = True
 
     def figures(self, values: Mapping[str, float | None]) -> dict[str, float | None]:
-        """The row's own of all figures of a cell, by their names without ``part``."""
+        """Select the row's figures of a cell, by their names without ``part``."""
         prefix = f"{self.part}." if self.part else ""
         return {name.removeprefix(prefix): value for name, value in values.items() if name.startswith(prefix)}
 
     @property
     def method(self) -> str:
-        """Its name without ``part``: rows of one method differ in the part that they show."""
+        """The name without ``part``; rows of the same method show different parts."""
         return self.name.removesuffix(f"-{self.part}") if self.part else self.name
 
     @property
     def column(self) -> Column | None:
-        """The paper's figures that it stands beside."""
+        """The paper's figures to compare with."""
         return paper_columns()[self.paper] if self.paper else None
 
 
 @dataclass(frozen=True)
 class PaperTable:
-    """A table of a paper, as it is done again here.
+    """A reproduced table of a paper.
 
     Attributes:
-        name: for the command line and for file names.
-        title: what it shows.
-        procedure: how a cell gets its figures.
-        categories: all that the paper has; those present in the data are done.
-        rows: in the order in which they are run, the cheap ones first.
-        main: name of the figure that stands beside the paper's.
-        metrics: all figures shown, by their names in a cell's result, with headings; empty: all that the cells have.
+        name: name on the command line and in file names.
+        title: heading of the table.
+        procedure: computes the figures of a cell.
+        categories: the paper's categories; those in the data are run.
+        rows: rows in the order of their run, the cheap ones first.
+        main: name of the figure to compare with the paper's.
+        metrics: headings by name of the figures to show; empty for all figures of the cells.
         notes: sentences for the reader.
-        appendix: columns of the paper that no category of ours stands beside.
-        spread: what stands behind ±, as in the paper; with deviations ours have the standard error too.
-        pictured: rows whose heatmaps are shown, the first that is done.
+        appendix: columns of the paper without a corresponding category.
+        spread: the meaning of ±, as in the paper; with deviations, our figures also show the standard error.
+        pictured: rows whose heatmaps may be shown; the first finished one is.
     """
 
     name: str
@@ -149,10 +149,10 @@ class PaperTable:
     pictured: tuple[str, ...] = ("auto", "quick", "frozen")
 
     def choose_rows(self, names: Sequence[str]) -> tuple[Row, ...]:
-        """The rows named, or all if none is, and always the fixed ones.
+        """Return the named rows, or all for no names, and always the fixed ones.
 
         Raises:
-            InputError: a row is unknown; the known ones are listed.
+            InputError: a row is unknown; the message lists the known ones.
         """
         known = [row.name for row in self.rows]
         for name in names:
@@ -161,10 +161,10 @@ class PaperTable:
 
 
 def check_known(what: str, name: str, known: Sequence[str], option: str) -> None:
-    """Refuse a name that is not among the known ones.
+    """Raise an error for an unknown name.
 
     Raises:
-        InputError: they are listed, and the nearest is proposed.
+        InputError: the name is unknown; the message lists the known ones and suggests the closest.
     """
     if name not in known:
         near = get_close_matches(name, known, n=1)

@@ -1,4 +1,4 @@
-"""The tables of the two-stage paper, one class against the rest, and what of the paper each row stands beside.
+"""The tables of the two-stage paper, one class against the rest: their rows, and the paper's figures for each row.
 
 "Learning and Evaluating Representations for Deep One-class Classification", Sohn et al., ICLR 2021.
 """
@@ -71,7 +71,7 @@ def _table(data_set: DataSet) -> PaperTable:
         _methods(data_set.name, data_set.side),
         main="pool",
         metrics={"pool": "before the projection head", "embed": "after it"},
-        notes=("The paper's denoising autoencoder is not done again.",),
+        notes=("The paper's denoising autoencoder is not reproduced.",),
         spread="standard deviation",
         pictured=(),
     )

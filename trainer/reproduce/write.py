@@ -1,4 +1,4 @@
-"""The files of a table: Markdown, JSON, a plot, and a picture a category."""
+"""The files of a table: Markdown, JSON, a plot, and a picture for each category."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from trainer.reproduce.table import PaperTable
 
 
 def require_own_table(folder: Path, table: PaperTable) -> None:
-    """Find out whether a table may be written, before the work.
+    """Check before a run that the table's files may be written.
 
     Raises:
-        InputError: there are files of its names, and no earlier table among them that says it is this one.
+        InputError: files with its names exist and do not belong to an earlier version of this table.
     """
     places = [folder / f"{table.name}{suffix}" for suffix in (".json", ".md", ".png", "")]
     there = [place for place in places if place.exists()]
@@ -34,7 +34,7 @@ def require_own_table(folder: Path, table: PaperTable) -> None:
     if there and not (isinstance(content, dict) and content.get("table") == table.name):
         raise InputError(
             f"nothing called {table.name} or an earlier table in {folder}",
-            f"{there[0]}, which is of no table {table.name}",
+            f"{there[0]}, which does not belong to the table {table.name}",
             "move it away, or choose another folder with --out",
         )
 
@@ -48,15 +48,15 @@ def write_table(
     *,
     show: bool = True,
 ) -> Path:
-    """Write everything into a folder; no figure is printed for a cell that is not done.
+    """Write all files into a folder; cells that are not finished have no figures.
 
     Args:
-        folder: made if it is not there.
-        summary: of the cells.
-        statuses: of the cells.
-        store: has their pictures.
+        folder: created if it does not exist.
+        summary: the figures.
+        statuses: the states of all cells.
+        store: provides the cells' pictures.
         info: the run behind the table.
-        show: whether pictures of the data are copied, which belong to whoever made the data.
+        show: whether to copy pictures, which show images of the data set.
 
     Returns:
         Path of the Markdown file.
@@ -78,7 +78,7 @@ def write_table(
 
 
 def as_json(summary: TableSummary, statuses: Sequence[CellStatus], info: RunInfo) -> dict[str, Any]:
-    """The table for programs; AUROC in percent, as the paper has it, but in the cells, which hold fractions of 1."""
+    """Return the table as JSON: means in percent as in the paper, values of cells as fractions of 1."""
     return {
         "table": summary.table.name,
         "title": summary.table.title,
@@ -124,7 +124,7 @@ def as_json(summary: TableSummary, statuses: Sequence[CellStatus], info: RunInfo
 def _picture(
     folder: Path, statuses: Sequence[CellStatus], summary: TableSummary, store: Store, category: str
 ) -> str | None:
-    """Copy the heatmaps of the first of the table's pictured rows that has any; tells which they are of."""
+    """Copy the heatmaps of the first pictured row that has any; return its name and seed."""
     rank = {name: index for index, name in enumerate(summary.table.pictured)}
     candidates = [s for s in statuses if s.cell.category == category and s.result and s.cell.row.name in rank]
     for status in sorted(candidates, key=lambda s: (rank[s.cell.row.name], s.cell.seed)):

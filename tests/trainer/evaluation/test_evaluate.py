@@ -108,7 +108,7 @@ def test_aupimo_is_the_mean_overlap_over_very_low_rates_on_good_images(tiny_bund
         assert content["per_defect"][kind]["aupimo"] == round(float(np.mean(values)), 6)
 
 
-def test_records_carry_verdicts_and_the_telling_ones_carry_pictures(evaluation):
+def test_records_have_verdicts_and_the_selected_ones_have_pictures(evaluation):
     assert all(r.verdict.anomalous == (r.verdict.score > evaluation.calibration.threshold) for r in evaluation.records)
     assert all(0 < r.verdict.p_value <= 1 for r in evaluation.records)
     cases = evaluation.cases
@@ -155,7 +155,7 @@ def test_pixel_figures_are_of_the_defects_with_masks_and_image_figures_of_all(ti
     assert result["per_defect"]["spot"]["pixel_auroc"] == masked["pixel_auroc"]
 
 
-def test_a_wrong_mask_is_told_before_anything_is_scored(tiny_bundle, data):
+def test_a_wrong_mask_is_refused_before_scoring(tiny_bundle, data):
     mask = data / "ground_truth" / "spot" / "003_mask.png"
     cv2.imwrite(str(mask), np.zeros((112, 112), np.uint8))
     with pytest.raises(InputError, match=r"003_mask\.png"):
@@ -206,7 +206,7 @@ def resize_test_images(data: Path) -> None:
         cv2.imwrite(str(path), cv2.resize(image, (200, 150), interpolation=cv2.INTER_NEAREST))
 
 
-def test_images_of_another_size_than_those_of_training_are_refused_before_anything_is_scored(tiny_bundle, data):
+def test_images_of_another_size_than_those_of_training_are_refused_before_scoring(tiny_bundle, data):
     resize_test_images(data)
     with pytest.raises(InputError) as error:
         evaluate(tiny_bundle, data, lambda bundle: pytest.fail("loaded"))

@@ -75,7 +75,7 @@ def test_a_mask_that_is_not_binary(labelled, mask, colours):
     told(labelled(mask), "one other colour", colours)
 
 
-def test_a_defect_without_a_marked_pixel_is_left_out_and_told(labelled, tmp_path):
+def test_a_defect_without_a_marked_pixel_is_skipped_and_reported(labelled, tmp_path):
     """Published data sets hold some."""
     images = [labelled(spot(255), name=f"{i:03}") for i in range(150)]
     images[7] = labelled(black(), name="007")
@@ -88,7 +88,7 @@ def test_a_good_image_with_marked_pixels(labelled):
     told(labelled(spot(255), "good"), "20 marked pixels", "good image")
 
 
-def test_masks_for_some_defects_only_are_told(labelled, tmp_path):
+def test_masks_for_some_defects_only_are_reported(labelled, tmp_path):
     images = [labelled(kind="good"), labelled(spot(255)), labelled(name="001")]
     checked = check_labelled(images, None, tmp_path)
     assert checked.images == tuple(images)
@@ -100,12 +100,12 @@ def test_masks_for_some_defects_only_are_told(labelled, tmp_path):
     assert check_labelled([images[0], images[2]], None, tmp_path).warnings == ()
 
 
-def test_without_good_parts_it_is_told_what_does_not_exist(labelled, tmp_path):
+def test_undefined_figures_are_reported_without_good_images(labelled, tmp_path):
     (warning,) = check_labelled([labelled(spot(255))], None, tmp_path).warnings
     assert "no good images" in warning
 
 
-def test_a_mask_that_marks_nearly_all_is_told(labelled, tmp_path):
+def test_a_mask_that_marks_nearly_all_is_reported(labelled, tmp_path):
     images = [labelled(kind="good"), labelled(spot(255)), labelled(255 - spot(255), name="001")]
     (warning,) = check_labelled(images, None, tmp_path).warnings
     assert f"1 mask with more than 90% of the image marked; the first is {images[2].masks[0]}" in warning
@@ -155,7 +155,7 @@ def test_the_first_image_of_another_size_than_those_of_training_is_named(labelle
     assert "30x20" in error.value.expected
 
 
-def test_an_unreadable_image_is_left_out_and_told(labelled, tmp_path):
+def test_an_unreadable_image_is_skipped_and_reported(labelled, tmp_path):
     images = [labelled(name=f"{i:03}") for i in range(101)]
     images[50].path.write_bytes(b"no picture")
     checked = check_labelled(images, SHAPE[:2], tmp_path)

@@ -183,7 +183,7 @@ def test_int8_leaves_more_in_fp16_until_it_agrees(bundle, baseline, monkeypatch,
 
 def test_the_same_is_pasted_every_time(bundle, baseline):
     engine = OnnxRuntimeEngine(bundle.graph())
-    again = baseline._pasted_scores(engine)
-    assert np.array_equal(again, baseline._pasted)
+    again = baseline.pasted_scores(engine)
+    assert np.array_equal(again, baseline.pasted)
     clean = [engine.infer(read_image(path)).score for path in baseline.paths]
     assert (again > np.array(clean) * 1.01).mean() > 0.2

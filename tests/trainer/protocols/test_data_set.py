@@ -77,7 +77,7 @@ def test_files_that_are_missing_are_named(data):
         SMALL.find(data)
 
 
-def test_unknown_categories_are_told_before_anything_is_read(tmp_path):
+def test_unknown_categories_are_refused_before_reading(tmp_path):
     for call in (SMALL.load, SMALL.fingerprint):
         with pytest.raises(InputError, match=r"a category of CIFAR-100: aquatic_mammals, fish,.*found 'tree'"):
             call(tmp_path / "none", "tree")

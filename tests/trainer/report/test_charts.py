@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from trainer.report.charts import _bin_edges, score_histogram, training_curve
+from trainer.report.charts import bin_edges, score_histogram, training_curve
 
 
 def texts(svg: str) -> list[str]:
@@ -70,7 +70,7 @@ def test_a_run_of_one_row_is_still_seen():
 @example([177.25], 957217.0, 13)  # the lowest score on an edge, but for rounding
 def test_no_bar_is_on_both_sides_of_the_threshold(scores, threshold, bins):
     values = np.array([*scores, threshold])
-    edges = np.array(_bin_edges(values, threshold, bins))
+    edges = np.array(bin_edges(values, threshold, bins))
     assert (np.diff(edges) > 0).all()
     assert len(edges) <= bins + 4
     counted = np.histogram(values, edges)[0]

@@ -11,6 +11,7 @@ import pytest
 from edge_occ.bundle.bundle import PREVIEW, read_bundle
 from edge_occ.bundle.conformal import Verdict
 from edge_occ.bundle.manifest import Candidate, Choice, Manifest
+from edge_occ.common.images import counted
 from trainer.data.layout import LabelledImage
 from trainer.evaluation.cases import Cases, ScoredImage
 from trainer.evaluation.evaluate import Evaluation, evaluate
@@ -116,7 +117,8 @@ def test_an_evaluation_shows_found_and_missed_defects(tmp_path, manifest, evalua
     assert path == tmp_path / "report" / "index.html"
     page = open_page(path)
     assert (
-        f"{evaluation.detected} of 7 defects found, {evaluation.false_alarms} false alarms in 6 good parts" in page.text
+        f"{evaluation.detected} of 7 defects found, {counted(evaluation.false_alarms, 'false alarm')} in 6 good parts"
+        in page.text
     )
     assert "Evaluation of discs.occ on discs" in page.text
     assert f"{evaluation.image_auroc:.4f}" in page.text

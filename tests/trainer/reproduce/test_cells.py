@@ -59,7 +59,7 @@ def test_a_key_depends_on_the_contents_of_the_data_and_not_on_its_dates(fake, tm
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b'{"key": "x"}', b"\xff", b"another"])
-def test_a_damaged_result_is_said_and_done_again(fake, content):
+def test_a_damaged_result_is_reported_and_repeated(fake, content):
     cells = fake.plan(seeds=1, categories=("bottle",))
     assert {status.state for status in fake.run(cells).statuses} == {"done"}
     path = fake.store.picture(cells[0]).with_suffix(".json")
@@ -69,7 +69,7 @@ def test_a_damaged_result_is_said_and_done_again(fake, content):
     fake.said.clear()
     assert {status.state for status in fake.run(cells).statuses} == {"done"}
     assert fake.calls == [("bottle", 0, 1)]
-    assert "the result of fixed, bottle, seed 0 is damaged: it is done again" in fake.said
+    assert "the result of fixed, bottle, seed 0 is damaged: the cell is repeated" in fake.said
 
 
 def test_a_folder_that_cannot_be_written_to_is_refused(tmp_path):

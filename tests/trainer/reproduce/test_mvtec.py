@@ -64,7 +64,7 @@ def test_bundles_are_of_the_settings_and_without_other_precisions(done):
         )
 
 
-def test_heatmaps_stand_beside_image_and_mask(done):
+def test_the_sheet_shows_image_mask_and_heatmap(done):
     store, outcomes, _ = done
     for status in outcomes["mvtec"].statuses:
         sheet = cv2.imread(str(store.picture(status.cell)))
@@ -96,7 +96,7 @@ def test_synthetic_defects_are_the_same_every_time(done, tmp_path):
     assert again.statuses[0].result.values == status.result.values
 
 
-def test_a_damaged_bundle_and_a_damaged_checkpoint_are_said_and_made_again(done, tmp_path):
+def test_a_damaged_bundle_and_a_damaged_checkpoint_are_reported_and_repeated(done, tmp_path):
     store, outcomes, _ = done
     cell = outcomes["mvtec"].statuses[1].cell
     said = []
@@ -109,7 +109,7 @@ def test_a_damaged_bundle_and_a_damaged_checkpoint_are_said_and_made_again(done,
     outcome = reproduce([cell], fresh, Budget(None), "cpu", said.append)
     assert outcome.statuses[0].result.values == outcomes["mvtec"].statuses[1].result.values
     assert any(line.startswith(f"{bundle.name} is trained again") for line in said)
-    assert any("checkpoint" in line and "starts over" in line for line in said)
+    assert any("checkpoint" in line and "starts again" in line for line in said)
     assert (fresh.encoders / "mine.safetensors").read_bytes() == b"of no concern here"
 
 

@@ -23,7 +23,7 @@ def test_cells_are_done_once_row_by_row(fake):
     assert outcome.statuses[5].result.values == {"auroc": fake.value("screw", 0, 2)}
     assert states(fake.run(cells)) == ["done"] * 12
     assert fake.calls == expected
-    assert "12 of 12 cells are done already" in fake.said
+    assert "12 of 12 cells are already done" in fake.said
 
 
 def test_progress_says_which_cell_of_how_many_and_how_long_still(fake):
@@ -36,10 +36,10 @@ def test_progress_says_which_cell_of_how_many_and_how_long_still(fake):
         "cell 4 of 4: short, screw, seed 0",
     ]
     assert [line.rpartition(", ")[2] for line in lines] == [
-        "time to go not known yet",
-        "at least 1.0 min to go",
-        "time to go not known yet",
-        "about 2.0 min to go",
+        "time left unknown",
+        "at least 1.0 min left",
+        "time left unknown",
+        "about 2.0 min left",
     ]
 
 

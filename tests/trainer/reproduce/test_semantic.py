@@ -126,7 +126,7 @@ def test_an_interrupted_cell_is_incomplete_and_goes_on(done, data, tmp_path, mon
     assert again.statuses[0].result.values == status.result.values
 
 
-def test_classes_that_are_not_there_are_told(data):
+def test_classes_that_are_not_there_are_reported(data):
     assert {cell.category for cell in plan(TableRequest(table(ROTATION), data, seeds=1))} == {"0", "4"}
     with pytest.raises(InputError) as caught:
         plan(TableRequest(table(ROTATION), data, categories=("8",)))
@@ -136,7 +136,7 @@ def test_classes_that_are_not_there_are_told(data):
         plan(TableRequest(table(ROTATION), data / "nothing"))
 
 
-def test_a_head_that_cannot_be_fitted_leaves_a_gap_and_is_told(done, tmp_path, monkeypatch):
+def test_a_head_that_cannot_be_fitted_leaves_a_gap_and_is_reported(done, tmp_path, monkeypatch):
     _, outcome, _ = done
     cell = next(s.cell for s in outcome.statuses if s.cell.row.name == "untrained-kde")
     said = []

@@ -16,7 +16,7 @@ def test_mean_and_standard_error():
     assert figure.deviation is None
 
 
-def test_with_deviations_the_error_is_told_beside_them():
+def test_with_deviations_the_error_is_added():
     values = [0.9, 0.95, 0.97]
     figure = mean_and_spread(values, "standard deviation")
     assert figure.deviation == pytest.approx(100 * statistics.stdev(values))

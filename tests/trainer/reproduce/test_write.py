@@ -31,7 +31,7 @@ def lines_of(text, section):
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in part.splitlines() if line.startswith("|")]
 
 
-def test_paper_and_ours_stand_side_by_side(fake, tmp_path):
+def test_the_papers_figures_and_ours_share_a_row(fake, tmp_path):
     text, content = written(fake, tmp_path / "out", seeds=3)
     titles, _, fixed, block, short, *_ = lines_of(text, "bottle")
     assert titles == ["row", "paper", "ours, AUROC", "seeds", "updates", "minutes a seed"]
@@ -98,7 +98,7 @@ def test_a_table_without_any_cell_has_no_plot(fake, tmp_path):
     assert not re.search(r"\d ±", text.replace("mean ±", "").split("| ours")[0])
 
 
-def test_what_is_not_as_in_the_presets_is_told(fake, tmp_path):
+def test_what_is_not_as_in_the_presets_is_reported(fake, tmp_path):
     outcome = fake.run(fake.plan(seeds=1))
     summary = summarise(fake.table, outcome.statuses)
     about = replace(ABOUT, overrides=("encoder.base_width=8", "optimiser.steps=9"))
