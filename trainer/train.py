@@ -128,9 +128,9 @@ def train(job: Job) -> Trained:
         sys.exit(0)
     features = _features(represented.branches, data, job.config.input.size, device)
     config, branches, chosen, grids = represented.config, represented.branches, None, None
-    if config.choice.enabled:
+    if config.selection.enabled:
         patches = [branch for branch in branches if isinstance(branch, PatchBranch)]
-        defects = make_defects(represented.images, config.choice.images, job.seed)
+        defects = make_defects(represented.images, config.selection.images, job.seed)
         chosen = choose(patches, features, defects, config, job.seed, data.parts)
         config, branches, grids = chosen.config, tuple(branches[i] for i in chosen.kept), chosen.grids
         features = [features[i] for i in chosen.kept]
@@ -273,6 +273,6 @@ def _branch(config: BranchConfig, branch: Branch) -> dict[str, object]:
         "window": window,
         "stride": stride,
         "grid": grid,
-        **config.head.model_dump(include={"kind", "scope", "beside", "dim", "regulariser"}),
+        **config.head.model_dump(include={"kind", "scope", "further_kinds", "dim", "regulariser"}),
         "image_score": config.map.image_score,
     }

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Annotated, Literal
+from collections.abc import Mapping, Sequence
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, FiniteFloat, model_validator
 
@@ -25,6 +25,8 @@ class HeadConfig(Section):
     classifier of the two-stage paper.
     """
 
+    renamed: ClassVar[Mapping[str, str]] = {"beside": "further_kinds"}
+
     kind: HeadKind = Field(
         "gaussian",
         description="Gaussian; or, shared by all positions, kernel density (kde), support vectors with an RBF or a "
@@ -37,7 +39,7 @@ class HeadConfig(Section):
         description="one Gaussian for all positions (shared), one a position (per-position: aligned parts), or means "
         "by position and one covariance (position-mean); a list of them makes one head each, fused",
     )
-    beside: Annotated[tuple[HeadKind, ...], BeforeValidator(_several)] = Field(
+    further_kinds: Annotated[tuple[HeadKind, ...], BeforeValidator(_several)] = Field(
         (),
         description="kinds of further heads on the same features, each shared by all positions and fused: fusion gives "
         "one the image score, say, and another the map",
@@ -86,9 +88,10 @@ class HeadConfig(Section):
     def _once(self) -> HeadConfig:
         if len(set(self.scope)) < len(self.scope):
             raise ValueError(f"scope must name each kind of head once, not {', '.join(self.scope)}")
-        if len({self.kind, *self.beside}) <= len(self.beside):
+        if len({self.kind, *self.further_kinds}) <= len(self.further_kinds):
             raise ValueError(
-                f"head.beside must name other kinds than {self.kind}, each once, not {', '.join(self.beside)}"
+                f"head.further_kinds must name other kinds than {self.kind}, each once, not "
+                f"{', '.join(self.further_kinds)}"
             )
         return self
 
@@ -127,15 +130,15 @@ class HeadConfig(Section):
 
     @property
     def kinds(self) -> tuple[HeadKind, ...]:
-        """The kind of each of its heads: one a scope, and those beside."""
-        return (self.kind,) * len(self.scope) + self.beside
+        """The kind of each of its heads: one for each scope, and the further kinds."""
+        return (self.kind,) * len(self.scope) + self.further_kinds
 
     @property
     def each(self) -> tuple[HeadConfig, ...]:
         """Its heads one by one, in the order of :attr:`kinds`."""
-        scopes = *self.scope, *("shared" for _ in self.beside)
+        scopes = *self.scope, *("shared" for _ in self.further_kinds)
         return tuple(
-            self.model_copy(update={"kind": kind, "scope": (scope,), "beside": ()})
+            self.model_copy(update={"kind": kind, "scope": (scope,), "further_kinds": ()})
             for kind, scope in zip(self.kinds, scopes, strict=True)
         )
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -11,6 +12,8 @@ from trainer.config.section import Range, Section
 
 class PretextConfig(Section):
     """The self-supervised task of stage 1."""
+
+    renamed: ClassVar[Mapping[str, str]] = {"least_pixels": "min_pixels", "most_covered": "max_covered"}
 
     name: Literal[
         "none",
@@ -61,8 +64,8 @@ class PretextConfig(Section):
     visible: float = Field(
         4 / 255, ge=0, le=1, description="a pasted pixel counts where it changed by more than this (mean over channels)"
     )
-    least_pixels: int = Field(24, ge=1, description="a window is positive from this many visibly changed pixels on")
-    most_covered: float = Field(
+    min_pixels: int = Field(24, ge=1, description="a window is positive from this many visibly changed pixels on")
+    max_covered: float = Field(
         0.95, gt=0, le=1, description="a window covered beyond this fraction holds no seam: ignored"
     )
     offsets: bool = Field(

@@ -48,7 +48,7 @@ def label_windows(
         margin, across = (window - side) // 2 // stride, side // stride
         counts = functional.avg_pool2d(cells[:, :, margin:, margin:], across, 1)[:, :, :rows, :columns] * across**2
         pasted, (visible, kind) = counts[:, 0], counts[:, 1:].max(1)
-        positive = (visible >= config.least_pixels) & (pasted <= config.most_covered * side**2)
+        positive = (visible >= config.min_pixels) & (pasted <= config.max_covered * side**2)
         labels.append(torch.where(positive, kind + 1, IGNORE).masked_fill(pasted == 0, 0))
     return torch.cat(labels)
 

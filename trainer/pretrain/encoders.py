@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from edge_occ.common.errors import InputError
-from trainer.config import BranchConfig, ChoiceConfig, TrainConfig
+from trainer.config import BranchConfig, SelectionConfig, TrainConfig
 from trainer.data.images import NormalImages, read_frames
 from trainer.encoders.base import Encoder
 from trainer.encoders.build import make_encoder
@@ -71,8 +71,8 @@ def pretrain_encoders(
     branches: list[Branch] = []
     fits: list[Fit | None] = []
     for i, (branch, own_seed) in enumerate(zip(config.branches, seeds, strict=True)):
-        if i == 1 and _enough(branches[0], sample, config.choice):
-            config = config.model_copy(update={"beside": ()})
+        if i == 1 and _enough(branches[0], sample, config.selection):
+            config = config.model_copy(update={"further_branches": ()})
             break
         torch.manual_seed(own_seed)
         encoder = make_encoder(branch.encoder, config.input.size)
@@ -105,9 +105,9 @@ def _check_size(branches: Sequence[Branch], images: int) -> None:
         )
 
 
-def _enough(first: Branch, sample: Tensor, choice: ChoiceConfig) -> bool:
+def _enough(first: Branch, sample: Tensor, choice: SelectionConfig) -> bool:
     """Whether the first branch will do: what is beside it is wanted for unaligned parts alone."""
-    if not choice.enabled or choice.beside == "always":
+    if not choice.enabled or choice.train_further == "always":
         return False
     with torch.inference_mode():
         features = torch.cat([first.features(chunk.float()) for chunk in torch.split(sample, 16)])

@@ -125,7 +125,7 @@ def _branches(branches: Sequence[Mapping[str, Any]]) -> str:
             f"says how far they are from those of good parts. The smoothed scores are a heatmap; the image score\n   "
             f"is {_IMAGE_SCORE[branch['image_score']]}."
         )
-    if len(steps) > 1 or len(branches[0]["scope"]) + len(branches[0]["beside"]) > 1:
+    if len(steps) > 1 or len(branches[0]["scope"]) + len(branches[0]["further_kinds"]) > 1:
         steps.append(
             "Scores and heatmaps of all heads, in units of their spread on held-out good parts, are added with weights."
         )
@@ -133,10 +133,10 @@ def _branches(branches: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _head(branch: Mapping[str, Any]) -> str:
-    beside = "".join(f" and a head of kind {kind}" for kind in branch["beside"])
+    further = "".join(f" and a head of kind {kind}" for kind in branch["further_kinds"])
     if branch["kind"] != "gaussian":
-        return f"A head of kind {branch['kind']}{beside}"
-    return f"A Gaussian ({' and one '.join(branch['scope'])}, {branch['regulariser']}){beside}"
+        return f"A head of kind {branch['kind']}{further}"
+    return f"A Gaussian ({' and one '.join(branch['scope'])}, {branch['regulariser']}){further}"
 
 
 _IMAGE_SCORE = {"max": "its highest value", "top": "the mean of its highest values"}

@@ -28,7 +28,7 @@ from edge_occ.bundle.manifest import Choice as Record
 from edge_occ.common.progress import ProgressReport
 from trainer.calibration.fit_heads import fitting
 from trainer.calibration.held_out import folds_of_parts
-from trainer.config import BranchConfig, ChoiceConfig, FusionConfig, MapConfig, Scope, TrainConfig
+from trainer.config import BranchConfig, FusionConfig, MapConfig, Scope, SelectionConfig, TrainConfig
 from trainer.graph.alignment import alignment
 from trainer.graph.branches import PatchBranch
 from trainer.heads.fused import weighted_sum
@@ -77,18 +77,18 @@ def choose(
     shown = torch.arange(len(features[0])) if parts is None else torch.tensor(parts)
     benchmark = ProxyBenchmark(defects, folds_of_parts(shown, config.calibration.folds, seed))
     share = alignment(features[0])
-    aligned = share >= config.choice.aligned
+    aligned = share >= config.selection.aligned
     heads: list[_Head] = []
     settings = []
     with ProgressReport("choosing", len(branches)) as progress:
         for index, (branch, asked, normal) in enumerate(zip(branches, config.branches, features, strict=True)):
             changed = _features(branch, defects.images)
-            scopes = _scopes(asked, config.choice, aligned)
+            scopes = _scopes(asked, config.selection, aligned)
             with fitting():
                 grids = [benchmark.grids(normal, changed, asked.head, scope) for scope in scopes]
             trials = [
                 (chosen, [benchmark.evidence(branch.score_map_with(chosen), grid) for grid in grids])
-                for chosen in _maps(asked, config.choice, aligned)
+                for chosen in _maps(asked, config.selection, aligned)
             ]
             chosen, evidence = max(trials, key=lambda trial: benchmark.objective(trial[1]))
             branch.score_map = branch.score_map_with(chosen)
@@ -176,7 +176,7 @@ def _one_each(heads: Sequence[_Head], objectives: Sequence[float]) -> tuple[floa
     return tuple(float(k in best) / len(best) for k in range(len(heads)))
 
 
-def _scopes(asked: BranchConfig, choice: ChoiceConfig, aligned: bool) -> tuple[Scope, ...]:
+def _scopes(asked: BranchConfig, choice: SelectionConfig, aligned: bool) -> tuple[Scope, ...]:
     """Heads to try on a branch."""
     if aligned:
         return tuple(dict.fromkeys((*choice.scopes, _map_scope(asked))))
@@ -210,7 +210,7 @@ def _features(branch: PatchBranch, images: Tensor) -> Tensor:
         return torch.cat([branch.features(chunk.to(device).float()).cpu() for chunk in torch.split(images, BATCH)])
 
 
-def _maps(asked: BranchConfig, choice: ChoiceConfig, aligned: bool) -> list[MapConfig]:
+def _maps(asked: BranchConfig, choice: SelectionConfig, aligned: bool) -> list[MapConfig]:
     """Smoothings and image scores to try on a branch."""
     image_scores = choice.image_scores if aligned or _frozen(asked) else ("top",)
     return [
@@ -232,15 +232,15 @@ def _resolved(
         scopes = tuple(head.scope for head, _ in taken if head.branch == index)
         head_config = settings[index].head.model_copy(update={"scope": scopes})
         branches.append(settings[index].model_copy(update={"head": head_config}))
-    first, *beside = branches
+    first, *further = branches
     fusion = FusionConfig(
         score_weights=tuple(c.score_weight for _, c in taken), map_weights=tuple(c.map_weight for _, c in taken)
     )
     return config.model_copy(
         update={
             **{name: getattr(first, name) for name in BranchConfig.model_fields},
-            "beside": tuple(beside),
+            "further_branches": tuple(further),
             "fusion": fusion,
-            "choice": config.choice.model_copy(update={"enabled": False}),
+            "selection": config.selection.model_copy(update={"enabled": False}),
         }
     )

@@ -63,7 +63,7 @@ def test_a_branch_keeps_its_views():
     settings = {
         "pretext": {"name": "rotation", "mode": "image"},
         "views": {"enabled": True, "crop": 0.7},
-        "beside": [{"pretext": {"name": "cutpaste"}}],
+        "further_branches": [{"pretext": {"name": "cutpaste"}}],
     }
     first, second = TrainConfig.model_validate(settings).branches
     assert (first.views.enabled, first.views.crop) == (True, 0.7)
@@ -79,3 +79,16 @@ def test_images_may_be_as_small_as_cifars():
     assert TrainConfig.model_validate({"input": {"size": 32}}).input.size == 32
     with pytest.raises(ValidationError, match="greater than or equal to 32"):
         TrainConfig.model_validate({"input": {"size": 31}})
+
+
+@pytest.mark.parametrize(
+    ("earlier", "current"),
+    [
+        ("beside=[{head: {beside: knn}}]", "further_branches=[{head: {further_kinds: knn}}]"),
+        ("choice.beside=unaligned", "selection.train_further=unaligned"),
+        ("head.beside=knn", "head.further_kinds=knn"),
+        ("pretext={least_pixels: 9, most_covered: 0.5}", "pretext={min_pixels: 9, max_covered: 0.5}"),
+    ],
+)
+def test_earlier_names_mean_the_same(earlier, current):
+    assert load_settings(TrainConfig, [], [earlier]) == load_settings(TrainConfig, [], [current]) != TrainConfig()

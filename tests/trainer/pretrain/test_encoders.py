@@ -68,7 +68,7 @@ def test_only_what_changes_stage_1_changes_the_fingerprint(data):
 
 def test_the_settings_of_branches_beside_do_not_count(data):
     """So that one more branch does not throw away what the first has learned."""
-    assert of(data, beside=[BRANCH]) == of(data)
+    assert of(data, further_branches=[BRANCH]) == of(data)
 
 
 def test_images_are_those_that_the_graph_sees(data):
@@ -82,7 +82,7 @@ def test_images_are_those_that_the_graph_sees(data):
 
 
 def test_branches_come_ready_to_be_exported(data, tmp_path):
-    settings = config(beside=[{**BRANCH, "pretext": {"name": "none"}}])
+    settings = config(further_branches=[{**BRANCH, "pretext": {"name": "none"}}])
     represented = pretrain_encoders(data, settings, 0, CPU, beside(tmp_path))
     assert torch.equal(represented.images, resized(data, 96))
     assert [fit is None for fit in represented.fits] == [False, True]
@@ -109,7 +109,7 @@ def test_every_model_of_an_ensemble_has_a_seed_and_a_checkpoint_of_its_own(data,
 
 
 def test_it_goes_on_from_the_checkpoints_of_every_branch(data, tmp_path, monkeypatch):
-    settings = config(beside=[{**BRANCH, "pretext": {"name": "cutpaste"}}])
+    settings = config(further_branches=[{**BRANCH, "pretext": {"name": "cutpaste"}}])
     first = pretrain_encoders(data, settings, 0, CPU, beside(tmp_path))
     monkeypatch.setattr("trainer.pretrain.update.Updates.__call__", lambda *arguments: pytest.fail("trained again"))
     again = pretrain_encoders(data, settings, 0, CPU, beside(tmp_path))

@@ -74,7 +74,7 @@ def chosen(images, encoders, config):
 
 @pytest.fixture(scope="module")
 def beside_noise():
-    config = {**CELL, "input": {"size": 64}, "beside": [{**CELL, "map": {"sigma": 5}}], "choice": CHOICE}
+    config = {**CELL, "input": {"size": 64}, "further_branches": [{**CELL, "map": {"sigma": 5}}], "selection": CHOICE}
     return chosen(discs(), [Means(), Noise()], config)
 
 
@@ -101,10 +101,10 @@ def test_a_branch_without_weight_is_dropped(taken, kept, monkeypatch):
 
     monkeypatch.setattr(choosing, "select_ensemble", select)
     encoders = [Means(), Noise()] if taken == 0 else [Noise(), Means()]
-    config = {**CELL, "input": {"size": 64}, "beside": [CELL], "choice": {**CHOICE, "aligned": 0}}
+    config = {**CELL, "input": {"size": 64}, "further_branches": [CELL], "selection": {**CHOICE, "aligned": 0}}
     branches, choice = chosen(discs(), encoders, config)
     assert choice.kept == kept
-    assert choice.config.beside == ()
+    assert choice.config.further_branches == ()
     assert [(i, own.scope) for i, own in choice.config.heads] == [(0, ("per-position",)), (0, ("position-mean",))]
     assert choice.config.fusion.score_weights == (1, 0)
     assert choice.config.fusion.map_weights == (0, 1)
@@ -137,7 +137,7 @@ def test_the_settings_hold_what_was_taken_and_nothing_else(beside_noise):
 @pytest.mark.parametrize("aligned", [True, False])
 def test_calibration_takes_over_the_grids_of_the_choice(aligned):
     images = discs(aligned=aligned)
-    config = {**CELL, "input": {"size": 64}, "beside": [{**CELL, "map": {"sigma": 5}}], "choice": CHOICE}
+    config = {**CELL, "input": {"size": 64}, "further_branches": [{**CELL, "map": {"sigma": 5}}], "selection": CHOICE}
     branches, choice = chosen(images, [Means(), Means()], config)
     branches = [branches[i] for i in choice.kept]
     with torch.inference_mode():
@@ -151,13 +151,13 @@ def test_calibration_takes_over_the_grids_of_the_choice(aligned):
 
 def test_the_smoothing_is_the_best_of_those_asked_for():
     """Each alone is no better than what was taken from all of them."""
-    _, choice = chosen(discs(), [Means()], {**CELL, "input": {"size": 64}, "choice": CHOICE})
+    _, choice = chosen(discs(), [Means()], {**CELL, "input": {"size": 64}, "selection": CHOICE})
     best = max(c.image_auroc for c in choice.record.candidates) + max(c.pixel_auroc for c in choice.record.candidates)
     seen = set()
     for sigma in (4, 8):
         for image_score in ("max", "top"):
             only = {**CHOICE, "sigmas": [sigma], "image_scores": [image_score]}
-            _, other = chosen(discs(), [Means()], {**CELL, "input": {"size": 64}, "choice": only})
+            _, other = chosen(discs(), [Means()], {**CELL, "input": {"size": 64}, "selection": only})
             candidates = other.record.candidates
             assert {(c.sigma, c.image_score) for c in candidates} == {(sigma, image_score)}
             objective = max(c.image_auroc for c in candidates) + max(c.pixel_auroc for c in candidates)
@@ -170,7 +170,7 @@ def test_the_smoothing_is_the_best_of_those_asked_for():
 def test_parts_in_any_pose_give_every_encoder_one_equal_head():
     trained = {"head": {"dim": 3, "floor": 0.05}, "pretext": {"name": "cutpaste"}}
     only = {**CHOICE, "image_scores": ["max"]}
-    config = {**CELL, "input": {"size": 64}, "beside": [trained, CELL], "choice": only}
+    config = {**CELL, "input": {"size": 64}, "further_branches": [trained, CELL], "selection": only}
     _, choice = chosen(discs(aligned=False), [Means(), Means(), Noise()], config)
     record = choice.record
     assert not record.aligned
@@ -190,7 +190,7 @@ def test_parts_in_any_pose_give_every_encoder_one_equal_head():
 
 def test_the_map_of_a_trained_encoder_is_of_its_head_per_position():
     trained = {"head": {"dim": 3, "floor": 0.05}, "pretext": {"name": "cutpaste"}}
-    _, choice = chosen(discs(), [Means()], {**trained, "input": {"size": 64}, "choice": CHOICE})
+    _, choice = chosen(discs(), [Means()], {**trained, "input": {"size": 64}, "selection": CHOICE})
     assert choice.record.aligned
     assert [c.scope for c in choice.record.candidates if c.map_weight] == ["per-position"]
 
@@ -244,7 +244,7 @@ def test_the_best_member_alone_is_taken_where_others_do_not_help(members, best):
 
 def test_features_that_never_vary_are_refused(monkeypatch):
     monkeypatch.setattr(choosing, "_features", lambda *_: torch.ones(48, 8, 8, 3))
-    config = TrainConfig.model_validate({**CELL, "head": {"dim": 3, "floor": 0}, "choice": CHOICE})
+    config = TrainConfig.model_validate({**CELL, "head": {"dim": 3, "floor": 0}, "selection": CHOICE})
     images = discs()
     with pytest.raises(InputError, match="singular"):
         choose(
@@ -266,7 +266,7 @@ class Chosen(Exception):
 
 
 def test_test_images_take_no_part(tiny_data, tmp_path, monkeypatch):
-    settings = {"beside": [LITE], "choice": {**CHOICE, "sigmas": [4]}}
+    settings = {"further_branches": [LITE], "selection": {**CHOICE, "sigmas": [4]}}
     found = run(tiny_data, tmp_path / "with.occ", **settings)
 
     def stop(*arguments):
@@ -289,9 +289,9 @@ def test_test_images_take_no_part(tiny_data, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"choice": {"enabled": True}, "ensemble": 2}, "without an ensemble"),
+        ({"selection": {"enabled": True}, "ensemble": 2}, "without an ensemble"),
         (
-            {"choice": {"enabled": True}, "encoder": {"name": "resnet18"}, "pretext": {"name": "none"}},
+            {"selection": {"enabled": True}, "encoder": {"name": "resnet18"}, "pretext": {"name": "none"}},
             "patch encoders",
         ),
         ({"fusion": {"score_weights": [1, 2]}}, "a weight for each of 1 heads, not 2"),
@@ -301,7 +301,10 @@ def test_test_images_take_no_part(tiny_data, tmp_path, monkeypatch):
         ({"head": {"scope": ["shared", "shared"]}}, "each kind of head once"),
         ({"pretext": {"name": "cutout"}}, "needs pretext.mode=image"),
         ({"encoder": {"name": "lite0"}}, "only the dense encoder"),
-        ({"beside": [{"encoder": {"name": "lite0"}, "pretext": {"mode": "dense"}}]}, "only the dense encoder"),
+        (
+            {"further_branches": [{"encoder": {"name": "lite0"}, "pretext": {"mode": "dense"}}]},
+            "only the dense encoder",
+        ),
     ],
 )
 def test_settings_that_contradict_each_other_are_refused(settings, words):
@@ -313,10 +316,13 @@ def test_settings_that_contradict_each_other_are_refused(settings, words):
     ("settings", "words"),
     [
         ({"head": {"dim": 100}}, "more than the encoder's 16 \\+ 8 features"),
-        ({"beside": [{**LITE, "head": {"dim": 41}}]}, "more than the encoder's 40"),
-        ({"beside": [LITE], "input": {"size": 100}}, "must be a multiple of 8"),
-        ({"beside": [{**LITE, "encoder": {"name": "lite0"}}], "input": {"size": 72}}, "must be a multiple of 16"),
-        ({"beside": [{**LITE, "encoder": {"name": "lite0", "init": "none.pth"}}]}, "no such file"),
+        ({"further_branches": [{**LITE, "head": {"dim": 41}}]}, "more than the encoder's 40"),
+        ({"further_branches": [LITE], "input": {"size": 100}}, "must be a multiple of 8"),
+        (
+            {"further_branches": [{**LITE, "encoder": {"name": "lite0"}}], "input": {"size": 72}},
+            "must be a multiple of 16",
+        ),
+        ({"further_branches": [{**LITE, "encoder": {"name": "lite0", "init": "none.pth"}}]}, "no such file"),
     ],
 )
 def test_what_does_not_fit_is_told_before_anything_is_trained(settings, words, tiny_data, tmp_path):
