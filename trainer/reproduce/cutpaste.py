@@ -84,25 +84,12 @@ _ABLATION = (
     _option("dense", "as it is"),
     _option("dense-any-change", "every pasted pixel counts, seen or not", "pretext.visible=0"),
     _option("dense-two-scales", "windows of 64 and 32 pixels classified", "pretext.scales=2"),
-    _option("dense-offsets", "parts at every phase of the grid", "pretext.offsets=true"),
-    _option("dense-balance", "classes weighed by how rare they are", "pretext.balance=frequency"),
-    _option("dense-mixed", "patches and scars in one image", "pretext.kinds=paste"),
     _option("dense-binary", "one class for patches and scars", "pretext.name=cutpaste-union"),
     _option("dense-faint-scars", "faint scars too", "pretext.scar_blend=[0.3,1]"),
-    _option("dense-near-scars", "scars cut near their place", "pretext.scar_near=0.25"),
     _option("dense-paper-scar", "scars as in the paper", "pretext.scar_length=[10,25]"),
     _option("dense-paper-area", "patches as in the paper", "pretext.area=[0.02,0.15]"),
-    _option(
-        "dense-jitter", "patch colours jittered by 0 to 0.3", "pretext.patch_jitter=0", "pretext.patch_jitter_to=0.3"
-    ),
-    _option("dense-foreground", "pastes on the part", "pretext.foreground=true"),
     _option("dense-other", "patches from another image", "pretext.source=other"),
     _option("dense-poisson", "half of the patches blended without a seam", "pretext.poisson=0.5"),
-    _option(
-        "dense-nsa",
-        "like NSA: other image, no seams, on the part",
-        *("pretext.source=other", "pretext.poisson=1", "pretext.foreground=true"),
-    ),
 )
 
 _SYNTHETIC = (
