@@ -116,7 +116,7 @@ def train(job: Job) -> Trained:
         processes.wait()
         data = find_normal_images(job.data)
         if first:
-            data.traits.tell(job.config.input.size)
+            data.traits.log(job.config.input.size)
         pretrained = pretrain_encoders(data, job.config, job.seed, device, job.checkpoint)
     if not first:
         sys.exit(0)
