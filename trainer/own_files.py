@@ -1,8 +1,7 @@
-"""Files that this program wrote, told from everything else: nothing else is removed or replaced.
+"""Recognition of the files that this program wrote, so that no others are removed or replaced.
 
-What a person keeps may be called like what this program writes: pictures in ``bottle.train`` beside ``bottle.occ``, a
-page ``bottle.html``.  So folders are not removed with whatever is in them, and every place is looked at before the
-work, not after.
+A user's own files may have the same names: pictures in ``bottle.train`` next to ``bottle.occ``, a page ``bottle.html``.
+So folders are not removed with unknown content, and every place is checked before the work.
 """
 
 from __future__ import annotations
@@ -16,18 +15,18 @@ from edge_occ.bundle.bundle import MANIFEST
 from edge_occ.common.errors import InputError
 
 _PAGE_MARK = b"<footer>Written by edge-occ "
-"""Stands at the end of every page that this program writes."""
+"""Mark at the end of every page that this program writes."""
 
 _ENDS = 512
 _ZIP, _ZIP_HEADER = b"PK\x03\x04", 30
 
 
 def foreign(folder: Path, own: re.Pattern[str]) -> Path | None:
-    """Something in a folder that this program does not write there, or the place itself if it is no folder.
+    """Return an entry of a folder that is not this program's, the path itself if it is no folder, or ``None``.
 
     Args:
         folder: need not exist.
-        own: matches the whole names of the files that it writes.
+        own: pattern of the full names of the files that the program writes.
     """
     if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
         return folder
@@ -36,21 +35,21 @@ def foreign(folder: Path, own: re.Pattern[str]) -> Path | None:
 
 
 def remove_own(folder: Path, own: re.Pattern[str]) -> None:
-    """Remove the files of a folder that this program writes there, and the folder if nothing else is in it."""
+    """Remove this program's files from a folder, and then the folder if it is empty."""
     if folder.is_symlink() or not folder.is_dir():
         return
     for path in folder.iterdir():
         if own.fullmatch(path.name) and path.is_file():
             path.unlink(missing_ok=True)
-    with suppress(OSError):  # something else is in it
+    with suppress(OSError):  # not empty
         folder.rmdir()
 
 
 def require_own_page(path: Path, option: str) -> None:
-    """Find out whether a page may be written, before the work.
+    """Check before the work that a page may be written.
 
     Raises:
-        InputError: something else is there.
+        InputError: another file has its place.
     """
     if path.exists() and _PAGE_MARK not in _bytes(path, from_end=True):
         raise InputError(
@@ -61,10 +60,10 @@ def require_own_page(path: Path, option: str) -> None:
 
 
 def require_own_bundle(path: Path) -> None:
-    """Find out whether a bundle may be written, before the work.
+    """Check before the work that a bundle may be written.
 
     Raises:
-        InputError: something else is there.
+        InputError: another file has its place.
     """
     head = _bytes(path)
     name = head[_ZIP_HEADER : _ZIP_HEADER + len(MANIFEST)]
@@ -77,10 +76,10 @@ def require_own_bundle(path: Path) -> None:
 
 
 def check_writable(folder: Path, option: str) -> None:
-    """Make a folder and try to write to it, before the work.
+    """Create a folder and check before the work that it is writable.
 
     Raises:
-        InputError: it cannot be made or written to.
+        InputError: it cannot be created or written to.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -93,7 +92,7 @@ def check_writable(folder: Path, option: str) -> None:
 
 
 def require_outside(place: Path, data: Path, option: str) -> None:
-    """What is written among pictures would be taken for one of them, or hide them.
+    """Refuse a place of the output inside the data folder, where it would count as data.
 
     Raises:
         InputError: the place is the folder of the data, or inside it.
@@ -108,7 +107,7 @@ def require_outside(place: Path, data: Path, option: str) -> None:
 
 
 def _bytes(path: Path, *, from_end: bool = False) -> bytes:
-    """The first or last bytes of a file; nothing of anything else."""
+    """Return the first or last bytes of a file; nothing if it is no file."""
     if not path.is_file():
         return b""
     with path.open("rb") as file:

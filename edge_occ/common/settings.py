@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import reprlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
@@ -12,6 +14,8 @@ from pydantic import BaseModel, ValidationError
 
 from edge_occ.common.errors import InputError
 from edge_occ.common.plain_yaml import DEEPEST, parse_yaml
+
+logger = logging.getLogger(__name__)
 
 _LIMIT = 1 << 16
 """Bytes of a configuration file; one of every setting has 3,000."""
@@ -29,7 +33,8 @@ def load_settings(model: type[Model], files: Sequence[Path], overrides: Sequence
     """Merge files and overrides, later ones winning, and validate.
 
     Args:
-        model: the settings.
+        model: the settings.  A section may have a mapping ``renamed`` from earlier names of its fields to the current
+            ones; earlier names are accepted, and the first use of each is logged.
         files: YAML mappings of the model's fields.
         overrides: ``section.field=value``, the value in YAML.
 
@@ -38,7 +43,7 @@ def load_settings(model: type[Model], files: Sequence[Path], overrides: Sequence
     """
     merged: dict[str, Any] = {}
     for path in files:
-        _merge(merged, _read(path))
+        _merge(merged, _with_current_names(_read(path), model))
     for override in overrides:
         key, sign, value = override.partition("=")
         if not sign or not key:
@@ -49,7 +54,7 @@ def load_settings(model: type[Model], files: Sequence[Path], overrides: Sequence
         content: Any = _parse(value, f"--set {override}")
         for part in reversed(parts):
             content = {part: content}
-        _merge(merged, content)
+        _merge(merged, _with_current_names(content, model))
     try:
         return model.model_validate(merged)
     except ValidationError as error:
@@ -97,6 +102,37 @@ def _parse(text: str, where: str) -> Any:  # noqa: ANN401 - YAML holds anything
         return parse_yaml(text)
     except ValueError as error:
         raise InputError(f"valid YAML in {where}", str(error), "correct it; configs/ has examples") from error
+
+
+def _with_current_names(content: dict[str, Any], model: type[BaseModel], within: str = "") -> dict[str, Any]:
+    """One file or override, with earlier names of settings replaced by the current ones.
+
+    Before merging, so that a later layer wins whichever names the layers use.
+    """
+    renamed: Mapping[str, str] = getattr(model, "renamed", {})
+    current: dict[str, Any] = {}
+    for key, value in content.items():
+        name = renamed.get(key, key)
+        if name != key:
+            _log_renamed(within + key, within + name)
+        field = model.model_fields.get(name)
+        section = _section(field.annotation) if field else None
+        _merge(current, {name: _section_names(value, section, f"{within}{name}.") if section else value})
+    return current
+
+
+def _section_names(value: Any, section: type[BaseModel], within: str) -> Any:  # noqa: ANN401 - YAML holds anything
+    match value:
+        case dict():
+            return _with_current_names(value, section, within)
+        case list():
+            return [_section_names(item, section, f"{within}{i}.") for i, item in enumerate(value)]
+    return value
+
+
+@cache
+def _log_renamed(earlier: str, current: str) -> None:
+    logger.warning("the setting %s is called %s now; the earlier name is still accepted", earlier, current)
 
 
 def _merge(into: dict[str, Any], content: dict[str, Any]) -> None:

@@ -237,3 +237,25 @@ def test_the_two_stage_papers_presets_inspect_real_parts(shared_data, tmp_path, 
     settings = load_settings(TrainConfig, [preset(name)], ["optimiser.steps=5", "export.fp16=false"])
     train(Job(data, tmp_path / "x.occ", settings, name, 0, "cpu", "edge-occ train"))
     assert evaluate(tmp_path / "x.occ", data).image_auroc > 0.8  # all but untrained, and large defects
+
+
+_LITE = {"encoder": {"name": "lite0", "blocks": [0, 1]}, "pretext": {"name": "none"}, "head": {"dim": 8}}
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"head": {"dim": 100}}, "more than the encoder's 16 \\+ 8 features"),
+        ({"further_branches": [{**_LITE, "head": {"dim": 41}}]}, "more than the encoder's 40"),
+        ({"further_branches": [_LITE], "input": {"size": 100}}, "must be a multiple of 8"),
+        (
+            {"further_branches": [{**_LITE, "encoder": {"name": "lite0"}}], "input": {"size": 72}},
+            "must be a multiple of 16",
+        ),
+        ({"further_branches": [{**_LITE, "encoder": {"name": "lite0", "init": "none.pth"}}]}, "no such file"),
+    ],
+)
+def test_what_does_not_fit_is_told_before_anything_is_trained(settings, words, tiny_data, tmp_path):
+    with pytest.raises(InputError, match=words):
+        train(job(tiny_data, tmp_path / "x.occ", **settings))
+    assert not (tmp_path / "x.train").exists()

@@ -1,4 +1,4 @@
-"""What CutPaste is compared with: rectangles of one colour, and confetti noise (CutPaste, sections 4.1 and 5.1).
+"""The baselines of CutPaste: rectangles of one colour, and confetti noise (CutPaste, sections 4.1 and 5.1).
 
 Batched tensor operations on images ``[n, 3, h, w]`` (float32, RGB, 0 to 1), on any device.
 """
@@ -16,19 +16,19 @@ from trainer.augment.transforms import uniform
 # Confetti noise is FCDD's (Liznerski et al., 2021): mode "confetti" in liznerski/fcdd,
 # python/fcdd/datasets/noise_modes.py and online_supervisor.py, whose numbers these are.
 CONFETTI_COLOURED, CONFETTI_BLACK = 1.8e-5, 1.2e-5
-"""Squares a pixel of the image: those that take away a random share of each colour, and those that take away all."""
+"""Number of squares for each pixel of the image: squares that remove a random share of each colour, and all colour."""
 
 CONFETTI_SIDE = (8, 54)
 """Shortest and longest side of a square in pixels; FCDD's images had 240."""
 
 CONFETTI_ANGLE = 45.0
-"""Largest turn of a square in degrees."""
+"""Largest rotation of a square in degrees."""
 
 CONFETTI_KERNEL, CONFETTI_SIGMA = 25, 5.0
 """Side and deviation, in pixels, of the Gaussian that smooths the noise."""
 
-CONFETTI_LEAST = 0.025 / 255
-"""Where taking colour away changes the mean of an image by less (as on black ones), colour is added instead."""
+CONFETTI_MIN_CHANGE = 0.025 / 255
+"""Minimum change of the mean of an image; if removing colour changes less (black images), colour is added."""
 
 
 def cover(images: Tensor, colours: Tensor, rectangles: Pastes) -> Tensor:
@@ -37,19 +37,19 @@ def cover(images: Tensor, colours: Tensor, rectangles: Pastes) -> Tensor:
     Args:
         images: ``[n, 3, h, w]``.
         colours: ``[n, 3]``.
-        rectangles: one an image; where they would be cut from does not matter.
+        rectangles: one for each image; their sources are not used.
     """
     inside = footprint(rectangles, (images.shape[2], images.shape[3])).inside
     return torch.where(inside.unsqueeze(1), colours.view(-1, 3, 1, 1), images)
 
 
 def random_colours(n: int, generator: Generator) -> Tensor:
-    """Uniform RGB colours ``[n, 3]`` in 0..1."""
+    """Draw uniform RGB colours ``[n, 3]`` in 0..1."""
     return uniform((n, 3), 0, 1, generator)
 
 
 def confetti(images: Tensor, generator: Generator) -> Tensor:
-    """Change the colour of a few soft, turned squares of each image."""
+    """Change the colour of a few soft, rotated squares of each image."""
     n, size = len(images), (images.shape[2], images.shape[3])
     extent = math.ceil(math.sqrt(2) * CONFETTI_SIDE[1]) + 1
     noise = torch.zeros_like(images)
@@ -64,20 +64,20 @@ def confetti(images: Tensor, generator: Generator) -> Tensor:
 
 
 def sample_squares(n: int, size: tuple[int, int], rate: float, generator: Generator) -> list[Pastes]:
-    """Turned squares whose centres lie anywhere in images of ``size``, ``rate`` a pixel but at least one an image.
+    """Draw rotated squares centred anywhere in images of ``size``: ``rate`` for each pixel, at least one in an image.
 
     Returns:
-        One square an image in each element; those that an image does not have are of size zero.
+        One square for each image in each element; squares that an image does not have are of size zero.
     """
     height, width = size
     mean = rate * height * width
-    # The count is Poisson's where FCDD has a coin for every pixel; five deviations above the mean hardly occur.
-    most = math.ceil(mean + 5 * math.sqrt(mean))
-    chances = torch.tensor([mean**k / math.factorial(k) for k in range(1, most + 1)], device=generator.device)
+    # The count is Poisson-distributed; FCDD draws for every pixel.  Five deviations above the mean hardly occur.
+    max_count = math.ceil(mean + 5 * math.sqrt(mean))
+    chances = torch.tensor([mean**k / math.factorial(k) for k in range(1, max_count + 1)], device=generator.device)
     counts = 1 + torch.multinomial(chances, n, replacement=True, generator=generator)
     low, high = CONFETTI_SIDE
     squares = []
-    for k in range(most):
+    for k in range(max_count):
         side = torch.randint(low, high + 1, (n,), generator=generator, device=generator.device) * (counts > k)
         y, x = uniform((n,), 0, height, generator), uniform((n,), 0, width, generator)
         turn = torch.deg2rad(uniform((n,), -CONFETTI_ANGLE, CONFETTI_ANGLE, generator))
@@ -86,7 +86,7 @@ def sample_squares(n: int, size: tuple[int, int], rate: float, generator: Genera
 
 
 def smooth(noise: Tensor) -> Tensor:
-    """Confetti's Gaussian filter; what lies beyond the border is mirrored."""
+    """Smooth with confetti's Gaussian filter, with reflection at the border."""
     reach = CONFETTI_KERNEL // 2
     offsets = torch.arange(-reach, reach + 1, device=noise.device)
     weights = torch.softmax(-offsets.to(noise.dtype).square() / (2 * CONFETTI_SIGMA**2), 0)
@@ -100,7 +100,7 @@ def smooth(noise: Tensor) -> Tensor:
 
 
 def add_noise(images: Tensor, noise: Tensor) -> Tensor:
-    """Add to each image, clipped to 0..1; with the other sign where that changes it and this does not."""
+    """Add noise to each image, clipped to 0..1; with the other sign if only that changes the image."""
     darker, lighter = (images + noise).clamp(0, 1), (images - noise).clamp(0, 1)
     change, other = ((result - images).mean((1, 2, 3), keepdim=True).abs() for result in (darker, lighter))
-    return torch.where((change < CONFETTI_LEAST) & (other > change), lighter, darker)
+    return torch.where((change < CONFETTI_MIN_CHANGE) & (other > change), lighter, darker)

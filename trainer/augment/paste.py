@@ -1,15 +1,14 @@
-"""CutPaste and CutPaste-Scar as batched tensor operations (CutPaste, sections 3.1 and A.2).
+"""CutPaste and CutPaste-Scar as batched tensor operations (CutPaste, sections 2.2, 2.3 and A.2).
 
-A paste takes a rectangle of an image and lays it, jittered in colour and perhaps turned, somewhere else in the same
-image. Both kinds are one operation: for every pixel of the target rectangle, look up the source pixel under it.  The
-look-up is nearest-neighbour, as interpolation would blur the patch and give the network something easier to find than
-a seam.
+A paste copies a rectangle of an image, jittered in colour and perhaps turned, to another place of the same image.  Both
+kinds are one operation: for every pixel of the target rectangle, look up the source pixel under it.  The look-up is
+nearest-neighbour, because interpolation would blur the patch, and the network would find blur instead of the seam.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Generator, Tensor
@@ -39,11 +38,11 @@ class Pastes:
 
 @dataclass(frozen=True)
 class Footprint:
-    """Where pastes lie, as boxes of one size that hold the rectangles: tensors ``[n, p, q]``.
+    """The pixels of pastes, in boxes of one size that hold the rectangles: tensors ``[n, p, q]``.
 
     Attributes:
-        target, source: indices into an image's pixels in reading order, of each pixel of the box and of the one laid
-            there; int64.
+        target, source: indices into an image's pixels in reading order: of each pixel of the box, and of the pixel
+            copied to it; int64.
         inside: whether the pixel lies in the rectangle.
     """
 
@@ -55,10 +54,10 @@ class Footprint:
 def sample_cutpaste(
     n: int, size: tuple[int, int], area: tuple[float, float], aspect: float, generator: Generator
 ) -> Pastes:
-    """Axis-aligned rectangles with an area of ``area`` (fractions of the image) and both places inside the image.
+    """Draw axis-aligned rectangles with an area within ``area`` (shares of the image), wholly inside the image.
 
-    The aspect ratio is log-uniform in ``[1 / aspect, aspect]``; the paper has 3.3 (METHOD of RandomErasing).  Sizes are
-    whole pixels, and centres lie so that edges fall on pixel borders.
+    The aspect ratio is log-uniform in ``[1 / aspect, aspect]``, with 3.3 in the paper (as Random Erasing, Zhong et al.,
+    2020).  Sizes are whole pixels, and edges lie on pixel borders.
     """
     image_height, image_width = size
     pixels = uniform((n,), *area, generator) * image_height * image_width
@@ -88,10 +87,10 @@ def sample_scar(
     angle: float,
     generator: Generator,
 ) -> Pastes:
-    """Thin rectangles turned by up to ``angle`` degrees; the paper has 2-16 px by 10-25 px and 45 degrees.
+    """Draw thin rectangles turned by up to ``angle`` degrees; the paper has 2-16 px by 10-25 px and 45 degrees.
 
-    The longer side lies along either axis before the turn, so that scars of every direction occur.  The turned
-    rectangle lies inside the image as far as the image is large enough.
+    The longer side lies along either axis before the turn, so that scars have every direction.  The turned rectangle
+    lies inside the image if the image is large enough.
     """
     image_height, image_width = size
     thin = uniform((n,), *width, generator).round().clamp(1, image_width)
@@ -117,66 +116,28 @@ def sample_scar(
 
 
 def select(chosen: Tensor, yes: Pastes, no: Pastes) -> Pastes:
-    """Rectangles of ``yes`` where ``chosen`` (bool ``[n]``), else those of ``no``."""
+    """Return rectangles of ``yes`` where ``chosen`` (bool ``[n]``) is true, else those of ``no``."""
     return Pastes(*(torch.where(chosen, getattr(yes, field.name), getattr(no, field.name)) for field in fields(Pastes)))
 
 
-def bring_near(pastes: Pastes, share: float) -> Pastes:
-    """Cut each rectangle nearer to where it is laid: at ``share`` of the way that it had, in whole pixels."""
-
-    def nearer(source: Tensor, target: Tensor) -> Tensor:
-        return source + ((target - source) * (1 - share)).round()
-
-    return replace(
-        pastes,
-        source_y=nearer(pastes.source_y, pastes.target_y),
-        source_x=nearer(pastes.source_x, pastes.target_x),
-    )
-
-
-def choose_on(targets: Tensor, sources: Tensor, candidates: Pastes) -> Pastes:
-    """Of several candidates an image, take one that lies on the part.
-
-    Args:
-        targets: where the part is in the images that are covered, bool ``[n, 1, h, w]``.
-        sources: the same of the images that rectangles are cut from.
-        candidates: ``t * n`` rectangles, candidate ``k`` of image ``i`` at ``k * n + i``.
-
-    Returns:
-        For each image the first candidate with both centres on the part, else the first with the target on it, else
-        the first with the source on it, else the first.
-    """
-    n, _, height, width = targets.shape
-    image = torch.arange(n, device=targets.device)
-
-    def on(part: Tensor, y: Tensor, x: Tensor) -> Tensor:
-        rows, columns = (value.view(-1, n).long() for value in (y, x))
-        return part[image, 0, rows.clamp(0, height - 1), columns.clamp(0, width - 1)].int()
-
-    worth = 2 * on(targets, candidates.target_y, candidates.target_x)
-    worth += on(sources, candidates.source_y, candidates.source_x)
-    best = worth.argmax(0) * n + image
-    return Pastes(*(getattr(candidates, field.name)[best] for field in fields(Pastes)))
-
-
 def extent_of_cutpaste(size: tuple[int, int], area: tuple[float, float], aspect: float) -> int:
-    """Pixels that a rectangle of :func:`sample_cutpaste` spans at most, along either axis."""
+    """Return the maximum extent in pixels of a rectangle of :func:`sample_cutpaste`, along either axis."""
     return math.ceil(math.sqrt(area[1] * aspect * size[0] * size[1])) + 1
 
 
 def extent_of_scar(width: tuple[float, float], length: tuple[float, float]) -> int:
-    """Pixels that a rectangle of :func:`sample_scar` spans at most, along either axis."""
+    """Return the maximum extent in pixels of a rectangle of :func:`sample_scar`, along either axis."""
     return math.ceil(math.hypot(round(width[1]), round(length[1]))) + 1
 
 
 def footprint(pastes: Pastes, size: tuple[int, int], extent: int | None = None) -> Footprint:
-    """The pixels that pastes cover, and those that they lay there.
+    """Return the pixels that pastes cover, and the pixels that are copied to them.
 
     Args:
         pastes: one rectangle an image.
         size: height and width of the images.
-        extent: no rectangle spans more pixels than this along either axis, so that boxes may be as small; ``None``:
-            the boxes are the images.
+        extent: maximum extent in pixels of a rectangle along either axis, and so the size of the boxes; ``None``:
+            the boxes are as large as the images.
     """
     height, width = size
     device = pastes.height.device
@@ -200,7 +161,7 @@ def footprint(pastes: Pastes, size: tuple[int, int], extent: int | None = None) 
 
 
 def cut(images: Tensor, index: Tensor) -> Tensor:
-    """Pixels of each image at indices ``[n, p, q]`` in reading order: ``[n, c, p, q]``."""
+    """Return the pixels of each image at indices ``[n, p, q]`` in reading order: ``[n, c, p, q]``."""
     n, channels = images.shape[:2]
     return (
         images.flatten(2)
@@ -210,7 +171,7 @@ def cut(images: Tensor, index: Tensor) -> Tensor:
 
 
 def lay(images: Tensor, where: Footprint, boxes: Tensor) -> None:
-    """Write the pixels of ``boxes`` (``[n, c, p, q]``) that are inside their rectangles into contiguous images."""
+    """Write the pixels of ``boxes`` (``[n, c, p, q]``) inside their rectangles into contiguous images, in place."""
     n, channels = images.shape[:2]
     index = where.target.flatten(1).unsqueeze(1).expand(n, channels, -1)
     content = torch.where(where.inside.unsqueeze(1), boxes, cut(images, where.target))
@@ -218,11 +179,11 @@ def lay(images: Tensor, where: Footprint, boxes: Tensor) -> None:
 
 
 def paste(images: Tensor, patches: Tensor, pastes: Pastes) -> tuple[Tensor, Tensor]:
-    """Lay one rectangle of ``patches`` into each image.
+    """Copy one rectangle of ``patches`` into each image.
 
     Args:
         images: the images to cover, ``[n, c, h, w]``.
-        patches: where rectangles are cut from, same shape: the images again, jittered in colour.
+        patches: the images that rectangles are cut from, same shape: the images again, jittered in colour.
         pastes: one rectangle an image.
 
     Returns:

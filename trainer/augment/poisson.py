@@ -1,9 +1,9 @@
-"""Poisson blending of one rectangle an image, exact and in batch (Perez et al. 2003; NSA, METHOD 6.1).
+"""Exact Poisson blending of one rectangle in each image, batched (Perez et al., 2003; NSA, Schlüter et al., 2022).
 
 Inside the rectangle the result has the gradients of the source and meets the target without a seam: it solves the
 discrete Poisson equation with the target's pixels around the rectangle as boundary values.  On a rectangle, sines
 diagonalise that equation, so the solution is four small matrix products.  Each image has sine bases of its own height
-and width, zero beyond them; so rectangles of every size are one batch, as large as the largest of them.
+and width, padded with zeros to the largest rectangle of the batch.
 """
 
 from __future__ import annotations
@@ -17,27 +17,26 @@ from trainer.augment.paste import Pastes
 
 
 def poisson_blend(images: Tensor, patches: Tensor, pastes: Pastes, *, mixed: bool = False) -> tuple[Tensor, Tensor]:
-    """Blend one rectangle of ``patches`` into each image, as :func:`trainer.augment.paste.paste` lays it.
+    """Blend one rectangle of ``patches`` into each image, where :func:`trainer.augment.paste.paste` would copy it.
 
-    The outermost pixels of an image are never covered, as they have no neighbours outside to give the boundary:
-    a rectangle that touches or crosses the border of the image is cut there.  Source pixels beyond the border of
-    ``patches`` repeat its edge.
+    The outermost pixels of an image have no outer neighbours and are never covered: a rectangle that reaches them is
+    clipped.  Source pixels beyond the border of ``patches`` repeat its edge.
 
     Args:
         images: the images to blend into, float ``[n, c, h, w]``, 0 to 1.
-        patches: where rectangles are cut from, same shape.
-        pastes: one rectangle an image, none of them turned.
-        mixed: between two neighbours take the stronger difference of source and target (Perez et al., equation 13),
-            for each channel: textures of the target then show through flat places of the source.
+        patches: images that rectangles are cut from, same shape.
+        pastes: one rectangle for each image, not rotated.
+        mixed: whether to take the larger difference of source and target between two neighbours (Perez et al., equation
+            13), for each channel, so that textures of the target show through flat areas of the source.
 
     Returns:
         The blended images, clipped to 0..1 where covered, and the covered pixels as bool ``[n, 1, h, w]``.
 
     Raises:
-        ValueError: a rectangle is turned.
+        ValueError: a rectangle is rotated.
     """
     if pastes.angle.any():
-        raise ValueError("Poisson blending takes rectangles that are not turned")
+        raise ValueError("Poisson blending takes rectangles that are not rotated")
     n, channels, height, width = images.shape
     inside_y, rows, from_y, basis_y, values_y = _axis(images, pastes.height, pastes.target_y, pastes.source_y, height)
     inside_x, columns, from_x, basis_x, values_x = _axis(images, pastes.width, pastes.target_x, pastes.source_x, width)
@@ -50,12 +49,12 @@ def poisson_blend(images: Tensor, patches: Tensor, pastes: Pastes, *, mixed: boo
     target = images.flatten(2).gather(2, index).view(shape)
     source = patches.flatten(2).gather(2, flat(from_y, from_x)).view(shape)
 
-    # The unknown is the change u of the target: it is zero on the boundary, which is what a sine series is.
+    # The unknown is the change u of the target; it is zero on the boundary, as a sine series is.
     residual = _divergence(source, target, mixed)
     spectrum = basis_y @ residual @ basis_x / (values_y.unsqueeze(2) + values_x.unsqueeze(1)).unsqueeze(1)
     target[:, :, 1:-1, 1:-1] = (target[:, :, 1:-1, 1:-1] + basis_y @ spectrum @ basis_x).clamp(0, 1)
 
-    # Beyond a smaller rectangle u is zero; indices cut to the image fall on outermost pixels, which never change.
+    # Beyond a smaller rectangle u is zero; indices clipped to the image fall on outermost pixels, which never change.
     blended = images.flatten(2).scatter(2, index, target.flatten(2)).view_as(images)
     return blended, (inside_y.unsqueeze(2) & inside_x.unsqueeze(1)).unsqueeze(1)
 
@@ -63,7 +62,7 @@ def poisson_blend(images: Tensor, patches: Tensor, pastes: Pastes, *, mixed: boo
 def _axis(
     images: Tensor, extent: Tensor, target: Tensor, source: Tensor, limit: int
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """One axis of the problem, for ``p`` the largest number of covered positions of the batch.
+    """Set up one axis of the problem; ``p`` is the largest number of covered positions in the batch.
 
     Returns:
         Covered positions, bool ``[n, limit]``; target and source indices of the covered positions and one more on
@@ -81,7 +80,7 @@ def _axis(
 
     k = torch.arange(1, largest + 1, device=device)
     used = k <= count
-    # The angle is reduced in whole numbers: a float32 sine of a hundred turns loses two digits.
+    # The angle is reduced in whole numbers, because a float32 sine of a hundred turns loses two digits.
     period = 2 * (count + 1).unsqueeze(2)
     turns = (k.view(1, -1, 1) * k).remainder(period).to(images.dtype) / period
     scale = (4 / period.to(images.dtype)).sqrt()
@@ -91,7 +90,7 @@ def _axis(
 
 
 def _divergence(source: Tensor, target: Tensor, mixed: bool) -> Tensor:
-    """Sum over the four neighbours of what the wanted difference exceeds the target's: ``[n, c, p, q]``."""
+    """Return the sum, over the four neighbours, of the wanted difference minus the target's: ``[n, c, p, q]``."""
 
     def excess(axis: int) -> Tensor:
         wanted, present = source.diff(dim=axis), target.diff(dim=axis)

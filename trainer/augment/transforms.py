@@ -1,7 +1,7 @@
 """Photometric and geometric augmentations as batched tensor operations.
 
-Every function takes images ``[n, 3, h, w]`` (float32, RGB, 0 to 1) on any device, draws one set of parameters an image
-from the generator given, and returns images of the same shape.
+Every function takes images ``[n, 3, h, w]`` (float32, RGB, 0 to 1) on any device, draws one set of parameters for each
+image from the generator, and returns images of the same shape.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ _LUMA = (0.299, 0.587, 0.114)
 
 
 def uniform(shape: tuple[int, ...], low: float, high: float, generator: Generator) -> Tensor:
-    """Uniform random numbers in ``[low, high)`` on the generator's device."""
+    """Draw uniform random numbers in ``[low, high)`` on the generator's device."""
     return low + (high - low) * torch.rand(shape, generator=generator, device=generator.device)
 
 
 def luma(images: Tensor) -> Tensor:
-    """Grey value of each pixel, ``[n, 1, h, w]``."""
+    """Return the grey value of each pixel, ``[n, 1, h, w]``."""
     weights = images.new_tensor(_LUMA).view(1, 3, 1, 1)
     return (images * weights).sum(1, keepdim=True)
 
 
 def take(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """Rows (int64 ``[n, p]``) and columns (int64 ``[n, q]``) of each image, in that order: ``[n, c, p, q]``."""
+    """Return rows (int64 ``[n, p]``) and columns (int64 ``[n, q]``) of each image: ``[n, c, p, q]``."""
     n, channels, _, width = images.shape
     index = (rows.unsqueeze(2) * width + columns.unsqueeze(1)).flatten(1).unsqueeze(1).expand(n, channels, -1)
     return images.flatten(2).gather(2, index).view(n, channels, rows.shape[1], columns.shape[1])
@@ -62,24 +62,25 @@ def adjust_hue(images: Tensor, shift: Tensor, saturation: Tensor | None = None) 
 
 
 def colour_jitter(
-    images: Tensor, strength: float | Tensor, generator: Generator, hue: bool = True, mean: Tensor | None = None
+    images: Tensor, strength: float, generator: Generator, hue: bool = True, mean: Tensor | None = None
 ) -> Tensor:
-    """Brightness, contrast, saturation and hue of each image, at random up to ``strength``, in a random order.
+    """Change brightness, contrast, saturation and hue of each image at random, up to ``strength``, in a random order.
 
-    CutPaste, A.2: patches are jittered "in random order, max intensity 0.1"; the scales of torchvision's ColorJitter.
-    The two-stage paper's jitter is another one, :func:`trainer.augment.views.jitter`.
-    But for clipping, which is done once at the end, brightness, contrast and saturation give the same in any order, and
-    hue differs only in whose grey values the other two stretch about: so they are one pass over the pixels, and each
-    image draws whether its hue is turned before or after them.
+    CutPaste, A.2: patches are jittered "in random order, max intensity 0.1", with torchvision's scales.
+    The two-stage paper has another jitter, :func:`trainer.augment.views.jitter`.
+
+    Except for clipping, which is done once at the end, brightness, contrast and saturation commute; the order of hue
+    only decides whose grey values the other two stretch about.  So all are one pass over the pixels, and each image
+    draws whether its hue is turned before or after the rest.
 
     Args:
         images: ``[n, 3, h, w]``.
-        strength: one for all, or one an image, ``[n]``.
+        strength: maximum change of each property, 0 to below 1.
         generator: source of all randomness.
-        hue: whether the hue is turned, by up to ``strength`` of the full circle.
+        hue: whether to turn the hue, by up to ``strength`` of the full circle.
         mean: grey values ``[n]`` that contrast stretches about; by default the mean of each image.
     """
-    if isinstance(strength, (int, float)) and strength == 0:
+    if strength == 0:
         return images
     n, device = images.shape[0], generator.device
     spread = (2 * torch.rand(4, n, generator=generator, device=device) - 1) * strength
@@ -142,8 +143,8 @@ def random_flip(images: Tensor, generator: Generator, horizontal: bool = True, v
     return take(images, indices(height, vertical), columns)
 
 
-def random_shift(images: Tensor, fraction: float, generator: Generator, cell: int = 1) -> Tensor:
-    """Translate each image by up to ``fraction`` of its size along both axes; what enters is the mirrored edge.
+def random_shift(images: Tensor, fraction: float, generator: Generator) -> Tensor:
+    """Translate each image by up to ``fraction`` of its size along both axes, with reflection at the edges.
 
     CutPaste, A.1, names "random translation" without a magnitude; the authors' code base uses 0.125.
 
@@ -151,20 +152,17 @@ def random_shift(images: Tensor, fraction: float, generator: Generator, cell: in
         images: ``[n, c, h, w]``.
         fraction: of height and width.
         generator: source of all randomness.
-        cell: a translation has at least this many values, so that an image of things at fixed places shows them at
-            every phase of a grid of this stride.
     """
     n, _, height, width = images.shape
     device = images.device
-    low, high = -(cell // 2), (cell - 1) // 2
 
     def indices(size: int) -> Tensor:
         reach = int(fraction * size)
-        shift = torch.randint(min(low, -reach), max(high, reach) + 1, (n, 1), generator=generator, device=device)
+        shift = torch.randint(-reach, reach + 1, (n, 1), generator=generator, device=device)
         position = (torch.arange(size, device=device) + shift).abs()
         return size - 1 - (size - 1 - position).abs()
 
-    if fraction == 0 and cell == 1:
+    if fraction == 0:
         return images
     rows = indices(height)
     return take(images, rows, indices(width))

@@ -5,8 +5,8 @@ The strong set is that of the released code: crop and resize, mirror, jitter, gr
 multiplied; contrast stretches each channel about its own mean, not about the mean grey value; saturation is that of
 HSV, not the difference to the grey value; nothing is clipped, so that colours may leave 0..1.
 
-Every function takes square images ``[n, 3, h, h]`` (float32, RGB, 0 to 1) on any device, draws one set of parameters an
-image from the generator given, and returns new images of the same shape.
+Every function takes square images ``[n, 3, h, h]`` (float32, RGB, 0 to 1) on any device, draws parameters for each
+image from the generator, and returns new images of the same shape.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from trainer.config import PretextConfig, ViewsConfig
 
 BLUR_SIGMA = (0.1, 2.0)
 BLUR_SHARE = 10
-"""Range of the blur's sigma in pixels, and the image's side over the kernel's (SimCLR, appendix A; the two-stage
-paper's code calls SimCLR's function)."""
+"""Range of the blur's sigma in pixels, and ratio of the image's side to the kernel's (SimCLR, appendix A; the
+two-stage paper's code calls its function)."""
 
 
 def strong_view(images: Tensor, config: ViewsConfig, generator: Generator) -> Tensor:
-    """One view of each image.
+    """Make one strong view of each image.
 
     Raises:
         ValueError: the images are not square.
@@ -43,22 +43,22 @@ def mild_view(images: Tensor, config: PretextConfig, generator: Generator, verti
         images: ``[n, 3, h, w]``.
         config: flips, shift and image_jitter.
         generator: source of all randomness.
-        vertical: whether flips are along both axes, or left-right alone.
+        vertical: whether to flip along both axes, or left-right alone.
     """
     images = random_flip(images, generator, config.flips, config.flips and vertical)
     images = random_shift(images, config.shift, generator)
     return colour_jitter(images, config.image_jitter, generator, hue=False)
 
 
-def crop_and_resize(images: Tensor, least: float, generator: Generator, flip: bool = False) -> Tensor:
+def crop_and_resize(images: Tensor, min_side: float, generator: Generator, flip: bool = False) -> Tensor:
     """Cut a random square out of each image and resize it to the image's size, bilinearly.
 
-    The square's side is a uniform random integer from ``floor(least h)`` to ``h``; every place inside the image is as
-    likely.  Pixels are centred on halves, and none from outside the square takes part.
+    The square's side is a uniform random integer from ``floor(min_side h)`` to ``h``; every place inside the image is
+    equally likely.  Pixels are centred on halves, and pixels outside the square are not used.
 
     Args:
         images: ``[n, 3, h, h]``.
-        least: smallest side, as a share of the image's.
+        min_side: smallest side, as a share of the image's.
         generator: source of all randomness.
         flip: mirror the crop left-right with probability 1/2.
     """
@@ -67,10 +67,10 @@ def crop_and_resize(images: Tensor, least: float, generator: Generator, flip: bo
         raise ValueError(f"views are made of square images, not of {size} x {width} pixels")
     device = generator.device
     draws = torch.rand(4, n, 1, generator=generator, device=device)
-    low = max(1, int(least * size))
+    low = max(1, int(min_side * size))
     side = low + (draws[0] * (size - low + 1)).floor()
     within = torch.arange(size, device=device) + 0.5
-    # Where each pixel of the result lies in the crop; at the edges a crop repeats its own last pixels.
+    # Position of each pixel of the result in the crop; at the edges a crop repeats its own last pixels.
     rows = (within * side / size - 0.5).clamp_min(0).minimum(side - 1)
     columns = torch.where(draws[3] < 0.5, rows.flip(1), rows) if flip else rows
     first_row, first_column = (draws[1:3] * (size - side + 1)).floor()
@@ -81,9 +81,9 @@ def crop_and_resize(images: Tensor, least: float, generator: Generator, flip: bo
 
 
 def jitter(images: Tensor, config: ViewsConfig, generator: Generator) -> Tensor:
-    """Brightness, contrast, saturation and hue of each image, always all four and in this order.
+    """Change brightness, contrast, saturation and hue of each image, always all four and in this order.
 
-    The released code shuffles the order once when its graph is traced, so that it is fixed within a run; ours is the
+    The released code shuffles the order once, when its graph is traced, so that it is fixed within a run; this is the
     order in which it lists them.  With ``b, c, s, h`` drawn uniformly from ``+-brightness``, ``1 +- contrast``,
     ``1 +- saturation`` and ``+-hue``: ``b`` is added; the differences to each channel's mean are multiplied by ``c``;
     the HSV saturation by ``s``, to at most 1; the HSV hue is turned by ``h`` of the circle.  Nothing else is clipped.
@@ -99,16 +99,16 @@ def jitter(images: Tensor, config: ViewsConfig, generator: Generator) -> Tensor:
 
 
 def random_grey(images: Tensor, probability: float, generator: Generator) -> Tensor:
-    """Replace all colours of an image by their grey values, with the probability given."""
+    """Replace all colours of an image by their grey values, with a probability of 0 to 1."""
     chosen = uniform((len(images), 1, 1, 1), 0, 1, generator) < probability
     return torch.where(chosen, luma(images), images)
 
 
 def random_blur(images: Tensor, probability: float, generator: Generator) -> Tensor:
-    """Blur each image by a Gaussian of random sigma, with the probability given.
+    """Blur each image by a Gaussian of random sigma, with a probability of 0 to 1.
 
-    SimCLR's kernel, of an odd side of about a tenth of the image's; but at the border the weights that lie outside the
-    image are left out and the others grow, where SimCLR's edges darken.
+    The kernel is SimCLR's, with an odd side of about a tenth of the image's.  At the border the weights inside the
+    image are normalised, where SimCLR's edges darken.
     """
     if probability == 0:
         return images

@@ -4,19 +4,19 @@ A preset (``configs/presets/*.yaml``) and ``--config`` are YAML files of these f
 one.
 """
 
-from trainer.config.choice import CalibrationConfig, ChoiceConfig, ExportConfig
+from trainer.config.bundle import CalibrationConfig, ExportConfig
 from trainer.config.encoder import EncoderConfig, InputConfig
 from trainer.config.head import FusionConfig, HeadConfig, HeadKind, MapConfig, Scope
 from trainer.config.optimiser import OptimiserConfig
 from trainer.config.pretext import PretextConfig
 from trainer.config.section import Range
+from trainer.config.selection import SelectionConfig
 from trainer.config.train import BranchConfig, TrainConfig
 from trainer.config.views import ViewsConfig
 
 __all__ = [
     "BranchConfig",
     "CalibrationConfig",
-    "ChoiceConfig",
     "EncoderConfig",
     "ExportConfig",
     "FusionConfig",
@@ -28,6 +28,7 @@ __all__ = [
     "PretextConfig",
     "Range",
     "Scope",
+    "SelectionConfig",
     "TrainConfig",
     "ViewsConfig",
 ]

@@ -1,16 +1,16 @@
-"""Settings of stage 2: one-class heads, their maps, and how they are fused."""
+"""Settings of the one-class heads, their maps and their fusion."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Annotated, Literal
+from collections.abc import Mapping, Sequence
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, FiniteFloat, model_validator
 
 from trainer.config.section import Section
 
 Scope = Literal["shared", "per-position", "position-mean"]
-"""Which positions of a grid share a Gaussian."""
+"""Positions of a grid that share a Gaussian."""
 
 HeadKind = Literal["gaussian", "kde", "ocsvm", "ocsvm-linear", "nearest", "knn"]
 """One-class classifiers."""
@@ -21,74 +21,83 @@ def _several(value: object) -> object:
 
 
 class HeadConfig(Section):
-    """Stage 2: Gaussian density estimation on window features (CutPaste, sections 2.4 and A.5), or a one-class
+    """One-class heads: Gaussian density estimation on window features (CutPaste, sections 2.4 and A.5), or a one-class
     classifier of the two-stage paper.
     """
 
+    renamed: ClassVar[Mapping[str, str]] = {"beside": "further_kinds"}
+
     kind: HeadKind = Field(
         "gaussian",
-        description="Gaussian; or, shared by all positions, kernel density (kde), support vectors with an RBF or a "
-        "linear kernel (ocsvm, ocsvm-linear), the nearest good feature by angle (nearest), or the nearest ones by "
-        "distance (knn)",
+        description="One-class classifier: gaussian, kernel density (kde), support vectors with an RBF or a linear "
+        "kernel (ocsvm, ocsvm-linear), the nearest normal feature by angle (nearest), or the nearest ones by distance "
+        "(knn); all but gaussian need head.scope=shared.",
     )
     scope: Annotated[tuple[Scope, ...], BeforeValidator(_several)] = Field(
         ("per-position",),
         min_length=1,
-        description="one Gaussian for all positions (shared), one a position (per-position: aligned parts), or means "
-        "by position and one covariance (position-mean); a list of them makes one head each, fused",
+        description="Positions that share a Gaussian: all (shared), none (per-position, for aligned parts), or all "
+        "share the covariance but not the mean (position-mean); a list makes one head for each, fused.",
     )
-    beside: Annotated[tuple[HeadKind, ...], BeforeValidator(_several)] = Field(
+    further_kinds: Annotated[tuple[HeadKind, ...], BeforeValidator(_several)] = Field(
         (),
-        description="kinds of further heads on the same features, each shared by all positions and fused: fusion gives "
-        "one the image score, say, and another the map",
+        description="Kinds of further heads on the same features, each shared by all positions; fusion.score_weights "
+        "and fusion.map_weights weigh them.",
     )
-    dim: int = Field(100, ge=2, le=2048, description="features left after the fixed orthogonal projection")
-    l2: bool = Field(False, description="divide features by their length first, as the papers' code does")
+    dim: int = Field(
+        100, ge=2, le=2048, description="Number of features after the fixed orthogonal projection, 2 to 2048."
+    )
+    l2: bool = Field(False, description="Whether to divide features by their length first, as the papers' code does.")
     regulariser: Literal["ledoit-wolf", "oas", "ridge", "low-rank", "low-variance"] = Field(
         "ledoit-wolf",
-        description="what makes the covariance invertible: shrinkage, a ridge, one variance for all directions but "
-        "those that vary most (low-rank), or only the directions that vary least (low-variance; NPCA)",
+        description="Regularisation of the covariance: shrinkage (ledoit-wolf, oas), a constant on the diagonal "
+        "(ridge), one variance for all but the head.components directions of largest variance (low-rank), or only the "
+        "directions of smallest variance (low-variance; NPCA).",
     )
     components: int | None = Field(
-        None, ge=1, description="directions kept with regulariser=low-rank or low-variance, fewer than dim"
+        None,
+        ge=1,
+        description="Number of directions kept with regulariser=low-rank or low-variance, 1 to below head.dim.",
     )
     ridge: float = Field(
-        1e-6, gt=0, description="added to the diagonal with regulariser=ridge (scikit-learn's reg_covar)"
+        1e-6,
+        gt=0,
+        description="Constant added to the diagonal with regulariser=ridge, above 0 (scikit-learn's reg_covar).",
     )
     floor: float = Field(
         0.01,
         ge=0,
-        description="variance added to every feature, as a share of its variance over all positions: a change of less "
-        "than a tenth of the usual spread is little evidence, so that neither dust on an even ground nor rounding to "
-        "fp16 decides; 0 is the paper's",
+        description="Variance added to every feature, as a share of its variance over all positions, at least 0; it "
+        "keeps dust and fp16 rounding from raising scores where features hardly vary (CutPaste: 0).",
     )
     neighbourhood: int | Literal["auto"] = Field(
         "auto",
-        description="per-position Gaussians pool the samples of this many rows and columns of positions (odd); "
-        "auto takes the fewest that give two samples a dimension, at most 5",
+        description="Number of rows and columns of positions, odd, whose samples a per-position Gaussian pools; auto: "
+        "the smallest of 1, 3 and 5 that gives two samples a dimension, else 5.",
     )
     references: int = Field(
         2048,
         ge=1,
         le=20_000,
-        description="most features that a kind other than gaussian is fitted on, drawn at random but always the same; "
-        "the graph holds them, and its time and size grow with them (the two-stage paper's code: 20,000)",
+        description="Maximum number of features that a kind other than gaussian is fitted on, 1 to 20,000; time and "
+        "size of the graph grow with it (two-stage paper's code: 20,000).",
     )
 
     neighbours: int = Field(
         3,
         ge=1,
         le=100,
-        description="good features whose mean squared distance is the score of kind knn; one follows single odd ones",
+        description="Number of nearest normal features whose mean squared distance is the score of kind knn, 1 to 100.",
     )
 
     @model_validator(mode="after")
     def _once(self) -> HeadConfig:
         if len(set(self.scope)) < len(self.scope):
             raise ValueError(f"scope must name each kind of head once, not {', '.join(self.scope)}")
-        if len({self.kind, *self.beside}) <= len(self.beside):
+        if len({self.kind, *self.further_kinds}) <= len(self.further_kinds):
             raise ValueError(
-                f"head.beside must name other kinds than {self.kind}, each once, not {', '.join(self.beside)}"
+                f"head.further_kinds must name other kinds than {self.kind}, each once, not "
+                f"{', '.join(self.further_kinds)}"
             )
         return self
 
@@ -101,8 +110,7 @@ class HeadConfig(Section):
     @model_validator(mode="after")
     def _of_its_kind(self) -> HeadConfig:
         if self.kind != "gaussian" and self.scope != ("shared",):
-            # One a position would keep all features of all images, and each could only be compared with the few that
-            # its own position has.
+            # One head a position would compare a feature only with the few of its own position.
             raise ValueError(
                 f"head.kind={self.kind} is one for all positions: it needs head.scope=shared, not "
                 f"{' and '.join(self.scope)}"
@@ -127,21 +135,21 @@ class HeadConfig(Section):
 
     @property
     def kinds(self) -> tuple[HeadKind, ...]:
-        """The kind of each of its heads: one a scope, and those beside."""
-        return (self.kind,) * len(self.scope) + self.beside
+        """The kind of each of its heads: one for each scope, and the further kinds."""
+        return (self.kind,) * len(self.scope) + self.further_kinds
 
     @property
     def each(self) -> tuple[HeadConfig, ...]:
-        """Its heads one by one, in the order of :attr:`kinds`."""
-        scopes = *self.scope, *("shared" for _ in self.beside)
+        """The settings of each of its heads, in the order of :attr:`kinds`."""
+        scopes = *self.scope, *("shared" for _ in self.further_kinds)
         return tuple(
-            self.model_copy(update={"kind": kind, "scope": (scope,), "beside": ()})
+            self.model_copy(update={"kind": kind, "scope": (scope,), "further_kinds": ()})
             for kind, scope in zip(self.kinds, scopes, strict=True)
         )
 
     def shares(self, scales: Sequence[int]) -> tuple[int, ...]:
-        """Dimensions for each scale of an encoder's features: all there are of the later ones, at most two thirds of
-        the head's in all; the rest for the first.
+        """Return the number of dimensions for each scale of an encoder's features: as many as possible for the later
+        ones, in total at most two thirds of ``dim``; the rest for the first.
 
         Raises:
             ValueError: the encoder has too few features.
@@ -156,42 +164,50 @@ class HeadConfig(Section):
         return (rest, *taken)
 
     def samples_side(self, images: int) -> int:
-        """Rows and columns of positions to pool, for a head fitted on ``images`` images."""
+        """Return the number of rows and columns of positions to pool, for a head fitted on ``images`` images."""
         if self.neighbourhood != "auto":
             return self.neighbourhood
         return next((side for side in (1, 3) if images * side * side >= 2 * self.dim), 5)
 
 
 class MapConfig(Section):
-    """From window scores to the score map and the image score."""
+    """The score map and the image score."""
 
     sigma: float = Field(
-        4, gt=0, description="smoothing of the score map, Gaussian sigma in pixels of the resized frame"
+        4,
+        gt=0,
+        description="Sigma of the Gaussian that smooths the score map, in pixels of the resized frame, above 0.",
     )
     upsampling: Literal["normalised", "paper"] = Field(
         "normalised",
-        description="whether the map keeps its gain towards the border, or loses it as the paper's raw transposed "
-        "Gaussian does (CutPaste, A.5)",
+        description="Upsampling of the map: normalised keeps the gain at the border, paper is the raw transposed "
+        "Gaussian, which loses it (CutPaste, A.5).",
     )
-    image_score: Literal["max", "top"] = Field("max", description="maximum of the map, or mean of its highest values")
+    image_score: Literal["max", "top"] = Field(
+        "max", description="Image score: maximum of the map (max), or mean of its highest values (top)."
+    )
     top_fraction: float = Field(
         0.01,
         gt=0,
         le=0.25,
-        description="fraction of the map averaged with image_score=top; a small defect raises about one window of a "
-        "dense encoder, 0.0625 of a map of 256 pixels",
+        description="Share of the map averaged with image_score=top, above 0 to 0.25; one window of 64 pixels is "
+        "0.0625 of a map of 256 pixels.",
     )
 
 
 class FusionConfig(Section):
-    """How several heads give one score and one map: each is measured by its spread on held-out normal images, then they
-    are added.
-    """
+    """Weights of several heads, whose scores are divided by their spread on held-out normal images and added."""
 
     score_weights: tuple[FiniteFloat, ...] | None = Field(
-        None, description="weight of each head in the image score, in the order of branches and scopes; none: equal"
+        None,
+        description="Weight of each head in the image score, at least 0, in the order of branches and heads; none: "
+        "equal weights.",
     )
-    map_weights: tuple[FiniteFloat, ...] | None = Field(None, description="the same in the score map")
+    map_weights: tuple[FiniteFloat, ...] | None = Field(
+        None,
+        description="Weight of each head in the score map, at least 0, in the order of branches and heads; none: equal "
+        "weights.",
+    )
 
     @model_validator(mode="after")
     def _weigh(self) -> FusionConfig:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -10,7 +11,9 @@ from trainer.config.section import Range, Section
 
 
 class PretextConfig(Section):
-    """The self-supervised task of stage 1."""
+    """The self-supervised task that an encoder is pretrained on."""
+
+    renamed: ClassVar[Mapping[str, str]] = {"least_pixels": "min_pixels", "most_covered": "max_covered"}
 
     name: Literal[
         "none",
@@ -28,104 +31,120 @@ class PretextConfig(Section):
         "contrastive-da",
     ] = Field(
         "cutpaste-3way",
-        description="what is told apart: CutPaste in its four forms, the baselines of its tables 1 and 4 (mode=image); "
-        "rotations, or views of different images, also of turned copies as images of their own (the two-stage paper's, "
-        "mode=image); or none, which leaves the encoder as it begins",
+        description="Task: one of the four forms of CutPaste, a baseline of its tables 1 and 4, rotation prediction, "
+        "contrastive learning, contrastive learning with distribution augmentation, or none; all but CutPaste need "
+        "pretext.mode=image.",
     )
     mode: Literal["dense", "crops", "image"] = Field(
         "dense",
-        description="whole images with a label a window, crops with one label (CutPaste, section 2.4), or whole images "
-        "with one label (section 2.2)",
+        description="Inputs and labels: whole images with a label for each window (dense), crops with one label "
+        "(CutPaste, section 2.4), or whole images with one label (image; CutPaste, section 2.2).",
     )
     crop: Literal[64, 32] = Field(
-        64,
-        description="side of a crop in pixels; the features of a crop larger than encoder.window are averaged (crops "
-        "mode; CutPaste 4.2 has 64)",
+        64, description="Side of a crop in pixels, at least encoder.window (crops mode; CutPaste 4.2: 64)."
     )
-    area: Range = Field((0.003, 0.06), description="area of a CutPaste patch, as a fraction of what it is pasted into")
+    area: Range = Field(
+        (0.003, 0.06),
+        description="Smallest and largest area of a CutPaste patch, as shares of the image or crop, above 0.",
+    )
     aspect: float = Field(
-        3.3, ge=1, description="longest side over shortest, log-uniform (RandomErasing; CutPaste A.2)"
+        3.3,
+        ge=1,
+        description="Largest aspect ratio of a CutPaste patch, at least 1; ratios are log-uniform (CutPaste A.2: 3.3).",
     )
-    scar_width: Range = Field((2, 16), description="short side of a scar in pixels (CutPaste A.2)")
-    scar_length: Range = Field((10, 40), description="long side of a scar in pixels (CutPaste A.2 has 10 to 25)")
-    scar_angle: float = Field(45, ge=0, le=90, description="largest turn of a scar in degrees (CutPaste A.2)")
-    pastes: tuple[int, int] = Field((1, 3), description="fewest and most pastes an image (dense mode)")
-    patch_jitter: float = Field(0.1, ge=0, lt=1, description="colour jitter of a patch before pasting (CutPaste A.2)")
-    image_jitter: float = Field(
-        0.1, ge=0, lt=1, description="colour jitter of the whole image (CutPaste A.1 names no value)"
+    scar_width: Range = Field((2, 16), description="Shortest and longest short side of a scar in pixels, above 0.")
+    scar_length: Range = Field(
+        (10, 40), description="Shortest and longest long side of a scar in pixels, above 0 (CutPaste A.2: 10 to 25)."
     )
-    shift: float = Field(0.0, ge=0, lt=1, description="largest translation, fraction of the side (A.1 names no value)")
-    flips: bool = Field(
-        True, description="mirror images at random along both axes (rotation: left-right, as both are half a turn)"
+    scar_angle: float = Field(
+        45, ge=0, le=90, description="Largest rotation of a scar in degrees, 0 to 90 (CutPaste A.2: 45)."
     )
-    visible: float = Field(
-        4 / 255, ge=0, le=1, description="a pasted pixel counts where it changed by more than this (mean over channels)"
+    pastes: tuple[int, int] = Field(
+        (1, 3), description="Minimum and maximum number of pastes in an image, at least 1 (dense mode)."
     )
-    least_pixels: int = Field(24, ge=1, description="a window is positive from this many visibly changed pixels on")
-    most_covered: float = Field(
-        0.95, gt=0, le=1, description="a window covered beyond this fraction holds no seam: ignored"
-    )
-    offsets: bool = Field(
-        False, description="translate images by less than a stride, so that parts lie at every phase of the grid"
-    )
-    patch_jitter_to: float | None = Field(
-        None,
+    patch_jitter: float = Field(
+        0.1,
         ge=0,
         lt=1,
-        description="the strength of each patch's jitter lies between patch_jitter and this (dense, crops)",
+        description="Strength of the colour jitter of a patch before pasting, 0 to below 1 (CutPaste A.2: 0.1).",
     )
-    scar_blend: Range = Field((1, 1), description="opacity of a scar: low values make it faint (dense, crops)")
-    scar_near: float = Field(
-        1, ge=0, le=1, description="share of the way to its source at which a scar is cut, low: alike (dense, crops)"
+    image_jitter: float = Field(
+        0.1, ge=0, lt=1, description="Strength of the colour jitter of the whole image, 0 to below 1."
     )
-    kinds: Literal["image", "paste"] = Field(
-        "image", description="one kind of paste an image, or each paste of either kind (dense mode)"
+    shift: float = Field(
+        0.0, ge=0, lt=1, description="Largest random translation, as a share of the image's side, 0 to below 1."
     )
-    balance: Literal["fixed", "frequency"] = Field(
-        "fixed",
-        description="weights of the classes: 1 normal, 2 each kind; or by how rare each is in a batch (dense mode)",
+    flips: bool = Field(
+        True, description="Whether to mirror images at random along both axes (rotation: left-right alone)."
+    )
+    visible: float = Field(
+        4 / 255,
+        ge=0,
+        le=1,
+        description="Change, as a share of the full range and averaged over the channels, above which a pasted pixel "
+        "counts as visible, 0 to 1 (dense mode).",
+    )
+    min_pixels: int = Field(
+        24, ge=1, description="Minimum number of visibly changed pixels in a window labelled as pasted (dense mode)."
+    )
+    max_covered: float = Field(
+        0.95,
+        gt=0,
+        le=1,
+        description="Share of a window above which a paste covers it without a seam, and the window is ignored, above "
+        "0 to 1 (dense mode).",
+    )
+    scar_blend: Range = Field(
+        (1, 1),
+        description="Lowest and highest opacity of a scar, above 0 to 1; low values make it faint (dense and crops "
+        "mode).",
     )
     source: Literal["same", "other"] = Field(
-        "same", description="patches are cut from the image itself, or from another one (NSA; dense, crops)"
+        "same",
+        description="Image that patches are cut from: the same, or another one of the batch (NSA; dense and crops "
+        "mode).",
     )
     poisson: float = Field(
-        0, ge=0, le=1, description="share of CutPaste patches blended without a seam (NSA; dense, crops)"
-    )
-    foreground: bool = Field(
-        False, description="cut and paste on the part rather than on the ground around it (NSA; dense mode)"
+        0,
+        ge=0,
+        le=1,
+        description="Share of CutPaste patches blended without a seam, 0 to 1 (NSA; dense and crops mode).",
     )
     scales: Literal[1, 2] = Field(
         1,
-        description="classify each window, or also the central 32 of its 64 pixels (dense encoder of 64, dense mode)",
+        description="Number of scales classified: the window of 64 pixels, or also its central 32 (dense encoder with "
+        "window 64, dense mode).",
     )
     hidden_layers: int = Field(
         1,
         ge=0,
         le=16,
-        description="depth of the projection head (image mode; the two-stage paper's code has 7 for rotation, 8 for "
-        "contrastive)",
+        description="Number of hidden layers of the projection head, 0 to 16 (image mode; two-stage paper: 7 for "
+        "rotation, 8 for contrastive learning).",
     )
-    hidden_width: int = Field(512, ge=8, le=2048, description="width of its hidden layers (image mode)")
+    hidden_width: int = Field(
+        512, ge=8, le=2048, description="Width of the projection head's hidden layers, 8 to 2048 (image mode)."
+    )
     embedding: int = Field(
         0,
         ge=0,
         le=2048,
-        description="width of its last, linear layer, 0 for none (image mode; theirs has 512 for rotation, 128 for "
-        "contrastive)",
+        description="Width of the projection head's last, linear layer, 0 (none) to 2048 (image mode; two-stage paper: "
+        "512 for rotation, 128 for contrastive learning).",
     )
     temperature: float = Field(
-        0.2, gt=0, description="what similarities are divided by (contrastive; the two-stage paper's scripts)"
+        0.2, gt=0, description="Temperature that divides cosine similarities, above 0 (contrastive tasks)."
     )
     symmetric: bool = Field(
         False,
-        description="compare all views with all (NT-Xent), instead of first views with second views alone, as the "
-        "two-stage paper's code does (contrastive)",
+        description="Whether to compare all views with all others (NT-Xent), instead of first views with second views "
+        "alone as the two-stage paper's code does (contrastive tasks).",
     )
     copies: Literal["rot", "hflip", "vflip"] | Annotated[int, Field(ge=1, le=8)] = Field(
         "rot",
-        description="copies of each image that count as images of their own: rot (0, 90, 180, 270 degrees), hflip, "
-        "vflip, or the first 1 to 8 of the turns by 0, 90, 180, 270 degrees, each followed by its mirror image "
-        "(contrastive-da)",
+        description="Copies of each image that count as images of their own: rot (rotated by 0, 90, 180 and 270 "
+        "degrees), hflip, vflip, or the first 1 to 8 of these rotations, each followed by its mirror image "
+        "(contrastive-da).",
     )
 
     @model_validator(mode="after")

@@ -1,6 +1,9 @@
-"""What every section of the settings is."""
+"""The base class of every section of the settings."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
@@ -9,6 +12,13 @@ Range = tuple[float, float]
 
 
 class Section(BaseModel):
-    """Fields that are checked and described; others are refused."""
+    """Settings that are checked and described; unknown names are refused.
+
+    Attributes:
+        renamed: from earlier names of fields to the current ones, which
+            :func:`edge_occ.common.settings.load_settings` accepts.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    renamed: ClassVar[Mapping[str, str]] = {}

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 from pydantic import Field, model_validator
 
-from trainer.config.choice import CalibrationConfig, ChoiceConfig, ExportConfig
+from trainer.config.bundle import CalibrationConfig, ExportConfig
 from trainer.config.encoder import EncoderConfig, InputConfig
 from trainer.config.head import FusionConfig, HeadConfig, MapConfig
 from trainer.config.optimiser import OptimiserConfig
 from trainer.config.pretext import PretextConfig
 from trainer.config.section import Section
+from trainer.config.selection import SelectionConfig
 from trainer.config.views import ViewsConfig
 
 _CONTRASTIVE = ("contrastive", "contrastive-da")
@@ -52,19 +56,30 @@ class BranchConfig(Section):
 class TrainConfig(BranchConfig):
     """All settings of a training run; the settings of a branch are those of the first one."""
 
+    renamed: ClassVar[Mapping[str, str]] = {"beside": "further_branches", "choice": "selection"}
+
     input: InputConfig = InputConfig()
-    beside: tuple[BranchConfig, ...] = Field((), description="further branches, whose heads are fused with the first's")
-    ensemble: int = Field(1, ge=1, le=16, description="models of every branch, each with a seed of its own, fused")
+    further_branches: tuple[BranchConfig, ...] = Field(
+        (),
+        description="Further branches, each with the sections encoder, pretext, views, optimiser, head and map; their "
+        "heads are fused with the first branch's.",
+    )
+    ensemble: int = Field(
+        1,
+        ge=1,
+        le=16,
+        description="Number of models of every branch, 1 to 16, each trained with another seed, and fused.",
+    )
     fusion: FusionConfig = FusionConfig()
-    choice: ChoiceConfig = ChoiceConfig()
+    selection: SelectionConfig = SelectionConfig()
     calibration: CalibrationConfig = CalibrationConfig()
     export: ExportConfig = ExportConfig()
 
     @property
     def branches(self) -> tuple[BranchConfig, ...]:
-        """Every branch, in the order of the graph: the first and those beside it, once for each of the ensemble."""
+        """All branches in the order of the graph, repeated for each model of an ensemble."""
         first = BranchConfig(**{name: getattr(self, name) for name in BranchConfig.model_fields})
-        return (first, *self.beside) * self.ensemble
+        return (first, *self.further_branches) * self.ensemble
 
     @property
     def heads(self) -> tuple[tuple[int, HeadConfig], ...]:
@@ -72,12 +87,12 @@ class TrainConfig(BranchConfig):
         return tuple((i, head) for i, branch in enumerate(self.branches) for head in branch.head.each)
 
     @model_validator(mode="after")
-    def _choosable(self) -> TrainConfig:
-        if self.choice.enabled and (self.ensemble > 1 or any(b.encoder.name == "resnet18" for b in self.branches)):
-            raise ValueError("choice.enabled works with patch encoders (dense, lite0) and without an ensemble")
-        if self.choice.enabled and any(set(branch.head.kinds) != {"gaussian"} for branch in self.branches):
+    def _selectable(self) -> TrainConfig:
+        if self.selection.enabled and (self.ensemble > 1 or any(b.encoder.name == "resnet18" for b in self.branches)):
+            raise ValueError("selection.enabled works with patch encoders (dense, lite0) and without an ensemble")
+        if self.selection.enabled and any(set(branch.head.kinds) != {"gaussian"} for branch in self.branches):
             raise ValueError(
-                "choice.enabled chooses among Gaussians: it needs head.kind=gaussian alone on every branch"
+                "selection.enabled selects among Gaussians: it needs head.kind=gaussian alone on every branch"
             )
         return self
 

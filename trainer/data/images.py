@@ -1,4 +1,4 @@
-"""Images to learn from: finding, checking and reading them."""
+"""Normal images for training: finding, checking and reading them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 MIN_IMAGES = 8
-"""Fewest different parts to learn from."""
+"""Minimum number of different parts for a training."""
 
 
 @dataclass(frozen=True)
@@ -36,15 +36,15 @@ class NormalImages:
     """A checked set of normal images.
 
     Attributes:
-        paths: readable images, in natural order, each content once.
-        parts: which part each image shows, from 0 without gaps; shots of one part share a number.
-        copies: one line for each image left out because its pixels are those of another: its path and the other's.
-        look_alike: whether no two images differ by more than shots of one part do.
-        skipped: one line for each image left out for another reason: its path and what is wrong with it.
-        conversions: what had to be converted, of ``grey``, ``alpha`` and ``16-bit``.
+        paths: readable images in natural order, without copies.
+        parts: number of the part that each image shows, from 0 without gaps; shots of one part share a number.
+        copies: one line for each image left out because its pixels equal another's: its path and the other's.
+        look_alike: whether all images are as similar as shots of one part.
+        skipped: one line for each image left out for another reason: its path and the reason.
+        conversions: kinds of images that were converted, of ``grey``, ``alpha`` and ``16-bit``.
         frame: height and width, or ``None`` if they differ.
         sha256: of the images' content, in order.
-        traits: what else they have in common.
+        traits: other common properties.
     """
 
     paths: tuple[Path, ...]
@@ -62,10 +62,10 @@ class NormalImages:
 
 
 def find_normal_images(data: Path) -> NormalImages:
-    """Read every normal image once, to check it and take its fingerprint, and find copies and shots of one part.
+    """Read every normal image once, check it, hash it, and find copies and shots of one part.
 
     Raises:
-        InputError: no folder, no images, usable ones of fewer than 8 different parts, or over 1 % of them unusable.
+        InputError: no folder, no images, fewer than 8 different parts in usable ones, or over 1 % of them unusable.
     """
     paths = find_images(normal_folder(data))
     kept: dict[bytes, tuple[Path, Thumbnail]] = {}
@@ -120,20 +120,20 @@ def read_frames(
     white: int | None = None,
     pixels: int = BATCH_PIXELS,
 ) -> Iterator[Tensor]:
-    """Read images in order, as uint8 BGR ``[n, h, w, 3]``: neighbours of one size together.
+    """Read images in order, in batches of neighbours of equal size: uint8 BGR ``[n, h, w, 3]``.
 
     Args:
         paths: the images.
         title: of the progress report.
-        batch: images at most at a time.
-        size: side that the graph resizes to: images are downscaled as on the device; ``None`` leaves them as they are.
-        white: of 16-bit images, see :func:`edge_occ.common.images.read_image`.
-        pixels: at most at a time, so that memory does not grow with the images; a larger image comes alone.
+        batch: maximum number of images in a batch.
+        size: side that the graph resizes to, for downscaling as on the device; ``None``: no downscaling.
+        white: white level of 16-bit images, see :func:`edge_occ.common.images.read_image`.
+        pixels: maximum number of pixels in a batch, to bound memory; a larger image is a batch of its own.
 
     Raises:
         InputError: an image became unreadable.
     """
-    import torch  # noqa: PLC0415 - an evaluation looks at images and needs none
+    import torch  # noqa: PLC0415 - an evaluation reads images without torch
 
     with ProgressReport(title, len(paths)) as progress:
         read = partial(_read, white=white, size=size)
@@ -160,7 +160,7 @@ def _inspect(path: Path) -> _Inspected | InputError:
         picture = decode_image(path)
     except InputError as error:
         return error
-    # Copies are told whatever the light, so each picture may have a scale of its own.
+    # The comparison of thumbnails fits the light, so each picture may have its own white level.
     small = thumbnail(to_8_bit(picture.pixels, white_level(int(picture.pixels.max()))))
     return _Inspected(picture.conversions, ImageTraits.of(picture), _digest(picture.pixels), small)
 

@@ -1,4 +1,4 @@
-"""Where the pictures of a data set lie: a folder of normal ones, or the layout of MVTec AD and of MVTec LOCO."""
+"""Folders of a data set: one of normal images, or the layout of MVTec AD and of MVTec LOCO."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from edge_occ.common.images import IMAGE_SUFFIXES, find_images
 GOOD = "good"
 
 MAX_UNUSABLE = 0.01
-"""Share of unusable images beyond which a folder is refused rather than trained on with holes."""
+"""Maximum share of unusable images in a folder."""
 
 _ALSO_GOOD = frozenset(
     {"good", "goods", "goodparts", "ok", "okay", "okparts", "io", "gut", "normal", "pass", "passed", "nodefect"}
     | {"nodefects", "nondefective", "defectfree", "healthy"}
 )
-"""Names that folders of good parts have elsewhere, letters alone, in lower case."""
+"""Other names of folders of good parts, letters alone, in lower case."""
 
 _SYSTEM_PREFIXES = (".", "@", "#", "$", "__")
 _SYSTEM_NAMES = frozenset({"lost+found", "system volume information"})
@@ -32,8 +32,9 @@ class LabelledImage:
     """One test image.
 
     Attributes:
+        path: file of the image.
         kind: ``good`` or the name of the defect.
-        masks: files that mark the defect, if a ground truth is at hand; together they mark all of it.
+        masks: files that together mark the defect; empty without ground truth.
     """
 
     path: Path
@@ -47,11 +48,11 @@ class LabelledImage:
 
 
 def normal_folder(data: Path) -> Path:
-    """The folder of normal images: ``data/train/good`` (MVTec layout), or ``data`` itself; a pattern stays as it is.
+    """Return the folder of normal images: ``data/train/good`` (MVTec layout) or ``data``; a glob pattern is unchanged.
 
     Raises:
         InputError: there is no such folder, a ``train`` without ``good``, or a ``test`` or ``ground_truth`` without
-            ``train``: the category was copied in part, and pictures beside these folders are not known to be good.
+            ``train`` (an incomplete copy, in which other pictures are not known to be good).
     """
     if not data.exists() and has_magic(str(data)):
         return data
@@ -75,16 +76,14 @@ def normal_folder(data: Path) -> Path:
 
 
 def find_labelled_images(data: Path) -> list[LabelledImage]:
-    """Test images: ``test/<kind>``, with masks in ``ground_truth/<kind>``.
+    """Return the test images in ``test/<kind>``, with masks in ``ground_truth/<kind>``.
 
-    Masks may be of any image type and in any case of letters: ``<name>_mask.png`` (MVTec AD), ``<name>.png``, or all
-    those in a folder ``<name>`` (MVTec LOCO).
-
-    Folders that the system made are left out.
+    Masks may have any image type and any letter case: ``<name>_mask.png`` (MVTec AD), ``<name>.png``, or all files in a
+    folder ``<name>`` (MVTec LOCO).  Folders made by the system are left out.
 
     Raises:
-        InputError: no ``test`` folder, no images in it, good parts under another name than ``good``, or masks none of
-            which belongs to an image.
+        InputError: no ``test`` folder, no images in it, good parts under another name than ``good``, or no mask that
+            belongs to an image.
     """
     test = data / "test"
     if not test.is_dir():
@@ -110,10 +109,10 @@ def find_labelled_images(data: Path) -> list[LabelledImage]:
 
 
 def check_unusable(skipped: Sequence[str], total: int, folder: Path) -> None:
-    """A few images may be left out; a set with more holes is refused.
+    """Refuse a set with too many unusable images.
 
     Raises:
-        InputError: over 1 % of them, the first is named.
+        InputError: over 1 % of the images are unusable; the first is named.
     """
     if len(skipped) > MAX_UNUSABLE * total:
         raise InputError(
@@ -124,13 +123,13 @@ def check_unusable(skipped: Sequence[str], total: int, folder: Path) -> None:
 
 
 class _Masks:
-    """The files of one folder of masks, by the name of the image that they belong to."""
+    """The masks of one folder, by the names of their images."""
 
     def __init__(self, folder: Path) -> None:
         entries = sorted(path for path in folder.iterdir() if not _made_by_system(path.name))
         self._folders = {path.name.casefold(): path for path in entries if path.is_dir()}
         files = [path for path in entries if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()]
-        # Of several types of one name, that of MVTec AD is taken, else the first.
+        # Of several types of one name, PNG is taken (MVTec AD), else the first.
         files.sort(key=lambda path: path.suffix.lower() != ".png")
         self._files: dict[str, Path] = {}
         for path in files:
@@ -157,7 +156,7 @@ def _made_by_system(name: str) -> bool:
 
 
 def _require_known_good(test: Path, kinds: Sequence[str]) -> None:
-    """Good parts under another name would be taken for defects."""
+    """Refuse folders that are named like good parts, which would count as defects."""
     for kind in kinds:
         if kind != GOOD and "".join(filter(str.isalpha, kind.casefold())) in _ALSO_GOOD:
             raise InputError(

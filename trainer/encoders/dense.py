@@ -2,15 +2,15 @@
 
 Patch-wise one-class scoring (CutPaste, section 2.4) runs a network on every window of an image.  Windows overlap
 almost entirely, so nearly all of that work is repeated.  Here no layer pads and every skip connection is cropped, so
-the activation at a grid position depends on its own window alone: one pass over the frame *is* the encoder run on each
+that the features at a grid position depend on its own window alone: one pass over the frame equals one pass for each
 window.
 
 With windows of 64 pixels, each position has features of two scales: of its window, and of the central 32 pixels of that
-window, taken from an inner layer at no extra cost.  The wide ones see what is out of place, the narrow ones see where.
+window, taken from an inner layer at no extra cost.  Wide features detect misplaced parts, narrow ones locate defects.
 
 The three grid strides share one set of weights.  Stride 8 is the plain network.  Stride 4 leaves out the last
 subsampling and dilates what follows (the "a trous" construction of Giusti et al., 2013), so that every second feature
-is a feature of stride 8.  Stride 16 subsamples the last layer.  All of them see windows of 64 pixels.
+is a feature of stride 8.  Stride 16 subsamples the last layer.  All three have windows of 64 pixels.
 
 With windows of 32 pixels, as the paper extracts features (A.5), the network ends after its first block, with one scale.
 Stride 4 is the plain network then, and stride 8 subsamples the last layer.
@@ -26,12 +26,12 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from trainer.encoders.base import Encoder
 
 WINDOW = 64
-"""Side of a window in pixels unless another is asked for: the receptive field of one feature, in all three strides."""
+"""Default side of a window in pixels: the receptive field of one feature, for all three strides."""
 
 STRIDES = (4, 8, 16)
 
 NARROW_WINDOW = 32
-"""The other side: pixels of the patches that the paper scores (CutPaste, A.5)."""
+"""Side in pixels of the patches that the paper scores (CutPaste, A.5)."""
 
 NARROW_STRIDES = (4, 8)
 
@@ -60,7 +60,7 @@ class _Unit(nn.Module):
         return y.relu() if self.relu else y
 
     def fuse(self) -> None:
-        """Fold the batch normalisation's running statistics into the convolution (evaluation mode only)."""
+        """Fold the batch normalisation, by its running means, into the convolution (evaluation mode only)."""
         if isinstance(self.norm, nn.BatchNorm2d):
             self.conv = fuse_conv_bn_eval(self.conv, self.norm)
             self.norm = nn.Identity()
@@ -99,7 +99,7 @@ class DensePatchEncoder(Encoder):
     Args:
         stride: grid stride in pixels, one of 4, 8 or 16; 4 or 8 with windows of 32 pixels.
         width: channels of the first layer; the next ones have 2, 2 and 4 times as many.
-        dim: number of features of the window; ``2 * width`` features of its centre come on top if it has 64 pixels.
+        dim: number of features of the window; a window of 64 pixels has ``2 * width`` more, of its centre.
         window: side of a window in pixels, 64 or 32.
     """
 
@@ -129,7 +129,7 @@ class DensePatchEncoder(Encoder):
     def forward(self, image: Tensor) -> Tensor:
         """Map float images ``[n, 3, h, w]`` to features ``[n, sum(scales), rows, columns]``.
 
-        The first ``dim`` channels are the window's, the rest its centre's.
+        The first ``dim`` channels are of the window, the rest of its centre.
         """
         inner = self.block1(self.stem(image))
         if self.block2 is None:

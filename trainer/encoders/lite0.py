@@ -1,12 +1,12 @@
-"""EfficientNet-Lite0: an edge network, several of whose layers are brought to one grid.
+"""EfficientNet-Lite0: a network for edge devices, of which several layers are resampled to one grid.
 
 The network is Google's (tensorflow/tpu, models/official/efficientnet/lite): EfficientNet-B0 without squeeze and
 excitation and with ReLU6.  Its ImageNet weights were trained in TensorFlow, so the padding is TensorFlow's: on an even
 side a convolution of stride 2 pads one pixel more to the right and the bottom.
 
 By the kernels alone, features of a strided layer are centred off the middle of their cell (block 10: 7.5 of 16 pixels).
-Training has mostly undone that: on images of parts, the squared gradients of blocks 2, 4, 7 and 10 are centred within
-2.7 pixels of the middle.  So a cell stands for the pixels that it tiles.
+Training has mostly corrected that: on images of parts, the squared gradients of blocks 2, 4, 7 and 10 are centred
+within 2.7 pixels of the middle.  So a cell stands for the pixels that it covers.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _EPSILON = 1e-3
 
 
 class _Shape(NamedTuple):
-    """One block: kernel, stride, how much wider it is within, channels, and its place among timm's stages."""
+    """One block: kernel, stride, expansion, channels, and its place among timm's stages."""
 
     kernel: int
     stride: int
@@ -82,7 +82,7 @@ class _Unit(nn.Module):
         return functional.relu6(y) if self.relu else y
 
     def fuse(self) -> None:
-        """Fold the batch normalisation's running statistics into the convolution (evaluation mode only)."""
+        """Fold the batch normalisation, by its running means, into the convolution (evaluation mode only)."""
         if isinstance(self.norm, nn.BatchNorm2d):
             self.conv = fuse_conv_bn_eval(self.conv, self.norm)
             self.norm = nn.Identity()
@@ -105,18 +105,18 @@ class _Block(nn.Module):
 
 
 class Lite0Encoder(Encoder):
-    """Outputs of several blocks of EfficientNet-Lite0, each averaged over 3x3 (PatchCore, section 3.1), on one grid of
-    stride 8 and side by side.
+    """Outputs of several blocks of EfficientNet-Lite0, each averaged over 3x3 (PatchCore, section 3.1), concatenated on
+    one grid of stride 8.
 
-    A position sees much of the image: the receptive field of block 2 is 19 pixels, of 4, 7 and 10 it is 67, 147 and
-    339, and the averaging adds two cells.  What it sees well is narrower: on images of parts, the squared gradients of
-    block 10 have a standard deviation of one cell of 16 pixels, those of 2, 4 and 7 of half a cell of theirs.
+    The receptive field of block 2 is 19 pixels, of 4, 7 and 10 it is 67, 147 and 339, and the averaging adds two cells.
+    The effective field is narrower: on images of parts, the squared gradients of block 10 have a standard deviation of
+    one cell of 16 pixels, those of 2, 4 and 7 of half a cell of theirs.
     ``window`` is nominal: four cells of the deepest block, 64 pixels by default.
 
     Args:
-        blocks: rising, of 0 to 15; later blocks are not built.
-        frozen: whether the batch statistics stay as they were loaded while the weights are trained (CutPaste, section
-            4.3 and A.4).  Without pre-trained weights there are none worth keeping.
+        blocks: rising indices of 0 to 15; later blocks are not built.
+        frozen: whether the batch statistics stay as loaded while the weights are trained (CutPaste, sections 4.3 and
+            A.4); for pre-trained weights.
     """
 
     stride, by_channel, offset, deviation = STRIDE, True, 127.0, 128.0
@@ -163,7 +163,7 @@ class Lite0Encoder(Encoder):
             unit.fuse()
 
     def train(self, mode: bool = True) -> Lite0Encoder:
-        """Switch to training; frozen batch statistics are used, not gathered, in either mode."""
+        """Switch to training or evaluation mode; frozen batch statistics are not updated in either mode."""
         super().train(mode)
         for module in self.modules():
             if self.frozen and isinstance(module, nn.BatchNorm2d):
@@ -171,17 +171,17 @@ class Lite0Encoder(Encoder):
         return self
 
     def own_name(self, key: str) -> str | None:
-        """What a tensor of a file of weights is called here.
+        """Return this network's name of a tensor in a file of weights.
 
-        timm's ``tf_efficientnet_lite0`` is this network.  Its ``efficientnet_lite0`` is not: trained in PyTorch with
-        symmetric padding, an epsilon of 1e-5 and ImageNet's mean and deviation, but with the same keys and shapes, so
-        that nothing here can tell; its weights load and give worse features than they could.
+        timm's ``tf_efficientnet_lite0`` is this network.  timm's ``efficientnet_lite0`` is not: it was trained in
+        PyTorch with symmetric padding, an epsilon of 1e-5 and ImageNet's mean and deviation.  Its keys and shapes are
+        the same, so its weights cannot be recognised; they load and give worse features.
 
         Args:
-            key: as ``efficientnet_lite_pytorch`` or timm name it, or as it is called here.
+            key: name in ``efficientnet_lite_pytorch``, in timm or here.
 
         Returns:
-            Its name here, None if it is of a layer that is not built; unknown keys come back as they are.
+            The name here, ``None`` for a layer that is not built; unknown keys are returned unchanged.
         """
         layer, _, leaf = key.rpartition(".")
         own = _published().get(layer, layer)
@@ -196,7 +196,7 @@ _UNUSED = ("_conv_head", "_bn1", "_fc", "conv_head", "bn2", "classifier")
 
 @cache
 def _published() -> dict[str, str]:
-    """Our name of every layer by the names in efficientnet_lite_pytorch and timm (``tf_efficientnet_lite0``)."""
+    """Return this network's name of every layer by its names in efficientnet_lite_pytorch and timm."""
     names = {"_conv_stem": "stem.conv", "_bn0": "stem.norm", "conv_stem": "stem.conv", "bn1": "stem.norm"}
     for index, shape in enumerate(BLOCKS):
         units = ("expand", "depthwise", "project") if shape.expansion > 1 else ("depthwise", "project")
@@ -210,7 +210,7 @@ def _published() -> dict[str, str]:
 
 
 def _resampling(count: int, positions: int) -> Tensor:
-    """Mean of three neighbours, then resampling to the grid, along one axis: ``[positions, count]``.
+    """Return the matrix of a mean of three neighbours and a resampling to the grid: ``[positions, count]``.
 
     As a matrix product it needs no resize operator, on which the runtimes differ.  Finer maps are averaged over each
     cell, coarser ones interpolated linearly between the middles of their cells.

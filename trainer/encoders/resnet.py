@@ -1,7 +1,7 @@
 """ResNet-18, the network of the image-level model (CutPaste, section 4).
 
-Its parameters are named as torchvision and timm name them, so that their weights load as they are (their classifier,
-``fc.weight`` and ``fc.bias``, is not part of it).
+Its parameters have the names of torchvision and timm, so that their weights load unchanged (the classifier,
+``fc.weight`` and ``fc.bias``, is not used).
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ BASE_WIDTH = 64
 """Channels of the first of the four layers; each layer after it doubles them and halves the resolution."""
 
 SMALL_INPUT = 64
-"""Images of up to this many pixels get the small stem; 32 and 64 in the authors' two-stage paper's code, which has the
-large one for 128 and 256."""
+"""Largest side in pixels of images for the small stem; the two-stage paper's code has it for 32 and 64, not for
+128 and 256."""
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
-"""Of RGB in 0..1, as torchvision and timm train with."""
+"""Mean and deviation of RGB in 0..1, as torchvision and timm train with."""
 
 
 class _BasicBlock(nn.Module):
-    """Two 3x3 convolutions beside a shortcut, ReLU after the sum (ResNet v1)."""
+    """Two 3x3 convolutions, a shortcut, and ReLU after the sum (ResNet v1)."""
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
@@ -53,19 +53,19 @@ class _BasicBlock(nn.Module):
 
 
 class ResNet18Encoder(Encoder):
-    """ResNet-18 v1 from an image to its last feature map, of which the image-level model takes the mean.
+    """ResNet-18 v1 from an image to its last feature map, which the image-level model averages.
 
     Four layers of two blocks; no convolution has a bias; He initialisation of the fan-out; momentum 0.1 and epsilon
     1e-5 of the batch normalisation: as in the code of the authors' two-stage paper.
 
-    ``window`` is nominal: the side of the cell that a position stands for.  The field of view is 435 pixels (small:
-    109), so that every position sees most of an image.
+    ``window`` is nominal: the side of the cell that a position stands for.  The receptive field is 435 pixels (small:
+    109), so that every position depends on most of an image.
 
     Args:
-        small: begin with a 3x3 convolution of stride 1 and no pooling, for images of up to 64 pixels, instead of 7x7 of
-            stride 2 and 3x3 max-pooling.
-        pretrained: expect ImageNet's mean and deviation, as pre-trained weights do, instead of plain 0..1.
-        base_width: channels of the first layer; there are eight times as many features.
+        small: whether to begin with a 3x3 convolution of stride 1 and no pooling, for images of up to 64 pixels,
+            instead of 7x7 of stride 2 and 3x3 max-pooling.
+        pretrained: whether inputs are normalised by ImageNet's mean and deviation, instead of scaled to 0..1.
+        base_width: number of channels of the first layer, an eighth of the number of features.
     """
 
     def __init__(self, small: bool = False, pretrained: bool = False, base_width: int = BASE_WIDTH) -> None:
@@ -103,7 +103,7 @@ class ResNet18Encoder(Encoder):
         return x
 
     def centres(self, size: int) -> Tensor:
-        """See :meth:`trainer.encoders.base.Encoder.centres`; the first field of view is centred on the first pixel."""
+        """See :meth:`trainer.encoders.base.Encoder.centres`; the first one is the first pixel's."""
         if size < self.stride:
             raise ValueError(f"image of {size} pixels is smaller than the encoder's stride of {self.stride}")
         count = -(-size // self.stride)

@@ -1,4 +1,4 @@
-"""Weights from files and installed packages: tensors by name, read without running any code that they may hold."""
+"""Weights from files and installed packages, read without running any code in them."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from torch import Tensor, nn
 
 from edge_occ.common.errors import InputError
 
-LARGEST = 500_000_000
-"""Bytes: ten times the largest network that fits an edge device here; a file beyond is something else."""
+MAX_BYTES = 500_000_000
+"""Maximum size of a file of weights: ten times the largest network here."""
 
 _LISTED = 4
-"""How many keys an error names."""
+"""Maximum number of keys in an error message."""
 
 _IGNORED = "num_batches_tracked"
 """A counter of batch normalisation that inference does not use."""
@@ -26,12 +26,12 @@ def load_weights(encoder: nn.Module, path: Path, own_name: Callable[[str], str |
     """Replace all parameters and statistics of an encoder by those of a file.
 
     Args:
-        encoder: takes the weights; left alone when they do not fit.
+        encoder: changed in place, or left unchanged if the weights do not fit.
         path: a file for :func:`read_tensors`.
-        own_name: the encoder's name of a key in the file; None if the encoder has no use for that layer.
+        own_name: from a key of the file to the encoder's name; ``None`` for a layer that the encoder does not have.
 
     Raises:
-        InputError: unreadable, keys missing or foreign, or tensors of other shapes.
+        InputError: the file is unreadable, keys are missing or unknown, or tensors have other shapes.
     """
     wanted = {name: tensor for name, tensor in encoder.state_dict().items() if not name.endswith(_IGNORED)}
     found, foreign = {}, []
@@ -62,12 +62,12 @@ def load_weights(encoder: nn.Module, path: Path, own_name: Callable[[str], str |
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Tensors by name of a ``.safetensors`` file, or of a ``.pth`` or ``.pt`` file with a state dict, on the CPU.
+    """Return tensors by name from a ``.safetensors`` file, or a ``.pth`` or ``.pt`` file with a state dict, on the CPU.
 
     Nothing in the file is executed: pickles are read by PyTorch's restricted unpickler.
 
     Raises:
-        InputError: no such file, too large, damaged, or more than tensors in it.
+        InputError: no such file, too large, damaged, or it holds more than tensors.
     """
     readers: dict[str, Callable[[Path], object]] = {
         ".safetensors": safetensors.torch.load_file,
@@ -82,9 +82,9 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         raise InputError(
             f"a file of weights at {path}", "no such file", "name an existing one with --set encoder.init=FILE"
         )
-    if (size := path.stat().st_size) > LARGEST:
+    if (size := path.stat().st_size) > MAX_BYTES:
         raise InputError(
-            f"weights of at most {LARGEST // 10**6} MB in {path}",
+            f"weights of at most {MAX_BYTES // 10**6} MB in {path}",
             f"{size // 10**6} MB",
             "name a file of this network with --set encoder.init=FILE",
         )
@@ -108,10 +108,10 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def packaged_weights(package: str, file: str) -> Path:
-    """Where an installed package keeps a file; the package is not imported.
+    """Return the path of a file of an installed package, without importing the package.
 
     Raises:
-        InputError: it is not installed.
+        InputError: the package is not installed.
     """
     spec = find_spec(package)
     for folder in (spec and spec.submodule_search_locations) or ():
@@ -125,7 +125,7 @@ def packaged_weights(package: str, file: str) -> Path:
 
 
 def _read_state_dict(path: Path) -> object:
-    # What asks for anything but tensors and plain containers is refused by its name, before it is looked up.
+    # Anything but tensors and plain containers is refused by its name, before it is imported.
     return torch.load(path, map_location="cpu", weights_only=True)
 
 

@@ -1,1 +1,1 @@
-"""Self-supervised tasks of stage 1, one file each."""
+"""Self-supervised tasks of pretraining, one file each."""

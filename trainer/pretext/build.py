@@ -1,4 +1,4 @@
-"""The task that the settings name."""
+"""Construction of tasks from settings."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from trainer.pretext.whole import WholeImageTask
 
 
 def make_task(config: BranchConfig, encoder: Encoder) -> Task:
-    """The task for an encoder."""
+    """Return the self-supervised task of a branch."""
     pretext = config.pretext
     match pretext.name:
         case "rotation":

@@ -1,4 +1,4 @@
-"""Contrastive learning: of many images, find the one that another view is of (two-stage paper, SimCLR)."""
+"""Contrastive learning: among many images, find the one that another view shows (two-stage paper, SimCLR)."""
 
 from __future__ import annotations
 
@@ -17,31 +17,32 @@ from trainer.pretext.task import Figures, Task
 
 
 class ContrastiveTask(Task):
-    """Two views of each image, and their embeddings, which are to be alike and unlike those of other images.
+    """Two views of each image, whose embeddings become similar to each other and dissimilar to other images'.
 
     Args:
         pretext: projection head, temperature, and the form of the loss.
-        views: how a view is made.
+        views: settings of the views.
     """
 
     figures = Figures(
         ("own view most similar", "spread of embeddings"),
         "share",
-        "The encoder learned to find, among views of many images, the one of the same image. Shown are how often it "
-        "did, on training images, and the spread of the embeddings: 1 if they point in all directions alike, 0 if all "
-        "in one.",
+        "The encoder learned to find, among views of many images, the one of the same image. Shown are the share of "
+        "training images for which it did, and the spread of the embeddings: 1 if they point in all directions "
+        "equally, 0 if all point in one.",
     )
 
     def __init__(self, pretext: PretextConfig, views: ViewsConfig) -> None:
         self.pretext, self.views = pretext, views
 
     def classifier(self, scales: tuple[int, ...]) -> ProjectionHead:
-        """The projection head, to embeddings; see :meth:`trainer.pretext.task.Task.classifier`."""
+        """Return the projection head, which outputs embeddings; see :meth:`trainer.pretext.task.Task.classifier`."""
         return ProjectionHead(sum(scales), self.pretext, 0)
 
     def draw(self, images: Tensor, batch: int, generator: Generator) -> Tensor:
-        """Different images, all of them where there are fewer than a batch: one that came twice would be told to be
-        unlike itself.  See :meth:`trainer.pretext.task.Task.draw`.
+        """Draw different images, all of them if they are fewer than a batch: a duplicate would be its own negative.
+
+        See :meth:`trainer.pretext.task.Task.draw`.
         """
         return super().draw(images, min(batch, len(images)), generator)
 
@@ -53,24 +54,24 @@ class ContrastiveTask(Task):
             generator: source of all randomness, on the images' device.
 
         Returns:
-            Views ``[2 n, 3, h, h]``, second ones after first ones, and which image each is of, int64 ``[2 n, 1, 1]``.
+            Views ``[2 n, 3, h, h]``, second ones after first ones, and the image of each, int64 ``[2 n, 1, 1]``.
         """
         views = strong_view(images.repeat(2, 1, 1, 1), self.views, generator)
         return views, torch.arange(len(images), device=images.device).repeat(2).view(-1, 1, 1)
 
     def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
-        """Cross-entropy of which view is the own one, by cosine similarity over temperature.
+        """Return the cross-entropy of finding the other view of the same image, by cosine similarity over temperature.
 
-        As in the two-stage paper's code: each first view among all second views, ``n - 1`` negatives.  Symmetric: each
-        view among all others, ``2 n - 2`` negatives (NT-Xent; SimCLR, equation 1).
+        As in the two-stage paper's code, each first view is compared with all second views (``n - 1`` negatives);
+        symmetric, each view with all others (``2 n - 2`` negatives; NT-Xent; SimCLR, equation 1).
         """
         del labels
         similarity, own = self._similarity(outputs)
         return functional.cross_entropy(similarity / self.pretext.temperature, own)
 
     def count(self, outputs: Tensor, labels: Tensor) -> Tensor:
-        """How many views are most similar to their own other view, and ``1 - |mean|^2`` of the unit embeddings, which
-        is their variance summed over the dimensions.
+        """Count the views that are most similar to the other view of their image, and compute ``1 - |mean|^2`` of the
+        unit embeddings, which is their variance summed over the dimensions.
         """
         del labels
         similarity, own = self._similarity(outputs)
@@ -80,26 +81,27 @@ class ContrastiveTask(Task):
         return counts.view(2, 2).transpose(0, 1)
 
     def check(self, recent: Sequence[Sequence[float]], batch: int) -> None:
-        """Stop a training whose embeddings tell nothing: the loss is not below that of guessing, or they all but
-        coincide.  It happens: an issue of the two-stage paper's code tells of runs at AUROC 0.5.
+        """Stop a collapsed training: the loss is not below that of guessing, or the embeddings nearly coincide.
+
+        An issue of the two-stage paper's code reports such runs, at AUROC 0.5.
 
         Raises:
             InputError: collapsed; see :meth:`trainer.pretext.task.Task.check`.
         """
         guessing = math.log(2 * batch - 1 if self.pretext.symmetric else batch)
         loss, _, spread = (sum(row[i] for row in recent) / len(recent) for i in (1, 2, 3))
-        if loss < BELOW * guessing and spread > LEAST_SPREAD:  # false for what is not a number, too
+        if loss < BELOW * guessing and spread > MIN_SPREAD:  # false for NaN, too
             return
         raise InputError(
             f"a contrastive loss below {BELOW * guessing:.3f} (guessing has {guessing:.3f}) and a spread of the "
-            f"embeddings above {LEAST_SPREAD}",
+            f"embeddings above {MIN_SPREAD}",
             f"a loss of {loss:.3f} and a spread of {spread:.2g} at step {recent[-1][0]:.0f}: training has collapsed",
             "start over with a lower rate, --restart --set optimiser.learning_rate=0.003; or, for images that all look "
             "alike, with weaker views, --restart --set views.crop=0.9 --set views.hue=0.02 --set views.grey=0",
         )
 
     def _similarity(self, outputs: Tensor) -> tuple[Tensor, Tensor]:
-        """Cosine similarity of what is compared, ``[m, c]``, and the column that each row should find, ``[m]``."""
+        """Return the cosine similarities ``[m, c]``, and the column of each row's positive, ``[m]``."""
         embeddings = functional.normalize(outputs.flatten(1))
         n = len(embeddings) // 2
         columns = torch.arange(n, device=outputs.device)
@@ -111,8 +113,8 @@ class ContrastiveTask(Task):
 
 
 BELOW = 0.99
-"""Share of the loss of guessing that a training must be below: that of collapsed ones was seen within 0.1 % of it."""
+"""Share of the loss of guessing that a training must stay below; collapsed ones are within 0.1 % of that loss."""
 
-LEAST_SPREAD = 0.01
-"""Of unit embeddings.  Trainings that went well were seen to sink to 0.13 in their first hundred steps, and to rise to
-0.5 and more afterwards."""
+MIN_SPREAD = 0.01
+"""Minimum spread of unit embeddings; good trainings fall to 0.13 in their first hundred steps, and rise above 0.5
+afterwards."""

@@ -1,8 +1,8 @@
-"""Contrastive learning with distribution augmentation: turned and mirrored copies of the images are images of their own
+"""Contrastive learning with distribution augmentation: rotated and mirrored copies count as images of their own
 (two-stage paper, section 4).
 
-Contrastive learning spreads normal images evenly over the sphere, where any other image lands near one of them.  Copies
-that are told to be unlike take up some of the sphere, so that the normal images keep together.
+Contrastive learning alone spreads normal images over the whole sphere, so that any other image is near one of them.
+Copies as negatives occupy a part of the sphere, so that the normal images stay together.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from torch import Generator, Tensor
 from trainer.pretext.contrastive import ContrastiveTask
 
 SYMMETRIES = 8
-"""Of the square: symmetry ``s`` turns by ``s // 2`` quarters, counter-clockwise, and then, if ``s`` is odd, mirrors
-left-right."""
+"""Number of symmetries of the square: ``s`` rotates by ``s // 2`` quarter turns, counter-clockwise, and then, if ``s``
+is odd, mirrors left-right."""
 
 _NAMED = {"rot": (0, 2, 4, 6), "hflip": (0, 1), "vflip": (0, 5)}
 
 
 def symmetries(copies: str | int) -> tuple[int, ...]:
-    """Which symmetries a value of ``pretext.copies`` stands for; the first is the identity."""
+    """Return the symmetries of a value of ``pretext.copies``; the first is the identity."""
     return tuple(range(copies)) if isinstance(copies, int) else _NAMED[copies]
 
 
 def transformed(images: Tensor, symmetry: Tensor) -> Tensor:
-    """Turn and mirror each image by its own symmetry.
+    """Rotate and mirror each image by its own symmetry.
 
     Args:
         images: square, ``[n, c, h, h]``, of any type.
@@ -39,13 +39,13 @@ def transformed(images: Tensor, symmetry: Tensor) -> Tensor:
 
 
 class DistributionAugmentedTask(ContrastiveTask):
-    """Contrastive learning on the union of the images and their copies, of which an image and its copy are two."""
+    """Contrastive learning on the union of the images and their copies, which count as different images."""
 
     def draw(self, images: Tensor, batch: int, generator: Generator) -> Tensor:
-        """Different pairs of an image and a symmetry, of all there are; the union itself is never made.
+        """Draw different pairs of an image and a symmetry, without making the union itself.
 
-        The released code shuffles the union and goes through it, epoch after epoch; here each step draws from all of
-        it, so that it depends on nothing but its own randomness.  See :meth:`trainer.pretext.task.Task.draw`.
+        The released code shuffles the union in each epoch; here each step draws from all of it, so that it depends on
+        its own randomness alone.  See :meth:`trainer.pretext.task.Task.draw`.
         """
         kinds = torch.tensor(symmetries(self.pretext.copies), device=images.device)
         n = len(images)

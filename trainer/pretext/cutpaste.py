@@ -1,9 +1,9 @@
 """CutPaste as a window classification task: normal, pasted or scarred (CutPaste, sections 2.2 to 2.4).
 
-Dense mode pastes into whole images and labels every window by what it holds, so that one forward pass of the dense
-encoder trains on hundreds of windows.  Crops mode is the paper's: random crops, one paste or none in each, one label.
+Dense mode pastes into whole images and labels every window by its pasted pixels, so that one forward pass of the dense
+encoder trains on hundreds of windows.  Crops mode is the paper's: random crops, at most one paste in each, one label.
 The paper's network averages its features over a crop, so crops may be larger than the windows that are scored later:
-the paper trains on 64x64 (section 4.2) and extracts 32x32 (A.5).
+the paper trains on 64x64 pixels (section 4.2) and extracts features of 32x32 (A.5).
 """
 
 from __future__ import annotations
@@ -16,8 +16,6 @@ from torch.nn import functional
 
 from trainer.augment.paste import (
     Pastes,
-    bring_near,
-    choose_on,
     cut,
     extent_of_cutpaste,
     extent_of_scar,
@@ -30,7 +28,6 @@ from trainer.augment.paste import (
 from trainer.augment.poisson import poisson_blend
 from trainer.augment.transforms import colour_jitter, luma, random_flip, random_shift, take, uniform
 from trainer.config import PretextConfig
-from trainer.data.foreground import foreground
 from trainer.encoders.dense import WINDOW
 from trainer.pretext.task import Task, normal_or_changed
 from trainer.pretext.windows import IGNORE, WindowClassifier, label_windows
@@ -43,16 +40,9 @@ _CLASSES = {
     "cutpaste-3way": {_CUTPASTE: 1, _SCAR: 2},
 }
 
-_MOST_WEIGHT = 8.0
-"""Bound of the weights by frequency: a batch with next to none of a class is no reason to learn from noise."""
-
-_CANDIDATES = 128
-"""Rectangles drawn for each one that is to lie on the part and come from it: on a part of a tenth of the image, one in
-four has but one of its ends there."""
-
 
 class CutPasteTask(Task):
-    """Makes labelled batches from normal images, and the classifier that tells the labels apart.
+    """Classification of windows or crops into normal, pasted and scarred.
 
     Args:
         config: sizes, strengths and the form of the task.
@@ -60,7 +50,7 @@ class CutPasteTask(Task):
         window: side of the encoder's windows in pixels.
 
     Attributes:
-        classes: how many labels there are.
+        classes: number of labels.
 
     Raises:
         ValueError: a crop is smaller than a window.
@@ -75,13 +65,13 @@ class CutPasteTask(Task):
         self.figures = normal_or_changed(config.name)
 
     def classifier(self, scales: tuple[int, ...]) -> nn.Module:
-        """The shallow projection heads and linear classifiers, from the encoder's features to logits.
+        """Return the shallow projection heads and linear classifiers, from the encoder's features to logits.
 
         Args:
-            scales: channels of each scale of the encoder's features; those beyond ``config.scales`` are left aside.
+            scales: channels of each scale of the encoder's features; those beyond ``config.scales`` are not used.
 
         Raises:
-            ValueError: the encoder has fewer scales than are to be classified.
+            ValueError: the encoder has fewer than ``config.scales`` scales.
         """
         if len(scales) < self.config.scales:
             raise ValueError(f"pretext.scales={self.config.scales} needs as many scales of features, not {len(scales)}")
@@ -101,31 +91,28 @@ class CutPasteTask(Task):
         """
         config = self.config
         images = random_flip(images, generator, config.flips, config.flips)
-        images = random_shift(images, config.shift, generator, self.stride if config.offsets else 1)
+        images = random_shift(images, config.shift, generator)
         images = colour_jitter(images, config.image_jitter, generator, hue=False)
         return self._crops(images, generator) if config.mode == "crops" else self._dense(images, generator)
 
     def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
-        """Cross-entropy over the windows that count, averaged in each scale and summed.
+        """Return the cross-entropy, averaged over the labelled windows of each scale and summed over the scales.
 
-        A paste weighs twice a normal window, as normal ones abound; or, with ``balance: frequency``, as much more as
-        it is rarer in the batch.
+        In whole images a paste has twice the weight of a normal window, because most windows are normal.
         """
         scales = zip(outputs.chunk(self.config.scales), labels.chunk(self.config.scales), strict=True)
         losses = [
-            functional.cross_entropy(values, wanted, self._weights(wanted).to(values.dtype), ignore_index=IGNORE)
+            functional.cross_entropy(values, wanted, self._weights(values), ignore_index=IGNORE)
             for values, wanted in scales
         ]
         return torch.stack(losses).sum()
 
-    def _weights(self, labels: Tensor) -> Tensor:
-        kinds = torch.arange(self.classes, device=labels.device)
-        if self.config.mode == "crops":
-            return torch.ones_like(kinds)
-        if self.config.balance == "fixed":
-            return 1 + (kinds > 0).int()
-        counts = (labels.flatten() == kinds.unsqueeze(1)).sum(1)
-        return (counts[0] / counts).clamp(1 / _MOST_WEIGHT, _MOST_WEIGHT)
+    def _weights(self, logits: Tensor) -> Tensor:
+        """Return the weight of each class."""
+        weights = logits.new_ones(self.classes)
+        if self.config.mode == "dense":
+            weights[1:] = 2
+        return weights
 
     def _dense(self, images: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
         low, high = self.config.pastes
@@ -134,8 +121,6 @@ class CutPasteTask(Task):
         pasted, classes = images.clone(), torch.zeros_like(images[:, :1], dtype=torch.uint8)
         kinds = self._kinds(len(images), generator)
         for k in range(high):
-            if k > 0 and self.config.kinds == "paste":
-                kinds = self._kinds(len(images), generator)
             self._add(pasted, classes, clean, kinds, counts > k, generator)
         return pasted, label_windows(images, pasted, classes, self.classes - 1, self.config, self.stride, self.window)
 
@@ -155,22 +140,15 @@ class CutPasteTask(Task):
         return torch.cat(inputs), torch.cat(labels).view(-1, 1, 1)
 
     def _clean(self, images: Tensor) -> _Clean:
-        sources, parts = images, None
-        # A crop shows too little to tell a part from its ground.
-        if self.config.foreground and self.config.mode == "dense":
-            part = foreground(images)
-            parts = part, part
-        if self.config.source == "other":
-            sources = images.roll(1, 0)
-            parts = parts and (parts[0], parts[1].roll(1, 0))
-        return _Clean(sources, luma(sources).mean((1, 2, 3)), parts)
+        sources = images.roll(1, 0) if self.config.source == "other" else images
+        return _Clean(sources, luma(sources).mean((1, 2, 3)))
 
     def _add(
         self, pasted: Tensor, classes: Tensor, clean: _Clean, kinds: Tensor, active: Tensor, generator: Generator
     ) -> None:
-        """Lay one paste into each active image, and its class into ``classes``, both in place."""
+        """Paste once into each active image, and write the class into ``classes``, both in place."""
         config, size = self.config, (pasted.shape[2], pasted.shape[3])
-        pastes = self._rectangles(kinds, size, clean, generator)
+        pastes = self._rectangles(kinds, size, generator)
         labels = self._class_of(kinds).view(-1, 1, 1, 1).to(classes.dtype)
         if config.poisson:
             seamless = active & (kinds == _CUTPASTE) & (uniform((len(kinds),), 0, 1, generator) < config.poisson)
@@ -181,17 +159,12 @@ class CutPasteTask(Task):
             active = active & ~seamless
         where = footprint(pastes, size, self._extent(size))
         where = replace(where, inside=where.inside & active.view(-1, 1, 1))
-        boxes = self._recoloured(cut(clean.sources, where.source), clean.grey, generator)
+        boxes = colour_jitter(cut(clean.sources, where.source), config.patch_jitter, generator, mean=clean.grey)
         if config.scar_blend != (1, 1):
             opacity = torch.where(kinds == _SCAR, uniform((len(kinds),), *config.scar_blend, generator), 1.0)
             boxes = torch.lerp(cut(pasted, where.target), boxes, opacity.view(-1, 1, 1, 1))
         lay(pasted, where, boxes)
         lay(classes, where, labels.expand(-1, -1, *where.inside.shape[1:]))
-
-    def _recoloured(self, boxes: Tensor, grey: Tensor, generator: Generator) -> Tensor:
-        low, high = self.config.patch_jitter, self.config.patch_jitter_to
-        strength = low if high is None else uniform((len(boxes),), low, high, generator)
-        return colour_jitter(boxes, strength, generator, mean=grey)
 
     def _kinds(self, n: int, generator: Generator) -> Tensor:
         choices = torch.tensor(sorted(self._classes), device=generator.device)
@@ -209,33 +182,28 @@ class CutPasteTask(Task):
         }
         return max(extents[kind] for kind in self._classes)
 
-    def _rectangles(self, kinds: Tensor, size: tuple[int, int], clean: _Clean, generator: Generator) -> Pastes:
+    def _rectangles(self, kinds: Tensor, size: tuple[int, int], generator: Generator) -> Pastes:
         config = self.config
-        if clean.parts is not None:
-            kinds = kinds.repeat(_CANDIDATES)
         rectangles = sample_cutpaste(len(kinds), size, config.area, config.aspect, generator)
         scars = sample_scar(len(kinds), size, config.scar_width, config.scar_length, config.scar_angle, generator)
-        pastes = select(kinds == _SCAR, bring_near(scars, config.scar_near), rectangles)
-        return pastes if clean.parts is None else choose_on(*clean.parts, pastes)
+        return select(kinds == _SCAR, scars, rectangles)
 
 
 @dataclass(frozen=True)
 class _Clean:
-    """Images before anything is pasted.
+    """Images without pastes.
 
     Attributes:
-        sources: where patches are cut from, ``[n, 3, h, w]``.
-        grey: mean grey values of the sources, ``[n]``: a patch's contrast is changed as the whole image's would be.
-        parts: where the part is in the images and in the sources, bool ``[n, 1, h, w]``; ``None``: anywhere will do.
+        sources: images that patches are cut from, ``[n, 3, h, w]``.
+        grey: mean grey values of the sources, ``[n]``, about which the contrast of a patch is changed.
     """
 
     sources: Tensor
     grey: Tensor
-    parts: tuple[Tensor, Tensor] | None
 
 
 def random_crops(images: Tensor, side: int, generator: Generator) -> Tensor:
-    """One random square crop of ``side`` pixels from each image: ``[n, 3, side, side]``."""
+    """Cut one random square of ``side`` pixels from each image: ``[n, 3, side, side]``."""
     n, _, height, width = images.shape
 
     def indices(limit: int) -> Tensor:

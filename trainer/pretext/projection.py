@@ -10,16 +10,16 @@ from trainer.config import PretextConfig
 
 
 class ProjectionHead(nn.Module):
-    """The mean over the positions, hidden layers, a linear layer, and a linear classifier on top, as 1x1 convolutions.
+    """The mean over the positions, hidden layers, a linear layer and a linear classifier, as 1x1 convolutions.
 
     Hidden layers have no bias, but batch normalisation and ReLU.  The linear layer has a bias only if a classifier
     follows.  The two-stage paper has seven hidden layers of 512, a linear one of 512 and four classes for rotation,
     eight of 512 and a linear one of 128 without classes for contrastive learning.
 
     Args:
-        inputs: the encoder's features.
+        inputs: number of the encoder's features.
         config: hidden_layers, hidden_width, and embedding: width of the linear layer, 0 for none.
-        classes: how many logits, 0 for the embedding itself.
+        classes: number of logits, 0 for the embedding itself.
 
     Attributes:
         layers: from the feature map to the embedding.
@@ -40,13 +40,13 @@ class ProjectionHead(nn.Module):
         self.classifier: nn.Module = nn.Conv2d(width, classes, 1) if classes else nn.Identity()
 
     def forward(self, features: Tensor) -> Tensor:
-        """From a feature map ``[n, inputs, h, w]`` to logits ``[n, classes, 1, 1]``, or without classes to embeddings
+        """Map features ``[n, inputs, h, w]`` to logits ``[n, classes, 1, 1]``, or without classes to embeddings
         ``[n, d, 1, 1]``.
         """
         outputs: Tensor = self.classifier(self.layers(features))
         return outputs
 
     def embed(self, features: Tensor) -> Tensor:
-        """From a feature map ``[n, inputs, h, w]`` to embeddings ``[n, d]``, what is before the classifier."""
+        """Map features ``[n, inputs, h, w]`` to embeddings ``[n, d]``, the inputs of the classifier."""
         embedding: Tensor = self.layers(features).flatten(1)
         return embedding

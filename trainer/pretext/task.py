@@ -1,4 +1,4 @@
-"""What a self-supervised task is."""
+"""The base class of self-supervised tasks."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from torch import Generator, Tensor, nn
 
 @dataclass(frozen=True)
 class Figures:
-    """What a training tells of itself beside the loss.
+    """Description of the figures that a training reports besides the loss.
 
     Attributes:
-        names: of each figure, at most four; all are shares of 1.
-        axis: what they are shares of, in a word or two.
-        text: a sentence or two on what is learnt and what the figures mean.
+        names: name of each figure, at most four; all are shares of 1.
+        axis: name of the shares, in a word or two.
+        text: one or two sentences about the task and the meaning of the figures.
     """
 
     names: tuple[str, ...]
@@ -26,11 +26,11 @@ class Figures:
 
 
 def accuracies(names: tuple[str, ...], aim: str) -> Figures:
-    """Of a task that tells classes apart: the accuracy of each.
+    """Return the figures of a classification task: the accuracy of each class.
 
     Args:
-        names: of the classes, in the order of their labels.
-        aim: what the encoder learns, to follow "learned to".
+        names: names of the classes, in the order of their labels.
+        aim: aim of the task, to follow "learned to".
     """
     return Figures(
         names, "accuracy", f"The encoder learned to {aim}. Accuracy is that of each class, on training images."
@@ -46,33 +46,33 @@ _CHANGES = {
 
 
 def normal_or_changed(name: str) -> Figures:
-    """Of the task of this name, whose first class is of images as they are."""
+    """Return the figures of a task whose first class is of unchanged images."""
     return accuracies(("normal", *_CHANGES.get(name, (name,))), "tell good images from changed ones")
 
 
 class Task(ABC):
-    """Labelled batches from normal images, and what is computed from an encoder's features to compare with the labels.
+    """A self-supervised task: labelled batches from normal images, a classifier and a loss.
 
     Attributes:
-        figures: what :meth:`count` counts.
+        figures: description of the results of :meth:`count`.
     """
 
     figures: Figures
 
     @abstractmethod
     def classifier(self, scales: tuple[int, ...]) -> nn.Module:
-        """From an encoder's features ``[m, sum(scales), rows, columns]`` to outputs that lie as the labels do.
+        """Return a module from features ``[m, sum(scales), rows, columns]`` to outputs on the grid of the labels.
 
         Raises:
             ValueError: the encoder has too few scales.
         """
 
     def draw(self, images: Tensor, batch: int, generator: Generator) -> Tensor:
-        """What a step starts from: different images where there are enough, else any.
+        """Draw the images of a step: different ones if there are enough, else with repetition.
 
         Args:
             images: uint8 RGB ``[n, 3, h, w]``.
-            batch: how many.
+            batch: number of images to draw.
             generator: source of all randomness, on the images' device.
 
         Returns:
@@ -87,15 +87,16 @@ class Task(ABC):
 
     @abstractmethod
     def batch(self, images: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
-        """From images ``[n, 3, h, w]`` of 0..1 to inputs ``[m, 3, h, w]`` and labels, int64 ``[m, rows, columns]``."""
+        """Make inputs ``[m, 3, h, w]`` and int64 labels ``[m, rows, columns]`` from images ``[n, 3, h, w]`` of 0..1."""
 
     @abstractmethod
     def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
-        """Mean loss of a batch."""
+        """Return the mean loss of a batch."""
 
     def count(self, outputs: Tensor, labels: Tensor) -> Tensor:
-        """Figures of a batch as sums and numbers of what is summed, ``[figures, 2]``: by default, of each class, how
-        many of it were told as such.
+        """Return the sum and the count of each figure of a batch, ``[figures, 2]``.
+
+        By default, a figure is the number of correct predictions of a class.
         """
         predicted = outputs.argmax(1)
         rows = []
@@ -105,12 +106,12 @@ class Task(ABC):
         return torch.stack(rows)
 
     def check(self, recent: Sequence[Sequence[float]], batch: int) -> None:  # noqa: B027 - most tasks cannot collapse
-        """Stop a training that came to nothing.
+        """Stop a failed training.
 
         Args:
-            recent: some last rows of step, loss and figures, each averaged since the row before; the newest last.
-            batch: images of a step.
+            recent: latest rows of step, loss and figures, each averaged since the row before; the newest last.
+            batch: number of images in a step.
 
         Raises:
-            InputError: it did.
+            InputError: the training has failed.
         """

@@ -1,7 +1,7 @@
-"""Tasks that tell whole images from changed ones: CutPaste's image-level model, and what its tables 1, 4 and 5 compare
-it with, but for rotation.
+"""Classification of whole images into normal and changed ones: CutPaste's image-level model, and the baselines of its
+tables 1, 4 and 5 except rotation.
 
-Each source image gives one input a class: itself, and a copy for each of the task's transformations (CutPaste,
+Each source image gives one input of each class: itself, and a copy for each of the task's transformations (CutPaste,
 equation 1).
 """
 
@@ -22,7 +22,7 @@ from trainer.pretext.projection import ProjectionHead
 from trainer.pretext.task import Task, normal_or_changed
 
 Transformation = Callable[[Tensor, PretextConfig, Generator], Tensor]
-"""Images ``[n, 3, h, w]`` in 0..1, settings and randomness to images of the same shape."""
+"""From images ``[n, 3, h, w]`` in 0..1, settings and a generator to images of the same shape."""
 
 
 def _rectangles(images: Tensor, config: PretextConfig, generator: Generator) -> Pastes:
@@ -85,13 +85,13 @@ _TRANSFORMATIONS: dict[str, tuple[Transformation, ...]] = {
 
 
 class WholeImageTask(Task):
-    """Makes labelled batches from normal images, and the classifier that tells the labels apart.
+    """Classification of whole images into normal and changed ones.
 
-    Rectangles of one colour have the geometry of the patches and scars that they are compared with.  The "mean pixel"
+    Rectangles of one colour have the geometry of the patches and scars that they are baselines of.  The "mean pixel"
     of ``cutout-mean`` is the mean colour of the image itself.
 
     Args:
-        config: sizes, strengths and the form of the task; its mode and what concerns windows are not looked at.
+        config: sizes, strengths and the form of the task; its mode and settings of windows are not used.
     """
 
     def __init__(self, config: PretextConfig) -> None:
@@ -101,7 +101,7 @@ class WholeImageTask(Task):
         self.figures = normal_or_changed(config.name)
 
     def classifier(self, scales: tuple[int, ...]) -> ProjectionHead:
-        """Projection head and classifier; see :meth:`trainer.pretext.task.Task.classifier`."""
+        """Return projection head and classifier; see :meth:`trainer.pretext.task.Task.classifier`."""
         return ProjectionHead(sum(scales), self.config, self.classes)
 
     def batch(self, images: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
@@ -112,7 +112,7 @@ class WholeImageTask(Task):
             generator: source of all randomness, on the images' device.
 
         Returns:
-            Images ``[n * classes, 3, h, w]``, all of one class after all of another, and int64 labels
+            Images ``[n * classes, 3, h, w]``, ordered by class, and int64 labels
             ``[n * classes, 1, 1]``; class 0 is normal.
         """
         images = mild_view(images, self.config, generator)
@@ -121,5 +121,5 @@ class WholeImageTask(Task):
         return torch.cat(inputs), labels.view(-1, 1, 1)
 
     def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
-        """Cross-entropy; every class has as many images."""
+        """Return the cross-entropy; every class has as many images."""
         return functional.cross_entropy(outputs, labels)

@@ -1,1 +1,1 @@
-"""Stage 1: training encoders on self-supervised tasks."""
+"""Pretraining of encoders on self-supervised tasks."""

@@ -1,4 +1,4 @@
-"""Checkpoints of stage 1: tensors in safetensors, written atomically, never pickle."""
+"""Checkpoints of pretraining: tensors in safetensors, written atomically, never pickle."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _MODEL, _MOMENTUM, _META = "model.", "momentum.", "edge_occ"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Where a run stands.
+    """The state of a run.
 
     Attributes:
-        step: updates done.
-        seconds: training time spent.
-        fingerprint: of settings, seed and data; only a run with the same one may go on from here.
-        history: loss and accuracies so far, a row a reported step.
+        step: number of updates done.
+        seconds: training time so far.
+        fingerprint: of settings, seed and data; only a run with the same fingerprint can resume.
+        history: loss and accuracies so far, one row for each reported step.
     """
 
     step: int
@@ -36,9 +36,9 @@ class Checkpoint:
 
 
 def save_checkpoint(path: Path, state: Checkpoint, model: nn.Module, optimiser: torch.optim.SGD) -> None:
-    """Write parameters, buffers, momenta and the run's state; the file is whole or not there.
+    """Write parameters, buffers, momenta and the run's state atomically.
 
-    Of several processes, which all have the same, the first alone writes.
+    Of several processes, whose states are equal, only the first writes.
     """
     if processes.rank() != 0:
         return
@@ -56,7 +56,7 @@ def load_checkpoint(path: Path, fingerprint: str, model: nn.Module, optimiser: t
     """Restore a run in place.
 
     Raises:
-        InputError: damaged, or of a run with other settings, seed or data; nothing is overwritten.
+        InputError: the file is damaged, or of a run with other settings, seed or data; it is left unchanged.
     """
     try:
         with safetensors.safe_open(path, framework="pt") as file:
@@ -69,9 +69,9 @@ def load_checkpoint(path: Path, fingerprint: str, model: nn.Module, optimiser: t
         ) from error
     if state.fingerprint != fingerprint:
         raise InputError(
-            f"the settings, seed and images with which {path} was begun",
+            f"the settings, seed, images and version of edge-occ with which {path} was begun",
             "others",
-            "type the earlier command to go on with it, choose another --out, or discard it with --restart",
+            "type the earlier command to continue it, choose another --out, or discard it with --restart",
         )
     model.load_state_dict({k[len(_MODEL) :]: v for k, v in tensors.items() if k.startswith(_MODEL)})
     for index, parameter in enumerate(_parameters(optimiser)):

@@ -1,4 +1,4 @@
-"""Stage 1: every encoder built, trained on its self-supervised task, and made ready to be exported."""
+"""Pretraining of all encoders: built, trained on their self-supervised tasks, and prepared for export."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from edge_occ.common.errors import InputError
-from trainer.config import BranchConfig, ChoiceConfig, TrainConfig
+from trainer.config import BranchConfig, SelectionConfig, TrainConfig
 from trainer.data.images import NormalImages, read_frames
 from trainer.encoders.base import Encoder
 from trainer.encoders.build import make_encoder
@@ -22,18 +22,20 @@ from trainer.graph.preprocess import Preprocess
 from trainer.pretrain.fit_encoder import Fit, fit_encoder
 
 _LEVEL_IMAGES = 64
-_MOST_BYTES = 16 << 30
+"""Number of images by which features are scaled to equal variance."""
+
+_MAX_FEATURE_BYTES = 16 << 30
 
 
 @dataclass(frozen=True)
 class PretrainedEncoders:
-    """What stage 1 leaves.
+    """The encoders of all branches, trained where a task is set.
 
     Attributes:
-        config: the settings, without the branches that were not needed.
+        config: the settings, without further branches that are not needed.
         images: normal images as the graph resizes them, uint8 RGB ``[n, 3, size, size]``, on the CPU.
         branches: on the device, in evaluation mode, with fused encoders.
-        fits: how each encoder was trained; ``None`` where it is as it began.
+        fits: record of each encoder's training; ``None`` without training.
     """
 
     config: TrainConfig
@@ -45,23 +47,22 @@ class PretrainedEncoders:
 def pretrain_encoders(
     data: NormalImages, config: TrainConfig, seed: int, device: torch.device, checkpoint: Callable[[int, str], Path]
 ) -> PretrainedEncoders:
-    """Train every branch's encoder, or go on from their checkpoints.
+    """Train every branch's encoder, or resume from the checkpoints.
 
     Args:
         data: normal images.
         config: all settings.
-        seed: of the first model of an ensemble; the others follow.
-        device: where to train.
-        checkpoint: from a branch and its :func:`fingerprint` to the file of its state, which is left there when its
-            encoder is trained.
+        seed: of the first model of an ensemble; the others have the next ones.
+        device: device to train on.
+        checkpoint: from a branch's index and :func:`fingerprint` to its checkpoint file, which is kept after training.
 
     Raises:
-        InputError: an encoder has too few features, those of all images would not fit into memory, weights cannot be
-            read, a checkpoint belongs to another run, a training has collapsed.
-        KeyboardInterrupt: interrupted; the checkpoint is on disk.
+        InputError: an encoder has too few features, the features of all images do not fit into memory, weights cannot
+            be read, a checkpoint is of another run, or a training has collapsed.
+        KeyboardInterrupt: interrupted; the checkpoint is written.
     """
     size = config.input.size
-    # What does not fit, a later branch or the memory, is told before an earlier branch is trained.
+    # Settings of later branches and the memory are checked before the first branch is trained.
     untrained = [_branch(make_encoder(branch.encoder, size), branch, size) for branch in config.branches]
     _check_size(untrained, len(data))
     images = resized(data, config.input.size)
@@ -71,8 +72,8 @@ def pretrain_encoders(
     branches: list[Branch] = []
     fits: list[Fit | None] = []
     for i, (branch, own_seed) in enumerate(zip(config.branches, seeds, strict=True)):
-        if i == 1 and _enough(branches[0], sample, config.choice):
-            config = config.model_copy(update={"beside": ()})
+        if i == 1 and _first_is_enough(branches[0], sample, config.selection):
+            config = config.model_copy(update={"further_branches": ()})
             break
         torch.manual_seed(own_seed)
         encoder = make_encoder(branch.encoder, config.input.size)
@@ -90,33 +91,33 @@ def pretrain_encoders(
 
 
 def _check_size(branches: Sequence[Branch], images: int) -> None:
-    """Stage 2 holds the features of all images."""
+    """Check that the features of all images, which fitting needs, fit into memory."""
     positions = [
         (rows * columns, branch.extractor.projection.shape[1])
         for branch in branches
         for rows, columns in [branch.geometry[2]]
     ]
     size = 4 * images * sum(count * dim for count, dim in positions)
-    if size > _MOST_BYTES:
+    if size > _MAX_FEATURE_BYTES:
         raise InputError(
-            f"features of all images to fit into {_MOST_BYTES / 1e9:.0f} GB",
+            f"features of all images to fit into {_MAX_FEATURE_BYTES / 1e9:.0f} GB",
             f"{size / 1e9:.0f} GB from {images} images",
             "use fewer images or --set encoder.stride=16",
         )
 
 
-def _enough(first: Branch, sample: Tensor, choice: ChoiceConfig) -> bool:
-    """Whether the first branch will do: what is beside it is wanted for unaligned parts alone."""
-    if not choice.enabled or choice.beside == "always":
+def _first_is_enough(first: Branch, sample: Tensor, config: SelectionConfig) -> bool:
+    """Return whether the further branches are not needed: parts are aligned, and only unaligned ones need them."""
+    if not config.enabled or config.train_further == "always":
         return False
     with torch.inference_mode():
         features = torch.cat([first.features(chunk.float()) for chunk in torch.split(sample, 16)])
-    return alignment(features) >= choice.aligned
+    return alignment(features) >= config.aligned
 
 
 def fingerprint(config: BranchConfig, size: int, seed: int, content: str) -> str:
-    """What must be equal for a run to be resumed: settings of stage 1, seed, and images, of which ``content`` is a
-    hash.
+    """Return a hash of all that must be equal to resume a run: settings of pretraining, size, seed, and ``content``, a
+    hash of the images.
     """
     settings = config.model_dump(include={"encoder", "pretext", "views", "optimiser"})
     settings["optimiser"].pop("checkpoint_seconds")
@@ -124,7 +125,7 @@ def fingerprint(config: BranchConfig, size: int, seed: int, content: str) -> str
 
 
 def resized(data: NormalImages, size: int) -> Tensor:
-    """All images downscaled and then resized as by the graph, rounded: uint8 RGB ``[n, 3, size, size]``."""
+    """Return all images, downscaled and then resized as by the graph, rounded: uint8 RGB ``[n, 3, size, size]``."""
     preprocess = Preprocess(size)
     with torch.inference_mode():
         batches = read_frames(data.paths, "reading", size=size, white=data.traits.white)

@@ -1,4 +1,4 @@
-"""Stage 1: train the encoder on the self-supervised task; deterministic, resumable, interruptible."""
+"""Pretraining of one encoder on its self-supervised task: deterministic, resumable, interruptible."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ from trainer.pretrain.update import Pretraining, Updates
 
 _REPORT_EVERY = 10
 
-_TRIAL = 200
-"""Steps before a training may be given up: these, the warm-up, and a twentieth of all.  Trainings that went well were
-seen to begin with a hundred steps of hardly any progress."""
+_MIN_STEPS = 200
+"""Minimum number of steps before a training can fail; also at least the warm-up and a twentieth of all steps.  Good
+trainings may begin with a hundred steps of hardly any progress."""
 
-_JUDGED = 5
-"""Reports that are then judged together."""
+_CHECKED = 5
+"""Number of reports that are checked together."""
 
 
 @dataclass(frozen=True)
 class Fit:
-    """How an encoder was trained.
+    """The record of an encoder's training.
 
     Attributes:
-        seconds: time spent on updates, over all resumed runs.
+        seconds: duration of the updates, over all resumed runs.
         history: rows of step, loss, and the task's figures, averaged since the row before.
-        figures: what these are.
+        figures: description of the task's figures.
         projection: the trained projection head of a task on whole images, on the training's device and in evaluation
-            mode: what turns the encoder's features into features after the head.  Others have none.
+            mode; ``None`` for other tasks.
     """
 
     seconds: float
@@ -58,24 +58,24 @@ def fit_encoder(
     checkpoint: Path,
     fingerprint: str,
 ) -> Fit:
-    """Train, or go on training; alone, or together with the processes that have joined.
+    """Train an encoder, or resume its training; together with the other processes that have joined.
 
     Every step draws its randomness from the seed and its own number alone, so that a resumed run takes the same steps
-    as one that was never interrupted.
+    as an uninterrupted one.
 
     Args:
         images: normal images, uint8 RGB ``[n, 3, size, size]``.
         encoder: trained in place, and left in evaluation mode.
         config: pretext task, views and optimiser.
         seed: of every step.
-        device: where to train.
-        checkpoint: file to resume from if it exists, and to write to; the same for all processes.
+        device: device to train on.
+        checkpoint: file to resume from, if it exists, and to write to; the same for all processes.
         fingerprint: of settings, seed and data; see :class:`trainer.pretrain.checkpoint.Checkpoint`.
 
     Raises:
-        InputError: the checkpoint is damaged or belongs to another run; the training has collapsed; shards do not fit
-            the batch or the processes.
-        KeyboardInterrupt: interrupted; the checkpoint is on disk.
+        InputError: the checkpoint is damaged or of another run; the training has collapsed; shards do not fit the batch
+            or the processes.
+        KeyboardInterrupt: interrupted; the checkpoint is written.
     """
     task = make_task(config, encoder)
     model = Pretraining(encoder, task.classifier(encoder.scales))
@@ -94,7 +94,7 @@ def fit_encoder(
     step, history, begun = state.step, list(state.history), time.monotonic() - state.seconds
     saved = time.monotonic()
     tally = Tally()
-    trial = max(_TRIAL, _warmup(settings) + _JUDGED * _REPORT_EVERY, settings.steps // 20)
+    min_steps = max(_MIN_STEPS, _warmup(settings) + _CHECKED * _REPORT_EVERY, settings.steps // 20)
 
     def save() -> None:
         save_checkpoint(checkpoint, Checkpoint(step, time.monotonic() - begun, fingerprint, history), model, optimiser)
@@ -111,10 +111,10 @@ def fit_encoder(
             reported = step % _REPORT_EVERY == 0 or step == settings.steps
             if reported:
                 history.append([step, *tally.take()])
-                if step >= trial:
-                    task.check(history[-_JUDGED:], drawn)
+                if step >= min_steps:
+                    task.check(history[-_CHECKED:], drawn)
             progress.advance(_note(history, task.figures))
-            # Together, processes stop at the same step; to ask the others takes time, so they do it now and then.
+            # Processes stop at the same step; asking the others takes time, so it is done at reports only.
             if (reported or processes.count() == 1) and processes.anywhere(interrupted.is_set(), device):
                 save()
                 raise KeyboardInterrupt
@@ -130,7 +130,7 @@ def fit_encoder(
 
 
 def learning_rate(step: int, settings: OptimiserConfig) -> float:
-    """Linear warm-up, then half a cosine to zero."""
+    """Return the learning rate of a step: linear warm-up, then half a cosine to zero."""
     warmup = _warmup(settings)
     if step < warmup:
         return settings.learning_rate * (step + 1) / warmup
@@ -143,17 +143,17 @@ def _warmup(settings: OptimiserConfig) -> int:
 
 
 class Tally:
-    """Mean loss and figures since they were last taken; kept on the device, so that no step waits for them."""
+    """Running means of the loss and the figures, kept on the device so that no step waits for them."""
 
     def __init__(self) -> None:
         self._rows: list[Tensor] = []
 
     def add(self, loss: Tensor, counts: Tensor) -> None:
-        """Count one step: scalar loss, and what :meth:`trainer.pretext.task.Task.count` gives, ``[figures, 2]``."""
+        """Add one step: scalar loss, and the result of :meth:`trainer.pretext.task.Task.count`, ``[figures, 2]``."""
         self._rows.append(torch.cat([loss.float().view(1), counts.float().flatten()]))
 
     def take(self) -> list[float]:
-        """Loss, then the mean of each figure (0 where there was nothing to count); forgets them."""
+        """Return the means of the loss and of each figure (0 without values) since the last call, and start again."""
         rows = torch.stack(self._rows).double().cpu()
         self._rows = []
         sums, numbers = rows[:, 1::2].sum(0), rows[:, 2::2].sum(0)

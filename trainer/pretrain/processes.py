@@ -1,6 +1,6 @@
-"""Processes that train one encoder together, a GPU each, on one machine or several (data parallelism by ``torchrun``).
+"""Processes that train one encoder together, with one GPU each, on one machine or several (``torchrun``).
 
-Alone, which is the rule, every function is as if there were one process in all.
+Without ``torchrun``, every function behaves as with one process.
 """
 
 from __future__ import annotations
@@ -17,28 +17,29 @@ from engines.processors import usable_processors
 
 
 def launched() -> bool:
-    """Whether ``torchrun`` started this process."""
+    """Return whether ``torchrun`` started this process."""
     return distributed.is_torchelastic_launched()
 
 
 def local_rank() -> int:
-    """Which of its machine's processes this is; it has the GPU of this number."""
+    """Return the number of this process on its machine, which is also the number of its GPU."""
     return int(os.environ.get("LOCAL_RANK", "0"))
 
 
 def limit_threads() -> None:
-    """Let torch have no more threads than this process may use processors, which it counts without the quota of a
-    container; fewer, by ``OMP_NUM_THREADS`` say, stay as they are.
+    """Limit torch's threads to the processors that this process may use.
+
+    torch ignores the quota of a container.  A lower limit, for instance by ``OMP_NUM_THREADS``, is kept.
     """
     torch.set_num_threads(min(torch.get_num_threads(), usable_processors()))
 
 
 @contextmanager
 def joined(device: torch.device) -> Iterator[None]:
-    """Join the other processes that ``torchrun`` started, if it did, until the end of the block.
+    """Join the other processes of ``torchrun``, if there are any, until the end of the block.
 
     Args:
-        device: of this process; GPUs talk by NCCL, CPUs by Gloo.
+        device: of this process; GPUs communicate by NCCL, CPUs by Gloo.
     """
     if not launched():
         yield
@@ -53,23 +54,23 @@ def joined(device: torch.device) -> Iterator[None]:
 
 
 def count() -> int:
-    """How many processes have joined."""
+    """Return the number of processes that have joined."""
     return distributed.get_world_size() if distributed.is_initialized() else 1
 
 
 def rank() -> int:
-    """Which of them this is; 0 alone writes files."""
+    """Return the number of this process among them; only 0 writes files."""
     return distributed.get_rank() if distributed.is_initialized() else 0
 
 
 def wait() -> None:
-    """Until all are here."""
+    """Wait until all processes have arrived here."""
     if count() > 1:
         distributed.barrier()
 
 
 def anywhere(flag: bool, device: torch.device) -> bool:
-    """Whether it is so in any process; all must ask at the same place."""
+    """Return whether the flag is true in any process; all processes must call this at the same point."""
     if count() == 1:
         return flag
     shared = torch.tensor(int(flag), device=device)
@@ -78,13 +79,13 @@ def anywhere(flag: bool, device: torch.device) -> bool:
 
 
 def gather(own: Tensor) -> list[Tensor]:
-    """The tensors of all processes, by rank.
+    """Return the tensors of all processes, by rank.
 
-    Gradients flow into the process' own alone: where each computes the same loss from all of them, the sum of the
-    processes' gradients is that of the loss.
+    Gradients flow into the process' own tensor alone.  If every process computes the same loss from all tensors, the
+    sum of the processes' gradients is the gradient of the loss.
 
     Args:
-        own: of the same shape and type in every process.
+        own: tensor of the same shape and type in every process.
     """
     if count() == 1:
         return [own]
@@ -95,9 +96,10 @@ def gather(own: Tensor) -> list[Tensor]:
 
 
 def choose_device(name: str) -> torch.device:
-    """``auto`` takes a GPU if there is one; each process of a machine takes one of its own.
+    """Return the device to train on, and limit torch's threads.
 
-    torch's threads on the CPU are limited to the processors that this process may use.
+    Args:
+        name: ``cpu``, ``cuda``, or ``auto`` for a GPU if there is one; each process of a machine gets its own GPU.
 
     Raises:
         InputError: unknown name, or ``cuda`` without a usable GPU.

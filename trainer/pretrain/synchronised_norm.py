@@ -1,8 +1,8 @@
 """Batch normalisation over the batch of all processes.
 
-Per process, its statistics would be those of a smaller batch, and a contrastive task could tell from them which views
-came together (SimCLR, section 2.2).  torch's own ``SyncBatchNorm`` runs on GPUs only, and does not fold into
-convolutions; this one is the same everywhere, so that what is tested on CPUs is what runs on GPUs.
+Statistics of one process would be those of a smaller batch, and a contrastive task could infer from them which views
+belong together (SimCLR, section 2.2).  torch's ``SyncBatchNorm`` runs only on GPUs and does not fold into convolutions;
+this one runs everywhere, so that tests on CPUs cover the code that runs on GPUs.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from trainer.pretrain import processes
 
 
 class SynchronisedBatchNorm2d(nn.BatchNorm2d):
-    """Takes the place of a layer, whose parameters and running statistics it shares.
+    """Batch normalisation that replaces a layer and shares its parameters and running means.
 
     Args:
-        layer: affine, with running statistics and a momentum.
+        layer: affine, with running mean and variance, and a momentum.
     """
 
     running_mean: Tensor
@@ -34,7 +34,7 @@ class SynchronisedBatchNorm2d(nn.BatchNorm2d):
         self.train(layer.training)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """``[n, c, h, w]`` to the same; every process has as many inputs."""
+        """Normalise ``[n, c, h, w]``, with the same n in every process."""
         if not self.training or processes.count() == 1:
             return super().forward(inputs)
         values = inputs.float()
@@ -50,7 +50,7 @@ class SynchronisedBatchNorm2d(nn.BatchNorm2d):
 
 
 def synchronise(model: nn.Module) -> None:
-    """Replace every batch normalisation, in place."""
+    """Replace every batch normalisation of a model, in place."""
     for name, module in list(model.named_children()):
         if type(module) is nn.BatchNorm2d:
             setattr(model, name, SynchronisedBatchNorm2d(module))
@@ -59,10 +59,10 @@ def synchronise(model: nn.Module) -> None:
 
 
 class _Sum(torch.autograd.Function):
-    """Of all processes' tensors; each one's gradient is the sum of what all make of it."""
+    """The sum of all processes' tensors; the gradient of each is the sum of all processes' gradients."""
 
     @staticmethod
-    def forward(_: Any, own: Tensor) -> Tensor:  # noqa: ANN401 - autograd's context, which is not needed
+    def forward(_: Any, own: Tensor) -> Tensor:  # noqa: ANN401 - autograd's context, not needed
         total = own.clone()
         distributed.all_reduce(total)
         return total
@@ -75,6 +75,6 @@ class _Sum(torch.autograd.Function):
 
 
 def _mean(values: Tensor) -> Tensor:
-    """Over all but the channels, and all processes."""
+    """Return the mean of each channel over all processes."""
     total: Tensor = _Sum.apply(values.mean((0, 2, 3)))  # type: ignore[no-untyped-call]
     return total / processes.count()

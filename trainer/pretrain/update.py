@@ -1,4 +1,4 @@
-"""One update of stage 1, done by one process or shared by several: draw, augment, compare, descend."""
+"""One update of pretraining, by one process or several: draw, augment, compute the loss, descend."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from trainer.pretrain import processes
 from trainer.pretrain.synchronised_norm import synchronise
 
 _SEED_APART = 1_000_003
-"""More than the steps of any run.  A generator on the CPU takes the lowest 32 bits of its seed and no others."""
+"""Factor between seeds, more than the steps of any run.  A CPU generator uses only the lowest 32 bits of its seed."""
 
 
 class Pretraining(nn.Module):
-    """What is trained: the encoder and, on its features, what the task compares with its labels."""
+    """The trained network: the encoder and the task's classifier on its features."""
 
     def __init__(self, encoder: Encoder, classifier: nn.Module) -> None:
         super().__init__()
@@ -34,26 +34,25 @@ class Pretraining(nn.Module):
 
 
 class Updates:
-    """Every update draws its randomness from the seed and its own number alone.
+    """The updates of a run, each of which draws its randomness from the seed and its own number alone.
 
-    A batch may be made of shards, each augmented with a randomness of its own.  Processes share these out: so the
-    updates are the same, up to rounding, whether one process does all shards or several some each.  Batch statistics
-    are those of the whole batch, and what is compared, negatives of contrastive learning among it, is gathered from
-    all processes.
+    A batch may consist of shards, each augmented with its own randomness, which the processes share.  So updates are
+    equal, up to rounding, for any number of processes.  Batch statistics are those of the whole batch, and outputs
+    (such as the negatives of contrastive learning) are gathered from all processes.
 
     Args:
         model: trained in place; on the device.
-        task: that it learns.
+        task: the task to learn.
         optimiser: of the model's parameters.
-        images: normal images, uint8 RGB ``[n, 3, size, size]``; held on the device if they take at most half of its
+        images: normal images, uint8 RGB ``[n, 3, size, size]``; kept on the device if they need at most half of its
             free memory.
         settings: batch, shards, and whether to compile the network.
         seed: of every update.
-        device: where to compute.
+        device: device to compute on.
 
     Raises:
-        InputError: there are fewer images than shards, or shards that cannot be shared out evenly; or, from an update,
-            there is no compiler though the network is to be compiled.
+        InputError: there are fewer images than shards, or the processes cannot share the shards evenly; or, from an
+            update, the network is to be compiled and there is no compiler.
     """
 
     def __init__(
@@ -76,18 +75,18 @@ class Updates:
             model.compile()
         if processes.count() > 1:
             synchronise(model)
-            # Not every parameter takes part in every task's loss, but the same ones do in every step.
+            # Some tasks do not use every parameter, but every step of a task uses the same ones.
             self._forward = DistributedDataParallel(model, static_graph=True)
 
     def __call__(self, step: int) -> tuple[Tensor, Tensor, int]:
-        """Do the update of this number.
+        """Do the update with this number.
 
         Returns:
-            Loss; what :meth:`trainer.pretext.task.Task.count` gives; how many images were drawn, in all processes.
+            The loss, the result of :meth:`trainer.pretext.task.Task.count`, and the number of images of all processes.
         """
         if not self._compiled:
             return self._update(step)
-        from torch._dynamo.exc import BackendCompilerFailed  # noqa: PLC0415 - takes seconds, and few need it
+        from torch._dynamo.exc import BackendCompilerFailed  # noqa: PLC0415 - takes seconds and is rarely needed
 
         try:
             return self._update(step)
@@ -107,12 +106,12 @@ class Updates:
         outputs, labels = (_merged(processes.gather(part), own) for part in (outputs.float(), labels))
         loss = self._task.loss(outputs, labels)
         self._optimiser.zero_grad()
-        (loss * processes.count()).backward()  # type: ignore[no-untyped-call]  # the gradients' mean is taken
+        (loss * processes.count()).backward()  # type: ignore[no-untyped-call]  # DistributedDataParallel averages gradients
         self._optimiser.step()
         return loss.detach(), self._task.count(outputs.detach(), labels), drawn
 
     def _inputs(self, step: int) -> tuple[Tensor, Tensor, int]:
-        """This process' part of the batch, and how many images the whole of it is made from."""
+        """Return inputs and labels of this process, and the number of images drawn for the whole batch."""
         generator = Generator(self._images.device).manual_seed(self._seed * _SEED_APART + step)
         drawn = self._task.draw(self._images, self._batch, generator)
         if self._shards == 1 and drawn.device.type == self._device.type:
@@ -129,7 +128,10 @@ class Updates:
 
 
 def _merged(parts: Sequence[Tensor], images: int) -> Tensor:
-    """What was made from ``images`` each, all of a first copy before all of a second, as if made from all at once."""
+    """Merge inputs made from parts of ``images`` images each, in the order of inputs made from all at once.
+
+    All first copies come before all second copies.
+    """
     if len(parts) == 1:
         return parts[0]
     return torch.cat([part.view(-1, images, *part.shape[1:]) for part in parts], 1).flatten(0, 1)
@@ -145,13 +147,13 @@ def _check_shards(settings: OptimiserConfig, images: int) -> None:
     shards, batch, joined = settings.shards, settings.batch, processes.count()
     if shards % joined:
         raise InputError(
-            f"shards that {joined} processes can share out evenly",
+            f"shards that {joined} processes can share evenly",
             f"optimiser.shards={shards}",
             f"use --set optimiser.shards={joined}, or a multiple of it",
         )
     if batch % shards or images < shards:
         raise InputError(
-            "a batch that is a multiple of its shards, each with an image at least",
+            "a batch that is a multiple of its shards, each with at least one image",
             f"a batch of {batch} in {shards} shards, and {images} images",
             "change --set optimiser.batch=... or --set optimiser.shards=...",
         )

@@ -63,7 +63,7 @@ def _steps(branches: Sequence[Mapping[str, Any]]) -> list[str]:
             f"   {_head(branch)} measures how far they are from those of good parts.\n"
             f"   The smoothed scores are a heatmap; the image score is {_IMAGE_SCORE[branch['image_score']]}."
         )
-    if len(steps) > 1 or len(branches[0]["scope"]) + len(branches[0]["beside"]) > 1:
+    if len(steps) > 1 or len(branches[0]["scope"]) + len(branches[0]["further_kinds"]) > 1:
         steps.append(
             "Scores and heatmaps of all heads, in units of their spread on held-out good parts, are added with weights."
         )
@@ -71,7 +71,7 @@ def _steps(branches: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _head(branch: Mapping[str, Any]) -> str:
-    others = "".join(f" and a head of kind {kind}" for kind in branch["beside"])
+    further = "".join(f" and a head of kind {kind}" for kind in branch["further_kinds"])
     if branch["kind"] != "gaussian":
-        return f"A head of kind {branch['kind']}{others}"
-    return f"A Gaussian ({' and one '.join(branch['scope'])}, {branch['regulariser']}){others}"
+        return f"A head of kind {branch['kind']}{further}"
+    return f"A Gaussian ({' and one '.join(branch['scope'])}, {branch['regulariser']}){further}"

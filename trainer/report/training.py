@@ -187,7 +187,7 @@ def _training_facts(manifest: Manifest) -> list[tuple[str, str]]:
 
 def _heads(config: Mapping[str, Any]) -> str:
     """Describe each branch: its encoder, and kinds and scopes of its heads."""
-    branches = [config, *config.get("beside", ())]
+    branches = [config, *config.get("further_branches", ())]
     words = [
         f"{b['encoder'].get('name', 'dense')}: {_scopes(b['head'])}, {b['head']['dim']} features" for b in branches
     ]
@@ -199,7 +199,7 @@ def _scopes(head: Mapping[str, Any]) -> str:
     scope, kind = head["scope"], head.get("kind", "gaussian")
     words = scope if isinstance(scope, str) else " and ".join(scope)
     first = words if kind == "gaussian" else f"{kind}, {words}"
-    return " and ".join((first, *head.get("beside", ())))
+    return " and ".join((first, *head.get("further_kinds", ())))
 
 
 def _settings(config: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:

@@ -51,7 +51,7 @@ class Cell:
     @property
     def _training(self) -> list[object]:
         settings = self.config.model_dump(mode="json")
-        for branch in (settings, *settings["beside"]):
+        for branch in (settings, *settings["further_branches"]):
             branch["optimiser"].pop("checkpoint_seconds")  # changes no figure
             if branch["pretext"]["name"] == "none":
                 for section in ("pretext", "views", "optimiser"):

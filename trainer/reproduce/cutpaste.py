@@ -27,9 +27,9 @@ _METHODS = (
         "`scratch` with one Gaussian for the image score and k nearest neighbours for the map",
         "scratch",
         (
-            "choice.enabled=false",
+            "selection.enabled=false",
             "head.scope=shared",
-            "head.beside=knn",
+            "head.further_kinds=knn",
             "map.image_score=top",
             "fusion.score_weights=[1,0]",
             "fusion.map_weights=[0,1]",
@@ -40,7 +40,7 @@ _METHODS = (
         "fused",
         "fusion: `auto`, with the encoder from scratch for aligned parts too",
         "auto",
-        ("choice.beside=always",),
+        ("selection.train_further=always",),
         paper="image-cutpaste-3way",
     ),
     Row("paper-image", "`paper-image`: the paper's image model", "paper-image", paper="image-cutpaste-3way"),
@@ -83,25 +83,12 @@ _ABLATION = (
     _option("dense", "unchanged"),
     _option("dense-any-change", "every pasted pixel counts, visible or not", "pretext.visible=0"),
     _option("dense-two-scales", "windows of 64 and 32 pixels classified", "pretext.scales=2"),
-    _option("dense-offsets", "parts at every offset to the grid", "pretext.offsets=true"),
-    _option("dense-balance", "classes weighted by inverse frequency", "pretext.balance=frequency"),
-    _option("dense-mixed", "patches and scars in one image", "pretext.kinds=paste"),
     _option("dense-binary", "one class for patches and scars", "pretext.name=cutpaste-union"),
     _option("dense-faint-scars", "faint scars too", "pretext.scar_blend=[0.3,1]"),
-    _option("dense-near-scars", "scars cut near where they are pasted", "pretext.scar_near=0.25"),
     _option("dense-paper-scar", "scars as in the paper", "pretext.scar_length=[10,25]"),
     _option("dense-paper-area", "patches as in the paper", "pretext.area=[0.02,0.15]"),
-    _option(
-        "dense-jitter", "patch colours jittered by 0 to 0.3", "pretext.patch_jitter=0", "pretext.patch_jitter_to=0.3"
-    ),
-    _option("dense-foreground", "pastes on the part", "pretext.foreground=true"),
     _option("dense-other", "patches from another image", "pretext.source=other"),
     _option("dense-poisson", "half of the patches blended by Poisson editing", "pretext.poisson=0.5"),
-    _option(
-        "dense-nsa",
-        "as in NSA: other image, Poisson editing, on the part",
-        *("pretext.source=other", "pretext.poisson=1", "pretext.foreground=true"),
-    ),
 )
 
 _SYNTHETIC = (

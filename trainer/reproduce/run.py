@@ -175,7 +175,8 @@ def _shortened(config: TrainConfig, request: TableRequest, images: int) -> Train
         optimiser = branch.optimiser if wanted is None else branch.optimiser.model_copy(update={"steps": wanted})
         return branch.model_copy(update={"optimiser": optimiser})
 
-    return steps(config).model_copy(update={"beside": tuple(steps(branch) for branch in config.beside)})
+    further = tuple(steps(branch) for branch in config.further_branches)
+    return steps(config).model_copy(update={"further_branches": further})
 
 
 def _run_cell(cell: Cell, store: Store, device: str, say: Callable[[str], None]) -> None:

@@ -1,4 +1,4 @@
-"""Geometry of synthetic defects: coordinates, places moved, noise, curves and shapes, many images at a time.
+"""Geometry of synthetic defects: coordinates, translations, noise, curves and shapes, batched over images.
 
 Pixel ``i`` spans ``i`` to ``i + 1``; points are ``(y, x)`` in pixels.
 """
@@ -17,12 +17,12 @@ from trainer.augment.transforms import uniform
 
 _STENCIL = 96  # side in pixels, about that of the largest shape in an image of 256 pixels
 _DIGITS = 100  # of 1,797
-_LATTICE = 32  # cells after which the noise repeats
+_LATTICE = 32  # period of the noise in cells
 _SEGMENTS = 12  # straight pieces of a stroke: at most 0.2 pixels off the longest and most bent at 256
 
 
 def around(images: Tensor, centre: Tensor, angle: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """Coordinates of every pixel from a centre ``[2, n]``, turned by an angle ``[n]``: two ``[n, h, w]``."""
+    """Return every pixel's coordinates about a centre ``[2, n]``, turned by an angle ``[n]``: two ``[n, h, w]``."""
     n, _, height, width = images.shape
     dy = torch.arange(height, device=images.device).view(1, -1, 1) + 0.5 - centre[0].view(n, 1, 1)
     dx = torch.arange(width, device=images.device).view(1, 1, -1) + 0.5 - centre[1].view(n, 1, 1)
@@ -33,12 +33,12 @@ def around(images: Tensor, centre: Tensor, angle: Tensor | None = None) -> tuple
 
 
 def moved(others: Tensor, source: Tensor, target: Tensor, scale: Tensor) -> Tensor:
-    """Bring the place ``source`` of each image to ``target``, bilinearly; what enters is mirrored at the border.
+    """Move the point ``source`` of each image to ``target``, bilinearly, with reflection at the border.
 
     Args:
         others: images ``[n, c, h, w]``.
         source: points ``(y, x)`` in pixels, ``[2, n]``.
-        target: where they come to lie, ``[2, n]``.
+        target: points to move them to, ``[2, n]``.
         scale: magnification along y and x, ``[2, n]``; negative values mirror.
     """
     n, _, height, width = others.shape
@@ -51,7 +51,7 @@ def moved(others: Tensor, source: Tensor, target: Tensor, scale: Tensor) -> Tens
 
 
 def perlin_noise(shape: tuple[int, int, int], cell: Tensor, generator: Generator) -> Tensor:
-    """Gradient noise ``[n, h, w]`` with Perlin's quintic fade, about -0.7 to 0.7.
+    """Return gradient noise ``[n, h, w]`` with Perlin's quintic fade, about -0.7 to 0.7.
 
     The gradients repeat after 32 cells.
 
@@ -80,7 +80,7 @@ def perlin_noise(shape: tuple[int, int, int], cell: Tensor, generator: Generator
 
 
 def curve_distance(points: Tensor, size: tuple[int, int]) -> Tensor:
-    """Distance in pixels of every pixel centre from a quadratic Bezier curve, drawn as 12 straight pieces.
+    """Return the distance in pixels of every pixel centre from a quadratic Bezier curve, drawn as 12 straight pieces.
 
     Args:
         points: the three control points ``(y, x)`` of each curve, ``[3, 2, n]``.
@@ -106,7 +106,7 @@ def curve_distance(points: Tensor, size: tuple[int, int]) -> Tensor:
 
 @cache
 def stencils() -> Tensor:
-    """Shapes of CutPaste, table 6, as bool ``[k, 96, 96]``: square, ellipse (2:1), heart, then handwritten digits."""
+    """Return the shapes of CutPaste, table 6, bool ``[k, 96, 96]``: square, ellipse (2:1), heart, 100 digits."""
     position = (torch.arange(_STENCIL) + 0.5) / _STENCIL * 2 - 1
     y, x = position.view(-1, 1), position.view(1, -1)
     square = torch.ones(_STENCIL, _STENCIL, dtype=torch.bool)

@@ -1,25 +1,16 @@
-"""Choosing heads, smoothing and fusion without a single real defect.
+"""Model selection: heads, smoothing and fusion selected without a real defect.
 
-Held-out normal images, and the same kind of images with synthetic defects from generators that no training uses
-(:mod:`trainer.selection.synthetic_defects`), are scored by every head that could be had on the features at hand.  The
-best are taken.  Weights come from ensemble selection with replacement (Caruana et al., 2004): again and again the head
-is added that helps most, and its weight is how often it was.  Test images never take part.
-
-Rules of ours stand where that criterion was seen to mislead (docs/results/defects.md). Parts in any pose: the defects
-that matter are often the part's own texture in the wrong place, which no synthetic defect here resembles; every encoder
-counts alike in the image score, and one that was trained here has one Gaussian for all positions and the mean of its
-highest values (in the presets: of as many pixels as one window has), as the single highest is noisier. Aligned parts:
-changed pixels are found almost perfectly by every head, so that the criterion says little of maps; the map is of one
-head of the best encoder, with means by position and one covariance if it is frozen, else per position.
+Every head that is possible on the features at hand scores held-out normal images, and the same images with synthetic
+defects from generators that no training uses (:mod:`trainer.selection.proxy_benchmark`).  The weights of the heads come
+from ensemble selection (:mod:`trainer.selection.ensemble`), or from rules where the benchmark misleads
+(:mod:`trainer.selection.rules`).  Test images never take part.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import product
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -28,23 +19,24 @@ from edge_occ.bundle.manifest import Choice as Record
 from edge_occ.common.progress import ProgressReport
 from trainer.calibration.fit_heads import fitting
 from trainer.calibration.held_out import folds_of_parts
-from trainer.config import BranchConfig, ChoiceConfig, FusionConfig, MapConfig, Scope, TrainConfig
+from trainer.config import BranchConfig, FusionConfig, MapConfig, Scope, TrainConfig
 from trainer.graph.alignment import alignment
 from trainer.graph.branches import PatchBranch
-from trainer.heads.fused import weighted_sum
-from trainer.selection.proxy_benchmark import BATCH, Defects, Evidence, ProxyBenchmark
+from trainer.selection.ensemble import select_ensemble, weighted_mean
+from trainer.selection.proxy_benchmark import BATCH, BenchmarkScores, Defects, ProxyBenchmark
+from trainer.selection.rules import maps_to_try, one_head_for_the_map, one_head_per_branch, scopes_to_try
 
 
 @dataclass(frozen=True)
-class Choice:
-    """What was taken.
+class Selection:
+    """The selected model.
 
     Attributes:
-        config: the settings with the choice made.
-        kept: branches of the settings before that are still in it.
-        grids: of each head that was taken, scores of the normal images by heads that had not seen them, ``[n, rows,
-            columns]``; calibration needs the same ones.
-        record: every candidate, taken or not, for the manifest.
+        config: the settings with the selected heads, smoothing and weights.
+        kept: indices of the branches that are still used, in the settings before.
+        grids: for each selected head, scores of the normal images by heads fitted without them,
+            ``[n, rows, columns]``; calibration reuses them.
+        record: all candidates, selected or not, for the manifest.
     """
 
     config: TrainConfig
@@ -53,155 +45,122 @@ class Choice:
     record: Record
 
 
-def choose(
+def select_model(
     branches: Sequence[PatchBranch],
     features: Sequence[Tensor],
     defects: Defects,
     config: TrainConfig,
     seed: int,
     parts: Sequence[int] | None = None,
-) -> Choice:
-    """Take the heads, the smoothing and the weights that tell synthetic defects from normal images best.
+) -> Selection:
+    """Select the heads, smoothing and weights that separate synthetic defects from normal images best.
 
     Args:
-        branches: all that there are; those that stay get the smoothing that was chosen.
+        branches: all branches; each gets the selected smoothing in place.
         features: of the normal images, ``[n, rows, columns, d]`` for each branch.
         defects: on the same images, in the same order.
-        config: what was asked for; scopes, maps and fusion are replaced.
-        seed: of the assignment of parts to folds; heads and their calibration then see the same ones.
-        parts: which part each image shows, ``[n]``, from 0 without gaps; none: each another.
+        config: the settings; scopes, maps and fusion are replaced.
+        seed: of the assignment of parts to folds, the same as in calibration.
+        parts: which part each image shows, ``[n]``, from 0 without gaps; ``None``: each shows another.
 
     Raises:
-        InputError: the features cannot carry a head.
+        InputError: no head can be fitted on the features.
     """
     shown = torch.arange(len(features[0])) if parts is None else torch.tensor(parts)
     benchmark = ProxyBenchmark(defects, folds_of_parts(shown, config.calibration.folds, seed))
     share = alignment(features[0])
-    aligned = share >= config.choice.aligned
+    aligned = share >= config.selection.aligned
     heads: list[_Head] = []
-    settings = []
-    with ProgressReport("choosing", len(branches)) as progress:
-        for index, (branch, asked, normal) in enumerate(zip(branches, config.branches, features, strict=True)):
-            changed = _features(branch, defects.images)
-            scopes = _scopes(asked, config.choice, aligned)
-            with fitting():
-                grids = [benchmark.grids(normal, changed, asked.head, scope) for scope in scopes]
-            trials = [
-                (chosen, [benchmark.evidence(branch.score_map_with(chosen), grid) for grid in grids])
-                for chosen in _maps(asked, config.choice, aligned)
-            ]
-            chosen, evidence = max(trials, key=lambda trial: benchmark.objective(trial[1]))
-            branch.score_map = branch.score_map_with(chosen)
-            settings.append(asked.model_copy(update={"map": chosen}))
-            heads += [
-                _Head(index, scope, seen, grid[: len(normal)])
-                for scope, seen, grid in zip(scopes, evidence, grids, strict=True)
-            ]
+    with ProgressReport("selecting", len(branches)) as progress:
+        for index, (branch, normal) in enumerate(zip(branches, features, strict=True)):
+            own = _heads_of(branch, normal, defects, benchmark, config, index, aligned)
+            branch.score_map = branch.score_map_with(own[0].map)
+            heads += own
             progress.advance()
-    scores, maps = [head.evidence.scores for head in heads], [head.evidence.maps for head in heads]
-    objectives = [benchmark.image_auroc(score) for score in scores]
-    pixel_objectives = [benchmark.pixel_auroc(smoothed) for smoothed in maps]
+    scores, maps = [head.results.scores for head in heads], [head.results.maps for head in heads]
+    image_aurocs = [benchmark.image_auroc(score) for score in scores]
+    pixel_aurocs = [benchmark.pixel_auroc(smoothed) for smoothed in maps]
+    branch_of = [head.branch for head in heads]
     if aligned:
-        score_weights = select_ensemble(len(heads), lambda weights: benchmark.image_auroc(_sum(scores, weights)))
-        map_weights = _of_map(config.branches, heads, pixel_objectives)
+        score_weights = select_ensemble(
+            len(heads), lambda weights: benchmark.image_auroc(weighted_mean(scores, weights))
+        )
+        map_weights = one_head_for_the_map(config.branches, branch_of, [head.scope for head in heads], pixel_aurocs)
     else:
-        score_weights = _one_each(heads, objectives)
-        map_weights = select_ensemble(len(heads), lambda weights: benchmark.pixel_auroc(_sum(maps, weights)))
+        score_weights = one_head_per_branch(branch_of, image_aurocs)
+        map_weights = select_ensemble(len(heads), lambda weights: benchmark.pixel_auroc(weighted_mean(maps, weights)))
     candidates = tuple(
         Candidate(
             encoder=config.branches[head.branch].encoder.name,
             scope=head.scope,
-            **settings[head.branch].map.model_dump(include={"sigma", "image_score"}),
-            image_auroc=objective,
-            pixel_auroc=pixel_objective,
-            score_weight=score_weight,
-            map_weight=map_weight,
+            sigma=head.map.sigma,
+            image_score=head.map.image_score,
+            image_auroc=image_aurocs[k],
+            pixel_auroc=pixel_aurocs[k],
+            score_weight=score_weights[k],
+            map_weight=map_weights[k],
         )
-        for head, objective, pixel_objective, score_weight, map_weight in zip(
-            heads, objectives, pixel_objectives, score_weights, map_weights, strict=True
-        )
+        for k, head in enumerate(heads)
     )
     record = Record(
         alignment=share,
         aligned=aligned,
         candidates=candidates,
-        image_auroc=benchmark.image_auroc(_sum(scores, score_weights)),
-        pixel_auroc=benchmark.pixel_auroc(_sum(maps, map_weights)),
+        image_auroc=benchmark.image_auroc(weighted_mean(scores, score_weights)),
+        pixel_auroc=benchmark.pixel_auroc(weighted_mean(maps, map_weights)),
     )
-    taken = [(h, c) for h, c in zip(heads, candidates, strict=True) if c.score_weight or c.map_weight]
-    kept = tuple(sorted({head.branch for head, _ in taken}))
-    return Choice(_resolved(config, settings, kept, taken), kept, tuple(head.grid for head, _ in taken), record)
-
-
-def select_ensemble(members: int, objective: Callable[[Sequence[float]], float], rounds: int = 8) -> tuple[float, ...]:
-    """Weights by ensemble selection with replacement: each round adds the member that gives the highest objective.
-
-    Args:
-        members: how many there are.
-        objective: of weights; a member is in the sum as often as it was added.
-        rounds: most members, counted with repetition.
-
-    Returns:
-        The weights of the best round, with a sum of 1.
-    """
-    counts = [0.0] * members
-    best, kept = -np.inf, counts
-    for _ in range(rounds):
-        trials = [[count + (k == i) for k, count in enumerate(counts)] for i in range(members)]
-        objectives = [objective(trial) for trial in trials]
-        counts = trials[int(np.argmax(objectives))]
-        if max(objectives) > best + _LEAST_GAIN:
-            best, kept = max(objectives), counts
-    return tuple(count / sum(kept) for count in kept)
+    selected = [k for k in range(len(heads)) if score_weights[k] or map_weights[k]]
+    fusion = FusionConfig(
+        score_weights=tuple(score_weights[k] for k in selected), map_weights=tuple(map_weights[k] for k in selected)
+    )
+    taken = [heads[k] for k in selected]
+    kept = tuple(sorted({head.branch for head in taken}))
+    return Selection(_with_heads(config, kept, taken, fusion), kept, tuple(head.grid for head in taken), record)
 
 
 @dataclass(frozen=True)
 class _Head:
+    """A candidate.
+
+    Attributes:
+        branch: index of its branch.
+        scope: which positions share a Gaussian.
+        map: smoothing and image score of its branch.
+        results: what the benchmark compares.
+        grid: scores of the normal images ``[n, rows, columns]``.
+    """
+
     branch: int
     scope: Scope
-    evidence: Evidence
+    map: MapConfig
+    results: BenchmarkScores
     grid: Tensor
 
 
-_LEAST_GAIN = 1e-4
-"""Merit that a further member must add; noise was seen to add up to 8e-5."""
-
-
-def _one_each(heads: Sequence[_Head], objectives: Sequence[float]) -> tuple[float, ...]:
-    """Equal weights for the best head of every branch."""
-    best = {
-        max((k for k, head in enumerate(heads) if head.branch == branch), key=objectives.__getitem__)
-        for branch in {head.branch for head in heads}
-    }
-    return tuple(float(k in best) / len(best) for k in range(len(heads)))
-
-
-def _scopes(asked: BranchConfig, choice: ChoiceConfig, aligned: bool) -> tuple[Scope, ...]:
-    """Heads to try on a branch."""
-    if aligned:
-        return tuple(dict.fromkeys((*choice.scopes, _map_scope(asked))))
-    return choice.scopes if _frozen(asked) else ("shared",)
-
-
-def _map_scope(branch: BranchConfig) -> Scope:
-    """Which head of a branch makes the map of aligned parts.
-
-    A covariance of each position's own has few samples to be made of, and makes much of small changes where hardly
-    anything varies.  An encoder that learned to tell changed windows needs it nevertheless: what varies in its features
-    differs from place to place.
-    """
-    return "position-mean" if _frozen(branch) else "per-position"
-
-
-def _of_map(branches: Sequence[BranchConfig], heads: Sequence[_Head], objectives: Sequence[float]) -> tuple[float, ...]:
-    """All weight for the head that makes the map of aligned parts, of the branch that has the best one."""
-    best = heads[int(np.argmax(objectives))].branch
-    scope = _map_scope(branches[best])
-    return tuple(float(head.branch == best and head.scope == scope) for head in heads)
-
-
-def _frozen(branch: BranchConfig) -> bool:
-    return branch.pretext.name == "none"
+def _heads_of(
+    branch: PatchBranch,
+    normal: Tensor,
+    defects: Defects,
+    benchmark: ProxyBenchmark,
+    config: TrainConfig,
+    index: int,
+    aligned: bool,
+) -> list[_Head]:
+    """Return all heads to try on a branch, with the smoothing and image score that suit them best."""
+    settings = config.branches[index]
+    changed = _features(branch, defects.images)
+    scopes = scopes_to_try(settings, config.selection, aligned)
+    with fitting():
+        grids = [benchmark.grids(normal, changed, settings.head, scope) for scope in scopes]
+    trials = [
+        (trial, [benchmark.scores(branch.score_map_with(trial), grid) for grid in grids])
+        for trial in maps_to_try(settings, config.selection, aligned)
+    ]
+    best, results = max(trials, key=lambda trial: benchmark.objective(trial[1]))
+    return [
+        _Head(index, scope, best, own, grid[: len(normal)])
+        for scope, own, grid in zip(scopes, results, grids, strict=True)
+    ]
 
 
 def _features(branch: PatchBranch, images: Tensor) -> Tensor:
@@ -210,37 +169,20 @@ def _features(branch: PatchBranch, images: Tensor) -> Tensor:
         return torch.cat([branch.features(chunk.to(device).float()).cpu() for chunk in torch.split(images, BATCH)])
 
 
-def _maps(asked: BranchConfig, choice: ChoiceConfig, aligned: bool) -> list[MapConfig]:
-    """Smoothings and image scores to try on a branch."""
-    image_scores = choice.image_scores if aligned or _frozen(asked) else ("top",)
-    return [
-        asked.map.model_copy(update={"sigma": sigma, "image_score": image_score})
-        for sigma, image_score in product(choice.sigmas, image_scores)
-    ]
-
-
-def _sum(parts: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
-    return weighted_sum(parts, torch.tensor(weights)) / sum(weights)
-
-
-def _resolved(
-    config: TrainConfig, settings: Sequence[BranchConfig], kept: Sequence[int], taken: Sequence[tuple[_Head, Candidate]]
-) -> TrainConfig:
-    """The settings with only the branches, scopes and weights that were taken."""
+def _with_heads(config: TrainConfig, kept: Sequence[int], heads: Sequence[_Head], fusion: FusionConfig) -> TrainConfig:
+    """Return the settings with only the branches, maps, scopes and weights of the selected heads."""
     branches = []
     for index in kept:
-        scopes = tuple(head.scope for head, _ in taken if head.branch == index)
-        head_config = settings[index].head.model_copy(update={"scope": scopes})
-        branches.append(settings[index].model_copy(update={"head": head_config}))
-    first, *beside = branches
-    fusion = FusionConfig(
-        score_weights=tuple(c.score_weight for _, c in taken), map_weights=tuple(c.map_weight for _, c in taken)
-    )
+        own = [head for head in heads if head.branch == index]
+        settings = config.branches[index]
+        head = settings.head.model_copy(update={"scope": tuple(head.scope for head in own)})
+        branches.append(settings.model_copy(update={"head": head, "map": own[0].map}))
+    first, *further = branches
     return config.model_copy(
         update={
             **{name: getattr(first, name) for name in BranchConfig.model_fields},
-            "beside": tuple(beside),
+            "further_branches": tuple(further),
             "fusion": fusion,
-            "choice": config.choice.model_copy(update={"enabled": False}),
+            "selection": config.selection.model_copy(update={"enabled": False}),
         }
     )

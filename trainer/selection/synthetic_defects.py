@@ -1,10 +1,9 @@
-"""Synthetic defects to choose settings by, from generators that training never uses.
+"""Generators of synthetic defects for model selection, which training never uses.
 
-Held-out normal images get one defect each; how well settings tell them from untouched ones stands in for real defects,
-which nobody has before production starts.  ``shapes`` and ``shapes-texture`` follow CutPaste, table 6, ``perlin``
-DRAEM, ``poisson`` NSA (METHOD 6.1); ``scratch`` and ``smudge`` are common faults of production that no paste resembles.
-Sizes and contrasts are log-uniform, so most defects are small and many faint: a choice needs tasks that are not solved
-by everything.  Constants without a source are our own.
+Each normal image gets one defect.  ``shapes`` and ``shapes-texture`` follow CutPaste (table 6), ``perlin`` DRAEM
+(Zavrtanik et al., 2021, section 3.3), ``poisson`` NSA (Schlüter et al., 2022, section 3); ``scratch`` and ``smudge``
+are common faults of production that no paste resembles.  Sizes and contrasts are log-uniform, so that most defects are
+small and many are faint; otherwise every candidate would find them all.  Constants without a source are our own.
 """
 
 from __future__ import annotations
@@ -23,34 +22,34 @@ from trainer.data.foreground import foreground
 from trainer.selection.drawing import around, curve_distance, moved, perlin_noise, stencils
 
 DefectGenerator = Callable[[Tensor, Tensor, Generator], tuple[Tensor, Tensor]]
-"""Takes images and other normal images (float ``[n, 3, h, w]``, 0 to 1) and the source of all randomness on their
-device; returns images with one defect each, and the visibly changed pixels as bool ``[n, 1, h, w]``."""
+"""From images, other normal images (float ``[n, 3, h, w]``, 0 to 1) and a generator on their device, to the images with
+one defect each and their visibly changed pixels, bool ``[n, 1, h, w]``."""
 
 _Attempt = Callable[[Tensor, Tensor, Tensor, Generator], Tensor]
-"""Takes images, others, the images' foreground and a generator; returns defective images."""
+"""From images, others, the images' foreground and a generator to defective images."""
 
 VISIBLE = 8 / 255
-"""A pixel is visibly changed when its channels change by more than this on average."""
+"""A pixel is visibly changed if the mean change of its channels (0 to 1) is larger than this."""
 
-LEAST_PIXELS = 12
-"""Visibly changed pixels on the part that make a defect."""
+MIN_PIXELS = 12
+"""Minimum number of visibly changed pixels on the part in a defect."""
 
 ATTEMPTS = 10
-"""Tries for a visible defect; each takes only those images that have none yet."""
+"""Maximum number of attempts to make a visible defect; each repeats only the images that have none yet."""
 
 AREA = (0.0005, 0.03)
-"""Areas of defects before blending, as shares of the image."""
+"""Smallest and largest area of a defect before blending, as shares of the image."""
 
 
 def visible_change(before: Tensor, after: Tensor) -> Tensor:
-    """Pixels ``[n, 1, h, w]`` whose mean absolute change over the channels exceeds :data:`VISIBLE`."""
+    """Return the pixels whose mean absolute change over the channels exceeds :data:`VISIBLE`, bool ``[n, 1, h, w]``."""
     return (after - before).abs().mean(1, keepdim=True) > VISIBLE
 
 
 def _until_visible(attempt: _Attempt) -> DefectGenerator:
-    """Try again where fewer than :data:`LEAST_PIXELS` of the part changed visibly.
+    """Repeat an attempt on images in which fewer than :data:`MIN_PIXELS` pixels of the part changed visibly.
 
-    An image that allows none (far too small, or as even as the others) keeps the try that changed most.
+    An image in which no attempt succeeds (too small, or as even as the others) keeps the one that changed most.
     """
 
     def generate(images: Tensor, others: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
@@ -59,7 +58,7 @@ def _until_visible(attempt: _Attempt) -> DefectGenerator:
         mask = visible_change(images, defective)
         for _ in range(ATTEMPTS - 1):
             counts = (mask & part).sum((1, 2, 3))
-            faint = (counts < LEAST_PIXELS).nonzero().flatten()
+            faint = (counts < MIN_PIXELS).nonzero().flatten()
             if not len(faint):
                 break
             again = attempt(images[faint], others[faint], part[faint], generator).clamp(0, 1)
@@ -92,10 +91,10 @@ def _perlin(images: Tensor, others: Tensor, part: Tensor, generator: Generator) 
     radius = (area / math.pi).sqrt()
     cell = (radius * uniform((n,), 0.4, 1.5, generator)).clamp_min(2)
     noise = perlin_noise((n, height, width), cell, generator)
-    # The highest pixels of a noisy hill: ragged patches about the centre, of the wanted area in all.
+    # The highest pixels of a noisy hill make ragged patches about the centre, of the wanted area in total.
     v, u = around(images, target)
     hill = noise - (v.square() + u.square()) / (2 * radius.view(n, 1, 1)).square()
-    highest = hill.flatten(1).topk(_most_pixels(height, width), dim=1).values
+    highest = hill.flatten(1).topk(_max_pixels(height, width), dim=1).values
     level = highest.gather(1, area.long().unsqueeze(1) - 1)
     inside = hill.unsqueeze(1) >= level.view(n, 1, 1, 1)
     flip = torch.where(uniform((2, n), 0, 1, generator) < 0.5, -1.0, 1.0)
@@ -137,7 +136,7 @@ def _smudge(images: Tensor, _others: Tensor, part: Tensor, generator: Generator)
     v, u = around(images, _pick(part, generator), uniform((n,), 0, math.pi, generator))
     stretch = _log_uniform((n, 1, 1), 1, 3, generator)
     strength = _log_uniform((n, 1, 1, 1), 0.06, 0.3, generator)
-    # A bell that crosses the visible on an ellipse of the wanted area.
+    # A bell curve that is visible on an ellipse of the wanted area.
     square = (v.square() * stretch + u.square() / stretch) * math.pi / _areas(images, generator).view(n, 1, 1)
     bump = (VISIBLE / strength) ** square.unsqueeze(1) * part
     brightness = _sign((n, 1, 1, 1), generator).expand(n, 3, 1, 1)
@@ -177,29 +176,29 @@ def _sign(shape: tuple[int, ...], generator: Generator) -> Tensor:
     return torch.where(uniform(shape, 0, 1, generator) < 0.5, -1.0, 1.0)
 
 
-def _most_pixels(height: int, width: int) -> int:
-    return max(int(AREA[1] * height * width), 2 * LEAST_PIXELS)
+def _max_pixels(height: int, width: int) -> int:
+    return max(int(AREA[1] * height * width), 2 * MIN_PIXELS)
 
 
 def _areas(images: Tensor, generator: Generator) -> Tensor:
-    """Areas of defects in pixels, ``[n]``: at least twice what has to be visible, also in small images."""
+    """Draw areas of defects in pixels, ``[n]``: at least twice :data:`MIN_PIXELS`, also in small images."""
     n, height, width = _size(images)
-    least = max(AREA[0] * height * width, 2 * LEAST_PIXELS)
-    return _log_uniform((n,), least, _most_pixels(height, width), generator)
+    lowest = max(AREA[0] * height * width, 2 * MIN_PIXELS)
+    return _log_uniform((n,), lowest, _max_pixels(height, width), generator)
 
 
 def _pick(mask: Tensor, generator: Generator) -> Tensor:
-    """Centre ``(y, x)`` of one true pixel an image, each equally likely: float ``[2, n]``."""
+    """Draw the centre ``(y, x)`` of one true pixel of each image, all equally likely: float ``[2, n]``."""
     n, width = len(mask), mask.shape[3]
     rank = mask.flatten(1).cumsum(1)
-    # Rounding up to the count itself would lead past the image.
+    # Rounding up to the count itself would index past the image.
     chosen = torch.minimum((uniform((n, 1), 0, 1, generator) * rank[:, -1:]).long(), rank[:, -1:] - 1)
     index = torch.searchsorted(rank, chosen + 1).squeeze(1)
     return torch.stack([index // width, index % width]) + 0.5
 
 
 def _stencilled(images: Tensor, centre: Tensor, generator: Generator) -> Tensor:
-    """One shape an image, turned at random about its centre ``[2, n]``: bool ``[n, 1, h, w]``."""
+    """Draw one shape in each image, turned at random about its centre ``[2, n]``: bool ``[n, 1, h, w]``."""
     n, device = len(images), images.device
     bank = stencils().to(device)
     kind = torch.randint(4, (n,), generator=generator, device=device)

@@ -1,12 +1,15 @@
 """Presets, files and overrides."""
 
 import contextlib
+from itertools import product
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
+from pydantic import BaseModel
 
 from edge_occ.common.errors import InputError, UserError
 from edge_occ.common.settings import configs, field_names, load_settings, preset
@@ -67,9 +70,9 @@ def test_every_setting_is_described():
         ("head.neighbourhood=2", "odd"),
         ("head.kind=svm", "'gaussian', 'kde', 'ocsvm', 'ocsvm-linear', 'nearest' or 'knn'"),
         ("head.regulariser=shrunk", "'ledoit-wolf', 'oas', 'ridge', 'low-rank' or 'low-variance'"),
-        ("head.beside=gaussian", "must name other kinds than gaussian"),
-        ("head.beside=[knn, knn]", "each once"),
-        ("head={beside: [ocsvm-linear], l2: true}", "needs head.l2=false"),
+        ("head.further_kinds=gaussian", "must name other kinds than gaussian"),
+        ("head.further_kinds=[knn, knn]", "each once"),
+        ("head={further_kinds: [ocsvm-linear], l2: true}", "needs head.l2=false"),
         ("head.kind=kde", "needs head.scope=shared, not per-position"),
         ("head={kind: ocsvm-linear, scope: shared, l2: true}", "needs head.l2=false"),
         ("head={kind: kde, scope: shared, references: 50000}", "20000"),
@@ -85,12 +88,12 @@ def test_wrong_settings_are_told(override, message):
 
 
 def test_heads_of_other_kinds_are_not_chosen_among():
-    own = ["choice.enabled=true", "head.scope=shared"]
+    own = ["selection.enabled=true", "head.scope=shared"]
     load_settings(TrainConfig, [], own)
     with pytest.raises(InputError, match=r"needs head\.kind=gaussian"):
         load_settings(TrainConfig, [], [*own, "head.kind=nearest"])
     with pytest.raises(InputError, match=r"needs head\.kind=gaussian"):
-        load_settings(TrainConfig, [], [*own, "head.beside=knn"])
+        load_settings(TrainConfig, [], [*own, "head.further_kinds=knn"])
 
 
 def test_wrong_files_are_told(tmp_path):
@@ -173,8 +176,8 @@ def test_a_path_of_many_levels_is_refused():
         ("steps=3", "did you mean optimiser.steps?"),
         ("optimiser.stepz=3", "did you mean optimiser.steps?"),
         ("encoder.size=3", "did you mean input.size"),
-        ("beside=[{encoder: {nam: x}}]", "did you mean beside.0.encoder.name?"),
-        ("beside=[{encodr: {}}]", "did you mean beside.0.encoder?"),
+        ("further_branches=[{encoder: {nam: x}}]", "did you mean further_branches.0.encoder.name?"),
+        ("further_branches=[{encodr: {}}]", "did you mean further_branches.0.encoder?"),
         ("xyzzy=1", "known are encoder, pretext, views, optimiser"),
         ("map.xyzzy=1", "known are map.sigma, map."),
     ],
@@ -199,3 +202,31 @@ def test_more_threads_than_processors_are_told(monkeypatch):
     assert "1 to 8 threads" in told.value.expected
     with pytest.raises(InputError, match=r"engine\.threads"):
         load_settings(RunConfig, [], ["engine.threads=0"])
+
+
+class Inner(BaseModel):
+    renamed: ClassVar[dict[str, str]] = {"earlier": "current"}
+    current: int = 0
+    other: int = 0
+
+
+class Outer(BaseModel):
+    renamed: ClassVar[dict[str, str]] = {"old": "one"}
+    one: Inner = Inner()
+    many: tuple[Inner, ...] = ()
+
+
+@pytest.mark.parametrize(("first", "second"), list(product(["old.earlier", "one.earlier", "one.current"], repeat=2)))
+def test_a_later_override_wins_by_either_name(first, second):
+    settings = load_settings(Outer, [], ["one.other=5", f"{first}=1", f"{second}=2"])
+    assert settings.one == Inner(current=2, other=5)
+
+
+def test_an_earlier_name_is_logged_once(tmp_path, caplog):
+    path = tmp_path / "x.yaml"
+    path.write_text("many: [{current: 1}, {earlier: 2, other: 3}]\n")
+    for _ in range(2):
+        assert load_settings(Outer, [path], []).many == (Inner(current=1), Inner(current=2, other=3))
+    assert [record.getMessage() for record in caplog.records] == [
+        "the setting many.1.earlier is called many.1.current now; the earlier name is still accepted"
+    ]

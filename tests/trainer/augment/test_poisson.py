@@ -112,5 +112,5 @@ def test_mixed_keeps_the_texture_of_the_target_under_a_flat_source():
 def test_a_turned_rectangle_is_refused():
     pastes = rectangles([(8, 8)], [(16, 16)], [(16, 16)])
     turned = Pastes(**{**vars(pastes), "angle": torch.tensor([0.1])})
-    with pytest.raises(ValueError, match="not turned"):
+    with pytest.raises(ValueError, match="not rotated"):
         poisson_blend(torch.zeros(1, 3, 32, 32), torch.zeros(1, 3, 32, 32), turned)

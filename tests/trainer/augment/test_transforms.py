@@ -98,14 +98,6 @@ def test_jitter_turns_the_hue_before_or_after_the_rest():
     assert 16 < int((first & ~last).sum()) < 48
 
 
-def test_the_strength_may_differ_from_image_to_image():
-    batch = images()
-    found = colour_jitter(batch, torch.tensor([0.0, 0.1, 0.5]), torch.Generator().manual_seed(0))
-    change = (found - batch).abs().mean((1, 2, 3))
-    assert change[0] < 1e-6
-    assert 0.001 < change[1] < change[2]
-
-
 def test_luma_and_take():
     batch = images()
     torch.testing.assert_close(luma(batch), per_pixel(batch, lambda i, p: [grey(p)] * 3)[:, :1])
@@ -158,15 +150,6 @@ def test_shift_moves_with_mirrored_edges():
         ]
         assert len(found) == 1
     assert random_shift(batch, 0, torch.Generator()) is batch
-
-
-def test_a_shift_of_a_cell_puts_the_image_at_every_phase_of_a_grid():
-    image = images(1, 8, 8)[0]
-    shifted = random_shift(image.expand(200, -1, -1, -1), 0, torch.Generator().manual_seed(0), cell=4)
-    phases = torch.stack([naive_shift(image, dy, dx) for dy in range(-2, 2) for dx in range(-2, 2)])
-    same = (shifted.unsqueeze(1) == phases).all(-1).all(-1).all(-1)
-    assert (same.sum(1) == 1).all()
-    assert same.any(0).all()
 
 
 def naive_shift(image, dy, dx):

@@ -24,7 +24,7 @@ def settings(**changes):
     config = {
         **BRANCH,
         "input": {"size": 96},
-        "beside": [{**BRANCH, "head": {"dim": 4, "scope": "shared"}, "map": {"image_score": "top"}}],
+        "further_branches": [{**BRANCH, "head": {"dim": 4, "scope": "shared"}, "map": {"image_score": "top"}}],
         "calibration": {"folds": 4, "false_alarm_rate": RATE},
     }
     return TrainConfig.model_validate({**config, **changes})
@@ -108,7 +108,7 @@ def test_heads_of_other_kinds_on_the_same_features():
     """One for the image score and another for the map: what each gives is what it gives alone."""
     own = {"dim": 8, "scope": ["per-position", "shared"], "references": 100}
     fusion = {"score_weights": [0, 1, 0, 0], "map_weights": [0, 0, 1, 0]}
-    config = settings(head={**own, "beside": ["knn", "kde"]}, beside=[], fusion=fusion)
+    config = settings(head={**own, "further_kinds": ["knn", "kde"]}, further_branches=[], fusion=fusion)
     assert config.head.kinds == ("gaussian", "gaussian", "knn", "kde")
     parts, features = branches(config), some_features(8)
     fitted = HeadCalibrator(parts, config, SEED).fit(features)
@@ -117,7 +117,7 @@ def test_heads_of_other_kinds_on_the_same_features():
         expected = fit_head(features[0], HeadConfig(dim=8, kind=kind, scope=scope, references=100), scope).tensors()
         assert part.tensors().keys() == expected.keys()
         assert all(torch.equal(tensor, expected[name]) for name, tensor in part.tensors().items())
-    alone = settings(head={**own, "scope": "shared"}, beside=[])
+    alone = settings(head={**own, "scope": "shared"}, further_branches=[])
     score = HeadCalibrator(parts, alone, SEED).fit(features).held_out
     np.testing.assert_allclose(fitted.held_out, score / score.std(), rtol=1e-4)
     np.testing.assert_array_equal(fitted.head.map_weights.numpy() > 0, [False, False, True, False])
@@ -180,7 +180,7 @@ def test_without_weights_heads_count_alike():
 
 
 def test_one_head_alone_is_left_as_it_is():
-    config = settings(head={"dim": 8, "scope": "shared"}, beside=[])
+    config = settings(head={"dim": 8, "scope": "shared"}, further_branches=[])
     parts, features = branches(config), some_features(8)
     fitted = HeadCalibrator(parts, config, SEED).fit(features)
     scores, _ = naive(config, parts, features)
@@ -203,14 +203,14 @@ def test_another_precision_is_scored_by_the_same_heads(several):
 
 
 def test_features_that_never_vary_are_refused():
-    config = settings(head={"dim": 8, "scope": "shared", "floor": 0}, beside=[])
+    config = settings(head={"dim": 8, "scope": "shared", "floor": 0}, further_branches=[])
     with pytest.raises(InputError, match="singular"):
         HeadCalibrator(branches(config), config, SEED).fit([torch.ones(IMAGES, 5, 5, 8)])
 
 
 @pytest.mark.parametrize("kind", ["kde", "ocsvm", "ocsvm-linear", "nearest", "knn"])
 def test_every_kind_refuses_features_that_never_vary(kind):
-    config = settings(head={"dim": 8, "scope": "shared", "kind": kind}, beside=[])
+    config = settings(head={"dim": 8, "scope": "shared", "kind": kind}, further_branches=[])
     with pytest.raises(InputError, match="features that are all the same") as told:
         HeadCalibrator(branches(config), config, SEED).fit([torch.ones(IMAGES, 5, 5, 8)])
     assert "--seed" in told.value.advice

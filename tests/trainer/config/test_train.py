@@ -63,7 +63,7 @@ def test_a_branch_keeps_its_views():
     settings = {
         "pretext": {"name": "rotation", "mode": "image"},
         "views": {"enabled": True, "crop": 0.7},
-        "beside": [{"pretext": {"name": "cutpaste"}}],
+        "further_branches": [{"pretext": {"name": "cutpaste"}}],
     }
     first, second = TrainConfig.model_validate(settings).branches
     assert (first.views.enabled, first.views.crop) == (True, 0.7)
@@ -79,3 +79,42 @@ def test_images_may_be_as_small_as_cifars():
     assert TrainConfig.model_validate({"input": {"size": 32}}).input.size == 32
     with pytest.raises(ValidationError, match="greater than or equal to 32"):
         TrainConfig.model_validate({"input": {"size": 31}})
+
+
+@pytest.mark.parametrize(
+    ("earlier", "current"),
+    [
+        ("beside=[{head: {beside: knn}}]", "further_branches=[{head: {further_kinds: knn}}]"),
+        ("choice.beside=unaligned", "selection.train_further=unaligned"),
+        ("head.beside=knn", "head.further_kinds=knn"),
+        ("pretext={least_pixels: 9, most_covered: 0.5}", "pretext={min_pixels: 9, max_covered: 0.5}"),
+    ],
+)
+def test_earlier_names_mean_the_same(earlier, current):
+    assert load_settings(TrainConfig, [], [earlier]) == load_settings(TrainConfig, [], [current]) != TrainConfig()
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"selection": {"enabled": True}, "ensemble": 2}, "without an ensemble"),
+        (
+            {"selection": {"enabled": True}, "encoder": {"name": "resnet18"}, "pretext": {"name": "none"}},
+            "patch encoders",
+        ),
+        ({"fusion": {"score_weights": [1, 2]}}, "a weight for each of 1 heads, not 2"),
+        ({"head": {"scope": ["shared", "per-position"]}, "fusion": {"map_weights": [1]}}, "each of 2 heads, not 1"),
+        ({"fusion": {"map_weights": [-1]}}, "at least 0"),
+        ({"fusion": {"score_weights": [0]}}, "not all 0"),
+        ({"head": {"scope": ["shared", "shared"]}}, "each kind of head once"),
+        ({"pretext": {"name": "cutout"}}, "needs pretext.mode=image"),
+        ({"encoder": {"name": "lite0"}}, "only the dense encoder"),
+        (
+            {"further_branches": [{"encoder": {"name": "lite0"}, "pretext": {"mode": "dense"}}]},
+            "only the dense encoder",
+        ),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(settings, words):
+    with pytest.raises(ValidationError, match=words):
+        TrainConfig.model_validate(settings)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from edge_occ.common.decoding import Picture
-from trainer.data.traits import LEAST_DEFECT, ImageTraits, Traits, shrinking
+from trainer.data.traits import MIN_DEFECT, ImageTraits, Traits, shrinking
 
 
 def picture(pixels, orientation=1):
@@ -36,14 +36,14 @@ def test_of_a_set():
 
 def test_orientation_and_shrinking_are_told(caplog):
     with caplog.at_level(logging.WARNING):
-        Traits(largest=(3000, 4000), turned=3, colour=True, white=None).tell(256)
+        Traits(largest=(3000, 4000), turned=3, colour=True, white=None).log(256)
     first, second = caplog.messages
     assert first == "3 pictures would be turned by a viewer; here orientation is ignored, in pictures and in videos"
     assert "4000x3000 are shrunk 15.6 x 11.7 times to 256x256" in second
-    assert f"smaller than about {LEAST_DEFECT * 4000 / 256:.0f} pixels" in second
+    assert f"smaller than about {MIN_DEFECT * 4000 / 256:.0f} pixels" in second
     caplog.clear()
     with caplog.at_level(logging.DEBUG):
-        Traits(largest=(300, 400), turned=0, colour=True, white=None).tell(256)
+        Traits(largest=(300, 400), turned=0, colour=True, white=None).log(256)
     assert caplog.messages == []
 
 

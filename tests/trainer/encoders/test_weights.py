@@ -148,7 +148,7 @@ def test_a_file_of_another_kind_is_refused(tmp_path):
 def test_a_huge_file_is_refused_unread(tmp_path):
     path = tmp_path / "w.pth"
     with path.open("wb") as file:
-        file.truncate(weights.LARGEST + 1)
+        file.truncate(weights.MAX_BYTES + 1)
     with pytest.raises(InputError, match="at most 500 MB"):
         read_tensors(path)
 

@@ -21,7 +21,7 @@ CONFIG = TrainConfig.model_validate(
         "input": {"size": 96},
         "encoder": {"width": 4, "dim": 16},
         "head": {"dim": 8, "scope": "shared"},
-        "beside": [
+        "further_branches": [
             {
                 "encoder": {"name": "lite0", "blocks": [0, 1]},
                 "pretext": {"name": "none"},

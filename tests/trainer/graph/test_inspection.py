@@ -43,7 +43,7 @@ def frames(n, size=(120, 100)):
 @pytest.fixture(scope="module")
 def graph():
     torch.manual_seed(0)
-    config = TrainConfig.model_validate({**DENSE, **REST, "beside": [LITE]})
+    config = TrainConfig.model_validate({**DENSE, **REST, "further_branches": [LITE]})
     branches = []
     for branch in config.branches:
         encoder = make_encoder(branch.encoder, 96).eval()
@@ -54,7 +54,7 @@ def graph():
 
 @pytest.fixture(scope="module")
 def head(graph):
-    config = TrainConfig.model_validate({**DENSE, **REST, "beside": [LITE]})
+    config = TrainConfig.model_validate({**DENSE, **REST, "further_branches": [LITE]})
     images = Preprocess(96)(torch.from_numpy(np.stack(frames(8))))
     with torch.inference_mode():
         features = [branch.features(images) for branch in graph.branches]
@@ -112,7 +112,7 @@ def trained(data, out, seed=0, **settings):
 @pytest.fixture(scope="module")
 def two_branches(tiny_data, tmp_path_factory):
     """One that is not exact first; two heads on the one beside it."""
-    return trained(tiny_data, tmp_path_factory.mktemp("two") / "two.occ", **LITE, beside=[DENSE])
+    return trained(tiny_data, tmp_path_factory.mktemp("two") / "two.occ", **LITE, further_branches=[DENSE])
 
 
 def test_two_branches_make_one_bundle(two_branches, tiny_data):

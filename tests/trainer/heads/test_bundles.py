@@ -59,9 +59,9 @@ def test_every_kind_makes_a_bundle(tiny_data, tmp_path, head):
 
 def test_kinds_beside_each_other_make_a_bundle(tiny_data, tmp_path):
     fusion = {"score_weights": [1, 0], "map_weights": [0, 1]}
-    trained(tiny_data, tmp_path / "x.occ", {"beside": "knn", "references": 60}, fusion=fusion)
+    trained(tiny_data, tmp_path / "x.occ", {"further_kinds": "knn", "references": 60}, fusion=fusion)
     bundle = read_bundle(tmp_path / "x.occ")
-    assert bundle.manifest.head["branches"][0]["beside"] == ["knn"]
+    assert bundle.manifest.head["branches"][0]["further_kinds"] == ["knn"]
     head = bundle.graph().head
     assert {name for name in head if name.endswith(".1")} == {f"{name}.1" for name in HEADS["knn"]}
     assert head["score_weights"][1] == head["map_weights"][0] == 0 < head["map_weights"][1]

@@ -23,7 +23,7 @@ def naive_labels(before, after, classes, kinds, config, stride, side, wide=64):
                 visible = [int((seen == kind).sum()) for kind in range(1, kinds + 1)]
                 if pasted == 0:
                     line.append(0)
-                elif max(visible) >= config.least_pixels and pasted <= config.most_covered * side * side:
+                elif max(visible) >= config.min_pixels and pasted <= config.max_covered * side * side:
                     line.append(1 + visible.index(max(visible)))
                 else:
                     line.append(IGNORE)

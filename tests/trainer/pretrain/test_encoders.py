@@ -10,7 +10,7 @@ from edge_occ.common.errors import InputError
 from edge_occ.common.images import read_image
 from trainer.config import TrainConfig
 from trainer.data.images import find_normal_images
-from trainer.pretrain import encoders as stage1
+from trainer.pretrain import encoders
 from trainer.pretrain.encoders import fingerprint, pretrain_encoders, resized
 
 CPU = torch.device("cpu")
@@ -30,7 +30,7 @@ def config(**changes):
     return TrainConfig.model_validate({"input": {"size": 96}, **BRANCH, **changes})
 
 
-def beside(folder):
+def checkpoints_in(folder):
     """A file a branch."""
     return lambda branch, fingerprint: folder / f"{branch}.safetensors"
 
@@ -66,9 +66,9 @@ def test_only_what_changes_stage_1_changes_the_fingerprint(data):
     assert of(dataclasses.replace(data, sha256="0" * 64)) != base
 
 
-def test_the_settings_of_branches_beside_do_not_count(data):
+def test_the_settings_of_further_branches_do_not_count(data):
     """So that one more branch does not throw away what the first has learned."""
-    assert of(data, beside=[BRANCH]) == of(data)
+    assert of(data, further_branches=[BRANCH]) == of(data)
 
 
 def test_images_are_those_that_the_graph_sees(data):
@@ -82,17 +82,17 @@ def test_images_are_those_that_the_graph_sees(data):
 
 
 def test_branches_come_ready_to_be_exported(data, tmp_path):
-    settings = config(beside=[{**BRANCH, "pretext": {"name": "none"}}])
-    represented = pretrain_encoders(data, settings, 0, CPU, beside(tmp_path))
-    assert torch.equal(represented.images, resized(data, 96))
-    assert [fit is None for fit in represented.fits] == [False, True]
-    assert represented.fits[0].history[-1][0] == 2
+    settings = config(further_branches=[{**BRANCH, "pretext": {"name": "none"}}])
+    pretrained = pretrain_encoders(data, settings, 0, CPU, checkpoints_in(tmp_path))
+    assert torch.equal(pretrained.images, resized(data, 96))
+    assert [fit is None for fit in pretrained.fits] == [False, True]
+    assert pretrained.fits[0].history[-1][0] == 2
     assert [path.name for path in tmp_path.iterdir()] == ["0.safetensors"]
-    for branch in represented.branches:
+    for branch in pretrained.branches:
         assert not branch.training
         assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in branch.modules())
         with torch.inference_mode():
-            raw = branch.extractor.map(represented.images.float())
+            raw = branch.extractor.map(pretrained.images.float())
         # Levelled: what the first scale's part of the projection leaves is as large as what the second's does.
         for part in (slice(0, 16), slice(16, 24)):
             share = branch.extractor.projection[part].norm(dim=0).amax()
@@ -100,32 +100,32 @@ def test_branches_come_ready_to_be_exported(data, tmp_path):
 
 
 def test_every_model_of_an_ensemble_has_a_seed_and_a_checkpoint_of_its_own(data, tmp_path):
-    represented = pretrain_encoders(data, config(ensemble=2), 5, CPU, beside(tmp_path))
-    first, second = represented.branches
+    pretrained = pretrain_encoders(data, config(ensemble=2), 5, CPU, checkpoints_in(tmp_path))
+    first, second = pretrained.branches
     assert not torch.equal(weights(first), weights(second))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["0.safetensors", "1.safetensors"]
-    alone = pretrain_encoders(data, config(), 6, CPU, beside(tmp_path / "alone"))
+    alone = pretrain_encoders(data, config(), 6, CPU, checkpoints_in(tmp_path / "alone"))
     assert torch.equal(weights(alone.branches[0]), weights(second))
 
 
 def test_it_goes_on_from_the_checkpoints_of_every_branch(data, tmp_path, monkeypatch):
-    settings = config(beside=[{**BRANCH, "pretext": {"name": "cutpaste"}}])
-    first = pretrain_encoders(data, settings, 0, CPU, beside(tmp_path))
+    settings = config(further_branches=[{**BRANCH, "pretext": {"name": "cutpaste"}}])
+    first = pretrain_encoders(data, settings, 0, CPU, checkpoints_in(tmp_path))
     monkeypatch.setattr("trainer.pretrain.update.Updates.__call__", lambda *arguments: pytest.fail("trained again"))
-    again = pretrain_encoders(data, settings, 0, CPU, beside(tmp_path))
+    again = pretrain_encoders(data, settings, 0, CPU, checkpoints_in(tmp_path))
     for before, after in zip(first.branches, again.branches, strict=True):
         assert torch.equal(weights(before), weights(after))
     assert [fit.history for fit in first.fits] == [fit.history for fit in again.fits]
 
 
 def test_settings_that_do_not_fit_each_other_are_told_before_training(data, tmp_path, monkeypatch):
-    monkeypatch.setattr(stage1, "fit_encoder", lambda *arguments: pytest.fail("trained"))
+    monkeypatch.setattr(encoders, "fit_encoder", lambda *arguments: pytest.fail("trained"))
     with pytest.raises(InputError, match=r"head\.dim=100 is more than the encoder's 16 \+ 8 features"):
-        pretrain_encoders(data, config(head={"dim": 100}), 0, CPU, beside(tmp_path))
+        pretrain_encoders(data, config(head={"dim": 100}), 0, CPU, checkpoints_in(tmp_path))
 
 
 def test_features_beyond_the_memory_are_refused_before_anything_is_trained(data, tmp_path, monkeypatch):
-    monkeypatch.setattr(stage1, "_MOST_BYTES", 1000)
-    monkeypatch.setattr(stage1, "fit_encoder", None)
+    monkeypatch.setattr(encoders, "_MAX_FEATURE_BYTES", 1000)
+    monkeypatch.setattr(encoders, "fit_encoder", None)
     with pytest.raises(InputError, match="features of all images"):
-        pretrain_encoders(data, config(), 0, CPU, beside(tmp_path))
+        pretrain_encoders(data, config(), 0, CPU, checkpoints_in(tmp_path))

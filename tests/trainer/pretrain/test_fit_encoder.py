@@ -1,4 +1,4 @@
-"""Stage 1: learns, repeats itself, and survives being stopped anywhere."""
+"""Pretraining of one encoder: it learns, is deterministic, and resumes after an interruption at any step."""
 
 import os
 import shutil
@@ -166,7 +166,7 @@ def test_everything_decays_batch_normalisation_and_biases_too(tmp_path, name, mo
 @pytest.mark.parametrize("name", ["contrastive", "contrastive-da"])
 def test_a_collapsed_training_is_given_up(tmp_path, monkeypatch, name):
     """A rate at which nothing is learnt: the views of an image stay as unlike as those of others."""
-    monkeypatch.setattr(fit_module, "_TRIAL", 60)
+    monkeypatch.setattr(fit_module, "_MIN_STEPS", 60)
     settings = whole(name, steps=200, hidden=4, learning_rate=1e-9, warmup=0, checkpoint_seconds=0.1)
     for _ in range(2):  # typed again, it goes on from the checkpoint to the same end
         with pytest.raises(InputError, match=r"at step 60: training has collapsed.*--restart") as caught:
@@ -176,7 +176,7 @@ def test_a_collapsed_training_is_given_up(tmp_path, monkeypatch, name):
 
 
 def test_a_short_or_warming_training_is_not_judged(tmp_path, monkeypatch):
-    monkeypatch.setattr(fit_module, "_TRIAL", 60)
+    monkeypatch.setattr(fit_module, "_MIN_STEPS", 60)
     train(tmp_path / "a", whole("contrastive", steps=59, hidden=4, learning_rate=1e-9))
     train(tmp_path / "b", whole("contrastive", steps=60, hidden=4, learning_rate=1e-9, warmup=0.9))
 

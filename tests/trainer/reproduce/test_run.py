@@ -113,7 +113,7 @@ def test_fixed_rows_cannot_be_left_out(fake):
 def test_epochs_are_of_the_categorys_images_and_of_each_branchs_batch(fake):
     for number in range(1, 10):  # the tenth of bottle's; screw has one
         (fake.data / f"bottle/train/good/{number}.png").touch()
-    row = Row("two", "two", "quick", ("optimiser.batch=4", "beside=[{optimiser: {batch: 2}}]"))
+    row = Row("two", "two", "quick", ("optimiser.batch=4", "further_branches=[{optimiser: {batch: 2}}]"))
     fake.table = replace(fake.table, rows=(row,))
     steps = {
         cell.category: [branch.optimiser.steps for branch in cell.config.branches]
@@ -125,7 +125,7 @@ def test_epochs_are_of_the_categorys_images_and_of_each_branchs_batch(fake):
 
 def test_steps_take_the_place_of_every_branchs_own(fake):
     assert {cell.config.optimiser.steps for cell in fake.plan(steps=9)} == {9}
-    row = Row("two", "two", "quick", ("beside=[{optimiser: {steps: 5}}]",))
+    row = Row("two", "two", "quick", ("further_branches=[{optimiser: {steps: 5}}]",))
     object.__setattr__(fake.table, "rows", (row,))
     config = fake.plan(steps=9)[0].config
     assert isinstance(config, TrainConfig)

@@ -1,4 +1,4 @@
-"""Synthetic defects and what heads make of them: who has seen what, and figures against plain loops."""
+"""The proxy benchmark: held-out scores, and figures against plain loops."""
 
 import numpy as np
 import pytest
@@ -9,9 +9,9 @@ from sklearn.metrics import roc_auc_score
 from trainer.calibration.held_out import folds_of
 from trainer.config import HeadConfig, MapConfig
 from trainer.graph.score_map import ScoreMap
-from trainer.selection import proxy_benchmark as benchmark
-from trainer.selection.proxy_benchmark import Defects, Evidence, ProxyBenchmark, make_defects
-from trainer.selection.synthetic_defects import GENERATORS, LEAST_PIXELS, VISIBLE
+from trainer.selection import proxy_benchmark
+from trainer.selection.proxy_benchmark import BenchmarkScores, Defects, ProxyBenchmark, make_defects
+from trainer.selection.synthetic_defects import GENERATORS, MIN_PIXELS, VISIBLE
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,7 @@ def defects(images):
     return make_defects(images, 6, seed=1)
 
 
-def test_every_generator_makes_as_many_as_asked_for_less_what_nobody_could_see(images, defects):
+def test_every_generator_makes_as_many_as_asked_for_less_the_invisible_ones(images, defects):
     counts = np.bincount(defects.kind)
     assert (counts <= 6).all()
     assert counts.sum() >= 6 * len(GENERATORS) - 3
@@ -34,7 +34,7 @@ def test_every_generator_makes_as_many_as_asked_for_less_what_nobody_could_see(i
         assert len(set(defects.source[defects.kind == kind].tolist())) == count
     assert defects.images.shape == (counts.sum(), 3, 64, 64)
     assert (defects.images.dtype, defects.masks.dtype) == (torch.uint8, torch.bool)
-    assert (defects.masks.sum((1, 2)) >= LEAST_PIXELS).all()
+    assert (defects.masks.sum((1, 2)) >= MIN_PIXELS).all()
     assert len(make_defects(images, 500, seed=1).images) > 8 * len(GENERATORS)
 
 
@@ -53,7 +53,7 @@ def test_the_seed_decides_everything(images, defects):
 
 
 def numbered(n=11, kinds=3, seed=0):
-    """Defects of images that nothing but numbers is known of, three pixels wide."""
+    """Defects that are numbers instead of pictures."""
     generator = torch.Generator().manual_seed(seed)
     source = torch.cat([torch.randperm(n, generator=generator)[: n - 2] for _ in range(kinds)])
     kind = torch.arange(kinds).repeat_interleave(n - 2)
@@ -61,18 +61,18 @@ def numbered(n=11, kinds=3, seed=0):
     return Defects(torch.zeros(len(source), 3, 16, 16, dtype=torch.uint8), masks, source, kind)
 
 
-def test_no_head_has_seen_the_image_that_it_scores(monkeypatch):
+def test_no_head_scores_an_image_it_was_fitted_on(monkeypatch):
     defects, fold_of = numbered(), folds_of(11, 4, seed=5)
     sizes = []
 
     class Head:
-        def __init__(self, seen):
-            self.seen = set(seen)
-            sizes.append(len(seen))
+        def __init__(self, fitted):
+            self.fitted = set(fitted)
+            sizes.append(len(fitted))
 
         def score_many(self, features):
             numbers = features[:, 0, 0, 0].tolist()
-            assert not self.seen & {number % 100 for number in numbers}
+            assert not self.fitted & {number % 100 for number in numbers}
             return features[..., 0]
 
     def spy(features, settings, scope):
@@ -81,21 +81,21 @@ def test_no_head_has_seen_the_image_that_it_scores(monkeypatch):
         assert max(numbers) < 100, "fitted on a defect"
         return Head(numbers)
 
-    monkeypatch.setattr(benchmark, "fit_head", spy)
+    monkeypatch.setattr(proxy_benchmark, "fit_head", spy)
     normal = torch.arange(11.0).view(11, 1, 1, 1).expand(11, 2, 2, 2)
     changed = (100 + defects.source.float()).view(-1, 1, 1, 1).expand(-1, 2, 2, 2)  # a defect has its source's number
     grids = ProxyBenchmark(defects, fold_of).grids(normal, changed, HeadConfig(dim=2), "shared")
-    assert torch.equal(grids, torch.cat((normal, changed))[..., 0])  # each was scored, and in its place
+    assert torch.equal(grids, torch.cat((normal, changed))[..., 0])  # each was scored, in the order of the images
     assert len(sizes) == 4
     assert all(size >= 8 for size in sizes)
 
 
-def test_evidence_is_measured_by_the_spread_of_normal_images():
+def test_scores_are_in_units_of_their_spread_on_normal_images():
     defects = numbered()
-    judge = ProxyBenchmark(defects, folds_of(11, 4, seed=5))
+    benchmark = ProxyBenchmark(defects, folds_of(11, 4, seed=5))
     grids = torch.rand(11 + len(defects.images), 2, 2, generator=torch.Generator().manual_seed(3))
     score_map = ScoreMap(MapConfig(image_score="top", top_fraction=0.05), 16, torch.tensor([4.0, 12.0]).double())
-    found, scaled = judge.evidence(score_map, grids), judge.evidence(score_map, 1000 * grids)
+    found, scaled = benchmark.scores(score_map, grids), benchmark.scores(score_map, 1000 * grids)
     scores, maps = score_map(grids)
     spread = float(np.std(scores[:11].numpy(), ddof=1))
     torch.testing.assert_close(found.scores, scores / spread)
@@ -106,7 +106,7 @@ def test_evidence_is_measured_by_the_spread_of_normal_images():
 
 def test_figures_are_means_over_the_generators():
     defects = numbered()
-    judge = ProxyBenchmark(defects, folds_of(11, 4, seed=5))
+    benchmark = ProxyBenchmark(defects, folds_of(11, 4, seed=5))
     generator = torch.Generator().manual_seed(4)
     count = 11 + len(defects.images)
     scores, maps = torch.rand(count, generator=generator), torch.rand(count, 4, 4, generator=generator)
@@ -118,19 +118,20 @@ def test_figures_are_means_over_the_generators():
         image.append(roc_auc_score(labels, np.append(scores[:11], scores[11:][of])))
         masks = np.concatenate((np.zeros((11, 4, 4), bool), defects.masks[of][:, 2::4, 2::4]))
         pixel.append(roc_auc_score(masks.ravel(), np.concatenate((maps[:11], maps[11:][of])).ravel()))
-    assert judge.image_auroc(scores) == pytest.approx(np.mean(image))
-    assert judge.pixel_auroc(maps) == pytest.approx(np.mean(pixel))
+    assert benchmark.image_auroc(scores) == pytest.approx(np.mean(image))
+    assert benchmark.pixel_auroc(maps) == pytest.approx(np.mean(pixel))
 
 
-def test_a_branch_is_as_good_as_its_best_heads():
+def test_the_objective_of_a_branch_is_that_of_its_best_heads():
     defects = numbered()
-    judge = ProxyBenchmark(defects, folds_of(11, 4, seed=5))
+    benchmark = ProxyBenchmark(defects, folds_of(11, 4, seed=5))
     generator = torch.Generator().manual_seed(6)
     count = 11 + len(defects.images)
-    seen = [
-        Evidence(torch.rand(count, generator=generator), torch.rand(count, 4, 4, generator=generator)) for _ in "ab"
+    heads = [
+        BenchmarkScores(torch.rand(count, generator=generator), torch.rand(count, 4, 4, generator=generator))
+        for _ in "ab"
     ]
-    best_image = max(judge.image_auroc(e.scores) for e in seen)
-    best_pixel = max(judge.pixel_auroc(e.maps) for e in seen)
-    assert judge.objective(seen) == pytest.approx(best_image + best_pixel)
-    assert judge.objective(seen) >= max(judge.objective([e]) for e in seen)
+    best_image = max(benchmark.image_auroc(e.scores) for e in heads)
+    best_pixel = max(benchmark.pixel_auroc(e.maps) for e in heads)
+    assert benchmark.objective(heads) == pytest.approx(best_image + best_pixel)
+    assert benchmark.objective(heads) >= max(benchmark.objective([e]) for e in heads)

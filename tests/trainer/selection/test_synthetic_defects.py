@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional
 
 from trainer.data.foreground import foreground
-from trainer.selection.synthetic_defects import GENERATORS, LEAST_PIXELS, VISIBLE
+from trainer.selection.synthetic_defects import GENERATORS, MIN_PIXELS, VISIBLE
 
 EACH = pytest.mark.parametrize("name", GENERATORS)
 
@@ -42,7 +42,7 @@ def test_every_image_gets_one_visible_defect(name, images):
     assert after.max() <= 1
     assert torch.equal(mask, (after - before).abs().mean(1, keepdim=True) > VISIBLE)
     counts = mask.sum((1, 2, 3))
-    assert counts.min() >= LEAST_PIXELS
+    assert counts.min() >= MIN_PIXELS
     assert counts.max() < 0.07 * mask[0].numel()
 
 
@@ -61,7 +61,7 @@ def test_defects_lie_on_the_part(name):
     part = foreground(images)
     _, mask = GENERATORS[name](images, parts(40, seed=1), seeded(7))
     assert not part.all((1, 2, 3)).any()
-    assert (mask & part).sum((1, 2, 3)).min() >= LEAST_PIXELS
+    assert (mask & part).sum((1, 2, 3)).min() >= MIN_PIXELS
     if name in {"scratch", "smudge"}:
         assert not (mask & ~part).any()
 
@@ -94,7 +94,7 @@ def test_areas_are_log_uniform():
 def test_a_try_that_shows_nothing_is_repeated():
     white = torch.ones(30, 3, 96, 96)
     _, mask = GENERATORS["scratch"](white, white, seeded(10))  # every second stroke is a lighter one
-    assert mask.sum((1, 2, 3)).min() >= LEAST_PIXELS
+    assert mask.sum((1, 2, 3)).min() >= MIN_PIXELS
 
 
 def test_what_cannot_show_changes_nothing():

@@ -1,0 +1,25 @@
+"""Settings of the bundle: its threshold and its graphs."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from trainer.config.section import Section
+
+
+class CalibrationConfig(Section):
+    """The threshold."""
+
+    false_alarm_rate: float = Field(
+        0.01, ge=1e-6, lt=0.5, description="Declared share of good parts that raise an alarm, 0.000001 to below 0.5."
+    )
+    folds: int = Field(
+        5, ge=2, description="Number of head refits, at least 2; every image is scored by a head fitted without it."
+    )
+
+
+class ExportConfig(Section):
+    """Graphs besides fp32; each is compared with fp32, and left out of the bundle if it disagrees."""
+
+    fp16: bool = Field(True, description="Whether to export the encoder in fp16, for GPUs.")
+    int8: bool = Field(True, description="Whether to export the encoder in int8, except its first convolutions.")
