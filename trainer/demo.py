@@ -199,7 +199,7 @@ def _facts(result: DemoResult, cells: SolarCells, bundle: Bundle) -> list[tuple[
     return [
         ("Image AUROC", f"{auroc:.4f}"),
         (
-            "expected false alarms",
+            "Expected false alarms",
             f"{calibration.expected:.2%} (at most {calibration.upper_95:.2%} with 95 % confidence)",
         ),
         ("Observed false alarms", f"{alarms / len(good):.2%} ({alarms} of {len(good)} good cells)"),

@@ -1,4 +1,4 @@
-"""Labelled sets that are wrong in one place."""
+"""Checks of labelled sets."""
 
 import cv2
 import numpy as np

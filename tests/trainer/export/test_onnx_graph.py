@@ -1,4 +1,4 @@
-"""The exported graphs: what they hold, what runtimes make of them."""
+"""The exported graphs: content, and agreement of the runtimes with torch."""
 
 import numpy as np
 import onnx

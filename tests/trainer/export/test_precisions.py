@@ -1,4 +1,4 @@
-"""What keeps a graph in less than fp32 out of the bundle, and what is compared."""
+"""Comparison of fp16 and int8 graphs with fp32, and their exclusion from the bundle."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""A table whose cells cost nothing."""
+"""A table whose cells need no training."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FAKE_CATEGORIES = ("bottle", "screw", "pill")
 
 
 class FakeTable:
-    """Two rows beside a fixed one; what was asked of its cells, and what they are to do."""
+    """A fixed row and two others; records the measured cells and runs the events set for them."""
 
     def __init__(self, folder: Path) -> None:
         self.data = folder / "data"
@@ -57,7 +57,7 @@ class FakeTable:
         return reproduce(cells, self.store, self.budget, "cpu", self.said.append)
 
     def use_up_the_budget(self):
-        """What the clock does, at a moment that the test chooses."""
+        """Expire the budget at a moment that the test chooses."""
         object.__setattr__(self.budget, "seconds", 1e-9)
         signal.raise_signal(signal.SIGALRM)
 
@@ -69,7 +69,7 @@ def fake(tmp_path):
 
 @pytest.fixture
 def wrong():
-    """Raises what a training on bad images raises."""
+    """Raise the error of a training on bad images."""
 
     def raise_it():
         raise InputError("good images", "bad ones", "look at them")

@@ -1,4 +1,4 @@
-"""Durations, and the end of the time allowed."""
+"""Parsing of durations, and the interruption when the time is up."""
 
 import signal
 import threading

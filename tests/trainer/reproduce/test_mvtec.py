@@ -1,4 +1,4 @@
-"""Real cells, of a training that hardly lasts."""
+"""Procedures on MVTec AD, with a very short training."""
 
 import shutil
 from dataclasses import replace

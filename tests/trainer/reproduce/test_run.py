@@ -1,4 +1,4 @@
-"""Which cells are done, in which order, and what remains of those that are not."""
+"""Selection, order and states of cells in a run."""
 
 import signal
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Means and errors."""
+"""Means, errors and states of a table."""
 
 import statistics
 

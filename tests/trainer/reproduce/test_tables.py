@@ -1,4 +1,4 @@
-"""The tables as they are."""
+"""The definitions of the tables."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What is written, and what is not."""
+"""The files of a table."""
 
 import json
 import re
