@@ -1,4 +1,4 @@
-"""Two processes of torchrun's train as one does; and the pieces that this rests on, in one process."""
+"""Two processes of torchrun train as one does; and the parts of this, tested in one process."""
 
 import json
 import os
