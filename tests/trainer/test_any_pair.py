@@ -1,4 +1,4 @@
-"""Stage 1 and stage 2 plug together: every representation with every one-class head, on scikit-learn's digits.
+"""Every pretrained representation works with every one-class head, on scikit-learn's digits.
 
 What runtimes make of each head in a graph is looked at in graph/test_heads_in_graph.py.
 """
@@ -57,7 +57,7 @@ def digits():
 
 
 class PretrainedEncoders:
-    """What stage 1 leaves of a representation, and all heads on it in one graph."""
+    """A pretrained representation, and all heads on it in one graph."""
 
     def __init__(self, name, digits, folder):
         config = BranchConfig.model_validate(
@@ -92,7 +92,7 @@ def represented(request, digits, tmp_path_factory):
 
 @pytest.mark.parametrize("name", HEADS)
 def test_any_representation_goes_with_any_head(represented, digits, name):
-    """It tells the digit from the others, and so does the graph that its tensors are put into."""
+    """It separates the digit from the others, and so does the graph with its tensors."""
     place = list(HEADS).index(name)
     head, tensors = represented.heads[place], list(represented.alone(place).tensors().values())
     with torch.inference_mode():
@@ -105,5 +105,5 @@ def test_any_representation_goes_with_any_head(represented, digits, name):
             else:  # smoothed over the positions
                 assert 0 <= float(score) <= 1.001 * float(expected[7])
     auroc = image_auroc(np.repeat([False, True], 60), torch.cat(scores).double().numpy())
-    # A linear one-class SVM calls everything good that lies beyond its plane, however far.
+    # A linear one-class SVM calls everything beyond its plane normal, at any distance.
     assert auroc > (0.1 if name == "ocsvm-linear" else 0.6)

@@ -1,4 +1,4 @@
-"""A training on frames that are large for its network: what it learns from is what the device sees."""
+"""A training on large frames uses the same downscaled frames as the device."""
 
 import cv2
 import numpy as np
@@ -66,7 +66,7 @@ def test_the_bundle_says_so(bundle):
     assert bundle.manifest.geometry.frame == (270, 400)
 
 
-def test_the_head_knows_the_frames_as_the_device_sees_them(bundle, data):
+def test_the_head_is_fitted_on_frames_as_the_device_scores_them(bundle, data):
     frames = [read_image(path) for path in find_images(data / "train" / "good")]
     loaded, graph = load_engine(bundle, "cpu"), OnnxRuntimeEngine(bundle.graph())
     threshold = bundle.manifest.calibration.threshold

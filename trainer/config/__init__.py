@@ -1,7 +1,6 @@
-"""Every setting of ``edge-occ train``, with its default, its limits and where it comes from.
+"""All settings of ``edge-occ train``, with defaults and limits.
 
-A preset (``configs/presets/*.yaml``) and ``--config`` are YAML files of these fields; ``--set key=value`` overrides
-one.
+Presets (``configs/presets/*.yaml``) and ``--config`` are YAML files of these fields; ``--set key=value`` overrides one.
 """
 
 from trainer.config.bundle import CalibrationConfig, ExportConfig

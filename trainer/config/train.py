@@ -1,4 +1,4 @@
-"""All settings of a training: branches, and what they share."""
+"""All settings of a training: branches, and their common settings."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _WITH_VIEWS = ("rotation", *_CONTRASTIVE)
 
 
 class BranchConfig(Section):
-    """One encoder, how it is trained, and the heads on its features."""
+    """A branch: an encoder, its training, and the heads on its features."""
 
     encoder: EncoderConfig = EncoderConfig()
     pretext: PretextConfig = PretextConfig()
@@ -54,7 +54,7 @@ class BranchConfig(Section):
 
 
 class TrainConfig(BranchConfig):
-    """All settings of a training run; the settings of a branch are those of the first one."""
+    """All settings of a training; the inherited ones are of the first branch."""
 
     renamed: ClassVar[Mapping[str, str]] = {"beside": "further_branches", "choice": "selection"}
 

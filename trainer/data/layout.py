@@ -43,7 +43,7 @@ class LabelledImage:
 
     @property
     def defective(self) -> bool:
-        """Whether the image shows a defect."""
+        """True if the image shows a defect."""
         return self.kind != GOOD
 
 

@@ -24,7 +24,8 @@ from trainer.pretrain.fit_encoder import Fit, fit_encoder
 _LEVEL_IMAGES = 64
 """Number of images by which features are scaled to equal variance."""
 
-_MAX_FEATURE_BYTES = 16 << 30
+MAX_FEATURE_BYTES = 16 << 30
+"""Maximum size of the features of all images in memory."""
 
 
 @dataclass(frozen=True)
@@ -98,9 +99,9 @@ def _check_size(branches: Sequence[Branch], images: int) -> None:
         for rows, columns in [branch.geometry[2]]
     ]
     size = 4 * images * sum(count * dim for count, dim in positions)
-    if size > _MAX_FEATURE_BYTES:
+    if size > MAX_FEATURE_BYTES:
         raise InputError(
-            f"features of all images to fit into {_MAX_FEATURE_BYTES / 1e9:.0f} GB",
+            f"features of all images to fit into {MAX_FEATURE_BYTES / 1e9:.0f} GB",
             f"{size / 1e9:.0f} GB from {images} images",
             "use fewer images or --set encoder.stride=16",
         )

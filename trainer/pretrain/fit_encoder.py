@@ -23,7 +23,7 @@ from trainer.pretrain.update import Pretraining, Updates
 
 _REPORT_EVERY = 10
 
-_MIN_STEPS = 200
+MIN_STEPS = 200
 """Minimum number of steps before a training can fail; also at least the warm-up and a twentieth of all steps.  Good
 trainings may begin with a hundred steps of hardly any progress."""
 
@@ -94,7 +94,7 @@ def fit_encoder(
     step, history, begun = state.step, list(state.history), time.monotonic() - state.seconds
     saved = time.monotonic()
     tally = Tally()
-    min_steps = max(_MIN_STEPS, _warmup(settings) + _CHECKED * _REPORT_EVERY, settings.steps // 20)
+    min_steps = max(MIN_STEPS, _warmup(settings) + _CHECKED * _REPORT_EVERY, settings.steps // 20)
 
     def save() -> None:
         save_checkpoint(checkpoint, Checkpoint(step, time.monotonic() - begun, fingerprint, history), model, optimiser)

@@ -1,4 +1,4 @@
-"""Settings that go together, and those that do not."""
+"""Settings that fit each other, contradict each other, or have earlier names."""
 
 import pytest
 from pydantic import ValidationError
@@ -47,7 +47,7 @@ def test_the_two_stage_papers_tasks_are_settings(pretext, views):
         ({"name": "simclr"}, {}, "'contrastive-da'"),
     ],
 )
-def test_what_does_not_go_together_is_told(pretext, views, words):
+def test_settings_of_a_branch_that_contradict_each_other_are_refused(pretext, views, words):
     with pytest.raises(ValidationError, match=words):
         BranchConfig.model_validate({"encoder": {"name": "resnet18"}, "pretext": pretext, "views": views})
 
@@ -115,6 +115,6 @@ def test_earlier_names_mean_the_same(earlier, current):
         ),
     ],
 )
-def test_settings_that_contradict_each_other_are_refused(settings, words):
+def test_settings_of_a_training_that_contradict_each_other_are_refused(settings, words):
     with pytest.raises(ValidationError, match=words):
         TrainConfig.model_validate(settings)

@@ -1,4 +1,4 @@
-"""Which pictures are shots of one part."""
+"""Recognition of pictures that are shots of one part."""
 
 import cv2
 import numpy as np
@@ -58,7 +58,7 @@ def test_parts_that_hardly_vary_are_different():
 
 
 def test_two_kinds_of_parts_are_not_two_parts():
-    """What lies between the kinds must not make the parts of one kind alike."""
+    """The distance between kinds of parts must not make the parts of one kind count as one."""
     kinds = [part(i) for i in range(8)] + [255 - part(i) for i in range(8, 16)]
     stains = np.random.default_rng(1).normal(0, 12, (16, 14, 14, 3))
     pictures = [

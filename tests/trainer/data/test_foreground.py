@@ -1,4 +1,4 @@
-"""The part is found on plain grounds, and everything is part where there is none."""
+"""The part is found on a plain background; without one, the whole image is the part."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Images to learn from and to be tested on."""
+"""Normal images: checked, hashed and read in batches."""
 
 import os
 
@@ -32,7 +32,7 @@ def test_the_fingerprint_is_of_pixels_and_order_not_of_names_and_formats(tmp_pat
     assert find_normal_images(tmp_path / "a").frame == (70, 80)
 
 
-def test_frames_come_in_order_whatever_their_sizes(tmp_path):
+def test_frames_of_any_size_come_in_order(tmp_path):
     sizes = [(70, 80)] * 3 + [(90, 64)] * 2 + [(70, 80)]
     for i, size in enumerate(sizes):
         write(tmp_path / f"{i}.png", i, size)
@@ -101,7 +101,7 @@ def test_large_frames_are_downscaled_as_they_are_read(tmp_path):
         np.testing.assert_array_equal(frame, downscale(picture, 64, 64))
 
 
-def test_an_image_that_vanishes_is_told(tmp_path):
+def test_an_image_that_vanishes_is_an_error(tmp_path):
     with pytest.raises(InputError, match=r"gone\.png"):
         list(read_frames((tmp_path / "gone.png",), "reading"))
 
@@ -118,7 +118,7 @@ def parts(folder, count):
     return pictures
 
 
-def test_equal_pictures_are_learned_from_once_whatever_their_files_are_called(tmp_path):
+def test_equal_pictures_under_several_names_count_once(tmp_path):
     pictures = parts(tmp_path / "a", 9)
     alone = find_normal_images(tmp_path / "a")
     assert (alone.parts, alone.copies, alone.look_alike) == (tuple(range(9)), (), False)
@@ -152,7 +152,7 @@ def test_copies_do_not_make_seven_parts_eight(tmp_path):
     assert error.value.found == f"7 and 7 more shots or copies of them in {tmp_path}/a"
 
 
-def test_pictures_that_differ_by_noise_alone_are_told_but_not_taken_for_one_part(tmp_path):
+def test_pictures_that_differ_by_noise_alone_are_reported_and_not_merged(tmp_path):
     generator = np.random.default_rng(0)
     for i in range(10):
         noisy = part(0) + generator.normal(0, 1, (112, 112, 3))
@@ -162,7 +162,7 @@ def test_pictures_that_differ_by_noise_alone_are_told_but_not_taken_for_one_part
     assert found.parts == tuple(range(10))
 
 
-def test_names_that_are_no_utf8_are_told_as_text(tmp_path):
+def test_names_that_are_no_utf8_are_reported_as_text(tmp_path):
     folder = tmp_path / os.fsdecode(b"Pr\xfcfteile")
     for i in range(100):
         write(folder / f"{i:03}.png", i)

@@ -1,4 +1,4 @@
-"""Where pictures and masks are looked for."""
+"""Folders of pictures and masks."""
 
 import shutil
 
@@ -79,7 +79,7 @@ def test_all_masks_of_an_image_in_the_layout_of_mvtec_loco(data):
     assert masks(data) == [(f"{folder}/000/000.png", f"{folder}/000/001.png"), (f"{folder}/001/000.png",)]
 
 
-def test_masks_none_of_which_belongs_to_an_image_are_told(data):
+def test_masks_of_no_image_are_refused(data):
     write(data / "ground_truth" / "broken" / "truth_000.png")
     with pytest.raises(InputError, match=r"1 pictures in .*truth_000\.png.* none .* 2 defects") as error:
         find_labelled_images(data)
@@ -91,10 +91,10 @@ def test_masks_none_of_which_belongs_to_an_image_are_told(data):
 @pytest.mark.parametrize(
     "kind", ["ok", "OK", "Good", "GOOD", "normal", "i.O.", "no_defect", "defect-free", "good_parts"]
 )
-@pytest.mark.parametrize("beside", [True, False])
-def test_good_parts_under_another_name_are_no_kind_of_defect(data, kind, beside):
+@pytest.mark.parametrize("with_good", [True, False])
+def test_good_parts_under_another_name_are_no_kind_of_defect(data, kind, with_good):
     good = data / "test" / "good"
-    if beside:
+    if with_good:
         shutil.copytree(good, data / "test" / kind)
     else:
         good.rename(data / "test" / kind)

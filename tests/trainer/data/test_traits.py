@@ -1,4 +1,4 @@
-"""What normal images have in common, and what has to be told of them."""
+"""Common properties of normal images, and warnings about them."""
 
 import logging
 
@@ -34,7 +34,7 @@ def test_of_a_set():
     assert Traits.of([grey, *images]).colour is None
 
 
-def test_orientation_and_shrinking_are_told(caplog):
+def test_orientation_and_shrinking_are_logged(caplog):
     with caplog.at_level(logging.WARNING):
         Traits(largest=(3000, 4000), turned=3, colour=True, white=None).log(256)
     first, second = caplog.messages
@@ -47,6 +47,6 @@ def test_orientation_and_shrinking_are_told(caplog):
     assert caplog.messages == []
 
 
-@pytest.mark.parametrize(("frame", "told"), [((512, 512), False), ((256, 513), True), ((513, 256), True)])
-def test_shrinking_is_told_from_half_on(frame, told):
-    assert (shrinking(frame, 256) is not None) == told
+@pytest.mark.parametrize(("frame", "expected"), [((512, 512), False), ((256, 513), True), ((513, 256), True)])
+def test_shrinking_is_reported_from_half_on(frame, expected):
+    assert (shrinking(frame, 256) is not None) == expected

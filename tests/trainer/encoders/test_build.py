@@ -1,4 +1,4 @@
-"""The encoder that goes with settings and image size."""
+"""Encoders built from settings and image size."""
 
 import pytest
 import safetensors.torch

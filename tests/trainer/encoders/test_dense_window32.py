@@ -54,7 +54,7 @@ def test_a_dense_feature_is_the_feature_of_its_window(stride, height, width, see
 @settings(max_examples=10, deadline=None)
 @given(stride=st.sampled_from(NARROW_STRIDES), side=st.integers(32, 70), seed=st.integers(0, 2**31))
 def test_it_is_exact_where_sums_do_not_round(stride, side, seed):
-    """With whole numbers in float64 no addition rounds, so not one bit may differ, whatever the order."""
+    """With whole numbers in float64 no addition rounds, so the results are equal to the bit in any order."""
     generator = torch.Generator().manual_seed(seed)
     encoder = DensePatchEncoder(stride, 4, 8, 32).double().eval()
     for module in encoder.modules():

@@ -145,7 +145,7 @@ def test_a_training_that_learns_goes_on():
 
 
 def test_it_can_be_learnt():
-    """A small network tells smooth pictures of different layouts apart."""
+    """A small network distinguishes smooth pictures of different layouts."""
     torch.manual_seed(0)
     settings = task(views=ViewsConfig(enabled=True, crop=0.8, flip=False, hue=0, grey=0, saturation=0))
     model = nn.Sequential(nn.Conv2d(3, 16, 5, 2), nn.BatchNorm2d(16), nn.ReLU(), settings.classifier((16,)))

@@ -100,8 +100,8 @@ def test_the_loss_is_the_mean_over_all_turns():
 
 def test_the_figures_are_the_accuracies_of_the_turns():
     logits = torch.zeros(8, 4, 1, 1)
-    for i, told in enumerate((0, 0, 1, 2, 3, 2, 0, 1)):
-        logits[i, told] = 1
+    for i, predicted in enumerate((0, 0, 1, 2, 3, 2, 0, 1)):
+        logits[i, predicted] = 1
     labels = torch.arange(4).repeat_interleave(2).view(8, 1, 1)
     settings = task()
     assert settings.count(logits, labels).tolist() == [[2, 2], [1, 2], [1, 2], [0, 2]]
@@ -140,7 +140,7 @@ class _Corner(nn.Module):
         return nn.functional.adaptive_avg_pool2d(pixels.mean(1, keepdim=True), 2).flatten(1)[:, :, None, None]
 
 
-def test_it_can_be_learnt_and_then_tells_what_is_not_upright():
+def test_it_can_be_learnt_and_then_scores_rotated_images_higher():
     torch.manual_seed(0)
     encoder = ResNet18Encoder(small=True, base_width=8)
     encoder.forward = _Corner().forward

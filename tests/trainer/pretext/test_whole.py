@@ -1,4 +1,4 @@
-"""Batches of the tasks that tell whole images apart."""
+"""Batches of the tasks that classify whole images."""
 
 import itertools
 
@@ -137,7 +137,7 @@ def test_the_loss_is_the_mean_over_all_images():
 
 
 def test_the_task_can_be_learnt():
-    """A small network tells cutouts of a distinct colour from smooth images within a few steps."""
+    """A small network distinguishes cutouts of a distinct colour from smooth images within a few steps."""
     torch.manual_seed(0)
     task = WholeImageTask(PretextConfig(name="cutout", hidden_layers=1, hidden_width=16, **STILL))
     model = nn.Sequential(nn.Conv2d(3, 16, 5, 2), nn.ReLU(), task.classifier((16,)))

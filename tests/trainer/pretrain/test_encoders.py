@@ -1,4 +1,4 @@
-"""Encoders made, trained and made ready: each on its own settings, seed and checkpoint."""
+"""Pretraining of all encoders, each with its own settings, seed and checkpoint."""
 
 import dataclasses
 
@@ -118,14 +118,14 @@ def test_it_goes_on_from_the_checkpoints_of_every_branch(data, tmp_path, monkeyp
     assert [fit.history for fit in first.fits] == [fit.history for fit in again.fits]
 
 
-def test_settings_that_do_not_fit_each_other_are_told_before_training(data, tmp_path, monkeypatch):
+def test_settings_that_contradict_each_other_are_refused_before_training(data, tmp_path, monkeypatch):
     monkeypatch.setattr(encoders, "fit_encoder", lambda *arguments: pytest.fail("trained"))
     with pytest.raises(InputError, match=r"head\.dim=100 is more than the encoder's 16 \+ 8 features"):
         pretrain_encoders(data, config(head={"dim": 100}), 0, CPU, checkpoints_in(tmp_path))
 
 
 def test_features_beyond_the_memory_are_refused_before_anything_is_trained(data, tmp_path, monkeypatch):
-    monkeypatch.setattr(encoders, "_MAX_FEATURE_BYTES", 1000)
+    monkeypatch.setattr(encoders, "MAX_FEATURE_BYTES", 1000)
     monkeypatch.setattr(encoders, "fit_encoder", None)
     with pytest.raises(InputError, match="features of all images"):
         pretrain_encoders(data, config(), 0, CPU, checkpoints_in(tmp_path))

@@ -166,7 +166,7 @@ def test_everything_decays_batch_normalisation_and_biases_too(tmp_path, name, mo
 @pytest.mark.parametrize("name", ["contrastive", "contrastive-da"])
 def test_a_collapsed_training_is_given_up(tmp_path, monkeypatch, name):
     """A rate at which nothing is learnt: the views of an image stay as unlike as those of others."""
-    monkeypatch.setattr(fit_module, "_MIN_STEPS", 60)
+    monkeypatch.setattr(fit_module, "MIN_STEPS", 60)
     settings = whole(name, steps=200, hidden=4, learning_rate=1e-9, warmup=0, checkpoint_seconds=0.1)
     for _ in range(2):  # typed again, it goes on from the checkpoint to the same end
         with pytest.raises(InputError, match=r"at step 60: training has collapsed.*--restart") as caught:
@@ -176,7 +176,7 @@ def test_a_collapsed_training_is_given_up(tmp_path, monkeypatch, name):
 
 
 def test_a_short_or_warming_training_is_not_judged(tmp_path, monkeypatch):
-    monkeypatch.setattr(fit_module, "_MIN_STEPS", 60)
+    monkeypatch.setattr(fit_module, "MIN_STEPS", 60)
     train(tmp_path / "a", whole("contrastive", steps=59, hidden=4, learning_rate=1e-9))
     train(tmp_path / "b", whole("contrastive", steps=60, hidden=4, learning_rate=1e-9, warmup=0.9))
 
@@ -203,7 +203,7 @@ def test_a_compiled_network_learns_the_same(tmp_path, monkeypatch):
 
 # Inductor imports a part of torch that torch itself has deprecated.
 @pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
-def test_a_missing_compiler_is_told(tmp_path, monkeypatch):
+def test_a_missing_compiler_is_an_error(tmp_path, monkeypatch):
     from torch._inductor import config as inductor
 
     torch.compiler.reset()
@@ -279,7 +279,7 @@ def test_another_runs_checkpoint_is_refused_and_left_alone(tmp_path):
     assert path.read_bytes() == before
 
 
-def test_a_damaged_checkpoint_is_told(tmp_path):
+def test_a_damaged_checkpoint_is_an_error(tmp_path):
     path = tmp_path / "c"
     train(path, config(2))
     path.write_bytes(path.read_bytes()[:-100])
@@ -305,7 +305,7 @@ def test_the_learning_rate_rises_and_falls():
 
 
 class Told(Task):
-    """Three classes told by nothing: the figures that a task has if it does not say otherwise."""
+    """Three classes and the default figures of a task."""
 
     figures = accuracies(("a", "b", "c"), "do nothing")
     classifier = batch = loss = None

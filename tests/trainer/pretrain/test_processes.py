@@ -1,4 +1,4 @@
-"""Two processes of torchrun's train as one does; and the pieces that this rests on, in one process."""
+"""Two processes of torchrun train as one does; and the parts of this, tested in one process."""
 
 import json
 import os
@@ -29,7 +29,7 @@ TASKS = {
     "rotation": {"name": "rotation", **ON_WHOLE_IMAGES},
     "contrastive": {"name": "contrastive", **ON_WHOLE_IMAGES, "hidden_layers": 0},
     "contrastive-da": {"name": "contrastive-da", "symmetric": True, **ON_WHOLE_IMAGES, "hidden_layers": 0},
-    "dense": {"name": "cutpaste-3way", "mode": "dense", "balance": "frequency", "scales": 2, "area": (0.02, 0.15)},
+    "dense": {"name": "cutpaste-3way", "mode": "dense", "scales": 2, "area": (0.02, 0.15)},
 }
 
 
@@ -153,7 +153,7 @@ def test_a_run_of_two_processes_goes_on_in_one(tmp_path):
 
 def test_shards_that_processes_cannot_share_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(processes, "count", lambda: 2)
-    with pytest.raises(InputError, match=r"shards that 2 processes can share out evenly.*optimiser\.shards=2"):
+    with pytest.raises(InputError, match=r"shards that 2 processes can share evenly.*optimiser\.shards=2"):
         train("rotation", tmp_path / "c", shards=1)
 
 

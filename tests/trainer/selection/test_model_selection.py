@@ -203,14 +203,13 @@ def test_the_map_of_a_trained_encoder_is_of_its_head_per_position():
     assert [c.scope for c in selection.record.candidates if c.map_weight] == ["per-position"]
 
 
-def test_features_that_never_vary_are_refused(monkeypatch):
-    monkeypatch.setattr(model_selection, "_features", lambda *_: torch.ones(48, 8, 8, 3))
-    config = TrainConfig.model_validate({**CELL, "head": {"dim": 3, "floor": 0}, "selection": SELECTION})
-    images = discs()
+def test_features_that_never_vary_are_refused():
+    class Constant(Means):
+        def forward(self, image):
+            return torch.ones_like(super().forward(image))
+
     with pytest.raises(InputError, match="singular"):
-        select_model(
-            [PatchBranch(Means(), config, 64)], [torch.ones(16, 8, 8, 3)], make_defects(images, 8, seed=1), config, 1
-        )
+        select(discs(), [Constant()], {**CELL, "head": {"dim": 3, "floor": 0}, "input": {"size": 64}})
 
 
 LITE = {"encoder": {"name": "lite0", "blocks": [0, 1]}, "pretext": {"name": "none"}, "head": {"dim": 8, "floor": 0.05}}

@@ -91,13 +91,13 @@ def test_areas_are_log_uniform():
     assert areas.median() == pytest.approx(math.sqrt(low * high), rel=0.25)
 
 
-def test_a_try_that_shows_nothing_is_repeated():
+def test_an_attempt_without_visible_change_is_repeated():
     white = torch.ones(30, 3, 96, 96)
     _, mask = GENERATORS["scratch"](white, white, seeded(10))  # every second stroke is a lighter one
     assert mask.sum((1, 2, 3)).min() >= MIN_PIXELS
 
 
-def test_what_cannot_show_changes_nothing():
+def test_an_invisible_defect_changes_nothing():
     grey = torch.full((3, 3, 64, 64), 0.5)
     after, mask = GENERATORS["shapes-texture"](grey, grey, seeded(11))
     assert not mask.any()
