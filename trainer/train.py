@@ -240,7 +240,7 @@ def _manifest(facts: _Facts, calibration: Calibration, exported: Assembled) -> d
             config=_printable(config.model_dump(mode="json")),
         ),
         "parity_tolerance": exported.tolerances,
-        "choice": None if facts.choice is None else facts.choice.record,
+        "model_selection": None if facts.choice is None else facts.choice.record,
         "metrics": _stage1_metrics(fits),
         "licences": _LICENCES,
     }

@@ -117,7 +117,7 @@ def write_bundle(path: Path, manifest: Mapping[str, Any], members: Mapping[str, 
     _check(Bundle(checked, members))
     try:
         with atomic_write(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-            archive.writestr(MANIFEST, checked.model_dump_json(indent=2))
+            archive.writestr(MANIFEST, checked.model_dump_json(indent=2, by_alias=True))
             for name, data in members.items():
                 archive.writestr(name, data)
     except OSError as error:

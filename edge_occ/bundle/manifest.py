@@ -19,7 +19,7 @@ _MEMBER_LIMIT = 2 << 30
 
 
 class _Record(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, populate_by_name=True)
 
 
 _Side = Annotated[int, Field(ge=1, le=4096)]
@@ -87,8 +87,8 @@ class Precision(_Record):
     reason: str | None = Field(description="why it is not included")
 
 
-class Candidate(_Record):
-    """A head that could be taken, judged by synthetic defects on held-out good parts."""
+class CandidateHead(_Record):
+    """A head that model selection compared, with its figures on synthetic defects on held-out normal images."""
 
     encoder: str
     scope: str = Field(description="which positions share a Gaussian")
@@ -100,12 +100,12 @@ class Candidate(_Record):
     map_weight: float = Field(description="in the score map, 0 if not taken")
 
 
-class Choice(_Record):
-    """What was chosen without any real defect, and from what."""
+class ModelSelection(_Record):
+    """The result of model selection, which uses no real defect."""
 
     alignment: float = Field(description="share of the features' variance that the position explains, 0 to 1")
     aligned: bool = Field(description="whether that is enough for parts that lie in the same place")
-    candidates: tuple[Candidate, ...]
+    candidates: tuple[CandidateHead, ...]
     image_auroc: float = Field(description="of what was taken")
     pixel_auroc: float = Field(description="of what was taken")
 
@@ -149,7 +149,7 @@ class Manifest(_Record):
     calibration: Calibration
     precisions: dict[str, Precision] = {}
     training: Training
-    choice: Choice | None = None
+    model_selection: ModelSelection | None = Field(None, alias="choice")
     parity_tolerance: dict[str, float]
     metrics: dict[str, float]
     licences: str

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_occ.bundle.guarantee import guarantee
-from edge_occ.bundle.manifest import Calibration, Choice, Manifest
+from edge_occ.bundle.manifest import Calibration, Manifest, ModelSelection
 from trainer.data.traits import shrinking
 from trainer.pretrain.fit_encoder import Fit
 from trainer.report.charts import score_histogram, training_curve
@@ -57,8 +57,8 @@ def training_report(
     ]
     if manifest.precisions:
         sections.append(_precisions(manifest))
-    if manifest.choice:
-        sections.append(_choice(manifest.choice))
+    if manifest.model_selection:
+        sections.append(_model_selection(manifest.model_selection))
     sections += _stage1(fits)
     if training.copies:
         sections.append(Section("Copies", "These were left out.", table=lines("image", training.copies)))
@@ -101,7 +101,7 @@ def _precisions(manifest: Manifest) -> Section:
     return Section("Other precisions", text, table=Table(header, rows))
 
 
-def _choice(choice: Choice) -> Section:
+def _model_selection(choice: ModelSelection) -> Section:
     share = f"the position explains {choice.alignment:.0%} of what varies from feature to feature"
     how = (
         f"Parts lie in the same place ({share}), so the weights in the score are those that tell synthetic defects "

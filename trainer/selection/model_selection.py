@@ -23,8 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from edge_occ.bundle.manifest import Candidate
-from edge_occ.bundle.manifest import Choice as Record
+from edge_occ.bundle.manifest import CandidateHead, ModelSelection
 from edge_occ.common.progress import ProgressReport
 from trainer.calibration.fit_heads import fitting
 from trainer.calibration.held_out import folds_of_parts
@@ -50,7 +49,7 @@ class Choice:
     config: TrainConfig
     kept: tuple[int, ...]
     grids: tuple[Tensor, ...]
-    record: Record
+    record: ModelSelection
 
 
 def choose(
@@ -108,7 +107,7 @@ def choose(
         score_weights = _one_each(heads, objectives)
         map_weights = select_ensemble(len(heads), lambda weights: benchmark.pixel_auroc(_sum(maps, weights)))
     candidates = tuple(
-        Candidate(
+        CandidateHead(
             encoder=config.branches[head.branch].encoder.name,
             scope=head.scope,
             **settings[head.branch].map.model_dump(include={"sigma", "image_score"}),
@@ -121,7 +120,7 @@ def choose(
             heads, objectives, pixel_objectives, score_weights, map_weights, strict=True
         )
     )
-    record = Record(
+    record = ModelSelection(
         alignment=share,
         aligned=aligned,
         candidates=candidates,
@@ -224,7 +223,10 @@ def _sum(parts: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
 
 
 def _resolved(
-    config: TrainConfig, settings: Sequence[BranchConfig], kept: Sequence[int], taken: Sequence[tuple[_Head, Candidate]]
+    config: TrainConfig,
+    settings: Sequence[BranchConfig],
+    kept: Sequence[int],
+    taken: Sequence[tuple[_Head, CandidateHead]],
 ) -> TrainConfig:
     """The settings with only the branches, scopes and weights that were taken."""
     branches = []
