@@ -7,10 +7,9 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, FiniteFloat, model_validator
 
+from edge_occ.bundle.covariance import Regulariser
+from edge_occ.bundle.gaussian import Scope, pooled_side
 from trainer.config.section import Section
-
-Scope = Literal["shared", "per-position", "position-mean"]
-"""Which positions of a grid share a Gaussian."""
 
 HeadKind = Literal["gaussian", "kde", "ocsvm", "ocsvm-linear", "nearest", "knn"]
 """One-class classifiers."""
@@ -44,7 +43,7 @@ class HeadConfig(Section):
     )
     dim: int = Field(100, ge=2, le=2048, description="features left after the fixed orthogonal projection")
     l2: bool = Field(False, description="divide features by their length first, as the papers' code does")
-    regulariser: Literal["ledoit-wolf", "oas", "ridge", "low-rank", "low-variance"] = Field(
+    regulariser: Regulariser = Field(
         "ledoit-wolf",
         description="what makes the covariance invertible: shrinkage, a ridge, one variance for all directions but "
         "those that vary most (low-rank), or only the directions that vary least (low-variance; NPCA)",
@@ -157,9 +156,7 @@ class HeadConfig(Section):
 
     def samples_side(self, images: int) -> int:
         """Rows and columns of positions to pool, for a head fitted on ``images`` images."""
-        if self.neighbourhood != "auto":
-            return self.neighbourhood
-        return next((side for side in (1, 3) if images * side * side >= 2 * self.dim), 5)
+        return pooled_side(self.neighbourhood, images, self.dim)
 
 
 class MapConfig(Section):
