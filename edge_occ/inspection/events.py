@@ -1,7 +1,7 @@
 """Events: intervals of anomalous verdicts.
 
-An event starts when ``k`` of the last ``n`` verdicts are anomalous, and ends when none of the last ``n`` scores is above
-the release level, so that a score that varies around the threshold does not start one event after another.
+An event starts when ``k`` of the last ``n`` verdicts are anomalous, and ends when none of the last ``n`` scores is
+above the release level, so that a score that varies around the threshold does not start one event after another.
 """
 
 from __future__ import annotations

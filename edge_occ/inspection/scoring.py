@@ -76,7 +76,7 @@ class FaultTally:
             raise self._failure(fault, f"none for {self._in_a_row} frames in a row")
 
     def check(self, frames: int) -> None:
-        """Raise at the end of a run as :meth:`add` does, if there were faults and no frame of ``frames`` has a score."""
+        """Raise at the end of a run as :meth:`add` does, if there were faults and no ``frames`` with a score."""
         if frames == 0 and self._last is not None:
             raise self._failure(self._last, "none for any frame")
 

@@ -31,7 +31,7 @@ class Head(ABC):
 
     @abstractmethod
     def score(self, features: Tensor) -> Tensor:
-        """Distances of features ``[n, rows, columns, d]`` from those of good parts: ``[n, rows, columns]``, at least 0."""
+        """Distances from good parts ``[n, rows, columns]``, at least 0, of features ``[n, rows, columns, d]``."""
 
     @abstractmethod
     def gradient(self, features: Tensor) -> Tensor:

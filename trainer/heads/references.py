@@ -117,7 +117,7 @@ def refuse_sameness(variance: Tensor, samples: Tensor) -> None:
     if not float(variance) > _MIN_VARIANCE:
         raise Unfit(
             f"{len(samples)} features that are all the same",
-            "try another --seed or optimiser.learning_rate, with --restart: the encoder gives all images the same features",
+            "try another --seed or optimiser.learning_rate, with --restart: the encoder cannot distinguish images",
         )
 
 

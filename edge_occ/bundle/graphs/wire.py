@@ -32,7 +32,7 @@ class Malformed(ValueError):
 
 @dataclass(frozen=True)
 class Schema:
-    """What a message may hold.
+    """The fields that a message may have.
 
     Attributes:
         name: of the message, for people.
