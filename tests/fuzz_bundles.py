@@ -44,7 +44,7 @@ def outcome(path: Path, original: list[bool]) -> str:
     """
     try:
         bundle = read_bundle(path)
-        json.dumps(bundle.manifest.model_dump(mode="json"), ensure_ascii=False, allow_nan=False).encode()
+        json.dumps(bundle.manifest.model_dump(mode="json", by_alias=True), ensure_ascii=False, allow_nan=False).encode()
         printable(bundle.model_card)
         guarantee(bundle.manifest.calibration)
         verdicts = verdicts_of(bundle)

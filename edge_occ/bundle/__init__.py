@@ -1,1 +1,1 @@
-"""The bundle: its archive, manifest and tensors, its calibrated threshold, and its engine on this machine."""
+"""The bundle: archive, manifest and tensors, checks, Gaussian heads, calibrated threshold, and loading an engine."""

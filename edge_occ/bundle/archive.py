@@ -1,4 +1,4 @@
-"""The zip that a bundle is: every member once, without compression, read only as far as it may be long."""
+"""The zip archive of a bundle: members without compression, each of them once, and bounded reads."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from edge_occ.bundle.tensors import refused
 from edge_occ.common.errors import BundleRefused, InputError
 
 _DAMAGE = (zipfile.BadZipFile, EOFError, OSError, RuntimeError, ValueError, struct.error)
-"""What zipfile raises: RuntimeError for encrypted members and, as a subclass, for features it does not have; ValueError
-for names that are not in the encoding that they say and for places before the file's beginning."""
+"""Errors of zipfile: RuntimeError for encrypted members and, as a subclass, for features that it lacks; ValueError for
+names that are not in their declared encoding and for offsets before the start of the file."""
 
 
 class Archive:
@@ -36,11 +36,11 @@ class Archive:
 
     @property
     def names(self) -> frozenset[str]:
-        """Of all members."""
+        """Names of all members."""
         return frozenset(self._infos)
 
     def read(self, name: str, limit: int) -> bytes:
-        """A member's content.
+        """Return a member's content.
 
         Raises:
             BundleRefused: there is none of this name, or it is longer than ``limit`` bytes.
@@ -55,15 +55,15 @@ class Archive:
 
 @contextmanager
 def open_archive(path: Path, sha256: str | None = None) -> Iterator[Archive]:
-    """Open a file, and read no more of it than its digest if that is another one.
+    """Open a bundle's archive; a file with another digest is not opened as a zip.
 
     Args:
         path: the file.
-        sha256: what it must have, if anything.
+        sha256: digest that the file must have, if given.
 
     Raises:
-        InputError: a digest that is none.
-        BundleRefused: of another digest, or no whole zip archive.
+        InputError: ``sha256`` is not a digest.
+        BundleRefused: another digest, or not a complete zip archive.
     """
     try:
         with path.open("rb") as file:

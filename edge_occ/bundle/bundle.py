@@ -1,7 +1,7 @@
-"""The bundle, ``NAME.occ``: one open file with all that a device needs, and nothing that it could execute unawares.
+"""The bundle, ``NAME.occ``: one open file with everything that a device needs, and no executable code.
 
-A zip without compression: ``manifest.json`` lists every other member with its size and sha256; graphs are ONNX,
-tensors are safetensors.  A reader checks names, sizes and hashes before it looks into anything.
+A zip without compression: ``manifest.json`` lists every other member with its size and sha256; graphs are ONNX, tensors
+are safetensors.  A reader checks names, sizes and hashes before it reads any content.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ _TEXT_LIMIT = 1 << 20
 class Bundle:
     """A bundle.
 
-    One that was read or written is verified: every member has the size and hash that the manifest gives, and they can
-    be what they are said to be; see :mod:`edge_occ.bundle.consistency`.
+    A bundle that was read or written is verified: every member has the size and hash in the manifest, and the members
+    are consistent; see :mod:`edge_occ.bundle.consistency`.
     """
 
     manifest: Manifest
@@ -52,7 +52,7 @@ class Bundle:
 
     @property
     def precisions(self) -> tuple[str, ...]:
-        """Precisions that there is a graph for."""
+        """Precisions with a graph."""
         return tuple(p for p in PRECISIONS if graph_name(p) in self.members)
 
     def graph(self, precision: str = "fp32") -> Graph:
@@ -61,42 +61,42 @@ class Bundle:
 
     @cached_property
     def head(self) -> Mapping[str, NDArray[np.float32]]:
-        """Tensors that go into the graph beside the frame; once for all precisions, as a head a position is the largest
+        """The graph's inputs other than the frame.  All precisions share them, as the per-position head is the largest
         part of a bundle.
         """
         return head_from(self.members[HEAD])
 
     @property
     def held_out(self) -> NDArray[np.float64]:
-        """Calibration scores ``[n]``: of normal images, each by a head that had not seen it."""
+        """Scores ``[n]`` of normal images, each by a head that had not seen the image."""
         return held_out_from(self.members[HEAD])
 
     def conformal_threshold(self) -> ConformalThreshold:
-        """What turns scores into verdicts."""
+        """Return the calibrated threshold, which turns scores into verdicts."""
         return ConformalThreshold(self.held_out.tolist(), self.manifest.calibration.threshold)
 
     def golden(self, precision: str = "fp32") -> Golden:
-        """Frames and reference scores of the parity gate."""
+        """Return the frames and reference scores of the parity gate."""
         own = self.members.get(reference_name(precision))
         return golden_from(self.members[GOLDEN], self.manifest.calibration.threshold, own)
 
     @property
     def model_card(self) -> str:
-        """What the bundle says to people, Markdown."""
+        """The model card, Markdown."""
         return self.members[MODEL_CARD].decode()
 
     def tolerance(self, precision: str = "fp32") -> float:
-        """Largest relative error that the parity gate lets through."""
+        """Return the largest relative error that passes the parity gate."""
         return self.manifest.parity_tolerance[precision]
 
 
 def graph_name(precision: str) -> str:
-    """The member that holds a precision's graph."""
+    """Return the name of the member with a precision's graph."""
     return f"graph.{precision}.onnx"
 
 
 def reference_name(precision: str) -> str:
-    """The member that holds a precision's own reference for the golden frames, if it is not fp32's."""
+    """Return the name of the member with a precision's own reference for the golden frames, if it is not fp32's."""
     return f"golden.{precision}.safetensors"
 
 
@@ -104,20 +104,20 @@ def write_bundle(path: Path, manifest: Mapping[str, Any], members: Mapping[str, 
     """Write a bundle atomically.
 
     Args:
-        path: where to; replaced in one step, or left as it was if anything fails.
+        path: the file; replaced in one step, or left unchanged if anything fails.
         manifest: all fields of :class:`Manifest` but ``members``.
         members: content of every other member.
 
     Raises:
         InputError: it cannot be written (disk full, no permission).
-        BundleRefused: it could not be read again.
+        BundleRefused: its members are not consistent.
     """
     listed = {name: Member(size=len(data), sha256=_sha256(data)) for name, data in members.items()}
     checked = Manifest.model_validate({**manifest, "members": listed})
     _check(Bundle(checked, members))
     try:
         with atomic_write(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-            archive.writestr(MANIFEST, checked.model_dump_json(indent=2))
+            archive.writestr(MANIFEST, checked.model_dump_json(indent=2, by_alias=True))
             for name, data in members.items():
                 archive.writestr(name, data)
     except OSError as error:
@@ -135,13 +135,13 @@ def read_bundle(path: Path, sha256: str | None = None) -> Bundle:
 
     Args:
         path: the file.
-        sha256: what the file must have, as ``sha256sum`` prints it; a bundle is not signed, so this is how one knows
-            that it is the one that somebody else has checked.
+        sha256: digest that the file must have, as ``sha256sum`` prints it.  A bundle is not signed; the digest shows
+            that it is the file that was checked elsewhere.
 
     Raises:
-        InputError: no such file, or a digest that is none.
-        BundleRefused: of another digest, truncated, edited, of a newer format, or not a bundle; or its parts cannot be
-            what they are said to be.
+        InputError: no such file, or ``sha256`` is not a digest.
+        BundleRefused: another digest, truncated, edited, of a newer format, or not a bundle; or its members are not
+            consistent.
     """
     if not path.is_file():
         raise InputError(
@@ -165,13 +165,13 @@ def _check(bundle: Bundle) -> None:
     """Check what the members hold.
 
     Raises:
-        BundleRefused: they cannot be what they are said to be.
+        BundleRefused: they are not consistent.
     """
     manifest, head = bundle.manifest, bundle.head
     if len(bundle.members[MODEL_CARD]) > _TEXT_LIMIT:
         raise refused(f"{MODEL_CARD} of at most {_TEXT_LIMIT} bytes", f"{len(bundle.members[MODEL_CARD])} bytes")
     try:
-        bundle.model_card  # noqa: B018 - read as it will be read
+        bundle.model_card  # noqa: B018 - decodes it
     except UnicodeDecodeError as error:
         raise refused(f"{MODEL_CARD} in UTF-8", str(error)) from error
     check_calibration(manifest.calibration, bundle.held_out)

@@ -1,5 +1,7 @@
-"""The rule by which a threshold follows from held-out scores, for the trainer that sets it and the device that checks
-that a bundle's threshold is this one.
+"""The conformal threshold: calibration from held-out scores, p-values and verdicts.
+
+The trainer sets a threshold by this rule, and a reader checks that a bundle's threshold follows from its scores.  Where
+the declared rate can be certified, a score is above the threshold exactly if its p-value is at most the rate.
 """
 
 from __future__ import annotations
@@ -18,13 +20,57 @@ from edge_occ.bundle.manifest import Calibration
 _CONFIDENCE = 0.95
 
 
+@dataclass(frozen=True)
+class Verdict:
+    """A score with its meaning.
+
+    Attributes:
+        score: image score.
+        p_value: share of good parts that is expected to score at least this high, in ``(0, 1]``.
+        threshold: score above which a frame is anomalous.
+        anomalous: whether the score is above the threshold.
+    """
+
+    score: float
+    p_value: float
+    threshold: float
+    anomalous: bool
+
+
+class ConformalThreshold:
+    """A calibrated threshold with the held-out scores that it follows from.
+
+    Args:
+        held_out: scores of normal images by heads that had not seen them, in any order, at least one.
+        threshold: score above which a frame is anomalous.
+
+    Raises:
+        ValueError: there is no held-out score.
+    """
+
+    def __init__(self, held_out: Sequence[float], threshold: float) -> None:
+        if not held_out:
+            raise ValueError("a conformal threshold needs at least one held-out score")
+        self._sorted = sorted(held_out)
+        self.threshold = threshold
+
+    def p_value(self, score: float) -> float:
+        """Return the conformal p-value ``(1 + #{held out >= score}) / (n + 1)``."""
+        n = len(self._sorted)
+        return (1 + n - bisect_left(self._sorted, score)) / (n + 1)
+
+    def verdict(self, score: float) -> Verdict:
+        """Return the verdict on one score."""
+        return Verdict(score, self.p_value(score), self.threshold, score > self.threshold)
+
+
 def calibrate(scores: NDArray[np.float64], false_alarm_rate: float) -> Calibration:
-    """Choose the threshold for a declared false-alarm rate.
+    """Return the threshold for a declared false-alarm rate, with its guarantee.
 
     With ``n`` held-out scores the threshold is the k-th smallest, ``k = ceil((n + 1)(1 - rate))``.  The share of
     further good parts above it then follows a Beta(n + 1 - k, k) distribution, whose mean is at most the rate and
-    whose 95 % quantile is the bound that is recorded.  If ``n`` is too small for the rate, k stops at ``n``: the
-    largest score is the threshold and the promise is ``1 / (n + 1)``, not the declared rate.
+    whose 95 % quantile is the recorded bound.  If ``n`` is too small for the rate, ``k`` is ``n``: the largest score
+    is the threshold, and the guarantee is ``1 / (n + 1)`` instead of the declared rate.
 
     Args:
         scores: ``[n]``, at least one, finite.
@@ -46,56 +92,15 @@ def calibrate(scores: NDArray[np.float64], false_alarm_rate: float) -> Calibrati
 
 @lru_cache
 def _beta_quantile(probability: float, a: int, b: int) -> float:
-    """Quantile of a Beta distribution of whole parameters, to the last digits.
+    """Quantile of a Beta distribution with integer parameters, to the last digits.
 
     Its distribution function at ``x`` is the probability that a binomial variable of ``a + b - 1`` trials with chance
     ``x`` is at least ``a`` (Clopper and Pearson, 1934), which needs no library.
     """
     n, below = a + b - 1, np.arange(a)
-    choices = np.array([math.lgamma(n + 1) - math.lgamma(j + 1) - math.lgamma(n - j + 1) for j in range(a)])
+    combinations = np.array([math.lgamma(n + 1) - math.lgamma(j + 1) - math.lgamma(n - j + 1) for j in range(a)])
     low, high = 0.0, 1.0
     while low < (x := (low + high) / 2) < high:
-        fewer = np.exp(choices + below * math.log(x) + (n - below) * math.log1p(-x)).sum()
+        fewer = np.exp(combinations + below * math.log(x) + (n - below) * math.log1p(-x)).sum()
         low, high = (low, x) if 1 - fewer >= probability else (x, high)
     return high
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What one score means.
-
-    Attributes:
-        score: image score.
-        p_value: share of good parts expected to score at least this high, in ``(0, 1]``.
-        threshold: score above which a frame is anomalous.
-        anomalous: the verdict.
-    """
-
-    score: float
-    p_value: float
-    threshold: float
-    anomalous: bool
-
-
-class ConformalThreshold:
-    """Turns scores into verdicts by the held-out scores of normal images.
-
-    Args:
-        held_out: calibration scores, in any order, at least one.
-        threshold: the calibrated threshold.
-    """
-
-    def __init__(self, held_out: Sequence[float], threshold: float) -> None:
-        if not held_out:
-            raise ValueError("a judge needs at least one calibration score")
-        self._sorted = sorted(held_out)
-        self.threshold = threshold
-
-    def p_value(self, score: float) -> float:
-        """Conformal p-value ``(1 + #{held out >= score}) / (n + 1)``."""
-        n = len(self._sorted)
-        return (1 + n - bisect_left(self._sorted, score)) / (n + 1)
-
-    def verdict(self, score: float) -> Verdict:
-        """Verdict of one score."""
-        return Verdict(score, self.p_value(score), self.threshold, score > self.threshold)

@@ -1,8 +1,8 @@
-"""Whether the parts of a bundle can be what they are said to be: the threshold that of its own held-out scores, golden
-frames that can tell right from wrong, a head that weighs anything, graphs of known operators and bounded cost.
+"""Consistency of a bundle's members: a threshold that follows from the held-out scores, golden frames with which a
+wrong computation differs from a right one, a head with effect, and graphs of known operators and bounded cost.
 
-Hashes only say that a file is whole.  These checks keep out mistakes and traps, not forgery: a bundle is not signed,
-and whoever makes one with care can make one that finds nothing.
+Hashes only show that a file is complete.  These checks find mistakes and traps but not forgery: a bundle is not signed,
+and a careful forger can make one that never raises an alarm.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ from engines.base import GAMMA, MAP_WEIGHTS, REFERENCES, SCORE_WEIGHTS, WEIGHTS,
 from engines.parity import Golden
 
 _HIGHEST = 1000.0
-"""Threshold over the highest golden score.  Some golden frames have a conspicuous defect, so ours are near 1 or far
-below; with a threshold out of their reach no frame would be anomalous."""
+"""Largest ratio of the threshold to the highest golden score.  Some golden frames have a conspicuous defect, so that
+the trainer's bundles are near 1 or far below; with a threshold out of reach no frame would be anomalous."""
 
 _ROUNDING = 1e-9
 
 _GAIN = {WHITENING, REFERENCES, WEIGHTS, GAMMA, SCORE_WEIGHTS, MAP_WEIGHTS}
-"""Tensors of a head of which at least one value in each is not zero, or every frame would get the same score."""
+"""Tensors of a head that must not be zero throughout, or every frame would get the same score."""
 
 _POSITIVE = {GAMMA, SCORE_WEIGHTS, MAP_WEIGHTS}
-"""Tensors of a head that have no value below zero."""
+"""Tensors of a head without negative values."""
 
 
 def check_calibration(calibration: Calibration, held_out: NDArray[np.float64]) -> None:
-    """Check that threshold and promise are those of the held-out scores, float64 ``[n]``.
+    """Check that threshold and guarantee follow from the held-out scores, float64 ``[n]``.
 
     Raises:
-        BundleRefused: they are not.
+        BundleRefused: they do not.
     """
     if held_out.min() < 0 or calibration.threshold <= 0:
         raise refused(
@@ -53,30 +53,30 @@ def check_calibration(calibration: Calibration, held_out: NDArray[np.float64]) -
 
 
 def check_head(head: Mapping[str, NDArray[np.float32]]) -> None:
-    """Check that a head's values can tell frames apart.
+    """Check that a head's values can give frames different scores.
 
     Raises:
-        BundleRefused: some cannot, or are no numbers.
+        BundleRefused: they cannot, or are not finite.
     """
     for name, tensor in head.items():
         kind = name.partition(".")[0]
         if not np.isfinite(tensor).all() or (kind in _POSITIVE and tensor.min() < 0):
             raise refused(f"a head's {name} of finite numbers in their range", "others")
-        # A Gaussian of its own at every position must weigh something there.
+        # A per-position whitening must have an effect at every position.
         each = tensor.any(axis=(-2, -1)) if kind == WHITENING and tensor.ndim > 2 else tensor.any()
         if kind in _GAIN and not np.all(each):
             raise refused(f"a head's {name} that is not zero", "zeros, by which no frame could be anomalous")
 
 
 def check_golden(golden: Golden, size: int) -> None:
-    """Check that golden frames tell a right computation from a wrong one.
+    """Check that golden frames can reveal a wrong computation.
 
     Args:
         golden: frames and a precision's reference.
         size: side of the score maps.
 
     Raises:
-        BundleRefused: they do not.
+        BundleRefused: they cannot.
     """
     if golden.maps.shape != (len(golden.frames), size, size):
         raise refused(f"golden maps of {size} times {size} pixels", f"the shape {golden.maps.shape}")
@@ -95,13 +95,13 @@ def check_golden(golden: Golden, size: int) -> None:
 def check_graph(
     name: str, onnx: bytes, head: Mapping[str, NDArray[np.float32]], golden: Golden, size: int
 ) -> tuple[tuple[int, ...], ...]:
-    """Check that a graph is of known parts, belongs to the head, and takes no more than a machine has.
+    """Check that a graph has known operators only, fits the head, and has a bounded cost.
 
     Args:
         name: of the member.
         onnx: the graph from frame to score.
-        head: tensors that go in beside the frame.
-        golden: frames that it will be run on.
+        head: the graph's inputs other than the frame.
+        golden: the frames of the parity gate.
         size: side of the score maps.
 
     Returns:
@@ -121,11 +121,11 @@ def check_encoder(name: str, onnx: bytes, geometry: Geometry, features: Sequence
     Args:
         name: of the member.
         onnx: the graph from images to features.
-        geometry: says which branch's encoder it is, and what its grid is.
-        features: shapes of all branches'.
+        geometry: the branch of the encoder, and its grid.
+        features: shapes of the features of all branches.
 
     Raises:
-        BundleRefused: it has unknown parts, is another encoder's, or takes more than a machine has.
+        BundleRefused: it has unknown operators, belongs to another encoder, or costs too much.
     """
     with _named(name):
         own = features[geometry.branch] if geometry.branch < len(features) else ()

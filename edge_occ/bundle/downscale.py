@@ -1,4 +1,4 @@
-"""Large frames made smaller before the graph, in one way for training, calibration, the parity gate and the device.
+"""Downscaling of large frames before the graph, the same for training, calibration, the parity gate and the device.
 
 The graph resizes a frame of any size by itself, in float32, which for a camera's frame takes longer than the encoder.
 Halving whole numbers is exact in every OpenCV, takes a few milliseconds for 4K, and leaves less than twice the size
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 HALVING = "halving"
-"""What a manifest calls :func:`downscale`.  Its result is part of a bundle's promise: another way gets another name."""
+"""Name of :func:`downscale` in a manifest.  The threshold depends on its result: another method needs another name."""
 
 
 def downscale(frame: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:

@@ -1,4 +1,4 @@
-"""The calibration in an operator's words, the same in reports, model cards and on the terminal."""
+"""A threshold's guarantee in plain words, the same in reports, in model cards and on the terminal."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from edge_occ.bundle.manifest import Calibration
 
 
 def guarantee(calibration: Calibration) -> str:
-    """What to expect of the threshold, in one or two sentences."""
+    """Return the expected false alarms and their bound in one or two sentences."""
     alarms, parts = _ratio(calibration.expected)
-    most, of = _ratio(calibration.upper_95, bound=True)
+    bound, of = _ratio(calibration.upper_95, bound=True)
     text = (
         f"xpect about {alarms} false alarm{'s' * (alarms > 1)} in {parts} good parts "
-        f"(at most {most} in {of} with 95 % confidence), from {calibration.n} held-out images."
+        f"(at most {bound} in {of} with 95 % confidence), from {calibration.n} held-out images."
     )
     if calibration.certified:
         return f"E{text}"
@@ -25,18 +25,18 @@ def guarantee(calibration: Calibration) -> str:
 
 
 def images_needed(false_alarm_rate: float) -> int:
-    """Fewest held-out images that can certify a rate: ``n >= 1 / rate - 1``."""
+    """Return the smallest number of held-out images that certifies a rate: ``n >= 1 / rate - 1``."""
     return math.ceil(round(1 / false_alarm_rate - 1, 9))
 
 
 def share_in_words(share: float) -> str:
-    """A share as ``1 in 100``, or ``30 in 100`` where one in a whole number would be too coarse."""
+    """Return a share as ``1 in 100``, or ``30 in 100`` where one in a whole number would be too coarse."""
     count, of = _ratio(share)
     return f"{count} in {of}"
 
 
 def _ratio(share: float, bound: bool = False) -> tuple[int, int]:
-    """A share as two whole numbers; a bound is rounded so that it still holds."""
+    """Return a share as two whole numbers; a bound is rounded up."""
     if share < 0.2:
         return 1, math.floor(1 / share) if bound else round(1 / share)
     return math.ceil(100 * share) if bound else round(100 * share), 100

@@ -1,4 +1,4 @@
-"""``manifest.json``: what a bundle says of itself."""
+"""``manifest.json``: the description of a bundle."""
 
 from __future__ import annotations
 
@@ -9,17 +9,18 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from engines.parity import TOLERANCE
 
 FORMAT = 4
-"""Version of the format; a reader refuses newer ones.  2 added graphs in less than fp32, with what was measured of
-them; 3 several heads in one graph, and encoders that are not exact window by window.  Heads of
-other kinds than Gaussians needed none: an older reader misses a Gaussian's tensors, and refuses.  4 added downscaling
-before the graph, without which large frames have other scores, and tells copies of training images from different
-ones."""
+"""Version of the format; a reader refuses newer ones.
+
+2 added graphs in less than fp32, with their measurements; 3 several heads in one graph, and encoders that are not exact
+window by window; 4 downscaling before the graph, which changes the scores of large frames, and the count of copies
+among the training images.  Heads of other kinds than Gaussians needed no new version: an older reader refuses a bundle
+without a Gaussian's tensors."""
 
 _MEMBER_LIMIT = 2 << 30
 
 
 class _Record(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, populate_by_name=True)
 
 
 _Side = Annotated[int, Field(ge=1, le=4096)]
@@ -38,7 +39,7 @@ class Member(_Record):
 
 
 class Geometry(_Record):
-    """What happens to a frame; all but the downscaling for information, as the graph itself is what counts."""
+    """The way of a frame to the encoder.  Only the downscaling has an effect; the graph contains the rest."""
 
     size: _Side = Field(description="side in pixels that frames are resized to")
     branch: int = Field(0, ge=0, description="the encoder that window, stride and grid are of")
@@ -62,7 +63,7 @@ class Geometry(_Record):
 
 
 class Calibration(_Record):
-    """The threshold and the promise that comes with it."""
+    """The threshold and its guarantee."""
 
     false_alarm_rate: float = Field(ge=1e-6, lt=0.5, description="declared share of good parts above the threshold")
     threshold: float = Field(description="scores above it are anomalous")
@@ -87,8 +88,8 @@ class Precision(_Record):
     reason: str | None = Field(description="why it is not included")
 
 
-class Candidate(_Record):
-    """A head that could be taken, judged by synthetic defects on held-out good parts."""
+class CandidateHead(_Record):
+    """A head that model selection compared, with its figures on synthetic defects on held-out normal images."""
 
     encoder: str
     scope: str = Field(description="which positions share a Gaussian")
@@ -100,18 +101,18 @@ class Candidate(_Record):
     map_weight: float = Field(description="in the score map, 0 if not taken")
 
 
-class Choice(_Record):
-    """What was chosen without any real defect, and from what."""
+class ModelSelection(_Record):
+    """The result of model selection, which uses no real defect."""
 
     alignment: float = Field(description="share of the features' variance that the position explains, 0 to 1")
     aligned: bool = Field(description="whether that is enough for parts that lie in the same place")
-    candidates: tuple[Candidate, ...]
+    candidates: tuple[CandidateHead, ...]
     image_auroc: float = Field(description="of what was taken")
     pixel_auroc: float = Field(description="of what was taken")
 
 
 class Training(_Record):
-    """How the bundle came to be."""
+    """The origin of the bundle."""
 
     command: str
     preset: str
@@ -134,7 +135,7 @@ class Training(_Record):
 
     @property
     def white_level(self) -> int | None:
-        """For :func:`edge_occ.common.images.read_image`; bundles that say nothing were made with 65535."""
+        """The argument of :func:`edge_occ.common.images.read_image`; bundles without a value were made with 65535."""
         return 65535 if self.white is None and "16-bit" in self.conversions else self.white
 
 
@@ -149,7 +150,7 @@ class Manifest(_Record):
     calibration: Calibration
     precisions: dict[str, Precision] = {}
     training: Training
-    choice: Choice | None = None
+    model_selection: ModelSelection | None = Field(None, alias="choice")
     parity_tolerance: dict[str, float]
     metrics: dict[str, float]
     licences: str

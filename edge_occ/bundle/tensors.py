@@ -16,15 +16,15 @@ from engines.parity import Golden
 
 _HELD_OUT = "held_out_scores"
 
-_LONGEST_HEADER = 1 << 20
-"""Bytes in which a safetensors file names its tensors; ours need a hundred a tensor."""
+_MAX_HEADER = 1 << 20
+"""Maximum size of a safetensors header in bytes; the trainer's need a hundred a tensor."""
 
 _GOLDEN_SIDE = 4096
 """Pixels; the trainer crops golden frames to 1024."""
 
 
 def head_member(head: Mapping[str, NDArray[np.float32]], held_out: NDArray[np.float64]) -> bytes:
-    """Serialise the graph's inputs beside the frame, and the calibration scores behind the threshold."""
+    """Serialise the graph's inputs other than the frame, and the held-out scores."""
     return _save({**head, _HELD_OUT: held_out})
 
 
@@ -40,7 +40,7 @@ def reference_member(golden: Golden) -> bytes:
 
 
 def head_from(head: bytes) -> dict[str, NDArray[np.float32]]:
-    """The head of a :func:`head_member`, as an engine takes it.
+    """Return the head of a :func:`head_member`, as an engine takes it.
 
     Raises:
         BundleRefused: it is damaged, or holds the tensors of no head that is known.
@@ -57,13 +57,13 @@ def head_from(head: bytes) -> dict[str, NDArray[np.float32]]:
 
 
 def graph_from(onnx: bytes, precision: str, head: bytes) -> Graph:
-    """A model and the head of a :func:`head_member`."""
+    """Return a graph with the head of a :func:`head_member`."""
     return Graph(onnx, precision, head_from(head))
 
 
 def golden_from(data: bytes, threshold: float, own: bytes | None = None) -> Golden:
-    """The golden frames of a :func:`golden_member`; the reference is that of ``own``, :func:`reference_member`, if
-    given.
+    """Return the golden frames of a :func:`golden_member`; the reference is that of ``own``, a
+    :func:`reference_member`, if given.
 
     Raises:
         BundleRefused: it is damaged, or there is not a frame, a score and a map of each.
@@ -82,7 +82,7 @@ def golden_from(data: bytes, threshold: float, own: bytes | None = None) -> Gold
 
 
 def held_out_from(head: bytes) -> NDArray[np.float64]:
-    """The calibration scores of a :func:`head_member`, ``[n]``, finite.
+    """Return the held-out scores of a :func:`head_member`, ``[n]``, finite.
 
     Raises:
         BundleRefused: it is damaged, or they are something else.
@@ -94,7 +94,7 @@ def held_out_from(head: bytes) -> NDArray[np.float64]:
 
 
 def refused(expected: str, found: str) -> BundleRefused:
-    """What is said of a bundle that is damaged or was put together wrongly."""
+    """Return the error for a bundle that is damaged or inconsistent."""
     return BundleRefused(expected, found, "copy the bundle again from where it was made, or train it anew")
 
 
@@ -105,7 +105,7 @@ def _require(condition: bool, expected: str, name: str, found: NDArray[Any]) -> 
 
 def _tensors(data: bytes, needed: set[str]) -> dict[str, NDArray[Any]]:
     header = int.from_bytes(data[:8], "little")
-    if header > _LONGEST_HEADER:
+    if header > _MAX_HEADER:
         raise refused("tensors in safetensors format", f"a header of {header} bytes")
     try:
         tensors: dict[str, NDArray[Any]] = safetensors.numpy.load(data)
@@ -118,5 +118,5 @@ def _tensors(data: bytes, needed: set[str]) -> dict[str, NDArray[Any]]:
 
 
 def _save(tensors: Mapping[str, NDArray[Any]]) -> bytes:
-    # safetensors writes the memory of an array as it lies and forgets its strides.
+    # safetensors writes the memory of an array and ignores its strides.
     return safetensors.numpy.save({name: np.ascontiguousarray(value) for name, value in tensors.items()})

@@ -14,7 +14,7 @@ def inspect(bundle: BundleFile, json: Json = False) -> None:
     """
     opened = read_bundle(bundle)
     if json:
-        print_json(opened.manifest.model_dump(mode="json"))
+        print_json(opened.manifest.model_dump(mode="json", by_alias=True))
         return
     for line in opened.model_card.split("\n"):
         print_line(line)

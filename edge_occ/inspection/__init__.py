@@ -1,1 +1,1 @@
-"""Pure decisions about one frame and a sequence of frames: no thread, no clock, no input or output."""
+"""Decisions on single frames and on sequences of frames: no thread, no clock, no input or output."""

@@ -1,9 +1,7 @@
-"""From scores to verdicts and events; pure, without clocks, threads or input and output.
+"""Events: intervals of anomalous verdicts.
 
-A verdict is one frame's: anomalous when its conformal p-value is at most the declared false-alarm rate, which is the
-same as a score above the threshold.  An event is the line's: it starts when ``k`` of the last ``n`` verdicts are
-anomalous and ends when none of the last ``n`` scores is above the release level, so that a score wavering about the
-threshold does not chatter.
+An event starts when ``k`` of the last ``n`` verdicts are anomalous, and ends when none of the last ``n`` scores is
+above the release level, so that a score that varies around the threshold does not start one event after another.
 """
 
 from __future__ import annotations
@@ -17,7 +15,7 @@ from edge_occ.bundle.conformal import Verdict
 
 
 class Phase(str, Enum):
-    """Where an event stands."""
+    """The phase of an event."""
 
     START = "start"
     UPDATE = "update"
@@ -26,7 +24,7 @@ class Phase(str, Enum):
 
 @dataclass(frozen=True)
 class EventChange:
-    """Something happened to an event.
+    """A change of an event.
 
     Attributes:
         id: unique for the event, the same from start to end.
@@ -42,7 +40,7 @@ class EventChange:
 
 
 class EventTracker:
-    """k-of-n start, two-level hysteresis for the end.
+    """Events from verdicts: k of n start one, and hysteresis delays its end.
 
     Args:
         k, n: an event starts when at least ``k`` of the last ``n`` verdicts are anomalous.
@@ -65,7 +63,7 @@ class EventTracker:
         self._frames = 0
 
     def step(self, verdict: Verdict) -> EventChange | None:
-        """Take the next verdict; returns a change or ``None``."""
+        """Take the next verdict and return the change of the event, if any."""
         self._recent.append(verdict)
         if self._id is None:
             if sum(v.anomalous for v in self._recent) < self._k:
@@ -82,7 +80,7 @@ class EventTracker:
         return EventChange(self._id, Phase.UPDATE, self._peak, self._frames)
 
     def finish(self) -> EventChange | None:
-        """End the event under way, if any: the line stopped, or no more frames will come."""
+        """End the current event, if any, because the line stopped or there are no more frames."""
         if self._id is None:
             return None
         change = EventChange(self._id, Phase.END, self._peak, self._frames)

@@ -1,4 +1,4 @@
-"""Whether frames are like the training images in size and colour; where they are not, scores mean little."""
+"""Comparison of frames with the training images by size and colour; scores of unlike frames mean little."""
 
 from __future__ import annotations
 
@@ -13,43 +13,41 @@ from edge_occ.inspection.result import Inspection
 
 
 class Likeness:
-    """Tells once that frames have another size than the training images, and once that their colours differ.
-
-    As a sink it looks at the frames that are inspected.
+    """A sink that reports once that frames have another size than the training images, and once that colours differ.
 
     Args:
-        manifest: what is known of the training images; where nothing is, nothing is told.
-        tell: gets a sentence.
+        manifest: size and colour of the training images; an unknown one is not compared.
+        notify: called with a sentence.
     """
 
     name = "likeness"
 
-    def __init__(self, manifest: Manifest, tell: Callable[[str], None]) -> None:
+    def __init__(self, manifest: Manifest, notify: Callable[[str], None]) -> None:
         self._frame, self._colour = manifest.geometry.frame, manifest.training.colour
-        self._tell = tell
+        self._notify = notify
 
     def look(self, image: NDArray[np.uint8]) -> None:
         """Compare a frame, uint8 ``[height, width, 3]`` BGR."""
         if self._frame is not None and image.shape[:2] != self._frame:
             trained, got = (f"{shape[1]}x{shape[0]}" for shape in (self._frame, image.shape))
-            self._tell(
+            self._notify(
                 f"frames of {got} pixels, but the training images had {trained}: scores hold for the same camera and "
                 "distance only; train anew with frames of this size"
             )
             self._frame = None
         if self._colour is None or image.min() == image.max():
-            return  # a frame of one value, say a black one, tells nothing of the camera
+            return  # a frame of one value, say a black one, has no colours with any camera
         if has_colour(image) != self._colour:
             trained, got = ("colours", "none") if self._colour else ("no colours", "some")
-            self._tell(f"the training images had {trained}, these frames have {got}: train anew with such frames")
-        self._colour = None  # a camera does not change, so one frame tells
+            self._notify(f"the training images had {trained}, these frames have {got}: train anew with such frames")
+        self._colour = None  # a camera does not change, so one frame is enough
 
     def publish(self, inspection: Inspection) -> None:
         """Compare the frame of an inspection."""
         self.look(inspection.frame.image)
 
     def fault(self, fault: object) -> None:
-        """Nothing: a frame that was not inspected warns by itself."""
+        """Do nothing: a frame that was not inspected is reported elsewhere."""
 
     def finish(self, inspection: Inspection) -> None:
-        """Nothing: no frame is new."""
+        """Do nothing: there is no new frame."""

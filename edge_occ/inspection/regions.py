@@ -16,23 +16,23 @@ def find_boxes(
 
     Args:
         score_map: float32 ``[rows, columns]``, stretched over the whole frame.
-        threshold: scores above it count, as in the verdict.
+        threshold: scores above it belong to a region, as in the verdict.
         frame_shape: ``(height, width, ...)`` of the frame.
-        limit: at most so many boxes.
+        limit: maximum number of boxes.
 
     Returns:
-        Boxes in frame pixels, the one with the highest peak first.  They lie inside the frame and hold every map pixel
-        of their region.
+        Boxes in frame pixels, the highest peak first.  They lie inside the frame and cover every map pixel of their
+        region.
     """
     above = score_map > threshold
     count, labels, stats, _ = cv2.connectedComponentsWithStats(above.astype(np.uint8), connectivity=8)
     peaks = np.full(count, -np.inf, dtype=np.float32)
     np.maximum.at(peaks, labels[above].astype(np.intp), score_map[above])
-    worst = 1 + np.argsort(-peaks[1:], kind="stable")[:limit]  # label 0 is the background
+    highest = 1 + np.argsort(-peaks[1:], kind="stable")[:limit]  # label 0 is the background
     rows, columns = score_map.shape
     height, width = frame_shape[:2]
     boxes = []
-    for label in worst:
+    for label in highest:
         left, top, box_columns, box_rows = (int(n) for n in stats[label, :4])
         x, y = left * width // columns, top * height // rows
         right, bottom = -(-(left + box_columns) * width // columns), -(-(top + box_rows) * height // rows)

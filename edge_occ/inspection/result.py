@@ -1,4 +1,4 @@
-"""The value that travels from the inspector to its sinks: one frame, what it scored and what that means."""
+"""The result of an inspection, which the inspector gives to its sinks: a frame, its scores and its verdict."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class Inspection:
     """One inspected frame.
 
     Attributes:
-        boxes: where the score map exceeds the threshold, the worst first; empty for a normal frame.
-        event: what this frame did to the line's event, if anything.
-        verdict_ms: from capture to verdict, milliseconds.
+        boxes: regions of the score map above the threshold, the highest peak first; empty for a normal frame.
+        event: change of the line's event at this frame, if any.
+        verdict_ms: time from capture to verdict, milliseconds.
     """
 
     frame: Frame

@@ -1,4 +1,4 @@
-"""Scoring one frame, and counting the frames that could not be scored."""
+"""Scores of one frame, and the count of frames without a score."""
 
 from __future__ import annotations
 
@@ -11,17 +11,16 @@ from edge_occ.common.errors import EngineUnavailable, SourceLost, UserError
 from edge_occ.sources.faults import Reason, Unscored, one_line
 from engines.base import Engine, Scores
 
-MOST_IN_A_ROW = 10
-"""So many frames in a row without a score end a run.  Even if every second frame failed by itself, ten in a row would
-be one chance in a thousand; and ten frames are soon over, on a line of one part a second too, so that a supervisor can
-restart what does not inspect any more."""
+MAX_CONSECUTIVE_FAULTS = 10
+"""Frames in a row without a score that end a run, so that a supervisor can restart it.  If every second frame failed at
+random, ten in a row would be one chance in a thousand; and even a line of one part a second has ten frames soon."""
 
 
 def score_frame(engine: Engine, image: NDArray[np.uint8]) -> Scores:
     """Score one frame.
 
     Raises:
-        Unscored: the frame is none, the engine raised an error, or what it gave is not finite.
+        Unscored: the array is not a frame, the engine raised an error, or a score is not finite.
     """
     if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         found = f"{image.dtype} {list(image.shape)}" if isinstance(image, np.ndarray) else type(image).__name__
@@ -30,21 +29,21 @@ def score_frame(engine: Engine, image: NDArray[np.uint8]) -> Scores:
         raise Unscored(Reason.FRAME, f"a frame without pixels, {list(image.shape)}")
     try:
         scores = engine.infer(image)
-    except Exception as error:  # runtimes have their own kinds, and one frame must not end a line
+    except Exception as error:  # each runtime has exceptions of its own, and one frame must not end a run
         raise unscored(error) from error
-    # The map too: a runtime's maximum may pass over NaN.
+    # The map too: the maximum of some runtimes ignores NaN.
     if not (np.isfinite(scores.score) and np.isfinite(scores.map).all()):
         raise Unscored(Reason.SCORE, f"a score of {scores.score} and a map that are not finite")
     return scores
 
 
 def unscored(error: Exception) -> Unscored:
-    """What an error that was raised while a frame was scored says of the frame."""
+    """Return the fault of a frame during whose scoring an error was raised."""
     return Unscored(Reason.ENGINE, one_line(error), error if isinstance(error, UserError) else None)
 
 
 class FaultTally:
-    """Counts faults, and ends what inspects nothing any more.
+    """A count of faults that ends a run without scores.
 
     Attributes:
         counts: faults by reason.
@@ -56,29 +55,28 @@ class FaultTally:
         self._last: Unscored | None = None
 
     def scored(self) -> None:
-        """A frame has a score."""
+        """Record a frame with a score."""
         self._in_a_row = 0
 
     def add(self, fault: Unscored) -> None:
-        """A frame has none.
+        """Record a frame without a score.
 
-        Unreadable pictures are counted only: how many of them are too many, their source decides.
+        Unreadable pictures are only counted: their source decides how many are too many.
 
         Raises:
-            EngineUnavailable: this was the last of :data:`MOST_IN_A_ROW` that the engine could not score; or what the
-                engine itself raised, if that was meant for the user.
-            SourceLost: the same, and the source gave no frame.
+            UserError: this is fault number :data:`MAX_CONSECUTIVE_FAULTS` in a row.  SourceLost if the source gave no
+                frame; otherwise the engine's own error, if it is meant for the user, or EngineUnavailable.
         """
         self.counts[fault.reason] += 1
         if fault.reason is Reason.UNREADABLE:
             return
         self._last = fault
         self._in_a_row += 1
-        if self._in_a_row >= MOST_IN_A_ROW:
+        if self._in_a_row >= MAX_CONSECUTIVE_FAULTS:
             raise self._failure(fault, f"none for {self._in_a_row} frames in a row")
 
     def check(self, frames: int) -> None:
-        """At the end: raises as :meth:`add` does if not one of the frames that were readable could be scored."""
+        """Raise at the end of a run as :meth:`add` does, if there were faults and no ``frames`` with a score."""
         if frames == 0 and self._last is not None:
             raise self._failure(self._last, "none for any frame")
 

@@ -1,1 +1,1 @@
-"""Stage 2: fitting heads and calibrating the threshold on held-out images."""
+"""Fitting heads and calibrating the threshold on held-out images."""

@@ -1,4 +1,4 @@
-"""Stage 2: heads on the features of normal images, their fusion, and a threshold for it."""
+"""Heads fitted to the features of normal images, their fusion, and its threshold."""
 
 from __future__ import annotations
 
@@ -41,19 +41,19 @@ class CalibratedHead:
 
     @property
     def member(self) -> bytes:
-        """As it goes into the bundle."""
+        """The member of the bundle."""
         tensors = {name: tensor.numpy() for name, tensor in self.head.tensors().items()}
         return head_member(tensors, self.held_out)
 
 
 class HeadCalibrator:
-    """How heads are fitted and scored in one training.
+    """Fits and calibrates the heads of one training.
 
     Args:
         branches: of the graph; on any device.
         config: head, fusion and calibration settings.
         seed: of the assignment of parts to folds.
-        parts: which part each image shows, ``[n]``, from 0 without gaps; none: each another.
+        parts: part that each image shows, ``[n]``, from 0 without gaps; None: a different one each.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class HeadCalibrator:
 
         Args:
             features: of all normal images, ``[n, rows, columns, d]`` for each branch.
-            grids: what :meth:`grids` gives for them, where it is known already.
+            grids: the result of :meth:`grids` for them, if it is known already.
 
         Raises:
             InputError: the features cannot carry a head.
@@ -124,8 +124,8 @@ class HeadCalibrator:
         return torch.arange(images) if self._given is None else torch.tensor(self._given)
 
     def _map_scale(self, grids: Sequence[Tensor], weights: Tensor, threshold: float, parts: Tensor) -> float:
-        """What brings the fused maps into the units of the image score: the share of held-out good parts whose map
-        rises above the threshold anywhere becomes the declared one.
+        """Return the factor by which fused maps have the units of the image score: with it, the share of held-out good
+        parts whose map is above the threshold anywhere is the declared one.
         """
         if len(grids) == 1:
             return 1.0
@@ -143,10 +143,10 @@ class HeadCalibrator:
 
 @contextmanager
 def fitting() -> Iterator[None]:
-    """Tell of features that cannot carry a head.
+    """A context that turns :class:`Unfit` into an error for the user.
 
     Raises:
-        InputError: a head could not be fitted within.
+        InputError: a head could not be fitted inside.
     """
     try:
         yield

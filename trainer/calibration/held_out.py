@@ -1,8 +1,7 @@
-"""Scores of normal images that the head had not seen, on which a threshold can be a promise.
+"""Scores of normal images by heads that had not seen them, from which a threshold with a guarantee follows.
 
-Every image is scored once by a head fitted on the other folds; all shots of one part are in one fold.  The threshold
-is the conformal quantile of these scores, one a part (:mod:`edge_occ.bundle.conformal`), so that the verdict
-"anomalous" is the same as a conformal p-value of at most the declared false-alarm rate.
+Every image is scored once, by a head that was fitted on the other folds; all shots of one part are in one fold.  The
+threshold is the conformal quantile of these scores, one a part; see :mod:`edge_occ.bundle.conformal`.
 """
 
 from __future__ import annotations
@@ -22,12 +21,12 @@ columns]``."""
 
 
 def folds_of(n: int, folds: int, seed: int) -> Tensor:
-    """Which fold each of ``n`` images is in, ``[n]``; at most ``n`` folds, of sizes that differ by one at most."""
+    """Assign ``n`` images to folds, ``[n]``; at most ``n`` folds, whose sizes differ by one at most."""
     return torch.randperm(n, generator=torch.Generator().manual_seed(seed)) % min(folds, n)
 
 
 def folds_of_parts(parts: Tensor, folds: int, seed: int) -> Tensor:
-    """Which fold each image is in, ``[n]``, by the part it shows: all shots of a part are in the same one.
+    """Assign images to folds, ``[n]``, by the part that they show: all shots of a part are in the same fold.
 
     Args:
         parts: which part each image shows, ``[n]``, from 0 without gaps.
@@ -38,7 +37,7 @@ def folds_of_parts(parts: Tensor, folds: int, seed: int) -> Tensor:
 
 
 def one_score_a_part(scores: NDArray[np.float64], parts: Tensor) -> NDArray[np.float64]:
-    """The highest score of each part's shots, in the order of the parts.
+    """Return the highest score of each part's shots, in the order of the parts.
 
     A further part is seen once, so that one shot taken by chance would do; the highest errs on the side of fewer
     alarms.

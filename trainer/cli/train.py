@@ -75,8 +75,8 @@ def train(  # noqa: PLR0913 - one parameter an option
         say(f"16-bit values from {manifest.training.white} on are white, at the line too: the pictures have none above")
     if manifest.geometry.frame is None:
         say("the pictures differ in size; each was stretched to a square")
-    if manifest.choice:
-        taken = [c for c in manifest.choice.candidates if c.score_weight or c.map_weight]
+    if manifest.model_selection:
+        taken = [c for c in manifest.model_selection.candidates if c.score_weight or c.map_weight]
         say("chosen by synthetic defects on held-out good parts (the report says why):")
         for head in taken:
             weights = f"{head.score_weight:.2f} of the score, {head.map_weight:.2f} of the heatmap"
@@ -85,5 +85,5 @@ def train(  # noqa: PLR0913 - one parameter an option
     say(f"{target} written in {manifest.training.seconds:.0f} s; report: {trained.report}")
     say(f"next: edge-occ run --bundle {target} --camera 0")
     if json:
-        summary = manifest.model_dump(mode="json", exclude={"members"})
+        summary = manifest.model_dump(mode="json", by_alias=True, exclude={"members"})
         print_json({"bundle": printable(target), "report": printable(trained.report), **summary})

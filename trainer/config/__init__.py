@@ -3,9 +3,10 @@
 Presets (``configs/presets/*.yaml``) and ``--config`` are YAML files of these fields; ``--set key=value`` overrides one.
 """
 
+from edge_occ.bundle.gaussian import Scope
 from trainer.config.bundle import CalibrationConfig, ExportConfig
 from trainer.config.encoder import EncoderConfig, InputConfig
-from trainer.config.head import FusionConfig, HeadConfig, HeadKind, MapConfig, Scope
+from trainer.config.head import FusionConfig, HeadConfig, HeadKind, MapConfig
 from trainer.config.optimiser import OptimiserConfig
 from trainer.config.pretext import PretextConfig
 from trainer.config.section import Range

@@ -7,10 +7,9 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, FiniteFloat, model_validator
 
+from edge_occ.bundle.covariance import Regulariser
+from edge_occ.bundle.gaussian import Scope, pooled_side
 from trainer.config.section import Section
-
-Scope = Literal["shared", "per-position", "position-mean"]
-"""Positions of a grid that share a Gaussian."""
 
 HeadKind = Literal["gaussian", "kde", "ocsvm", "ocsvm-linear", "nearest", "knn"]
 """One-class classifiers."""
@@ -48,7 +47,7 @@ class HeadConfig(Section):
         100, ge=2, le=2048, description="Number of features after the fixed orthogonal projection, 2 to 2048."
     )
     l2: bool = Field(False, description="Whether to divide features by their length first, as the papers' code does.")
-    regulariser: Literal["ledoit-wolf", "oas", "ridge", "low-rank", "low-variance"] = Field(
+    regulariser: Regulariser = Field(
         "ledoit-wolf",
         description="Regularisation of the covariance: shrinkage (ledoit-wolf, oas), a constant on the diagonal "
         "(ridge), one variance for all but the head.components directions of largest variance (low-rank), or only the "
@@ -165,9 +164,7 @@ class HeadConfig(Section):
 
     def samples_side(self, images: int) -> int:
         """Return the number of rows and columns of positions to pool, for a head fitted on ``images`` images."""
-        if self.neighbourhood != "auto":
-            return self.neighbourhood
-        return next((side for side in (1, 3) if images * side * side >= 2 * self.dim), 5)
+        return pooled_side(self.neighbourhood, images, self.dim)
 
 
 class MapConfig(Section):

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, PositiveFloat
 
-from trainer.config.head import Scope
+from edge_occ.bundle.gaussian import Scope
 from trainer.config.section import Section
 
 

@@ -14,7 +14,7 @@ import torch
 from edge_occ import __version__
 from edge_occ.bundle.downscale import HALVING
 from edge_occ.bundle.manifest import Calibration, Geometry, Training
-from edge_occ.bundle.manifest import Choice as SelectionRecord
+from edge_occ.bundle.manifest import ModelSelection as SelectionRecord
 from edge_occ.common.printable import printable
 from trainer.config import BranchConfig, TrainConfig
 from trainer.data.images import NormalImages
@@ -99,7 +99,7 @@ def manifest_fields(facts: Facts, calibration: Calibration, exported: Assembled)
             config=_printable(config.model_dump(mode="json")),
         ),
         "parity_tolerance": exported.tolerances,
-        "choice": facts.selection,
+        "model_selection": facts.selection,
         "metrics": _pretraining_metrics(fits),
         "licences": _LICENCES,
     }

@@ -1,4 +1,4 @@
-"""How far parts lie in the same place, from the features of normal images."""
+"""Alignment: the degree to which parts lie in the same place, from the features of normal images."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from torch import Tensor
 
 
 def alignment(features: Tensor) -> float:
-    """How far parts lie in the same place: the share of the features' variance that the position explains.
+    """Return the share of the features' variance that the position explains.
 
     Args:
         features: ``[n, rows, columns, d]``.

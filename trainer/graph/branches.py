@@ -52,7 +52,7 @@ class Branch(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, images: Tensor, heads: Sequence[Head]) -> tuple[list[Scored], Tensor]:
-        """Map RGB ``[n, 3, size, size]`` of 0..255 to what each head says, and the features ``[n, rows, columns,
+        """Map RGB ``[n, 3, size, size]`` of 0..255 to the scores of each head, and the features ``[n, rows, columns,
         d]``.
         """
 

@@ -33,9 +33,9 @@ class ScoreMap(nn.Module):
         self.top: int | None = None
         self.step = 1
         if config.image_score == "top":
-            self.step = math.ceil(math.sqrt(config.top_fraction * size * size / _MOST))
+            self.step = math.ceil(math.sqrt(config.top_fraction * size * size / _MAX_TOP))
             read = math.ceil(size / self.step) ** 2
-            self.top = min(max(1, round(config.top_fraction * read)), _MOST)
+            self.top = min(max(1, round(config.top_fraction * read)), _MAX_TOP)
         self.spread: Tensor
         self.register_buffer("spread", upsampling_matrix(size, centres, config))
 
@@ -64,7 +64,7 @@ def upsampling_matrix(size: int, centres: Tensor, config: MapConfig) -> Tensor:
     return (kernel / kernel.sum(1).amax()).float()
 
 
-_MOST = 3840
+_MAX_TOP = 3840
 """Values that TensorRT's TopK gives at most (its operators' reference)."""
 
 _PAPER_KERNEL = 32

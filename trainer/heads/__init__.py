@@ -1,1 +1,1 @@
-"""One-class classifiers of stage 2, one file each."""
+"""One-class classifiers of features, one file each."""

@@ -1,4 +1,4 @@
-"""What a head is: a one-class classifier fitted to features of good parts, as a few tensors that a graph can hold."""
+"""The head: a one-class classifier that is fitted to features of good parts, as a few tensors that a graph can hold."""
 
 from __future__ import annotations
 
@@ -31,16 +31,14 @@ class Head(ABC):
 
     @abstractmethod
     def score(self, features: Tensor) -> Tensor:
-        """How far features ``[n, rows, columns, d]`` are from those of good parts: ``[n, rows, columns]``, at least
-        0.
-        """
+        """Distances from good parts ``[n, rows, columns]``, at least 0, of features ``[n, rows, columns, d]``."""
 
     @abstractmethod
     def gradient(self, features: Tensor) -> Tensor:
         """The gradient of each score with respect to its own features, in closed form: ``[n, rows, columns, d]``."""
 
     def score_many(self, features: Tensor) -> Tensor:
-        """:meth:`score` for any number of images, without needing memory for all of them at once."""
+        """Return :meth:`score` for any number of images, in bounded memory."""
         return self.score(features)
 
     def tensors(self) -> dict[str, Tensor]:

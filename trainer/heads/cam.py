@@ -1,7 +1,7 @@
 """Where in the image an image-level score comes from: GradCAM of a head in closed form (CutPaste, section 4.2).
 
 The image-level model pools its last feature map ``A``, ``[n, c, h, w]``, to ``p``, the mean over the positions; a head
-scores ``f = P^T u``, where ``u`` is ``p``, or ``p / |p|`` with L2 normalisation, and knows its gradient ``ds/df``.  By
+scores ``f = P^T u``, where ``u`` is ``p``, or ``p / |p|`` with L2 normalisation, and gives its gradient ``ds/df``.  By
 the chain rule ``ds/du = P ds/df``, and through the normalisation ``ds/dp = (ds/du - (ds/du . u) u) / |p|``.  As pooling
 is a mean, the gradient with respect to ``A`` is ``ds/dp / (h w)`` at every position, so that GradCAM's weights, its
 means over the positions, need no automatic differentiation and export like any other product of matrices.

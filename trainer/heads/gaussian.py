@@ -1,8 +1,7 @@
 """Gaussian density estimation on window features, exported as a mean and a whitening matrix.
 
 CutPaste, equation 2: the anomaly score is the Mahalanobis distance to a Gaussian fitted to normal features.
-Section A.5 fits one Gaussian for all positions (textures, parts in any pose) or one a position (aligned parts).  The
-score is the squared distance ``||W (f - mean)||^2``; :mod:`trainer.heads.covariance` tells where ``W`` comes from.
+The score is the squared distance ``||W (f - mean)||^2``; see :mod:`edge_occ.bundle.gaussian` for the fit.
 """
 
 from __future__ import annotations
@@ -11,11 +10,12 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
+from edge_occ.bundle import gaussian
+from edge_occ.bundle.covariance import Regularisation
+from edge_occ.bundle.gaussian import GaussianSettings, SingularCovariance
 from trainer.config import HeadConfig, Scope
 from trainer.heads.base import Head, Unfit
-from trainer.heads.covariance import whiten
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def _product(vectors: Tensor, matrices: Tensor) -> Tensor:
 
 
 def fit_gaussian(features: Tensor, config: HeadConfig, scope: Scope) -> GaussianHead:
-    """Fit to the features of normal images, in float64.
+    """Fit to the features of normal images, in float64; see :func:`edge_occ.bundle.gaussian.fit_gaussian`.
 
     Args:
         features: ``[n, rows, columns, d]``.
@@ -65,44 +65,14 @@ def fit_gaussian(features: Tensor, config: HeadConfig, scope: Scope) -> Gaussian
     Raises:
         Unfit: the regularised covariance is singular (say, a ridge too small for features that do not vary).
     """
-    n, rows, columns, dim = features.shape
-    floor = config.floor * features.double().var((0, 1, 2), correction=0).mean()
-    if scope == "per-position":
-        mean, whitening, singular = _per_position(features, config, floor)
-    else:
-        shared = scope == "shared"
-        double = features.double()
-        mean = double.mean((0, 1, 2), keepdim=True)[0] if shared else double.mean(0)
-        whitening, singular = whiten((double - mean).reshape(1, n * rows * columns, dim), config, floor)
-        whitening = whitening.unsqueeze(0)
-    if singular.any():
+    regularisation = Regularisation(config.regulariser, config.ridge, config.components, config.floor)
+    settings = GaussianSettings(scope, regularisation, config.neighbourhood)
+    try:
+        fitted = gaussian.fit_gaussian(features.cpu().numpy(), settings)
+    except SingularCovariance as error:
         raise Unfit(
-            f"the covariance is singular at {int(singular.sum())} of {singular.numel()} positions with "
-            f"regulariser={config.regulariser}",
+            str(error),
             "use --set head.regulariser=ledoit-wolf or a larger head.floor; features that never vary need another "
             "encoder or other images",
-        )
-    return GaussianHead(mean.float(), whitening.float())
-
-
-def _per_position(features: Tensor, config: HeadConfig, floor: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Mean, whitening and whether it is singular, for each position from the samples of its neighbourhood, a row at a
-    time to bound memory.
-
-    Samples of neighbours stand in for small misplacements of the part.  At the border the neighbourhood repeats the
-    edge.
-    """
-    n, rows, columns, dim = features.shape
-    side = config.samples_side(n)
-    reach = side // 2
-    padded = functional.pad(features.permute(0, 3, 1, 2), (reach,) * 4, mode="replicate")
-    means, whitenings, singular = [], [], []
-    for row in range(rows):
-        band = padded[:, :, row : row + side].unfold(3, side, 1)  # [n, d, side, columns, side]
-        samples = band.permute(3, 0, 2, 4, 1).reshape(columns, n * side * side, dim).double()
-        mean = samples.mean(1, keepdim=True)
-        means.append(mean.squeeze(1))
-        whitening, failed = whiten(samples - mean, config, floor)
-        whitenings.append(whitening)
-        singular.append(failed)
-    return torch.stack(means), torch.stack(whitenings), torch.stack(singular)
+        ) from error
+    return GaussianHead(**{name: torch.from_numpy(of).to(features.device) for name, of in fitted.tensors().items()})

@@ -1,4 +1,4 @@
-"""What heads share that keep features of good parts: how many, at which length, and distances to them.
+"""References: features of good parts that a head keeps, their length, and distances to them.
 
 Most divide features by their length, as in the released code of the two-stage paper (``util/train.py``, eval_embed).
 Both they and the references are then measured from the references' mean: distances are differences of large numbers
@@ -62,7 +62,7 @@ class ReferenceHead(Head):
 
 @dataclass(frozen=True)
 class References:
-    """What a head is fitted on.
+    """The samples that a head is fitted on.
 
     Attributes:
         mean: of the samples at unit length, ``[1, 1, d]``, float64.
@@ -97,27 +97,27 @@ def make_references(features: Tensor, config: HeadConfig) -> References:
     return References(mean.view(1, 1, -1), centred, _RELEASED / (unit.shape[1] * variance))
 
 
-def drawn(features: Tensor, most: int) -> Tensor:
-    """Features of positions ``[k, d]`` in float64: all of them, or ``most`` that are drawn at random, always the same
+def drawn(features: Tensor, limit: int) -> Tensor:
+    """Features of positions ``[k, d]`` in float64: all of them, or ``limit`` that are drawn at random, always the same
     ones; the released code draws at random too.
     """
     samples = features.reshape(-1, features.shape[-1])
-    if len(samples) > most:
-        chosen = torch.randperm(len(samples), generator=torch.Generator().manual_seed(0))[:most]
+    if len(samples) > limit:
+        chosen = torch.randperm(len(samples), generator=torch.Generator().manual_seed(0))[:limit]
         samples = samples[chosen.sort().values.to(samples.device)]
     return samples.double()
 
 
 def refuse_sameness(variance: Tensor, samples: Tensor) -> None:
-    """Raise if samples ``[k, d]`` are all the same, as their ``variance`` relative to their size tells.
+    """Raise if samples ``[k, d]`` are all the same by their ``variance`` relative to their size.
 
     Raises:
         Unfit: they are, or are no numbers.
     """
-    if not float(variance) > _LEAST_VARIANCE:
+    if not float(variance) > _MIN_VARIANCE:
         raise Unfit(
             f"{len(samples)} features that are all the same",
-            "try another --seed or optimiser.learning_rate, with --restart: the encoder tells no image from another",
+            "try another --seed or optimiser.learning_rate, with --restart: the encoder cannot distinguish images",
         )
 
 
@@ -145,7 +145,7 @@ def soft_minimum(squared: Tensor, weights: Tensor, gamma: Tensor) -> tuple[Tenso
 _RELEASED = 10.0
 """The released code's factor: ten times scikit-learn's ``gamma="scale"``."""
 
-_LEAST_VARIANCE = 1e-12
+_MIN_VARIANCE = 1e-12
 """Of features at unit length; rounding to fp32 alone gives some 1e-14."""
 
 _AT_ONCE = 1 << 24

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_occ.bundle.guarantee import guarantee
-from edge_occ.bundle.manifest import Choice, Manifest
+from edge_occ.bundle.manifest import Manifest, ModelSelection
 from trainer.data.traits import shrinking
 from trainer.pretrain.fit_encoder import Fit
 from trainer.report.charts import score_histogram, training_curve
@@ -57,8 +57,8 @@ def training_report(
     ]
     if manifest.precisions:
         sections.append(_precisions(manifest))
-    if manifest.choice:
-        sections.append(_choice(manifest.choice))
+    if manifest.model_selection:
+        sections.append(_model_selection(manifest.model_selection))
     sections += _pretraining(fits)
     if training.copies:
         sections.append(PageSection("Copies", "These images were left out.", table=lines("image", training.copies)))
@@ -115,7 +115,7 @@ def _precisions(manifest: Manifest) -> PageSection:
     return PageSection("Other precisions", text, table=PageTable(header, rows))
 
 
-def _choice(choice: Choice) -> PageSection:
+def _model_selection(choice: ModelSelection) -> PageSection:
     share = f"position explains {choice.alignment:.0%} of the variance of the features"
     how = (
         f"The parts are aligned ({share}), so the weights of the image score are those that detect synthetic defects "

@@ -14,8 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from edge_occ.bundle.manifest import Candidate
-from edge_occ.bundle.manifest import Choice as Record
+from edge_occ.bundle.manifest import CandidateHead, ModelSelection
 from edge_occ.common.progress import ProgressReport
 from trainer.calibration.fit_heads import fitting
 from trainer.calibration.held_out import folds_of_parts
@@ -42,7 +41,7 @@ class Selection:
     config: TrainConfig
     kept: tuple[int, ...]
     grids: tuple[Tensor, ...]
-    record: Record
+    record: ModelSelection
 
 
 def select_model(
@@ -90,7 +89,7 @@ def select_model(
         score_weights = one_head_per_branch(branch_of, image_aurocs)
         map_weights = select_ensemble(len(heads), lambda weights: benchmark.pixel_auroc(weighted_mean(maps, weights)))
     candidates = tuple(
-        Candidate(
+        CandidateHead(
             encoder=config.branches[head.branch].encoder.name,
             scope=head.scope,
             sigma=head.map.sigma,
@@ -102,7 +101,7 @@ def select_model(
         )
         for k, head in enumerate(heads)
     )
-    record = Record(
+    record = ModelSelection(
         alignment=share,
         aligned=aligned,
         candidates=candidates,

@@ -14,15 +14,15 @@ SMALLEST_FRAME, LARGEST_FRAME = (2, 2), (4096, 4096)
 """Frames that a graph is followed with, besides those that are known: the one that engines are tried with, and one of
 16 megapixels."""
 
-MOST_VALUES = 1 << 28
+MAX_VALUES = 1 << 28
 """Values that may be needed at a time, and as many again as the inputs and constants have: 1 GiB in fp32.  Ours need
 0.1e9 to resize 16 megapixels."""
 
-MOST_WORK = 1 << 41
+MAX_WORK = 1 << 41
 """Multiplications, and what takes as long: some minutes of one processor core.  Ours take 0.1e12 for 16 megapixels, and
 up to 1e12 with images of 2048 pixels."""
 
-MOST_VALUES_A_WINDOW = 1 << 20
+MAX_VALUES_PER_WINDOW = 1 << 20
 """The same for each window of a batch, which is as large as the grid.  Ours need 0.03e6 with 32 channels."""
 
 _FLOAT, _UINT8 = 1, 2
@@ -72,8 +72,8 @@ def check_encoder_graph(onnx: bytes, window: int, size: int, features: Shape) ->
     _require_inputs(model, {IMAGES: (_UINT8, (None, None, None, 3))})
     windows = features[0] * features[1]
     for images, side, wanted in ((1, size, features), (windows, window, (1, 1, *features[2:]))):
-        most = max(MOST_VALUES, images * MOST_VALUES_A_WINDOW)
-        shapes = _affordable(model, {IMAGES: (images, side, side, 3)}, most)
+        limit = max(MAX_VALUES, images * MAX_VALUES_PER_WINDOW)
+        shapes = _affordable(model, {IMAGES: (images, side, side, 3)}, limit)
         _require_outputs(model, shapes, {FEATURES: (images, *wanted)})
 
 
@@ -87,9 +87,9 @@ def _listed(inputs: Mapping[str, tuple[int, tuple[int | None, ...]]]) -> str:
     return ", ".join(f"{name} {list(shape)}" for name, (_, shape) in inputs.items())
 
 
-def _affordable(model: Model, inputs: Mapping[str, Shape], most: int = MOST_VALUES) -> Mapping[str, Shape]:
+def _affordable(model: Model, inputs: Mapping[str, Shape], limit: int = MAX_VALUES) -> Mapping[str, Shape]:
     cost = cost_of(model, inputs)
-    if cost.peak > most + cost.inputs or cost.work > MOST_WORK:
+    if cost.peak > limit + cost.inputs or cost.work > MAX_WORK:
         raise Malformed(f"{cost.peak:.1e} values at a time and {cost.work:.1e} operations")
     return cost.shapes
 

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from edge_occ.bundle.graphs.wire import Malformed, Message, Schema, text_of
 
-MOST_NODES = 4096
+MAX_NODES = 4096
 """Nodes of a graph.  Ours have about 190 for an encoder and its heads, and there may be 16 in an ensemble."""
 
-MOST_STRUCTURE = 16 << 20
+MAX_STRUCTURE = 16 << 20
 """Bytes of a file that are not the values of constants.  Ours have 1.6 kB a node, most of it the exporter's notes.  A
 runtime makes an object of every two bytes in the worst case, and needs a few hundred MB for these."""
 
@@ -34,8 +34,8 @@ INT64 = 7
 _ITEM_SIZES = {1: 4, 2: 1, 3: 1, 6: 4, INT64: 8, 9: 1, 10: 2}
 """Bytes of a value, by ONNX's number of its type: float, uint8, int8, int32, int64, bool, float16."""
 
-_MOST_AXES = 8
-_MOST_KNOWN = 64
+_MAX_AXES = 8
+_MAX_KNOWN = 64
 """Values of a constant that shapes can follow from: axes, sizes, places."""
 
 _MODEL = Schema(
@@ -177,11 +177,11 @@ def read_model(onnx: bytes) -> Model:
         raise Malformed(f"version {model.integer('ir_version')} of the format")
     graph = Message(model.part("graph"), _GRAPH)
     nodes, initializers = graph.parts("node"), graph.parts("initializer")
-    if not 0 < len(nodes) <= MOST_NODES:
-        raise Malformed(f"{len(nodes)} nodes, not 1 to {MOST_NODES}")
-    tensors = [Message(data, _TENSOR) for data in initializers[: 4 * MOST_NODES + 1]]
+    if not 0 < len(nodes) <= MAX_NODES:
+        raise Malformed(f"{len(nodes)} nodes, not 1 to {MAX_NODES}")
+    tensors = [Message(data, _TENSOR) for data in initializers[: 4 * MAX_NODES + 1]]
     values = sum(len(tensor.part("raw_data")) for tensor in tensors)
-    if len(initializers) > 4 * MOST_NODES or len(onnx) - values > MOST_STRUCTURE:
+    if len(initializers) > 4 * MAX_NODES or len(onnx) - values > MAX_STRUCTURE:
         raise Malformed(f"{len(initializers)} constants and {len(onnx) - values} bytes beside their values")
     return Model(
         dict(map(_tensor, graph.parts("input"))),
@@ -203,7 +203,7 @@ def _attribute(attribute: Message) -> tuple[str, Attribute]:
     name, kind = attribute.text("name"), attribute.integer("type")
     if kind == _INT:
         return name, attribute.integer("i")
-    if kind == _INTS and len(attribute.integers("ints")) <= 2 * _MOST_AXES:
+    if kind == _INTS and len(attribute.integers("ints")) <= 2 * _MAX_AXES:
         return name, attribute.integers("ints")
     if kind == _STRING:
         return name, text_of(attribute.part("s"))
@@ -214,7 +214,7 @@ def _constant(tensor: Message) -> tuple[str, Constant]:
     name, shape, kind = tensor.text("name"), tensor.integers("dims"), tensor.integer("data_type")
     if tensor.integer("data_location") != 0:
         raise Malformed(f"a constant {name!r} in another file")
-    if len(shape) > _MOST_AXES or min(shape, default=1) < 0 or kind not in _ITEM_SIZES:
+    if len(shape) > _MAX_AXES or min(shape, default=1) < 0 or kind not in _ITEM_SIZES:
         raise Malformed(f"a constant {name!r} of type {kind} and shape {shape}")
     count, raw = math.prod(shape), tensor.part("raw_data")
     listed = tensor.integers("int64_data" if kind == INT64 else "int32_data")
@@ -223,7 +223,7 @@ def _constant(tensor: Message) -> tuple[str, Constant]:
     if not whole:
         raise Malformed(f"a constant {name!r} of {count} values that holds others")
     known = None
-    if kind == INT64 and count <= _MOST_KNOWN:
+    if kind == INT64 and count <= _MAX_KNOWN:
         values = np.frombuffer(raw, "<i8") if raw else np.array(listed, np.int64)
         known = values.astype(np.int64).reshape(shape)
     return name, Constant(shape, known)
@@ -233,7 +233,7 @@ def _tensor(data: memoryview) -> tuple[str, Tensor]:
     value = Message(data, _VALUE)
     tensor = Message(Message(value.part("type"), _TYPE).part("tensor_type"), _TENSOR_TYPE)
     axes = [Message(axis, _AXIS) for axis in Message(tensor.part("shape"), _SHAPE).parts("dim")]
-    if len(axes) > _MOST_AXES:
+    if len(axes) > _MAX_AXES:
         raise Malformed(f"{value.text('name')!r} with {len(axes)} axes")
     shape = tuple(axis.integer("dim_value") if "dim_value" in axis else None for axis in axes)
     return value.text("name"), Tensor(tensor.integer("elem_type"), shape)

@@ -43,7 +43,7 @@ _INTEGER: dict[str, Callable[..., NDArray[np.int64]]] = {
     "Mul": np.multiply,
     "Div": np.floor_divide,
 }
-"""What is done with lengths where a window is cropped: places, of which only slices are made."""
+"""Operators that compute positions from lengths where a window is cropped; only slices use these."""
 
 
 def _matmul(_node: Node, operands: list[Value]) -> Value:

@@ -18,7 +18,7 @@ from edge_occ.bundle.graphs.wire import Malformed
 
 @dataclass(frozen=True)
 class Cost:
-    """What a graph takes for one set of inputs.
+    """The cost of a graph for one set of inputs.
 
     Attributes:
         shapes: of every tensor.
@@ -65,7 +65,7 @@ def cost_of(model: Model, inputs: Mapping[str, Shape]) -> Cost:
 
 
 def _follow(node: Node, values: Mapping[str, Value]) -> tuple[Value, int]:
-    """What is known of a node's result, and its work."""
+    """Return the static knowledge of a node's result, and its work."""
     if node.op not in RULES:
         raise Malformed(f"the operator {node.op!r}")
     if not 0 < len(node.outputs) <= (2 if node.op == "TopK" else 1):

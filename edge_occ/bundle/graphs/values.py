@@ -1,4 +1,4 @@
-"""What is known of a tensor before it is made, and of the attributes and operands that its shape depends on."""
+"""Static knowledge of a tensor, and of the attributes and operands that its shape depends on."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Value:
-    """What is known of a tensor.
+    """Static knowledge of a tensor.
 
     Attributes:
         shape: lengths of its axes.

@@ -22,7 +22,7 @@ _WIRE_TYPES: Mapping[Kind, frozenset[int]] = {
     "messages": frozenset({_BYTES}),
 }
 _LONGEST_VARINT = 10
-_MOST_INTS = 65_536
+_MAX_INTS = 65_536
 """Integers of one field; ours have a few."""
 
 
@@ -32,7 +32,7 @@ class Malformed(ValueError):
 
 @dataclass(frozen=True)
 class Schema:
-    """What a message may hold.
+    """The fields that a message may have.
 
     Attributes:
         name: of the message, for people.
@@ -67,8 +67,8 @@ class Message:
             else:
                 ints = self._ints.setdefault(name, [])
                 ints.extend([value] if isinstance(value, int) else _packed(value))
-                if len(ints) > _MOST_INTS:
-                    raise Malformed(f"{schema.name} with over {_MOST_INTS} values of {name}")
+                if len(ints) > _MAX_INTS:
+                    raise Malformed(f"{schema.name} with over {_MAX_INTS} values of {name}")
             if kind in ("int", "bytes") and len(self._ints.get(name, self._parts.get(name, ()))) > 1:
                 raise Malformed(f"{schema.name} with {name} twice")
 

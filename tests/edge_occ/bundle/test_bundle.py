@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from mutations import pack, unpack
 
 from edge_occ.bundle.bundle import ENCODER_GRAPH, MANIFEST, read_bundle, write_bundle
-from edge_occ.bundle.manifest import FORMAT
+from edge_occ.bundle.manifest import FORMAT, ModelSelection
 from edge_occ.bundle.tensors import head_from, head_member, held_out_from
 from edge_occ.common.errors import BundleRefused, InputError
 from engines.base import HEADS
@@ -86,15 +86,26 @@ def test_a_bundle_of_the_first_format_is_still_read(tiny_bundle, tmp_path):
 def test_a_bundle_of_the_second_format_is_still_read(tiny_bundle, tmp_path):
     """It had one head, one encoder, and no word of either's place among others."""
     bundle = read_bundle(tiny_bundle)
-    fields = {**bundle.manifest.model_dump(exclude={"members", "choice"}), "format": 2}
+    fields = {**bundle.manifest.model_dump(exclude={"members", "model_selection"}), "format": 2}
     fields["geometry"] = {name: fields["geometry"][name] for name in ("size", "window", "stride", "grid", "frame")}
     write_bundle(tmp_path / "old.occ", fields, bundle.members)
     again = read_bundle(tmp_path / "old.occ")
     assert again.manifest.format == 2
     assert again.manifest.geometry == bundle.manifest.geometry.model_copy(update={"downscaling": None})
-    assert again.manifest.choice is None
+    assert again.manifest.model_selection is None
     assert again.precisions == bundle.precisions
     assert set(again.graph().head) == {"mean", "whitening"}
+
+
+def test_model_selection_keeps_its_name_in_the_file(tiny_bundle, tmp_path):
+    """Format 4 calls it ``choice``; another name would need another format."""
+    bundle = read_bundle(tiny_bundle)
+    selection = ModelSelection(alignment=0.5, aligned=True, candidates=(), image_auroc=0.9, pixel_auroc=0.8)
+    fields = {**bundle.manifest.model_dump(exclude={"members"}), "model_selection": selection}
+    write_bundle(tmp_path / "selected.occ", fields, bundle.members)
+    with zipfile.ZipFile(tmp_path / "selected.occ") as archive:
+        assert json.loads(archive.read(MANIFEST))["choice"]["alignment"] == 0.5
+    assert read_bundle(tmp_path / "selected.occ").manifest.model_selection == selection
 
 
 def test_a_bundle_without_an_exact_encoder_is_read(tiny_bundle, tmp_path):

@@ -1,60 +1,13 @@
-from __future__ import annotations
+"""Events against a naive reference over the whole history."""
 
-import math
-from fractions import Fraction
+from __future__ import annotations
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_occ.bundle.conformal import ConformalThreshold, Verdict
+from edge_occ.bundle.conformal import Verdict
 from edge_occ.inspection.events import EventChange, EventTracker, Phase
-
-# Few distinct values, so that ties are the rule and not the exception.
-scores = st.integers(0, 12).map(lambda n: n / 4) | st.floats(0, 1e6)
-
-
-def naive_p_value(held_out, score):
-    return Fraction(1 + sum(s >= score for s in held_out), len(held_out) + 1)
-
-
-@given(st.lists(scores, min_size=1, max_size=40), scores)
-def test_p_value_is_the_conformal_one(held_out, score):
-    judge = ConformalThreshold(held_out, threshold=1.0)
-    assert judge.p_value(score) == float(naive_p_value(held_out, score))
-    assert 0 < judge.p_value(score) <= 1
-
-
-@given(st.lists(scores, min_size=1, max_size=40), st.lists(scores, min_size=2, max_size=2))
-def test_a_higher_score_never_has_a_higher_p_value(held_out, pair):
-    judge = ConformalThreshold(held_out, threshold=1.0)
-    low, high = sorted(pair)
-    assert judge.p_value(high) <= judge.p_value(low)
-
-
-@given(st.lists(scores, min_size=1, max_size=40), scores, st.fractions(0, 1))
-def test_above_the_calibrated_threshold_means_p_value_at_most_alpha(held_out, score, alpha):
-    rank = math.ceil((len(held_out) + 1) * (1 - alpha))
-    threshold = math.inf if rank > len(held_out) else -math.inf if rank == 0 else sorted(held_out)[rank - 1]
-    verdict = ConformalThreshold(held_out, threshold).verdict(score)
-    assert verdict.anomalous == (naive_p_value(held_out, score) <= alpha)
-    assert verdict == Verdict(score, float(naive_p_value(held_out, score)), threshold, verdict.anomalous)
-
-
-def test_a_score_at_the_threshold_is_normal():
-    assert not ConformalThreshold([1.0, 2.0, 3.0], threshold=3.0).verdict(3.0).anomalous
-    assert ConformalThreshold([1.0, 2.0, 3.0], threshold=3.0).verdict(math.nextafter(3.0, 4)).anomalous
-
-
-def test_the_calibration_scores_are_not_sorted_in_place():
-    held_out = [3.0, 1.0, 2.0]
-    ConformalThreshold(held_out, 1.0)
-    assert held_out == [3.0, 1.0, 2.0]
-
-
-def test_a_judge_without_calibration_is_refused():
-    with pytest.raises(ValueError, match="at least one calibration score"):
-        ConformalThreshold([], 1.0)
 
 
 def verdict_of(score, threshold=1.0):

@@ -11,7 +11,7 @@ from edge_occ.bundle.conformal import ConformalThreshold
 from edge_occ.common.clock import ManualClock
 from edge_occ.common.errors import EngineUnavailable, SourceLost, UserError
 from edge_occ.inspection.events import EventTracker, Phase
-from edge_occ.inspection.scoring import MOST_IN_A_ROW
+from edge_occ.inspection.scoring import MAX_CONSECUTIVE_FAULTS
 from edge_occ.output.outlets import Outlets
 from edge_occ.output.sink import MemorySink
 from edge_occ.runtime.inspector import Inspector
@@ -185,8 +185,8 @@ def test_a_run_ends_at_the_tenth_failure_in_a_row_and_not_before(fails):
     engine = FlakyEngine(raises={2})
     _, summary, error = run(engine, ListSource([2 if fail else 1 for fail in fails]))
     text = "".join("x" if fail else "." for fail in fails)
-    end = text.find("x" * MOST_IN_A_ROW)
-    done = text if end < 0 else text[: end + MOST_IN_A_ROW]
+    end = text.find("x" * MAX_CONSECUTIVE_FAULTS)
+    done = text if end < 0 else text[: end + MAX_CONSECUTIVE_FAULTS]
     assert (summary.frames, summary.faults.get("engine", 0)) == (done.count("."), done.count("x"))
     assert (error is not None) == (end >= 0 or (bool(text) and "." not in text))
 

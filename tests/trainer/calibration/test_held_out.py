@@ -44,7 +44,7 @@ def test_where_every_image_shows_another_part_nothing_changes(n, folds, seed):
     assert np.array_equal(one_score_a_part(scores, parts), scores)
 
 
-def test_the_promise_holds_with_shots_of_the_same_parts():
+def test_the_guarantee_holds_with_shots_of_the_same_parts():
     """Simulated: a score is mostly the part's own, and little of it the shot's; further parts are seen once."""
     generator = np.random.default_rng(0)
     parts, rate = np.repeat(np.arange(60), generator.integers(1, 12, 60)), 0.05

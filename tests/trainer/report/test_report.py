@@ -10,7 +10,7 @@ import pytest
 
 from edge_occ.bundle.bundle import PREVIEW, read_bundle
 from edge_occ.bundle.conformal import Verdict
-from edge_occ.bundle.manifest import Candidate, Choice, Manifest
+from edge_occ.bundle.manifest import CandidateHead, Manifest, ModelSelection
 from edge_occ.common.images import counted
 from trainer.data.layout import LabelledImage
 from trainer.evaluation.cases import Cases, ScoredImage
@@ -72,14 +72,14 @@ def test_every_encoder_that_was_trained_has_a_curve(tmp_path, manifest, open_pag
 
 
 def test_model_selection_lists_all_candidates(tmp_path, manifest, open_page):
-    taken = Candidate(
+    taken = CandidateHead(
         encoder="lite0", scope="shared", sigma=8, image_score="top", image_auroc=0.9124, pixel_auroc=0.8765,
         score_weight=0.75, map_weight=0.5,
     )  # fmt: skip
     other = taken.model_copy(update={"encoder": "dense", "image_auroc": 0.6421, "score_weight": 0, "map_weight": 0})
-    choice = Choice(alignment=0.62, aligned=True, candidates=(taken, other), image_auroc=0.93, pixel_auroc=0.9)
+    choice = ModelSelection(alignment=0.62, aligned=True, candidates=(taken, other), image_auroc=0.93, pixel_auroc=0.9)
     page = open_page(training_report(
-        tmp_path / "r.html", manifest.model_copy(update={"choice": choice}), [], HELD_OUT, b""
+        tmp_path / "r.html", manifest.model_copy(update={"model_selection": choice}), [], HELD_OUT, b""
     ))  # fmt: skip
     for text in ("Model selection", "62%", "lite0, shared", "8, top", "0.9124", "0.8765", "0.75", "dense", "0.6421"):
         assert text in page.text

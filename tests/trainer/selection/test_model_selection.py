@@ -238,9 +238,9 @@ def test_test_images_change_nothing(tiny_data, tmp_path, monkeypatch):
     with pytest.raises(Stopped) as caught:
         run(alone, tmp_path / "without.occ", **settings)
     (expected,) = caught.value.args
-    assert found.choice == expected.record
+    assert found.model_selection == expected.record
     assert found.training.config == expected.config.model_dump(mode="json")
-    assert len(found.choice.candidates) == 2 + 3
+    assert len(found.model_selection.candidates) == 2 + 3
     heads = sum(len(branch["scope"]) for branch in found.head["branches"])
-    taken = [c for c in found.choice.candidates if c.score_weight or c.map_weight]
+    taken = [c for c in found.model_selection.candidates if c.score_weight or c.map_weight]
     assert heads == len(taken) == len(found.training.config["fusion"]["score_weights"])

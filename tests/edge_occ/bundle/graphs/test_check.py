@@ -7,7 +7,7 @@ import pytest
 from mutations import BASE, pack, unpack
 
 from edge_occ.bundle.bundle import read_bundle
-from edge_occ.bundle.graphs.model import MOST_NODES, read_model
+from edge_occ.bundle.graphs.model import MAX_NODES, read_model
 from edge_occ.bundle.graphs.wire import Malformed
 from edge_occ.common.errors import BundleRefused
 from engines.base import FRAME, MAP
@@ -188,7 +188,7 @@ def test_another_head_or_map_than_the_bundles(tmp_path):
 def test_every_graph_of_a_bundle_is_read():
     for member in GRAPHS:
         model = read_model(unpack(BASE)[member])
-        assert 20 < len(model.nodes) < MOST_NODES
+        assert 20 < len(model.nodes) < MAX_NODES
 
 
 @pytest.mark.parametrize("data", [b"", b"no model", b"\x3a\x00"])
