@@ -4,6 +4,7 @@ A preset (``configs/presets/*.yaml``) and ``--config`` are YAML files of these f
 one.
 """
 
+from trainer.config.camera_changes import CameraChangesConfig
 from trainer.config.choice import CalibrationConfig, ChoiceConfig, ExportConfig
 from trainer.config.encoder import EncoderConfig, InputConfig
 from trainer.config.head import FusionConfig, HeadConfig, HeadKind, MapConfig, Scope
@@ -16,6 +17,7 @@ from trainer.config.views import ViewsConfig
 __all__ = [
     "BranchConfig",
     "CalibrationConfig",
+    "CameraChangesConfig",
     "ChoiceConfig",
     "EncoderConfig",
     "ExportConfig",

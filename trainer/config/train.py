@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field, model_validator
 
+from trainer.config.camera_changes import CameraChangesConfig
 from trainer.config.choice import CalibrationConfig, ChoiceConfig, ExportConfig
 from trainer.config.encoder import EncoderConfig, InputConfig
 from trainer.config.head import FusionConfig, HeadConfig, MapConfig
@@ -57,6 +58,7 @@ class TrainConfig(BranchConfig):
     ensemble: int = Field(1, ge=1, le=16, description="models of every branch, each with a seed of its own, fused")
     fusion: FusionConfig = FusionConfig()
     choice: ChoiceConfig = ChoiceConfig()
+    camera_changes: CameraChangesConfig = CameraChangesConfig()
     calibration: CalibrationConfig = CalibrationConfig()
     export: ExportConfig = ExportConfig()
 

@@ -93,7 +93,7 @@ class Trial:
             _finite(scores)
             for scores in (self._held_out([torch.stack(grids) for grids in zip(*features, strict=True)]), pasted)
         )
-        expected = self.fitted.held_out
+        expected = self.fitted.as_taken
         found, wanted = np.concatenate((good, pasted)), np.concatenate((expected, self._pasted))
         threshold = self.fitted.calibration.threshold
         # The threshold is one of fp32's own held-out scores, which falls to either side by its last digit.
