@@ -25,6 +25,7 @@ from edge_occ.common.settings import load_settings
 from edge_occ.common.signals import interruptible
 from edge_occ.common.streams import lost_errors
 from edge_occ.inspection.events import EventTracker
+from edge_occ.inspection.guards import Guards
 from edge_occ.inspection.likeness import Likeness
 from edge_occ.inspection.result import Inspection
 from edge_occ.mqtt.broker import parse_broker
@@ -40,7 +41,7 @@ from edge_occ.output.sink import Sink
 from edge_occ.runtime.config import EngineConfig, RunConfig
 from edge_occ.runtime.heartbeat import heartbeat_from_environment
 from edge_occ.runtime.inspector import Inspector, Summary
-from edge_occ.sources.uri import open_source
+from edge_occ.sources.uri import is_steady, open_source
 
 _THIS_MACHINE = ("127.0.0.1", "localhost")
 
@@ -81,6 +82,7 @@ def run(  # noqa: PLR0913 - one parameter an option
         raise InputError("one of --broker and --no-mqtt", "both", "leave one out")
     options = load_settings(RunConfig, [config] if config else [], settings or [])
     path = bundle or _only_bundle()
+    address = source if source is not None else str(camera)
     opened = read_bundle(path, sha256)
     inspector: Inspector | None = None
 
@@ -90,7 +92,7 @@ def run(  # noqa: PLR0913 - one parameter an option
     with ExitStack() as stack:
         heartbeat = stack.enter_context(heartbeat_from_environment())
         frames = open_source(
-            source if source is not None else str(camera),
+            address,
             options.source.patience(),
             triggered=options.source.triggered,
             white=opened.manifest.training.white_level,
@@ -110,6 +112,7 @@ def run(  # noqa: PLR0913 - one parameter an option
                 bundle=path.name,
                 source_dropped=lambda: frames.dropped,
                 output_lost=output_lost,
+                fault_after=options.guards.fault_after,
             )
             sinks.append(stack.enter_context(publisher))
         # The line is connected first, so that it is told of an engine that has to be built, which takes minutes.
@@ -118,14 +121,17 @@ def run(  # noqa: PLR0913 - one parameter an option
         say(loaded.summary)
         say(guarantee(opened.manifest.calibration))
         judge = opened.conformal_threshold()
+        guards = Guards(options.guards, opened.manifest.training.exposure, opened.manifest.training.colour)
         # The engine has what it needs of the bundle, which may be larger than all frames in flight.  Tracebacks of
         # engines that were tried in vain still refer to it, in cycles.
         del opened
         gc.collect()
         # The source begins last, or its first frames would wait for the broker.
         stack.enter_context(frames)
+        if publisher is not None and is_steady(address, triggered=options.source.triggered):
+            publisher.expect_frames()
         tracker = EventTracker(options.event.k, options.event.n, options.event.release)
-        inspector = Inspector(loaded.engine, judge, tracker, sinks)
+        inspector = Inspector(loaded.engine, judge, tracker, sinks, guards)
         interrupted = stack.enter_context(interruptible(frames.close))
         try:
             inspector.run(frames, max_frames)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_occ.common.errors import EngineUnavailable, SourceLost, UserError
-from edge_occ.sources.faults import Reason, Unscored, one_line
+from edge_occ.sources.faults import GUARDED, Reason, Unscored, one_line
 from engines.base import Engine, Scores
 
 MOST_IN_A_ROW = 10
@@ -62,7 +62,8 @@ class FaultTally:
     def add(self, fault: Unscored) -> None:
         """A frame has none.
 
-        Unreadable pictures are counted only: how many of them are too many, their source decides.
+        Unreadable pictures are counted only: how many of them are too many, their source decides.  So are frames that a
+        guard found: a camera may be repaired while the run goes on.
 
         Raises:
             EngineUnavailable: this was the last of :data:`MOST_IN_A_ROW` that the engine could not score; or what the
@@ -70,7 +71,7 @@ class FaultTally:
             SourceLost: the same, and the source gave no frame.
         """
         self.counts[fault.reason] += 1
-        if fault.reason is Reason.UNREADABLE:
+        if fault.reason is Reason.UNREADABLE or fault.reason in GUARDED:
             return
         self._last = fault
         self._in_a_row += 1

@@ -8,6 +8,7 @@ survive this process, but one that was begun is ended at the next start.  An eve
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from contextlib import ExitStack
 from datetime import datetime, timezone
 from types import TracebackType
 
+from edge_occ.inspection.lasting_fault import LastingFault
 from edge_occ.inspection.result import Inspection
 from edge_occ.mqtt.config import MqttConfig
 from edge_occ.mqtt.connection import Connection
@@ -40,6 +42,7 @@ class Publisher:
         engine, bundle: told in the statistics.
         source_dropped: frames the source has dropped so far, told in the statistics.
         output_lost: what other outputs could not take so far, told in the statistics.
+        fault_after: seconds of faults only, or of silence (:meth:`expect_frames`), after which the status is ``fault``.
 
     Attributes:
         engine: as above, for where the engine is only known once the line is connected.
@@ -60,10 +63,13 @@ class Publisher:
         bundle: str = "",
         source_dropped: Callable[[], int] = lambda: 0,
         output_lost: Callable[[], int] = lambda: 0,
+        fault_after: float = math.inf,
     ) -> None:
         self._connect_timeout = config.connect_timeout
         self.engine, self._bundle, self._source_dropped = engine, bundle, source_dropped
         self._output_lost, self._inspected_at = output_lost, time.monotonic()
+        self._lasting, self._shown_fault = LastingFault(fault_after), ""
+        self._state_lock = threading.Lock()
         self._ledger = Ledger()
         self._live = LiveQueue(self._ledger, config.score_hz, config.heatmap_hz)
         self._events = EventQueue(self._ledger)
@@ -110,13 +116,22 @@ class Publisher:
         """Take one inspection; returns at once, whatever the broker does, and raises nothing."""
         self._ledger.taken()
         self._inspected_at = time.monotonic()
+        self._lasting.good(self._inspected_at)
+        self._show_fault(self._inspected_at)
         self._put_event(inspection)
         self._live.put(inspection)
         self._wake.set()
 
     def fault(self, fault: Fault) -> None:
-        """Count a frame that was not inspected; the statistics tell."""
+        """Count a frame that was not inspected; the statistics tell, and the status if it goes on."""
         self._ledger.fault(fault.reason.value)
+        now = time.monotonic()
+        self._lasting.fault(fault, now)
+        self._show_fault(now)
+
+    def expect_frames(self) -> None:
+        """The source gives frames without a pause from now on, so that silence is a fault."""
+        self._lasting.expect_frames(time.monotonic())
 
     def finish(self, inspection: Inspection) -> None:
         """Take the end of the event under way; its frame was published already."""
@@ -153,6 +168,14 @@ class Publisher:
         self._connection.close(max(deadline - time.monotonic(), SEND_SECONDS))
         self._stack.close()
 
+    def _show_fault(self, now: float) -> None:
+        """Tell on the status topic of a fault that lasts, once for each reason, and of its end."""
+        with self._state_lock:
+            reason, detail = self._lasting.state(now) or ("", None)
+            if reason != self._shown_fault:
+                self._shown_fault = reason
+                self.announce(State.FAULT if reason else State.ONLINE, detail)
+
     def _put_event(self, inspection: Inspection) -> None:
         if inspection.event is None:
             return
@@ -168,6 +191,8 @@ class Publisher:
     def _stats(self) -> Stats:
         """The statistics since the last ones; called in the sender thread."""
         now, summary = time.monotonic(), self._ledger.summary()
+        # A source that is silent leaves the thread of the frames waiting, so this is found out here.
+        self._show_fault(now)
         frames, elapsed = summary.frames - self._counted_frames, now - self._counted_at
         self._counted_at, self._counted_frames = now, summary.frames
         depths = {

@@ -23,7 +23,7 @@ from edge_occ.common.errors import InputError
 from edge_occ.inspection.result import Inspection
 from edge_occ.runtime.systemd import SOCKET, Systemd
 from edge_occ.runtime.watchdog import Watchdog
-from edge_occ.sources.faults import Fault
+from edge_occ.sources.faults import GUARDED, Fault
 
 FILE, SECONDS = "EDGE_OCC_HEARTBEAT", "EDGE_OCC_WATCHDOG"
 """Environment variables; without them, and without systemd's, nobody is told anything."""
@@ -126,7 +126,9 @@ class Heartbeat:
                     sign()
 
     def fault(self, fault: Fault) -> None:
-        """Nothing: a sign of life is a frame that was inspected."""
+        """A frame that a guard found is a sign of life too; of any other fault, nothing."""
+        if fault.reason in GUARDED:
+            self.beat()
 
     def finish(self, inspection: Inspection) -> None:
         """Nothing: an event's end is no frame."""

@@ -11,6 +11,7 @@ import numpy as np
 
 from edge_occ.bundle.conformal import ConformalThreshold
 from edge_occ.inspection.events import EventTracker, Phase
+from edge_occ.inspection.guards import Guards
 from edge_occ.inspection.regions import find_boxes
 from edge_occ.inspection.result import Inspection
 from edge_occ.inspection.scoring import FaultTally, score_frame, unscored
@@ -61,10 +62,18 @@ class Inspector:
         judge: turns scores into verdicts.
         tracker: turns verdicts into events.
         sinks: must return at once from ``publish``.
+        guards: check every frame before it is scored; none: every frame is scored.
     """
 
-    def __init__(self, engine: Engine, judge: ConformalThreshold, tracker: EventTracker, sinks: Sequence[Sink]) -> None:
-        self._engine, self._judge, self._tracker = engine, judge, tracker
+    def __init__(
+        self,
+        engine: Engine,
+        judge: ConformalThreshold,
+        tracker: EventTracker,
+        sinks: Sequence[Sink],
+        guards: Guards | None = None,
+    ) -> None:
+        self._engine, self._judge, self._tracker, self._guards = engine, judge, tracker, guards
         self._outlets = Outlets(sinks)
         self._faults = FaultTally()
         self._frames = self._anomalous = self._events = 0
@@ -78,7 +87,13 @@ class Inspector:
         return self._outlets.lost
 
     def inspect(self, frame: Frame) -> Inspection | Fault:
-        """Score one frame and decide, without telling anyone; a fault where it has no finite score."""
+        """Score one frame and decide, without telling anyone.
+
+        A frame is a fault if a guard finds one or if it has no finite score.
+        """
+        guarded = None if self._guards is None else self._guards.check(frame)
+        if guarded is not None:
+            return Fault(frame.index, frame.captured_at, guarded, frame.name)
         try:
             scores = score_frame(self._engine, frame.image)
             verdict = self._judge.verdict(scores.score)
