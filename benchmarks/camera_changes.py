@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from edge_occ.bundle.bundle import read_bundle
 from edge_occ.bundle.loading import load_engine
 from edge_occ.common.images import find_images, read_image
+from trainer.evaluation.metrics import image_auroc
 
 Image = NDArray[np.uint8]
 
@@ -65,31 +66,28 @@ def edge_occ(*arguments: object) -> str:
 
 def measure(data: Path, preset: str, copies: int, out: Path, extra: list[str]) -> dict[str, object]:
     bundle = out / f"{data.name}-{preset}-{copies}.occ"
-    begun = time.monotonic()
     settings = [part for one in (f"camera_changes.copies={copies}", *extra) for part in ("--set", one)]
+    begun = time.monotonic()
     edge_occ("train", "--data", data, "--preset", preset, *settings, "--out", bundle)
     seconds = time.monotonic() - begun
-    evaluation = json.loads(edge_occ("evaluate", bundle, "--data", data, "--json"))
     opened = read_bundle(bundle)
     threshold = opened.manifest.calibration.threshold
     engine = load_engine(opened, "cpu", "fp32").engine
     good = [read_image(path) for path in find_images(data / "test" / "good")]
-    alarms = {
-        name: sum(engine.infer(change(image)).score > threshold for image in good) for name, change in CHANGES.items()
-    }
-    bad = [p for kind in sorted((data / "test").iterdir()) if kind.name != "good" for p in find_images(kind)]
-    found = sum(engine.infer(read_image(path)).score > threshold for path in bad)
+    scores = {name: np.array([engine.infer(change(image)).score for image in good]) for name, change in CHANGES.items()}
+    kinds = [kind for kind in sorted((data / "test").iterdir()) if kind.name != "good"]
+    bad = np.array([engine.infer(read_image(path)).score for kind in kinds for path in find_images(kind)])
     engine.close()
+    defective = np.repeat([False, True], [len(good), len(bad)])
     return {
         "data": data.name,
         "preset": preset,
         "copies": copies,
-        "image_auroc": evaluation["image_auroc"],
-        "pixel_auroc": evaluation["pixel_auroc"],
-        "found": found,
+        "image_auroc": image_auroc(defective, np.concatenate((scores["as they are"], bad))),
+        "found": int((bad > threshold).sum()),
         "defective": len(bad),
         "good": len(good),
-        "false_alarms": alarms,
+        "false_alarms": {name: int((of > threshold).sum()) for name, of in scores.items()},
         "train_seconds": round(seconds),
         "bundle_mb": round(bundle.stat().st_size / 1e6, 1),
     }

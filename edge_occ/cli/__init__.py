@@ -7,7 +7,7 @@ import logging
 import typer
 
 from edge_occ import __version__
-from edge_occ.cli import bundles, doctor, line, reproduce, training
+from edge_occ.cli import bundles, doctor, line, record, reproduce, training
 from edge_occ.cli.commands import Command, Group
 from edge_occ.cli.console import guarded
 
@@ -33,6 +33,7 @@ for command in (
     bundles.verify,
     bundles.bench,
     line.run,
+    record.record,
     line.watch,
     training.demo,
     doctor.doctor,

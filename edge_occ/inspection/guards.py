@@ -80,9 +80,7 @@ class Guards:
         uint8 ``[height, width, 3]`` passes, as it is refused where it is scored.
         """
         image = frame.image
-        if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-            return None
-        if 0 in image.shape:
+        if not is_frame(image):
             return None
         frozen = None if frame.name is not None else self._frozen.check(image, frame.captured_monotonic)
         for fault in (*self._faults(image), frozen):
@@ -101,6 +99,13 @@ class Guards:
             yield Unscored(Reason.GREY, "the training images have colours, this frame has none")
         if self._exposure is not None:
             yield torn(image, self._exposure)
+
+
+def is_frame(image: object) -> bool:
+    """Whether an image is uint8 ``[height, width, 3]`` and has pixels."""
+    if not isinstance(image, np.ndarray) or image.dtype != np.uint8:
+        return False
+    return image.ndim == 3 and image.shape[2] == 3 and image.size > 0
 
 
 def wrong_exposure(mean: float, deviation: float, exposure: Exposure) -> Unscored | None:
