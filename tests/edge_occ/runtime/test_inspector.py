@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from edge_occ.bundle.conformal import ConformalThreshold
 from edge_occ.common.errors import EngineUnavailable, SourceLost, UserError
 from edge_occ.inspection.events import EventTracker, Phase
+from edge_occ.inspection.guards import Guards, GuardsConfig
 from edge_occ.inspection.scoring import MOST_IN_A_ROW
 from edge_occ.runtime.inspector import Inspector
 from edge_occ.sources.faults import Fault, Reason, Unscored
@@ -287,3 +288,31 @@ def test_no_frames_is_no_error():
     assert summary.fps == 0
     assert summary.verdict_ms == {}
     assert not sink.published
+
+
+def test_guarded_frames_are_faults_that_reach_no_engine_and_end_no_run():
+    """Black frames of a camera that is covered for a while: any number of them, then it goes on."""
+
+    class Never(FakeEngine):
+        def infer(self, frame):
+            assert frame.any()
+            return super().infer(frame)
+
+    class Textured(ListSource):
+        def __iter__(self):
+            for frame in super().__iter__():
+                image = frame.image.copy()
+                image[1:] += np.arange(19, dtype=np.uint8)[:, None, None] * (image[1:] > 0)
+                yield replace(frame, image=image)
+
+    sink = ListSink()
+    guards = Guards(GuardsConfig())
+    inspector = Inspector(Never(), ConformalThreshold([1.0, 10.0], 10.0), EventTracker(), [sink], guards)
+    with Textured([50, *[0] * 3 * MOST_IN_A_ROW, 60]) as source:
+        summary = inspector.run(source)
+    assert (summary.frames, summary.anomalous, summary.events) == (2, 2, 1)
+    assert summary.faults == {"uniform": 3 * MOST_IN_A_ROW}
+    assert [fault.index for fault in sink.faults] == list(range(1, 3 * MOST_IN_A_ROW + 1))
+    alone = Inspector(Never(), ConformalThreshold([1.0], 10.0), EventTracker(), [], Guards(GuardsConfig()))
+    with ListSource([0] * 20) as source:
+        assert alone.run(source).faults == {"uniform": 20}
