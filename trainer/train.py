@@ -16,9 +16,10 @@ from torch import Tensor
 from edge_occ.bundle.bundle import MODEL_CARD, PREVIEW, write_bundle
 from edge_occ.bundle.manifest import Manifest
 from edge_occ.common.errors import InputError
+from trainer.augment.camera import change_frame
 from trainer.calibration.fit_heads import HeadCalibrator
 from trainer.config import TrainConfig
-from trainer.data.images import NormalImages, find_normal_images, read_frames
+from trainer.data.images import Change, NormalImages, find_normal_images, read_frames
 from trainer.export.assemble import assemble
 from trainer.export.manifest import Facts, manifest_fields
 from trainer.graph.branches import Branch, PatchBranch
@@ -129,6 +130,11 @@ def train(job: Job) -> Trained:
         config, record, grids = selected.config, selected.record, selected.grids
         branches = tuple(branches[i] for i in selected.kept)
         features = [features[i] for i in selected.kept]
+    changes = config.camera_changes
+    if changes.copies:
+        # Heads selected on the images as they are have to be scored again together with the copies.
+        grids = None
+        features = _with_copies(features, branches, data, config, job.seed, device)
     calibrator = HeadCalibrator(branches, config, job.seed, data.parts)
     fitted = calibrator.fit(features, grids)
     heads = [branch.head.kinds for branch in config.branches]
@@ -166,13 +172,38 @@ def _check_places(job: Job) -> None:
     check_writable(out.parent, "--out")
 
 
-def _features(branches: Sequence[Branch], data: NormalImages, size: int, device: torch.device) -> list[Tensor]:
-    """Return the features of all images for each branch, ``[n, rows, columns, d]``, on the CPU."""
+def _features(
+    branches: Sequence[Branch],
+    data: NormalImages,
+    size: int,
+    device: torch.device,
+    title: str = "extracting features",
+    change: Change | None = None,
+) -> list[Tensor]:
+    """Features of all images, changed if so asked, for each branch: ``[n, rows, columns, d]``, on the CPU."""
     preprocess = Preprocess(size)
     collected: list[list[Tensor]] = [[] for _ in branches]
     with torch.inference_mode():
-        for frames in read_frames(data.paths, "extracting features", size=size, white=data.traits.white):
+        for frames in read_frames(data.paths, title, size=size, white=data.traits.white, change=change):
             images = preprocess(frames.to(device))
             for branch, batches in zip(branches, collected, strict=True):
                 batches.append(branch.features(images).cpu())
     return [torch.cat(batches) for batches in collected]
+
+
+def _with_copies(
+    features: Sequence[Tensor],
+    branches: Sequence[Branch],
+    data: NormalImages,
+    config: TrainConfig,
+    seed: int,
+    device: torch.device,
+) -> list[Tensor]:
+    """Features of all images, then of their first changed copies, then of the second ones, and so on."""
+    changes = config.camera_changes
+    blocks = [features]
+    for copy in range(changes.copies):
+        change = partial(change_frame, config=changes, seed=seed, copy=copy)
+        title = f"features of changed copies, {copy + 1} of {changes.copies}"
+        blocks.append(_features(branches, data, config.input.size, device, title, change))
+    return [torch.cat(of_branch) for of_branch in zip(*blocks, strict=True)]

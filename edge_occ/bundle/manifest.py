@@ -111,6 +111,18 @@ class ModelSelection(_Record):
     pixel_auroc: float = Field(description="of what was taken")
 
 
+_Level = Annotated[float, Field(ge=0, le=255)]
+"""A grey level, or a difference of two."""
+
+
+class Exposure(_Record):
+    """Brightness of the training images, lowest and highest: what the guards of a run compare frames with."""
+
+    mean: tuple[_Level, _Level] = Field(description="of an image's mean grey level, 0 to 255")
+    deviation: tuple[_Level, _Level] = Field(description="of the standard deviation of its grey levels")
+    repeated_rows: float = Field(ge=0, le=1, description="largest share of an image's rows that repeat in one run")
+
+
 class Training(_Record):
     """The origin of the bundle."""
 
@@ -129,6 +141,7 @@ class Training(_Record):
     white: int | None = Field(
         None, ge=255, le=65535, description="value of 16-bit images that becomes 255; null if there were none"
     )
+    exposure: Exposure | None = Field(None, description="brightness of the images; null: not known")
     data_sha256: str
     software: dict[str, str]
     config: dict[str, Any]

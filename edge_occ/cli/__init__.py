@@ -7,7 +7,7 @@ import logging
 import typer
 
 from edge_occ import __version__
-from edge_occ.cli import bench, doctor, inspect, run, score, verify, watch
+from edge_occ.cli import bench, doctor, inspect, record, run, score, verify, watch
 from edge_occ.cli.commands import Command, Group
 from edge_occ.cli.compile import compile_bundle
 from edge_occ.cli.guarded import guarded
@@ -27,6 +27,7 @@ app = typer.Typer(
 
 for name, command in (
     ("run", run.run),
+    ("record", record.record),
     ("watch", watch.watch),
     ("score", score.score),
     ("inspect", inspect.inspect),

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_occ.common.errors import EngineUnavailable, SourceLost, UserError
-from edge_occ.sources.faults import Reason, Unscored, one_line
+from edge_occ.sources.faults import GUARDED, Reason, Unscored, one_line
 from engines.base import Engine, Scores
 
 MAX_CONSECUTIVE_FAULTS = 10
@@ -61,14 +61,15 @@ class FaultTally:
     def add(self, fault: Unscored) -> None:
         """Record a frame without a score.
 
-        Unreadable pictures are only counted: their source decides how many are too many.
+        Unreadable pictures are only counted: their source decides how many are too many.  So are frames that a guard
+        stopped: a camera may be repaired while the run goes on.
 
         Raises:
             UserError: this is fault number :data:`MAX_CONSECUTIVE_FAULTS` in a row.  SourceLost if the source gave no
                 frame; otherwise the engine's own error, if it is meant for the user, or EngineUnavailable.
         """
         self.counts[fault.reason] += 1
-        if fault.reason is Reason.UNREADABLE:
+        if fault.reason is Reason.UNREADABLE or fault.reason in GUARDED:
             return
         self._last = fault
         self._in_a_row += 1

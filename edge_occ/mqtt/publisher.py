@@ -8,6 +8,7 @@ but an open event is ended at the next start.  An event may arrive twice, never 
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from datetime import datetime, timezone
 from functools import partial
 from types import TracebackType
 
+from edge_occ.inspection.lasting_fault import LastingFault
 from edge_occ.inspection.result import Inspection
 from edge_occ.mqtt.client.connection import Connection
 from edge_occ.mqtt.config import MqttConfig
@@ -42,6 +44,7 @@ class Publisher:
         engine, bundle: names for the stats.
         source_dropped: returns the frames dropped by the source so far, for the stats.
         output_lost: returns the failed writes of other outputs so far, for the stats.
+        fault_after: seconds of faults only, or of silence (:meth:`expect_frames`), after which the status is ``fault``.
 
     Attributes:
         engine: as above; may be set later, when the engine is loaded.
@@ -62,10 +65,13 @@ class Publisher:
         bundle: str = "",
         source_dropped: Callable[[], int] = lambda: 0,
         output_lost: Callable[[], int] = lambda: 0,
+        fault_after: float = math.inf,
     ) -> None:
         self._connect_timeout, self._origin = config.connect_timeout, config.topics.origin
         self.engine, self._bundle, self._source_dropped = engine, bundle, source_dropped
         self._output_lost, self._inspected_at = output_lost, time.monotonic()
+        self._lasting, self._shown_fault = LastingFault(fault_after), ""
+        self._state_lock = threading.Lock()
         self._delivery = DeliveryStats()
         self._live = SendQueue(self._delivery, config.score_hz, config.heatmap_hz)
         self._events: EventStore = MemoryEventStore(on_drop=partial(self._delivery.dropped, EVENT))
@@ -112,13 +118,22 @@ class Publisher:
         """Queue one inspection; never blocks and raises nothing."""
         self._delivery.frame()
         self._inspected_at = time.monotonic()
+        self._lasting.good(self._inspected_at)
+        self._show_fault(self._inspected_at)
         self._put_event(inspection)
         self._live.put(inspection)
         self._wake.set()
 
     def fault(self, fault: Fault) -> None:
-        """Count a frame that was not inspected, for the stats."""
+        """Count a frame that was not inspected, for the stats; lasting faults change the status."""
         self._delivery.fault(fault.reason.value)
+        now = time.monotonic()
+        self._lasting.fault(fault, now)
+        self._show_fault(now)
+
+    def expect_frames(self) -> None:
+        """Count silence as a fault from now on, because the source gives frames without a pause."""
+        self._lasting.expect_frames(time.monotonic())
 
     def finish(self, inspection: Inspection) -> None:
         """Queue the end of the open event; its frame was published already."""
@@ -155,6 +170,14 @@ class Publisher:
         self._connection.close(max(deadline - time.monotonic(), SEND_SECONDS))
         self._stack.close()
 
+    def _show_fault(self, now: float) -> None:
+        """Tell on the status topic of a fault that lasts, once for each reason, and of its end."""
+        with self._state_lock:
+            reason, detail = self._lasting.state(now) or ("", None)
+            if reason != self._shown_fault:
+                self._shown_fault = reason
+                self.announce(DeviceState.FAULT if reason else DeviceState.ONLINE, detail)
+
     def _put_event(self, inspection: Inspection) -> None:
         if inspection.event is None:
             return
@@ -170,6 +193,8 @@ class Publisher:
     def _stats(self) -> Stats:
         """Return the stats since the previous ones; called in the sender thread."""
         now, counts = time.monotonic(), self._delivery.counts()
+        # A silent source blocks the thread of the frames, so silence is checked here.
+        self._show_fault(now)
         frames, elapsed = counts.frames - self._counted_frames, now - self._counted_at
         self._counted_at, self._counted_frames = now, counts.frames
         depths = {

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from edge_occ.inspection.guards import GuardsConfig
 from edge_occ.mqtt.config import MqttConfig
 from edge_occ.sources.camera import Patience
 from engines.base import EngineOptions, default_cache
@@ -113,5 +114,6 @@ class RunConfig(_Section):
 
     source: SourceConfig = SourceConfig()
     engine: EngineConfig = EngineConfig()
+    guards: GuardsConfig = GuardsConfig()
     event: EventConfig = EventConfig()
     mqtt: MqttConfig = Field(default_factory=MqttConfig)

@@ -23,7 +23,7 @@ from edge_occ.common.errors import InputError
 from edge_occ.inspection.result import Inspection
 from edge_occ.runtime.systemd import SOCKET, Systemd
 from edge_occ.runtime.watchdog import Watchdog
-from edge_occ.sources.faults import Fault
+from edge_occ.sources.faults import GUARDED, Fault
 
 FILE, SECONDS = "EDGE_OCC_HEARTBEAT", "EDGE_OCC_WATCHDOG"
 """Environment variables; without them and systemd's there are no signs of life."""
@@ -125,7 +125,9 @@ class Heartbeat:
                     sign()
 
     def fault(self, fault: Fault) -> None:
-        """Do nothing: only an inspected frame is a sign of life."""
+        """Give a sign of life if a guard stopped the frame; do nothing for any other fault."""
+        if fault.reason in GUARDED:
+            self.beat()
 
     def finish(self, inspection: Inspection) -> None:
         """Do nothing: the end of an event is not a frame."""

@@ -11,6 +11,7 @@ import numpy as np
 from edge_occ.bundle.conformal import ConformalThreshold
 from edge_occ.common.clock import SYSTEM_CLOCK, Clock
 from edge_occ.inspection.events import EventTracker, Phase
+from edge_occ.inspection.guards import Guards
 from edge_occ.inspection.regions import find_boxes
 from edge_occ.inspection.result import Inspection
 from edge_occ.inspection.scoring import FaultTally, score_frame, unscored
@@ -31,6 +32,7 @@ class Inspector:
         threshold: gives the verdict for a score.
         tracker: turns verdicts into events.
         outlets: the sinks of the results.
+        guards: check every frame before it is scored; ``None``: every frame is scored.
         clock: replaced in tests; the frames' ``captured_monotonic`` is on the same clock.
     """
 
@@ -40,10 +42,11 @@ class Inspector:
         threshold: ConformalThreshold,
         tracker: EventTracker,
         outlets: Outlets,
+        guards: Guards | None = None,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self._engine, self._threshold, self._tracker = engine, threshold, tracker
-        self._outlets, self._clock = outlets, clock
+        self._outlets, self._guards, self._clock = outlets, guards, clock
         self._faults = FaultTally()
         self._frames = self._anomalous = self._events = 0
         self._begun = self._ended = 0.0
@@ -51,7 +54,10 @@ class Inspector:
         self._last: Inspection | None = None
 
     def inspect(self, frame: Frame) -> Inspection | Fault:
-        """Score one frame and return its verdict, or a fault if it has no finite score; call no sink."""
+        """Score one frame; return its verdict, or a fault if a guard stops it or its score is not finite.  Call no sink."""
+        guarded = None if self._guards is None else self._guards.check(frame)
+        if guarded is not None:
+            return Fault(frame.index, frame.captured_at, guarded, frame.name)
         try:
             scores = score_frame(self._engine, frame.image)
             verdict = self._threshold.verdict(scores.score)

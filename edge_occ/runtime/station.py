@@ -18,6 +18,7 @@ from edge_occ.common.progress import PhaseReport
 from edge_occ.common.signals import interruptible
 from edge_occ.common.streams import lost_errors
 from edge_occ.inspection.events import EventTracker
+from edge_occ.inspection.guards import Guards
 from edge_occ.inspection.likeness import Likeness
 from edge_occ.inspection.result import Inspection
 from edge_occ.mqtt.broker import parse_broker
@@ -35,7 +36,7 @@ from edge_occ.runtime.heartbeat import heartbeat_from_environment
 from edge_occ.runtime.inspector import Inspector
 from edge_occ.runtime.summary import RunSummary
 from edge_occ.sources.frame import Source
-from edge_occ.sources.uri import open_source
+from edge_occ.sources.uri import is_steady, open_source
 
 _THIS_MACHINE = ("127.0.0.1", "localhost")
 
@@ -102,14 +103,19 @@ class Station:
             notify(loaded.summary)
             notify(guarantee(bundle.manifest.calibration))
             threshold = bundle.conformal_threshold()
+            training = bundle.manifest.training
+            guards = Guards(self.config.guards, training.exposure, training.colour)
             # The engine holds what it needs of the bundle, which may be larger than all frames in flight.  Tracebacks
             # of engines that failed to load still refer to the bundle, in cycles.
-            del bundle
+            del bundle, training
             gc.collect()
             # The source starts last, because its first frames would wait for everything else.
             stack.enter_context(source)
+            if publisher is not None and is_steady(self.source, triggered=self.config.source.triggered):
+                publisher.expect_frames()
             event = self.config.event
-            inspector = Inspector(loaded.engine, threshold, EventTracker(event.k, event.n, event.release), outlets)
+            tracker = EventTracker(event.k, event.n, event.release)
+            inspector = Inspector(loaded.engine, threshold, tracker, outlets, guards)
             interrupted = stack.enter_context(interruptible(source.close))
             try:
                 inspector.run(source, self.max_frames)
@@ -141,6 +147,7 @@ class Station:
                 bundle=self.bundle.name,
                 source_dropped=lambda: source.dropped,
                 output_lost=lambda: lost_errors() + sum(outlets.lost.values()),
+                fault_after=self.config.guards.fault_after,
             )
             with publisher:
                 yield publisher

@@ -28,6 +28,22 @@ class Reason(str, Enum):
     """An error was raised during its inspection."""
     SCORE = "score"
     """Its score, or a pixel of its score map, is not finite; it would compare as normal."""
+    BLACK = "black"
+    """It is far darker and flatter than every training image; this and the following: edge_occ/inspection/guards.py."""
+    WHITE = "white"
+    """It is far brighter and flatter than every training image."""
+    UNIFORM = "uniform"
+    """It has one colour."""
+    GREY = "grey"
+    """It has no colours, as the training images have."""
+    TORN = "torn"
+    """A part of its rows repeats the row above."""
+    FROZEN = "frozen"
+    """It equals the frames of the camera before it, pixel by pixel."""
+
+
+GUARDED = frozenset((Reason.BLACK, Reason.WHITE, Reason.UNIFORM, Reason.GREY, Reason.TORN, Reason.FROZEN))
+"""Reasons of frames that a guard found: any number of them never ends a run, and the process is alive."""
 
 
 class Unscored(Exception):

@@ -147,6 +147,20 @@ def open_source(
     return FileSource(reel, fps=source.fps, loop=source.loop, live=source.live)
 
 
+def is_steady(uri: str, *, triggered: bool = False) -> bool:
+    """Whether a source gives frames without a pause, so that silence is a fault: it is live and nothing triggers it.
+
+    Args:
+        uri: of the source.
+        triggered: as in :func:`open_source`.
+
+    Raises:
+        InputError: the URI is wrong.
+    """
+    source = parse_uri(uri)
+    return source.live and not (triggered if source.triggered is None else source.triggered)
+
+
 _WAITS = ("reopen", "lost", "silent")
 _CAMERA_OPTIONS = ("fps", "width", "height", "triggered", *_WAITS)
 _FILE_OPTIONS = ("fps", "loop", "live")

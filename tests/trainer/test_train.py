@@ -82,6 +82,43 @@ def test_shots_of_one_part_are_reported_and_count_as_one(tmp_path):
         assert "The 18 images show 9 different parts" in text
 
 
+def test_changed_copies_widen_what_is_normal_and_change_nothing_else(tiny_data, tmp_path):
+    """Same parts, same encoder, same promise; a head that knows noise and JPEG, in each precision."""
+    plain = train(job(tiny_data, tmp_path / "a.occ")).manifest
+    copied = job(tiny_data, tmp_path / "b.occ", camera_changes={"copies": 2}, export={"fp16": True, "int8": False})
+    found = train(copied).manifest
+    assert (
+        train(job(tiny_data, tmp_path / "c.occ", camera_changes={"copies": 2})).manifest.members["head.safetensors"]
+        == found.members["head.safetensors"]
+    )
+    assert found.members["graph.fp32.onnx"].sha256 == plain.members["graph.fp32.onnx"].sha256
+    assert found.members["head.safetensors"].sha256 != plain.members["head.safetensors"].sha256
+    assert found.calibration.n == plain.calibration.n == 16
+    assert found.training.images == 16
+    assert found.precisions["fp16"].images == 32, "16 good images, without their copies, and 16 pasted ones"
+    noisy = [
+        np.clip(part(500 + i) + np.random.default_rng(i).normal(0, 3, part(0).shape), 0, 255).astype(np.uint8)
+        for i in range(8)
+    ]
+    above = []
+    for name in ("a", "b"):
+        bundle = read_bundle(tmp_path / f"{name}.occ")
+        engine = OnnxRuntimeEngine(bundle.graph())
+        scores = np.array([engine.infer(image).score for image in noisy])
+        above.append(np.mean(scores / bundle.manifest.calibration.threshold))
+    assert above[1] < above[0]
+
+
+def test_copies_go_with_model_selection(tiny_data, tmp_path):
+    """Candidates are compared on the images as they are; what is taken is fitted on the copies too."""
+    choosing = {"choice": {"enabled": True, "images": 8, "scopes": ["shared"], "sigmas": [4], "image_scores": ["max"]}}
+    plain = train(job(tiny_data, tmp_path / "a.occ", **choosing)).manifest
+    copied = train(job(tiny_data, tmp_path / "b.occ", **choosing, camera_changes={"copies": 1})).manifest
+    assert copied.choice == plain.choice
+    assert copied.calibration != plain.calibration
+    assert copied.calibration.n == plain.calibration.n
+
+
 def contents(folder):
     return {path: path.is_file() and path.read_bytes() for path in sorted(folder.rglob("*"))}
 

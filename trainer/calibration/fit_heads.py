@@ -32,11 +32,13 @@ class CalibratedHead:
     Attributes:
         head: fitted on all images.
         held_out: image scores ``[parts]``, each by heads that had not seen the part; the highest of its shots.
+        as_taken: the same without the changed copies of images.
         calibration: the threshold that follows from them.
     """
 
     head: FusedHead
     held_out: NDArray[np.float64]
+    as_taken: NDArray[np.float64]
     calibration: Calibration
 
     @property
@@ -48,6 +50,10 @@ class CalibratedHead:
 
 class HeadCalibrator:
     """Fits and calibrates the heads of one training.
+
+    Features of ``n`` images may be followed by those of changed copies, ``n`` each, in the same order
+    (:mod:`trainer.augment.camera`): a copy is one more shot of its image's part.  A threshold from the highest score of
+    each part's shots then holds for frames as they were taken and for changed ones.
 
     Args:
         branches: of the graph; on any device.
@@ -65,7 +71,7 @@ class HeadCalibrator:
         """Fit and calibrate heads.
 
         Args:
-            features: of all normal images, ``[n, rows, columns, d]`` for each branch.
+            features: of all normal images and their copies, ``[m, rows, columns, d]`` for each branch.
             grids: the result of :meth:`grids` for them, if it is known already.
 
         Raises:
@@ -73,7 +79,7 @@ class HeadCalibrator:
         """
         with fitting():
             grids = self.grids(features) if grids is None else grids
-            heads = tuple(fit_head(features[i], own, own.scope[0]) for i, own in self._config.heads)
+            heads = tuple(fit_head(features[i], own, own.scope[0]) for i, own in self._heads(len(features[0])))
         scores = torch.stack(
             [self._branches[i].score(grid) for (i, _), grid in zip(self._config.heads, grids, strict=True)]
         )
@@ -82,31 +88,31 @@ class HeadCalibrator:
         score_weights = _weights(fusion.score_weights, len(heads)) / spread
         map_weights = _weights(fusion.map_weights, len(heads)) / spread
         parts = self._parts(len(features[0]))
-        held_out = one_score_a_part(weighted_sum(scores.double(), score_weights).numpy(), parts)
+        fused = weighted_sum(scores.double(), score_weights).numpy()
+        held_out = one_score_a_part(fused, parts)
+        images = self._images(len(fused))
         calibration = calibrate(held_out, self._config.calibration.false_alarm_rate)
         map_weights = map_weights * self._map_scale(grids, map_weights, calibration.threshold, parts)
         head = FusedHead(heads, score_weights.float(), map_weights.float())
-        return CalibratedHead(head, held_out, calibration)
+        return CalibratedHead(head, held_out, one_score_a_part(fused[:images], parts[:images]), calibration)
 
     def held_out(self, features: Sequence[Tensor], scored: Sequence[Tensor], head: FusedHead) -> NDArray[np.float64]:
         """Score every part by heads that were fitted without it, ``[parts]``, with the fusion of ``head``.
 
         Args:
-            features: what is fitted on, ``[n, rows, columns, d]`` for each branch.
-            scored: the same images in another precision.
+            features: what is fitted on, ``[m, rows, columns, d]`` for each branch.
+            scored: the images in another precision, without their copies: ``[n, rows, columns, d]``.
             head: gives the weights.
         """
         grids = self.grids(features, scored)
         scores = (
             self._branches[i].score(grid).double() for (i, _), grid in zip(self._config.heads, grids, strict=True)
         )
-        return one_score_a_part(
-            weighted_sum(scores, head.score_weights.double()).numpy(), self._parts(len(features[0]))
-        )
+        return one_score_a_part(weighted_sum(scores, head.score_weights.double()).numpy(), self._parts(len(scored[0])))
 
     def grids(self, features: Sequence[Tensor], scored: Sequence[Tensor] | None = None) -> list[Tensor]:
         """Scores of every image by heads that were fitted without its part: ``[n, rows, columns]`` for each head."""
-        calibration, heads = self._config.calibration, self._config.heads
+        calibration, heads = self._config.calibration, self._heads(len(features[0]))
         fold_of = folds_of_parts(self._parts(len(features[0])), calibration.folds, self._seed)
         with ProgressReport("calibrating", int(fold_of.max() + 1) * len(heads)) as progress:
             return [
@@ -120,8 +126,22 @@ class HeadCalibrator:
                 for i, own in heads
             ]
 
-    def _parts(self, images: int) -> Tensor:
-        return torch.arange(images) if self._given is None else torch.tensor(self._given)
+    def _images(self, shots: int) -> int:
+        """How many of the shots are images, the first ones; the others are their copies."""
+        return shots if self._given is None else len(self._given)
+
+    def _parts(self, shots: int) -> Tensor:
+        given = torch.arange(shots) if self._given is None else torch.tensor(self._given)
+        return given.repeat(shots // len(given))
+
+    def _heads(self, shots: int) -> Sequence[tuple[int, HeadConfig]]:
+        """Every head; positions are pooled as the images alone ask for, as copies are no further samples."""
+        images = self._images(shots)
+        if images == shots:
+            return self._config.heads
+        return tuple(
+            (i, own.model_copy(update={"neighbourhood": own.samples_side(images)})) for i, own in self._config.heads
+        )
 
     def _map_scale(self, grids: Sequence[Tensor], weights: Tensor, threshold: float, parts: Tensor) -> float:
         """Return the factor by which fused maps have the units of the image score: with it, the share of held-out good

@@ -60,17 +60,19 @@ def held_out_grids(
         features: of all normal images, ``[n, rows, columns, d]``.
         fold_of: the fold of each, ``[n]``; shots of one part share a fold.
         score: fits and scores.
-        scored: the features that are scored, if not those that are fitted on: of the same images, in the same order.
+        scored: the features that are scored, if not those that are fitted on: of the first ``m`` images, in the same
+            order.
         progress: advanced by one for each fold.
 
     Returns:
-        Scores of every position ``[n, rows, columns]``, in the order of the images.
+        Scores of every position ``[m, rows, columns]``, in the order of the images; ``m`` is ``n`` without ``scored``.
     """
     scored = features if scored is None else scored
     grids = torch.empty(scored.shape[:3])
     for fold in range(int(fold_of.max()) + 1):
         held_out = fold_of == fold
-        grids[held_out] = score(features[~held_out], scored[held_out])
+        of_scored = held_out[: len(scored)]
+        grids[of_scored] = score(features[~held_out], scored[of_scored])
         if progress is not None:
             progress.advance()
     return grids

@@ -5,6 +5,7 @@ Presets (``configs/presets/*.yaml``) and ``--config`` are YAML files of these fi
 
 from edge_occ.bundle.gaussian import Scope
 from trainer.config.bundle import CalibrationConfig, ExportConfig
+from trainer.config.camera_changes import CameraChangesConfig
 from trainer.config.encoder import EncoderConfig, InputConfig
 from trainer.config.head import FusionConfig, HeadConfig, HeadKind, MapConfig
 from trainer.config.optimiser import OptimiserConfig
@@ -17,6 +18,7 @@ from trainer.config.views import ViewsConfig
 __all__ = [
     "BranchConfig",
     "CalibrationConfig",
+    "CameraChangesConfig",
     "EncoderConfig",
     "ExportConfig",
     "FusionConfig",

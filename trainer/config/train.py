@@ -8,6 +8,7 @@ from typing import ClassVar
 from pydantic import Field, model_validator
 
 from trainer.config.bundle import CalibrationConfig, ExportConfig
+from trainer.config.camera_changes import CameraChangesConfig
 from trainer.config.encoder import EncoderConfig, InputConfig
 from trainer.config.head import FusionConfig, HeadConfig, MapConfig
 from trainer.config.optimiser import OptimiserConfig
@@ -72,6 +73,7 @@ class TrainConfig(BranchConfig):
     )
     fusion: FusionConfig = FusionConfig()
     selection: SelectionConfig = SelectionConfig()
+    camera_changes: CameraChangesConfig = CameraChangesConfig()
     calibration: CalibrationConfig = CalibrationConfig()
     export: ExportConfig = ExportConfig()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -26,6 +26,8 @@ from trainer.data.traits import ImageTraits, Traits
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+Change = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
 
 MIN_IMAGES = 8
 """Minimum number of different parts for a training."""
@@ -119,6 +121,7 @@ def read_frames(
     size: int | None = None,
     white: int | None = None,
     pixels: int = BATCH_PIXELS,
+    change: Change | None = None,
 ) -> Iterator[Tensor]:
     """Read images in order, in batches of neighbours of equal size: uint8 BGR ``[n, h, w, 3]``.
 
@@ -129,6 +132,7 @@ def read_frames(
         size: side that the graph resizes to, for downscaling as on the device; ``None``: no downscaling.
         white: white level of 16-bit images, see :func:`edge_occ.common.images.read_image`.
         pixels: maximum number of pixels in a batch, to bound memory; a larger image is a batch of its own.
+        change: makes another image of the same size of each one, before it is downscaled; called in several threads.
 
     Raises:
         InputError: an image became unreadable.
@@ -136,14 +140,16 @@ def read_frames(
     import torch  # noqa: PLC0415 - an evaluation reads images without torch
 
     with ProgressReport(title, len(paths)) as progress:
-        read = partial(_read, white=white, size=size)
+        read = partial(_read, white=white, size=size, change=change)
         for images in same_size(read_ahead(read, paths, area), batch, pixels):
             yield torch.from_numpy(np.stack(images))
             progress.advance(steps=len(images))
 
 
-def _read(path: Path, white: int | None, size: int | None) -> NDArray[np.uint8]:
+def _read(path: Path, white: int | None, size: int | None, change: Change | None) -> NDArray[np.uint8]:
     image = read_image(path, white)
+    if change is not None:
+        image = change(image)
     return image if size is None else downscale(image, size, size)
 
 

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edge_occ.common.decoding import Picture, has_colour, white_level
+from edge_occ.bundle.manifest import Exposure
+from edge_occ.common.decoding import Picture, has_colour, to_8_bit, white_level
+from edge_occ.common.exposure import mean_and_deviation, repeated_rows
 from edge_occ.common.image_header import UPRIGHT
 from edge_occ.common.images import counted
 
@@ -27,22 +29,32 @@ class ImageTraits:
         turned: whether its orientation tag makes a viewer turn it.
         colour: whether its channels differ.
         highest: highest value of a 16-bit image, else ``None``.
+        mean, deviation: of its values, see :func:`edge_occ.common.exposure.mean_and_deviation`.
+        repeated_rows: see :func:`edge_occ.common.exposure.repeated_rows`.
     """
 
     size: tuple[int, int]
     turned: bool
     colour: bool
     highest: int | None
+    mean: float
+    deviation: float
+    repeated_rows: float
 
     @classmethod
     def of(cls, picture: Picture) -> ImageTraits:
         """Return the properties of a picture as stored in its file."""
         pixels = picture.pixels
+        mean, deviation = mean_and_deviation(pixels)
         return cls(
             size=(pixels.shape[0], pixels.shape[1]),
             turned=picture.orientation != UPRIGHT,
             colour=has_colour(pixels),
             highest=int(pixels.max()) if pixels.dtype == np.uint16 else None,
+            mean=mean,
+            deviation=deviation,
+            # Their scale is not known before the last image is read; the largest divisor leaves most rows equal.
+            repeated_rows=repeated_rows(to_8_bit(pixels, 65535)),
         )
 
 
@@ -55,12 +67,14 @@ class Traits:
         turned: number of images that a viewer would turn; they are used as stored.
         colour: whether they have colours; ``None`` if only some do.
         white: white level (:func:`edge_occ.common.decoding.white_level`); ``None`` without 16-bit images.
+        exposure: their brightness in 8 bits.
     """
 
     largest: tuple[int, int]
     turned: int
     colour: bool | None
     white: int | None
+    exposure: Exposure
 
     @classmethod
     def of(cls, images: Sequence[ImageTraits]) -> Traits:
@@ -68,11 +82,20 @@ class Traits:
         heights, widths = zip(*(image.size for image in images), strict=True)
         colours = {image.colour for image in images}
         highest = [image.highest for image in images if image.highest is not None]
+        white = white_level(max(highest)) if highest else None
+        scales = [1.0 if white is None or image.highest is None else 255 / white for image in images]
+        means = [image.mean * scale for image, scale in zip(images, scales, strict=True)]
+        deviations = [image.deviation * scale for image, scale in zip(images, scales, strict=True)]
         return cls(
             largest=(max(heights), max(widths)),
             turned=sum(image.turned for image in images),
             colour=colours.pop() if len(colours) == 1 else None,
-            white=white_level(max(highest)) if highest else None,
+            white=white,
+            exposure=Exposure(
+                mean=(round(min(means), 3), round(max(means), 3)),
+                deviation=(round(min(deviations), 3), round(max(deviations), 3)),
+                repeated_rows=max(image.repeated_rows for image in images),
+            ),
         )
 
     def log(self, size: int) -> None:

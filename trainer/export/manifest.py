@@ -94,6 +94,7 @@ def manifest_fields(facts: Facts, calibration: Calibration, exported: Assembled)
             conversions=data.conversions,
             colour=data.traits.colour,
             white=data.traits.white,
+            exposure=data.traits.exposure,
             data_sha256=data.sha256,
             software=software,
             config=_printable(config.model_dump(mode="json")),

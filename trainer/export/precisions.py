@@ -98,7 +98,7 @@ class Fp32Baseline:
             _finite(scores)
             for scores in (self._held_out([torch.stack(grids) for grids in zip(*features, strict=True)]), pasted)
         )
-        expected = self.fitted.held_out
+        expected = self.fitted.as_taken
         found, wanted = np.concatenate((good, pasted)), np.concatenate((expected, self.pasted))
         threshold = self.fitted.calibration.threshold
         # The threshold is one of fp32's held-out scores, which rounding can move to either side.

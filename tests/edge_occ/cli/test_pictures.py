@@ -42,26 +42,27 @@ def parts(count, size=(112, 112), dtype=np.uint8, top=255, channels=3):
 
 
 @pytest.mark.parametrize(
-    ("frames", "words"),
+    ("frames", "words", "setting"),
     [
-        (parts(2, size=(96, 200)), "frames of 200x96 pixels, but the training images had 112x112"),
-        (parts(2, channels=1), "the training images had colours, these frames have none"),
+        (parts(2, size=(96, 200)), "frames of 200x96 pixels, but the training images had 112x112", "guards.grey=true"),
+        (parts(2, channels=1), "the training images had colours, these frames have none", "guards.grey=false"),
     ],
 )
-def test_run_and_score_tell_once_of_frames_unlike_the_training(tiny_bundle, tmp_path, frames, words):
+def test_run_and_score_tell_once_of_frames_unlike_the_training(tiny_bundle, tmp_path, frames, words, setting):
     opened = read_bundle(tiny_bundle)
     manifest = opened.manifest.model_dump(exclude={"members"})
     manifest["training"]["colour"] = True  # a bundle given by EDGE_OCC_TEST_BUNDLE may be older than this
     bundle = tmp_path / "discs.occ"
     write_bundle(bundle, manifest, opened.members)
     folder = write(tmp_path / "line", frames)
-    for command in (["score", bundle, folder], ["run", "--bundle", bundle, "--source", folder, "--no-mqtt"]):
+    running = ["run", "--bundle", bundle, "--source", folder, "--no-mqtt", "--set", setting]
+    for command in (["score", bundle, folder], running):
         assert edge_occ(*command).stderr.count(words) == 1
 
 
 @pytest.mark.train
-def test_when_the_lamp_fails_16_bit_frames_are_anomalous(tmp_path, caplog):
-    """By themselves they look like 12-bit data, and were skipped."""
+def test_when_the_lamp_fails_16_bit_frames_are_faults_of_the_camera_not_skipped(tmp_path, caplog):
+    """By themselves they look like 12-bit data, and were skipped.  Their mean is 2 of 255, a 60th of the training's."""
     data = write(tmp_path / "good", parts(10, dtype=np.uint16, top=65535))
     bundle = tmp_path / "part.occ"
     errors = edge_occ("train", "--data", data, "--out", bundle, *TINY).stderr
@@ -72,8 +73,17 @@ def test_when_the_lamp_fails_16_bit_frames_are_anomalous(tmp_path, caplog):
     assert [one["verdict"] for one in scored[2:]] == ["anomalous"] * 3
     assert max(one["score"] for one in scored[:2]) < min(one["score"] for one in scored[2:])
     ran = edge_occ("run", "--bundle", bundle, "--source", line, "--no-mqtt", "--json")
-    assert [json.loads(text)["score"] for text in ran.stdout.splitlines()] == [one["score"] for one in scored]
-    assert "5 frames" in ran.stderr
+    lines = [json.loads(text) for text in ran.stdout.splitlines()]
+    assert [line["score"] for line in lines[:2]] == [one["score"] for one in scored[:2]]
+    assert [(line["frame"], line["verdict"], line["reason"]) for line in lines[2:]] == [
+        (frame, "fault", "black") for frame in (2, 3, 4)
+    ]
+    assert "2 frames" in ran.stderr
+    assert "not inspected: 3 black" in ran.stderr
+    unguarded = edge_occ(
+        *("run", "--bundle", bundle, "--source", line, "--no-mqtt", "--json", "--set", "guards.black=false")
+    )
+    assert [json.loads(text)["score"] for text in unguarded.stdout.splitlines()] == [one["score"] for one in scored]
 
 
 @pytest.mark.train

@@ -2,6 +2,7 @@
 
 import os
 import socket
+from datetime import datetime, timezone
 
 import pytest
 
@@ -9,6 +10,7 @@ from edge_occ.common.clock import ManualClock
 from edge_occ.common.errors import InputError
 from edge_occ.runtime.heartbeat import FILE, SECONDS, Heartbeat, HeartbeatFile, heartbeat_from_environment
 from edge_occ.runtime.systemd import SOCKET
+from edge_occ.sources.faults import Fault, Reason, Unscored
 
 
 @pytest.fixture(autouse=True)
@@ -129,3 +131,14 @@ def test_a_watchdog_needs_seconds(monkeypatch, text):
     monkeypatch.setenv(SECONDS, text)
     with pytest.raises(InputError, match="seconds"):
         heartbeat_from_environment()
+
+
+def test_frames_that_a_guard_finds_are_signs_of_life_and_other_faults_are_none():
+    """A covered camera does not end a run; one whose frames cannot be scored is what the watchdog is for."""
+    given, now = [], [100.0]
+    heartbeat = Heartbeat([lambda: given.append(now[0])], clock=lambda: now[0])
+    for step, reason in enumerate(Reason):
+        now[0] = 100.0 + step
+        heartbeat.fault(Fault(0, datetime.now(timezone.utc), Unscored(reason, "words")))
+    told = [list(Reason)[int(at - 100)].value for at in given]
+    assert told == ["black", "white", "uniform", "grey", "torn", "frozen"]

@@ -11,6 +11,7 @@ from edge_occ.bundle.conformal import ConformalThreshold
 from edge_occ.common.clock import ManualClock
 from edge_occ.common.errors import EngineUnavailable, SourceLost, UserError
 from edge_occ.inspection.events import EventTracker, Phase
+from edge_occ.inspection.guards import Guards, GuardsConfig
 from edge_occ.inspection.scoring import MAX_CONSECUTIVE_FAULTS
 from edge_occ.output.outlets import Outlets
 from edge_occ.output.sink import MemorySink
@@ -286,3 +287,31 @@ def test_no_frames_is_no_error():
     assert summary.fps == 0
     assert summary.verdict_ms == {}
     assert not sink.inspections
+
+
+def test_guarded_frames_are_faults_that_reach_no_engine_and_end_no_run():
+    """Black frames of a camera that is covered for a while: any number of them, then it goes on."""
+
+    class Never(FakeEngine):
+        def infer(self, frame):
+            assert frame.any()
+            return super().infer(frame)
+
+    class Textured(ListSource):
+        def __iter__(self):
+            for frame in super().__iter__():
+                image = frame.image.copy()
+                image[1:] += np.arange(19, dtype=np.uint8)[:, None, None] * (image[1:] > 0)
+                yield replace(frame, image=image)
+
+    sink = MemorySink()
+    guards = Guards(GuardsConfig())
+    inspector = Inspector(Never(), ConformalThreshold([1.0, 10.0], 10.0), EventTracker(), Outlets([sink]), guards)
+    with Textured([50, *[0] * 3 * MAX_CONSECUTIVE_FAULTS, 60]) as source:
+        summary = inspector.run(source)
+    assert (summary.frames, summary.anomalous, summary.events) == (2, 2, 1)
+    assert summary.faults == {"uniform": 3 * MAX_CONSECUTIVE_FAULTS}
+    assert [fault.index for fault in sink.faults] == list(range(1, 3 * MAX_CONSECUTIVE_FAULTS + 1))
+    alone = Inspector(Never(), ConformalThreshold([1.0], 10.0), EventTracker(), Outlets(), Guards(GuardsConfig()))
+    with ListSource([0] * 20) as source:
+        assert alone.run(source).faults == {"uniform": 20}

@@ -16,7 +16,7 @@ from edge_occ.common.settings import load_settings
 from edge_occ.runtime.config import RunConfig
 from edge_occ.sources.camera import CameraSource, Patience
 from edge_occ.sources.files import FileSource
-from edge_occ.sources.uri import VIDEO_SUFFIXES, SourceKind, SourceUri, open_source, parse_uri
+from edge_occ.sources.uri import VIDEO_SUFFIXES, SourceKind, SourceUri, is_steady, open_source, parse_uri
 
 CAMERA, VIDEO, PICTURES = SourceKind.CAMERA, SourceKind.VIDEO, SourceKind.PICTURES
 
@@ -214,3 +214,18 @@ def test_missing_files_are_refused_when_opening(uri, words):
     with pytest.raises(InputError) as caught:
         open_source(uri)
     assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("uri", "triggered", "steady"),
+    [
+        ("0", False, True),
+        ("0", True, False),
+        ("0?triggered=1", False, False),
+        ("0?triggered=0", True, True),
+        ("a.mp4", False, False),
+        ("a.mp4?live=1", False, True),
+    ],
+)
+def test_frames_are_expected_of_live_sources_that_nothing_triggers(uri, triggered, steady):
+    assert is_steady(uri, triggered=triggered) is steady

@@ -214,3 +214,36 @@ def test_every_kind_refuses_features_that_never_vary(kind):
     with pytest.raises(InputError, match="features that are all the same") as told:
         HeadCalibrator(branches(config), config, SEED).fit([torch.ones(IMAGES, 5, 5, 8)])
     assert "--seed" in told.value.advice
+
+
+def test_changed_copies_are_further_shots_of_their_parts():
+    """Heads are fitted on them, neighbours are pooled as the images alone ask for, and each part gives one score."""
+    config, features = settings(head={"dim": 8, "scope": ["shared", "per-position"]}), some_features(8, 4)
+    parts = [i // 2 for i in range(IMAGES)]
+    copies = [1.05 * block + 0.02 * block.roll(1, 0) for block in features]
+    both = [torch.cat(pair) for pair in zip(features, copies, strict=True)]
+    made = branches(config)
+    calibrator = HeadCalibrator(made, config, SEED, parts)
+    fitted = calibrator.fit(both)
+    fold_of = folds_of(IMAGES // 2, 4, SEED).repeat_interleave(2).repeat(2)
+    scores = []
+    for i, own in config.heads:
+        pooled = own.model_copy(update={"neighbourhood": own.samples_side(IMAGES)})
+        of_head = torch.empty(2 * IMAGES)
+        for fold in range(4):
+            head = fit_head(both[i][fold_of != fold], pooled, own.scope[0])
+            of_head[fold_of == fold] = made[i].score(head.score(both[i][fold_of == fold]))
+        scores.append(of_head.double().numpy())
+    fused = sum(score / score.std() / 3 for score in scores)
+    shots = fused.reshape(2, IMAGES // 2, 2)
+    np.testing.assert_allclose(fitted.held_out, shots.max((0, 2)), rtol=1e-4)
+    np.testing.assert_allclose(fitted.as_taken, shots[0].max(1), rtol=1e-4)
+    assert (fitted.held_out > 1.001 * fitted.as_taken).any()
+    assert fitted.calibration.n == IMAGES // 2
+    # Another precision of the images alone is scored by the same heads.
+    np.testing.assert_allclose(calibrator.held_out(both, features, fitted.head), fitted.as_taken, rtol=1e-5)
+
+
+def test_without_copies_the_images_as_taken_are_all_there_is(several):
+    _, _, _, fitted, _ = several
+    np.testing.assert_array_equal(fitted.as_taken, fitted.held_out)

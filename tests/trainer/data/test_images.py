@@ -12,7 +12,6 @@ from picture_files import add_exif
 from edge_occ.bundle.downscale import downscale
 from edge_occ.common.errors import InputError
 from trainer.data.images import find_normal_images, read_frames
-from trainer.data.traits import Traits
 from trainer.graph.preprocess import Preprocess
 
 
@@ -80,7 +79,25 @@ def test_what_images_have_in_common_is_found(tmp_path):
     (tmp_path / "turned.jpg").write_bytes(add_exif((tmp_path / "turned.jpg").read_bytes(), 6))
     found = find_normal_images(tmp_path)
     assert found.frame is None
-    assert found.traits == Traits(largest=(77, 80), turned=1, colour=False, white=None)
+    traits = found.traits
+    assert (traits.largest, traits.turned, traits.colour, traits.white) == ((77, 80), 1, False, None)
+    assert traits.exposure.mean == (0, 200)
+
+
+def test_frames_are_changed_before_they_are_downscaled(tmp_path):
+    for i in range(8):
+        write(tmp_path / f"{i}.png", 10 * i, (64, 80))
+    paths = find_normal_images(tmp_path).paths
+    shapes = set()
+
+    def change(image):
+        shapes.add(image.shape)
+        return image + np.uint8(1)
+
+    frames = torch.cat(list(read_frames(paths, "reading", size=32, change=change)))
+    assert shapes == {(64, 80, 3)}
+    assert frames.shape == (8, 32, 40, 3)
+    assert frames[:, 0, 0, 0].tolist() == [10 * i + 1 for i in range(8)]
 
 
 def test_a_pattern_takes_what_it_matches(tmp_path):

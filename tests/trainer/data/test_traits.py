@@ -5,6 +5,7 @@ import logging
 import numpy as np
 import pytest
 
+from edge_occ.bundle.manifest import Exposure
 from edge_occ.common.decoding import Picture
 from trainer.data.traits import MIN_DEFECT, ImageTraits, Traits, shrinking
 
@@ -13,37 +14,59 @@ def picture(pixels, orientation=1):
     return Picture(np.asarray(pixels), frozenset(), orientation)
 
 
+def light(mean=100.0, deviation=30.0, repeated_rows=0.0):
+    return {"mean": mean, "deviation": deviation, "repeated_rows": repeated_rows}
+
+
+EXPOSURE = Exposure(mean=(90, 110), deviation=(28, 33), repeated_rows=0.1)
+
+
 def test_of_one_image():
     pixels = np.zeros((4, 6, 3), np.uint16)
     pixels[1, 2] = 777
-    assert ImageTraits.of(picture(pixels)) == ImageTraits((4, 6), turned=False, colour=False, highest=777)
+    deviation = 777 * np.sqrt(1 / 24 - 1 / 24**2)
+    found = ImageTraits.of(picture(pixels))
+    assert (found.size, found.turned, found.colour, found.highest) == ((4, 6), False, False, 777)
+    assert (found.mean, found.deviation) == pytest.approx((777 / 24, deviation))
+    assert found.repeated_rows == 0.25, "rows 2 and 3 are equal"
     pixels[0, 0, 2] = 1
-    assert ImageTraits.of(picture(pixels.astype(np.uint8), 6)) == ImageTraits((4, 6), True, colour=True, highest=None)
+    found = ImageTraits.of(picture(pixels.astype(np.uint8), 6))
+    assert (found.turned, found.colour, found.highest) == (True, True, None)
+
+
+def test_rows_of_16_bits_are_compared_in_8():
+    """What is noise in 16 bits may be nothing in a frame."""
+    pixels = np.full((40, 50, 3), 30_000, np.uint16)
+    pixels += np.random.default_rng(0).integers(0, 60, pixels.shape).astype(np.uint16)
+    assert ImageTraits.of(picture(pixels)).repeated_rows > 0.9
 
 
 def test_of_a_set():
     images = [
-        ImageTraits((10, 30), turned=False, colour=True, highest=700),
-        ImageTraits((20, 15), turned=True, colour=True, highest=None),
-        ImageTraits((20, 15), turned=True, colour=True, highest=3000),
+        ImageTraits((10, 30), turned=False, colour=True, highest=700, **light(546, 364, 0.1)),
+        ImageTraits((20, 15), turned=True, colour=True, highest=None, **light(40, 50, 0.2)),
+        ImageTraits((20, 15), turned=True, colour=True, highest=3000, **light(1365, 546, 0)),
     ]
-    assert Traits.of(images) == Traits(largest=(20, 30), turned=2, colour=True, white=4095)
+    found = Traits.of(images)
+    assert (found.largest, found.turned, found.colour, found.white) == ((20, 30), 2, True, 4095)
+    # 16-bit values in units of 4095 / 255.
+    assert found.exposure == Exposure(mean=(34, 85), deviation=(22.667, 50), repeated_rows=0.2)
     assert Traits.of(images[1:2]).white is None
-    grey = ImageTraits((5, 5), turned=False, colour=False, highest=None)
+    grey = ImageTraits((5, 5), turned=False, colour=False, highest=None, **light())
     assert Traits.of([grey]).colour is False
     assert Traits.of([grey, *images]).colour is None
 
 
 def test_orientation_and_shrinking_are_logged(caplog):
     with caplog.at_level(logging.WARNING):
-        Traits(largest=(3000, 4000), turned=3, colour=True, white=None).log(256)
+        Traits(largest=(3000, 4000), turned=3, colour=True, white=None, exposure=EXPOSURE).log(256)
     first, second = caplog.messages
     assert first == "3 pictures would be turned by a viewer; here orientation is ignored, in pictures and in videos"
     assert "4000x3000 are shrunk 15.6 x 11.7 times to 256x256" in second
     assert f"smaller than about {MIN_DEFECT * 4000 / 256:.0f} pixels" in second
     caplog.clear()
     with caplog.at_level(logging.DEBUG):
-        Traits(largest=(300, 400), turned=0, colour=True, white=None).log(256)
+        Traits(largest=(300, 400), turned=0, colour=True, white=None, exposure=EXPOSURE).log(256)
     assert caplog.messages == []
 
 

@@ -34,7 +34,10 @@ def paths(tiny_data):
 def fitted(bundle):
     head = {name: torch.from_numpy(value.copy()) for name, value in bundle.graph().head.items()}
     return CalibratedHead(
-        from_tensors(["gaussian"], [head["mean"], head["whitening"]]), bundle.held_out, bundle.manifest.calibration
+        from_tensors(["gaussian"], [head["mean"], head["whitening"]]),
+        bundle.held_out,
+        bundle.held_out,
+        bundle.manifest.calibration,
     )
 
 

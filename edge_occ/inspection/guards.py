@@ -1,0 +1,168 @@
+"""Guards: frames that show a fault of the camera, the lamp or the decoder, not a part; found before anything is scored.
+
+Pure but for the last frame that :class:`Guards` remembers: time comes with the frame.
+
+=========  ===========================================================================================
+frozen     pixels equal those of the frame before, for many frames and seconds: a sensor always has noise
+black      far darker and flatter than every training image: the lamp is off, the lens is covered
+white      the same with white: the lamp or the exposure is too strong
+uniform    one value in each channel
+grey       no colours, where every training image had some
+torn       rows that repeat themselves, where those of the training images did not: a decoder lacked data
+=========  ===========================================================================================
+
+Parts, good and defective, must pass.  So a frame is black or white only if both its brightness and its contrast have
+all but gone.  A defect changes the mean in proportion to its area, and a part that lies elsewhere changes neither by
+much; a lamp that fails takes away nearly all light.  A quarter, two stops of exposure, lies between.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from edge_occ.bundle.manifest import Exposure
+from edge_occ.common.decoding import has_colour
+from edge_occ.common.exposure import mean_and_deviation, repeated_rows
+from edge_occ.sources.faults import Reason, Unscored
+from edge_occ.sources.frame import Frame
+
+MAX_SHARE = 0.25
+"""A black or white frame has at most this share of the training images' lowest contrast, and of the lowest distance of
+their means from black or from white."""
+
+MIN_TORN = 0.125
+"""Share of the rows that repeat themselves in a torn frame, beyond that of any training image: an eighth is more than a
+few rows that happen to be equal, and less than what a lost packet costs in most frames."""
+
+_EVERY = 16
+"""Rows between those that are looked at first, as frames mostly differ, and have colours, in these already."""
+
+_UNIFORM = 0.01
+"""Standard deviation in grey levels below which a frame has one value, but for single pixels that differ by one."""
+
+
+class GuardsConfig(BaseModel):
+    """Frames that are reported as faults instead of being scored."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    black: bool = Field(True, description="frames far darker and flatter than every training image")
+    white: bool = Field(True, description="the same with white")
+    uniform: bool = Field(True, description="frames of one colour")
+    grey: bool = Field(True, description="frames without colours, where every training image has some")
+    torn: bool = Field(True, description="frames with repeated rows, where the training images have none")
+    frozen: bool = Field(True, description="frames of a camera that equal the one before, pixel by pixel")
+    frozen_frames: int = Field(10, ge=1, description="frozen: more than so many equal frames in a row")
+    frozen_seconds: float = Field(2.0, ge=0, description="frozen: and for more than so many seconds")
+    fault_after: float = Field(
+        5.0, ge=0, description="seconds of faults only, or without frames, after which MQTT status is fault"
+    )
+
+
+class Guards:
+    """Checks one frame after another.
+
+    Args:
+        config: which guards are on.
+        exposure: of the training images; without it no frame is black, white or torn.
+        colour: whether the training images have colours; ``None``: some have, or that is not known.
+    """
+
+    def __init__(self, config: GuardsConfig, exposure: Exposure | None = None, colour: bool | None = None) -> None:
+        self._config, self._exposure, self._colour = config, exposure, colour
+        self._frozen = FrozenGuard(config.frozen_frames, config.frozen_seconds)
+
+    def check(self, frame: Frame) -> Unscored | None:
+        """The fault that a frame shows, or ``None``.
+
+        Files are never frozen: a picture may be there twice, and a recording may stand still.  An image that is no
+        uint8 ``[height, width, 3]`` passes, as it is refused where it is scored.
+        """
+        image = frame.image
+        if not is_frame(image):
+            return None
+        frozen = None if frame.name is not None else self._frozen.check(image, frame.captured_monotonic)
+        for fault in (*self._faults(image), frozen):
+            if fault is not None and getattr(self._config, fault.reason.value):
+                return fault
+        return None
+
+    def _faults(self, image: NDArray[np.uint8]) -> Iterator[Unscored | None]:
+        mean, deviation = mean_and_deviation(image)
+        if self._exposure is not None:
+            yield wrong_exposure(mean, deviation, self._exposure)
+        if deviation < _UNIFORM and (self._exposure is None or self._exposure.deviation[0] >= _UNIFORM):
+            colour = ", ".join(str(value) for value in image[0, 0])
+            yield Unscored(Reason.UNIFORM, f"every pixel has the same value (blue, green, red: {colour})")
+        if self._colour and not has_colour(image[::_EVERY]) and not has_colour(image):
+            yield Unscored(Reason.GREY, "the training images have colours, this frame has none")
+        if self._exposure is not None:
+            yield torn(image, self._exposure)
+
+
+def is_frame(image: object) -> bool:
+    """Whether an image is uint8 ``[height, width, 3]`` and has pixels."""
+    if not isinstance(image, np.ndarray) or image.dtype != np.uint8:
+        return False
+    return image.ndim == 3 and image.shape[2] == 3 and image.size > 0
+
+
+def wrong_exposure(mean: float, deviation: float, exposure: Exposure) -> Unscored | None:
+    """Whether a frame is black or white beside the training images.
+
+    Args:
+        mean: of the frame, see :func:`~edge_occ.common.exposure.mean_and_deviation`.
+        deviation: of the frame.
+        exposure: of the training images.
+    """
+    (darkest, brightest), (flattest, _) = exposure.mean, exposure.deviation
+    if deviation > MAX_SHARE * flattest:
+        return None
+    found = f"mean {mean:.1f} and deviation {deviation:.1f} of 255; of the training images"
+    if mean <= MAX_SHARE * darkest:
+        return Unscored(Reason.BLACK, f"{found} at least {darkest:.1f} and {flattest:.1f}")
+    if 255 - mean <= MAX_SHARE * (255 - brightest):
+        return Unscored(Reason.WHITE, f"{found} mean at most {brightest:.1f}, deviation at least {flattest:.1f}")
+    return None
+
+
+def torn(image: NDArray[np.uint8], exposure: Exposure) -> Unscored | None:
+    """Whether rows of a frame repeat themselves as those of no training image do."""
+    share = repeated_rows(image)
+    if share <= exposure.repeated_rows + MIN_TORN:
+        return None
+    most = f"{exposure.repeated_rows:.0%}"
+    return Unscored(Reason.TORN, f"{share:.0%} of the rows repeat the row above; in the training images {most} at most")
+
+
+class FrozenGuard:
+    """Finds a camera that gives the same frame again and again.
+
+    Args:
+        frames: more than so many equal frames in a row.
+        seconds: for more than so long, from the first of them.
+    """
+
+    def __init__(self, frames: int, seconds: float) -> None:
+        self._frames, self._seconds = frames, seconds
+        self._last: NDArray[np.uint8] | None = None
+        self._since, self._equal = 0.0, 0
+
+    def check(self, image: NDArray[np.uint8], at: float) -> Unscored | None:
+        """Take the next frame, of moment ``at`` in seconds."""
+        if self._last is None or not _equal(image, self._last):
+            self._last, self._since, self._equal = image, at, 1
+            return None
+        self._equal += 1
+        lasted = at - self._since
+        if self._equal <= self._frames or lasted <= self._seconds:
+            return None
+        return Unscored(Reason.FROZEN, f"{self._equal} frames in a row have the same pixels, for {lasted:.1f} s")
+
+
+def _equal(image: NDArray[np.uint8], other: NDArray[np.uint8]) -> bool:
+    return np.array_equal(image[::_EVERY], other[::_EVERY]) and np.array_equal(image, other)
