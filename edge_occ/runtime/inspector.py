@@ -54,7 +54,7 @@ class Inspector:
         self._last: Inspection | None = None
 
     def inspect(self, frame: Frame) -> Inspection | Fault:
-        """Score one frame; return its verdict, or a fault if a guard stops it or its score is not finite.  Call no sink."""
+        """Return the verdict of one frame, or a fault if a guard stops it or its score is not finite; call no sink."""
         guarded = None if self._guards is None else self._guards.check(frame)
         if guarded is not None:
             return Fault(frame.index, frame.captured_at, guarded, frame.name)
