@@ -127,10 +127,17 @@ def _export(
     model = program.model_proto
     _rename_inputs_and_outputs(model)
     _take_shape_after_cast(model)
+    _remove_metadata(model)
     onnx.checker.check_model(model, full_check=True)
     buffer = io.BytesIO()
     onnx.save(model, buffer)
     return buffer.getvalue()
+
+
+def _remove_metadata(model: onnx.ModelProto) -> None:
+    """Remove the exporter's notes, such as stack traces with the paths of the training machine's source files."""
+    for part in (model, model.graph, *model.graph.node, *model.graph.value_info, *model.graph.initializer):
+        part.ClearField("metadata_props")
 
 
 _MARK, _INNER = "outer:", "inner:"
