@@ -21,7 +21,7 @@ from edge_occ.cli import app
 PRESETS = ["quick", "auto", "imagenet", "scratch", "paper", "paper-image", "rotation", "contrastive-da"]
 COMMANDS = [
     *("train", "evaluate", "reproduce", "score", "inspect", "verify", "compile", "bench", "run", "watch", "demo"),
-    "doctor",
+    *("record", "doctor"),
 ]
 
 
