@@ -23,6 +23,9 @@ from trainer.graph.features import HalfEncoder
 from trainer.graph.inspection import EncoderGraph, InspectionGraph
 from trainer.heads.fused import FusedHead
 
+NAME_SCOPES = "pkg.torch.onnx.name_scopes"
+"""Metadata of a node: the names of the modules around it, by which quantisation finds the encoder."""
+
 OPSET = 19
 """The first opset whose Q/DQ nodes accept fp16; TensorRT 10.3 reads opsets up to 20."""
 
@@ -135,9 +138,11 @@ def _export(
 
 
 def _remove_metadata(model: onnx.ModelProto) -> None:
-    """Remove the exporter's notes, such as stack traces with the paths of the training machine's source files."""
+    """Remove the exporter's notes but the names of modules: its stack traces hold paths of the training machine."""
     for part in (model, model.graph, *model.graph.node, *model.graph.value_info, *model.graph.initializer):
+        kept = [note for note in part.metadata_props if note.key == NAME_SCOPES]
         part.ClearField("metadata_props")
+        part.metadata_props.extend(kept)
 
 
 _MARK, _INNER = "outer:", "inner:"

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
 
 from engines.base import FRAME
+from trainer.export.onnx_graph import NAME_SCOPES
 
 _QUANTISED = ("Conv", "Add")
 """Quantised operators: convolutions, and both inputs of the residual sums, so that TensorRT stays in int8 there."""
@@ -81,7 +82,7 @@ def _encoder_nodes(model: onnx.ModelProto, kept: int) -> list[str]:
     """Return the names of the quantised nodes: in each encoder, those from convolution ``kept`` to the last one."""
     encoders: dict[str, list[onnx.NodeProto]] = {}
     for node in model.graph.node:
-        scope = next((prop.value for prop in node.metadata_props if prop.key == _SCOPES), "")
+        scope = next((prop.value for prop in node.metadata_props if prop.key == NAME_SCOPES), "")
         encoder = _ENCODER.search(scope)
         if encoder and node.op_type in _QUANTISED:
             encoders.setdefault(encoder.group(), []).append(node)
@@ -92,9 +93,6 @@ def _encoder_nodes(model: onnx.ModelProto, kept: int) -> list[str]:
             names += [node.name for node in nodes[places[kept] : places[-1] + 1]]
     return names
 
-
-_SCOPES = "pkg.torch.onnx.name_scopes"
-"""Metadata key under which the exporter stores the names of a node's modules."""
 
 _ENCODER = re.compile(r"parts\.\d+\.extractor\.encoder")
 

@@ -22,7 +22,7 @@ from edge_occ.common.progress import ProgressReport
 
 PRESETS = ["quick", "auto", "imagenet", "scratch", "paper", "paper-image", "rotation", "contrastive-da"]
 COMMANDS = [
-    *("run", "watch", "score", "inspect", "verify", "compile", "bench", "doctor"),
+    *("run", "record", "watch", "score", "inspect", "verify", "compile", "bench", "doctor"),
     *("train", "evaluate", "reproduce", "demo"),
 ]
 
