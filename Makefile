@@ -71,5 +71,5 @@ $(JETPACK6)/.ready: tests/jetpack6.txt tools/find-python $(PROJECT) Makefile
 
 # Made by the trainer, where torch is; as old as the code that it comes from.
 $(JETPACK6)/discs.occ: $(VENV)/.dev $(JETPACK6)/.ready tests/discs.py \
-		$(wildcard trainer/*.py trainer/*/*.py edge_occ/*.py engines/*.py)
+		$(wildcard trainer/*.py trainer/*/*.py edge_occ/*.py edge_occ/*/*.py engines/*.py engines/*/*.py)
 	$(BIN)/python tests/discs.py $@
