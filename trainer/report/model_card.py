@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from textwrap import fill, indent
+from textwrap import fill
 from typing import Any
 
 from edge_occ.bundle.guarantee import guarantee, share_in_words
@@ -100,7 +100,7 @@ def model_card(manifest: Mapping[str, Any], parity: Parity) -> str:
         unseen=_unseen(geometry),
         minutes=training.seconds / 60,
         software=", ".join(f"{name} {version}" for name, version in training.software.items()),
-        command=indent(printable(training.command), "    ", lambda _: True),
+        command=f"    {printable(training.command)}",
         precisions="".join(_precision(name, compared) for name, compared in manifest["precisions"].items()),
         least_p=1 / (calibration.n + 1),
     )
