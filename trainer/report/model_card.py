@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from textwrap import fill, indent
+from textwrap import fill
 from typing import Any
 
 from edge_occ.bundle.guarantee import guarantee, share_in_words
@@ -38,7 +38,7 @@ def model_card(manifest: Mapping[str, Any], parity: Parity) -> str:
         preset=printable(training.preset),
         frame=f"{geometry.frame[1]} x {geometry.frame[0]} pixels" if geometry.frame else "different",
         software=", ".join(f"{name} {version}" for name, version in training.software.items()),
-        command=indent(printable(training.command), "    ", lambda _: True),
+        command=f"    {printable(training.command)}",
         steps=_steps(manifest["head"]["branches"]),
         unseen=_unseen(geometry),
     )

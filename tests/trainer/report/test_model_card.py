@@ -45,7 +45,7 @@ def test_braces_and_lines_of_a_command_stay_in_its_block(bundle):
         update={"command": "edge-occ train {threshold}\n# Not a title"}
     )
     card = model_card(manifest, Parity(1e-6, 2e-5, 0, 6))
-    assert "\n    edge-occ train {threshold}\n    # Not a title\n" in card
+    assert "\n    edge-occ train {threshold}\\n# Not a title\n" in card
     assert "6 golden frames within 1.0e-06 and the heatmaps within" in card
 
 
