@@ -51,7 +51,7 @@ def test_the_wheel_holds_the_three_packages_and_the_presets(wheel):
     assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {"edge_occ", "engines", "trainer"}
     presets = {f"edge_occ/configs/presets/{path.name}" for path in (ROOT / "configs" / "presets").iterdir()}
     assert presets <= set(names)
-    assert "trainer/report/report.html.j2" in names
+    assert "trainer/report/templates/page.html.j2" in names
 
 
 def test_the_installed_command_tells_its_version(installed, tmp_path):

@@ -111,10 +111,12 @@ def test_changed_copies_widen_what_is_normal_and_change_nothing_else(tiny_data, 
 
 def test_copies_go_with_model_selection(tiny_data, tmp_path):
     """Candidates are compared on the images as they are; what is taken is fitted on the copies too."""
-    choosing = {"choice": {"enabled": True, "images": 8, "scopes": ["shared"], "sigmas": [4], "image_scores": ["max"]}}
+    choosing = {
+        "selection": {"enabled": True, "images": 8, "scopes": ["shared"], "sigmas": [4], "image_scores": ["max"]}
+    }
     plain = train(job(tiny_data, tmp_path / "a.occ", **choosing)).manifest
     copied = train(job(tiny_data, tmp_path / "b.occ", **choosing, camera_changes={"copies": 1})).manifest
-    assert copied.choice == plain.choice
+    assert copied.model_selection == plain.model_selection
     assert copied.calibration != plain.calibration
     assert copied.calibration.n == plain.calibration.n
 

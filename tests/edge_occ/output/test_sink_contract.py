@@ -115,7 +115,9 @@ def give(sink: Sink):
         each.scores.map.flags.writeable = False
         sink.publish(each)
     for index, reason in enumerate(Reason):
-        sink.fault(Fault(10 + index, datetime.now(timezone.utc), Unscored(reason, "in\nwords"), NAMES[index]))
+        sink.fault(
+            Fault(10 + index, datetime.now(timezone.utc), Unscored(reason, "in\nwords"), NAMES[index % len(NAMES)])
+        )
     return shown
 
 

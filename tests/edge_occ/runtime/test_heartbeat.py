@@ -135,10 +135,10 @@ def test_a_watchdog_needs_seconds(monkeypatch, text):
 
 def test_frames_that_a_guard_finds_are_signs_of_life_and_other_faults_are_none():
     """A covered camera does not end a run; one whose frames cannot be scored is what the watchdog is for."""
-    given, now = [], [100.0]
-    heartbeat = Heartbeat([lambda: given.append(now[0])], clock=lambda: now[0])
-    for step, reason in enumerate(Reason):
-        now[0] = 100.0 + step
+    given, clock, current = [], ManualClock(), [Reason.FRAME]
+    heartbeat = Heartbeat([lambda: given.append(current[0].value)], clock=clock)
+    for reason in Reason:
+        clock.advance(1)
+        current[0] = reason
         heartbeat.fault(Fault(0, datetime.now(timezone.utc), Unscored(reason, "words")))
-    told = [list(Reason)[int(at - 100)].value for at in given]
-    assert told == ["black", "white", "uniform", "grey", "torn", "frozen"]
+    assert given == ["black", "white", "uniform", "grey", "torn", "frozen"]

@@ -272,7 +272,7 @@ def test_the_times_are_those_from_capture_to_verdict():
             return super().infer(frame)
 
     threshold = ConformalThreshold([1.0], 200.0)
-    inspector = Inspector(Timed(), threshold, EventTracker(), Outlets([sink]), clock)
+    inspector = Inspector(Timed(), threshold, EventTracker(), Outlets([sink]), clock=clock)
     summary = inspector.run(ListSource([30, 10, 20], clock=clock))
     assert [i.verdict_ms for i in sink.inspections] == pytest.approx([30, 10, 20])
     assert summary.verdict_ms == pytest.approx({"p50": 20, "p95": 29, "p99": 29.8})
