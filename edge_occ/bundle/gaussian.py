@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,7 @@ from threadpoolctl import threadpool_limits
 
 from edge_occ.bundle.covariance import Floats, Regularisation, Samples, samples_of, whiten
 
-Features = NDArray[np.floating[Any]]
+Features: TypeAlias = "NDArray[np.floating[Any]]"
 Scope = Literal["shared", "per-position", "position-mean"]
 """Which positions share a Gaussian: all of them, none, or all with a mean of each position's own."""
 
