@@ -60,7 +60,7 @@ def ended(process):
 MOMENTS = {
     "at first": handles_sigterm,
     "numpy": has_loaded("_multiarray_umath"),
-    "opencv": has_loaded("cv2.abi3.so"),
+    "opencv": has_loaded("/cv2."),
     "onnxruntime": has_loaded("onnxruntime_pybind11_state"),
 }
 
