@@ -14,6 +14,7 @@ from typer.main import get_command
 
 from edge_occ.cli.guarded import guarded
 from edge_occ.cli.plugins import load_plugin, plugin_names
+from edge_occ.common.console import say_error
 from edge_occ.common.errors import InputError
 
 
@@ -23,6 +24,11 @@ class Command(TyperCommand):
     def get_params(self, ctx: Any) -> Any:  # noqa: ANN401 - click's, which Typer vendors under changing names
         """Return the parameters, ``--help`` among them."""
         return _without_flag_types(super().get_params(ctx))
+
+    def make_context(self, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401 - as above
+        """Parse; this is where ``--help`` of one command prints."""
+        with _unwritable_output_reported():
+            return super().make_context(*arguments, **options)
 
 
 class Group(TyperGroup):
@@ -46,7 +52,7 @@ class Group(TyperGroup):
 
     def make_context(self, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401 - as above
         """Parse; this is where ``--help`` and ``--version`` print."""
-        with _closed_pipes_forgiven():
+        with _unwritable_output_reported(), _closed_pipes_forgiven():
             return super().make_context(*arguments, **options)
 
     def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 - as above
@@ -82,6 +88,21 @@ def _without_flag_types(parameters: Any) -> Any:  # noqa: ANN401 - as above
         if getattr(parameter, "is_flag", False):
             parameter.metavar = ""
     return parameters
+
+
+@contextmanager
+def _unwritable_output_reported() -> Iterator[None]:
+    """Report a full disk as the error of a user while ``--help`` or ``--version`` prints."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        found = error.strerror or str(error)
+        unwritable = InputError("a standard output that can be written", found, "make room, or send it elsewhere")
+        say_error(unwritable)
+        raise typer.Exit(unwritable.exit_code) from None
 
 
 @contextmanager

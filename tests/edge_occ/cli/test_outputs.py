@@ -211,3 +211,10 @@ def test_a_reader_that_has_stopped_reading_does_not_stop_a_live_line(way, broker
     assert len(ear.of("score")) == 9
     with os.fdopen(reader, "rb") as file:
         assert len(file.read()) == filled
+
+
+@pytest.mark.parametrize("command", ["edge_occ --help", "edge_occ run --help", "edge_occ --version"])
+def test_help_on_a_full_disk_is_an_error_of_three_lines(command):
+    done = shell(f"{command} > {FULL}")
+    assert done.returncode == 2
+    assert [line.split()[0] for line in done.stderr.decode().splitlines()] == ["expected", "found", "next"]
