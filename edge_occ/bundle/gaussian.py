@@ -18,6 +18,10 @@ from threadpoolctl import threadpool_limits
 from edge_occ.bundle.covariance import Floats, Regularisation, Samples, samples_of, whiten
 
 Features: TypeAlias = "NDArray[np.floating[Any]]"
+Region: TypeAlias = "NDArray[np.bool_]"
+"""Positions that are inspected, bool ``[rows, columns]``, at least one.  What is fitted on ``p`` of them has the shape of
+a grid with one row, ``[1, p, ...]``, in the order of the rows."""
+
 Scope = Literal["shared", "per-position", "position-mean"]
 """Which positions share a Gaussian: all of them, none, or all with a mean of each position's own."""
 
@@ -74,21 +78,24 @@ class Gaussian:
         return {"mean": self.mean.astype(np.float32), "whitening": self.whitening.astype(np.float32)}
 
 
-def fit_gaussian(features: Features, settings: GaussianSettings) -> Gaussian:
+def fit_gaussian(features: Features, settings: GaussianSettings, region: Region | None = None) -> Gaussian:
     """Fit to the features of normal images, a row of positions at a time to bound memory.
 
     Args:
         features: ``[n, rows, columns, d]``.
         settings: scope, regularisation and neighbourhood.
+        region: the positions to fit on; None: all.
 
     Raises:
         SingularCovariance: the regularised covariance is singular.
     """
     with threadpool_limits(**ONE_THREAD):
-        grid = SampleGrid(features, settings)
+        grid = SampleGrid(features, settings, region)
         fitted = [whiten(samples, settings.regularisation, grid.floor) for samples in grid]
-    require_regular(np.stack([singular for _, singular in fitted]), settings)
-    return Gaussian(grid.mean, np.stack([whitening for whitening, _ in fitted]))
+    require_regular(np.concatenate([singular for _, singular in fitted]), settings)
+    shape = (1, 1) if settings.scope != "per-position" else grid.shape
+    whitening = np.concatenate([whitening for whitening, _ in fitted])
+    return Gaussian(grid.mean, whitening.reshape(*shape, *whitening.shape[1:]))
 
 
 def require_regular(singular: NDArray[np.bool_], settings: GaussianSettings) -> None:
@@ -116,75 +123,101 @@ def pooled_side(neighbourhood: int | Literal["auto"], images: int, dim: int) -> 
 class SampleGrid:
     """The samples that each Gaussian of a grid is fitted to.
 
-    Iterating gives :class:`~edge_occ.bundle.covariance.Samples` row by row: of the Gaussians of a row of positions, or
+    Iterating gives :class:`~edge_occ.bundle.covariance.Samples` row by row: of the Gaussians of a row's positions, or
     once of the one that all positions share.  A per-position Gaussian pools the samples of its neighbours, which stand
     in for small misplacements of the part; at the border the neighbourhood repeats the edge.
 
     Args:
         features: ``[n, rows, columns, d]``.
         settings: scope, regularisation and neighbourhood.
+        region: the positions to fit on; None: all.
 
     Attributes:
-        mean: of the Gaussians, ``[rows, columns, d]`` or ``[1, 1, d]``.
-        floor: variance that is added in every direction.
+        shape: rows and columns of the Gaussians; ``(1, p)`` with a region of ``p`` positions.
+        places: row and columns of the positions, for each row that has any.
+        mean: of the Gaussians, ``[*shape, d]`` or ``[1, 1, d]``.
+        floor: variance that is added in every direction, a share of that of the whole grid.
         side: rows and columns of positions that a Gaussian pools.
     """
 
-    def __init__(self, features: Features, settings: GaussianSettings) -> None:
+    def __init__(self, features: Features, settings: GaussianSettings, region: Region | None = None) -> None:
         n, rows, columns, dim = features.shape
-        self._features, self._per_position = features, settings.scope == "per-position"
+        self._features = features
+        self._per_position, self._shared_mean = settings.scope == "per-position", settings.scope == "shared"
+        inside = np.ones((rows, columns), dtype=np.bool_) if region is None else region
+        self.shape = (rows, columns) if region is None else (1, int(inside.sum()))
+        self.places = [(row, np.flatnonzero(inside[row])) for row in range(rows) if inside[row].any()]
         self.side = pooled_side(settings.neighbourhood, n, dim) if self._per_position else 1
         self._rows, self._columns = _neighbours(rows, self.side), _neighbours(columns, self.side)
         self._means = features.mean(0, dtype=np.float64)
-        overall = self._means.mean((0, 1), keepdims=True)
-        pooled = self._means[self._rows].mean(1)[:, self._columns].mean(2)
-        self.mean: Floats = overall if settings.scope == "shared" else pooled
-        squared = sum(np.square(features[:, row] - overall[0]).sum() for row in range(rows))
+        self._pooled_means = self._means[self._rows].mean(1)[:, self._columns].mean(2)
+        overall = self._means[inside].mean(0)
+        self.mean: Floats = (
+            overall.reshape(1, 1, dim)
+            if self._shared_mean
+            else self._pooled_means[inside].reshape(*self.shape, dim)
+        )
+        of_frame = self._means.mean((0, 1))
+        squared = sum(np.square(features[:, row] - of_frame).sum() for row in range(rows))
         self.floor = settings.regularisation.floor * float(squared) / features.size
 
     def __iter__(self) -> Iterator[Samples]:
         if not self._per_position:
-            yield samples_of(_CentredRows(self._features, self.mean))
+            yield samples_of(_CentredRows(self))
             return
         moments: dict[int, tuple[Floats, Floats]] = {}
-        for row, near in enumerate(self._rows):
-            moments = {r: moments[r] if r in moments else self._moments(r) for r in dict.fromkeys(near.tolist())}
-            yield self._pooled(row, [moments[r] for r in near.tolist()])
+        for row, columns in self.places:
+            near = self._rows[row].tolist()
+            moments = {r: moments[r] if r in moments else self._moments(r) for r in dict.fromkeys(near)}
+            yield self._pooled(row, columns, [moments[r] for r in near])
+
+    def centred(self, images: Features, row: int, columns: NDArray[np.intp]) -> Floats:
+        """Features of images ``[m, rows, columns, d]`` at some positions of a row less their means: ``[m, p, d]``."""
+        mean = self.mean[0] if self._shared_mean else self._pooled_means[row, columns]
+        deviations: Floats = images[:, row, columns] - mean
+        return deviations
+
+    @property
+    def images(self) -> Features:
+        """The features that were given."""
+        return self._features
 
     def _moments(self, row: int) -> tuple[Floats, Floats]:
         """Samples of a row's positions less their own mean ``[columns, n, d]``, and covariances ``[columns, d, d]``."""
         centred = np.ascontiguousarray((self._features[:, row] - self._means[row]).transpose(1, 0, 2))
         return centred, centred.transpose(0, 2, 1) @ centred / centred.shape[1]
 
-    def _pooled(self, row: int, moments: list[tuple[Floats, Floats]]) -> Samples:
-        """Samples of a row whose only block is ``[columns, side * side * n, d]``: neighbour by neighbour, the position
-        itself in the middle.
+    def _pooled(self, row: int, columns: NDArray[np.intp], moments: list[tuple[Floats, Floats]]) -> Samples:
+        """Samples of a row whose only block is ``[p, side * side * n, d]``: neighbour by neighbour, the position itself
+        in the middle.
 
         The covariance is the mean of the neighbours' own and of their means' deviations: as exact as from the samples,
         and cheaper, as each position's is computed once.
         """
-        n, _, columns, dim = self._features.shape
-        means = self._means[self._rows[row]][:, self._columns]  # [side, columns, side, d]
-        deviations = means - self.mean[row, :, None]
-        block = np.empty((columns, self.side, self.side, n, dim))
+        n, dim = self._features.shape[0], self._features.shape[3]
+        near = self._columns[columns]
+        means = self._means[self._rows[row]][:, near]  # [side, p, side, d]
+        deviations = means - self._pooled_means[row, columns][:, None]
+        block = np.empty((len(columns), self.side, self.side, n, dim))
         for k, (centred, _) in enumerate(moments):
-            np.add(centred[self._columns], deviations[k, :, :, None], out=block[:, k])
+            np.add(centred[near], deviations[k, :, :, None], out=block[:, k])
         own = np.sum([covariance for _, covariance in moments], 0) / self.side
-        between = deviations.transpose(1, 0, 2, 3).reshape(columns, -1, dim)
+        between = deviations.transpose(1, 0, 2, 3).reshape(len(columns), -1, dim)
         pooled = self.side * self.side
-        covariance = own[self._columns].mean(1) + between.transpose(0, 2, 1) @ between / pooled
-        return Samples((block.reshape(columns, -1, dim),), n * pooled, covariance)
+        covariance = own[near].mean(1) + between.transpose(0, 2, 1) @ between / pooled
+        return Samples((block.reshape(len(columns), -1, dim),), n * pooled, covariance)
 
 
 class _CentredRows:
-    """All samples less the mean of their position or of all, ``[1, n * columns, d]`` for each row of positions."""
+    """All samples less the mean of their position or of all, ``[1, n * p, d]`` for each row of positions."""
 
-    def __init__(self, features: Features, mean: Floats) -> None:
-        self._features, self._mean = features, mean
+    def __init__(self, grid: SampleGrid) -> None:
+        self._grid = grid
 
     def __iter__(self) -> Iterator[Floats]:
-        for row in range(self._features.shape[1]):
-            yield (self._features[:, row] - self._mean[row % len(self._mean)]).reshape(1, -1, self._features.shape[3])
+        for row, columns in self._grid.places:
+            centred = self._grid.centred(self._grid.images, row, columns)
+            yield centred.reshape(1, -1, centred.shape[2])
 
 
 def _neighbours(positions: int, side: int) -> NDArray[np.intp]:

@@ -54,6 +54,39 @@ def test_shrinkage_and_floor_stay_those_of_all_images(shape, scope, side, regula
                 np.testing.assert_allclose(found[place].ravel(), expected, rtol=1e-7)
 
 
+@settings(max_examples=30)
+@given(shapes, st.sampled_from(SCOPES), st.sampled_from([1, 3]), st.data())
+def test_all_shots_of_a_part_are_left_out_and_other_images_can_be_scored(shape, scope, side, data):
+    """Against refits, with parts of different numbers of shots, and with a region."""
+    normal = features(*shape)
+    n, rows, columns, dim = normal.shape
+    parts = np.array(data.draw(st.permutations([k // 2 if k < n // 2 else k - n // 4 for k in range(n)])))
+    parts = np.unique(parts, return_inverse=True)[1]
+    others = features(4, rows, columns, dim, shape[-1] // 2)
+    left_out = np.array(data.draw(st.lists(st.integers(0, parts.max()), min_size=4, max_size=4)))
+    cells = data.draw(st.lists(st.booleans(), min_size=rows * columns, max_size=rows * columns))
+    region = np.array(cells).reshape(rows, columns) if any(cells) else None
+    asked = GaussianSettings(scope, Regularisation("ridge", ridge=0.1, floor=0), side)
+    found = leave_one_out(normal, asked, parts=parts, scored=others, left_out=left_out, region=region)
+    inside = np.ones((rows, columns), bool) if region is None else region
+    for k, part in enumerate(left_out):
+        fitted = fit_gaussian(normal[parts != part], asked, region)
+        expected = fitted.score(others[k : k + 1, inside].reshape(1, *found.shape[1:], dim))[0]
+        np.testing.assert_allclose(found[k], expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("scope", SCOPES)
+def test_a_region_scores_its_own_positions(scope):
+    """Gaussians of single positions are those of the whole grid, in the order of the rows."""
+    normal = features(20, 4, 3, 5, 0)
+    region = np.array([[0, 1, 1], [0, 0, 0], [1, 0, 0], [0, 1, 0]], bool)
+    asked = GaussianSettings(scope)
+    inside = leave_one_out(normal, asked, region=region)
+    assert inside.shape == (20, 1, 4)
+    if scope == "per-position":
+        np.testing.assert_allclose(inside[:, 0], leave_one_out(normal, asked)[:, region])
+
+
 def test_an_image_scores_higher_by_a_gaussian_that_did_not_see_it():
     normal = features(12, 3, 3, 5, 0)
     for scope in SCOPES:
@@ -61,9 +94,11 @@ def test_an_image_scores_higher_by_a_gaussian_that_did_not_see_it():
         assert leave_one_out(normal, asked).mean() > fit_gaussian(normal, asked).score(normal).mean()
 
 
-def test_one_image_cannot_be_left_out():
+def test_one_part_cannot_be_left_out():
     with pytest.raises(ValueError, match="at least two"):
         leave_one_out(features(1, 2, 2, 3, 0), GaussianSettings())
+    with pytest.raises(ValueError, match="at least two"):
+        leave_one_out(features(3, 2, 2, 3, 0), GaussianSettings(), parts=np.zeros(3, np.int64))
 
 
 def test_kept_directions_are_refused():
