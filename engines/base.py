@@ -25,12 +25,17 @@ MEAN, WHITENING = "mean", "whitening"
 """Graph inputs: what is subtracted from features first, float32 ``[rows, columns, d]``, and the matrices that they are
 then multiplied by, ``[rows, columns, k, d]``; one row and column if shared."""
 
+LOG_MEAN, LOG_DEVIATION = "log_mean", "log_deviation"
+"""Graph inputs: mean and deviation of ``log(1 + score)`` of normal images by which a Gaussian's scores are standardised,
+float32, one a position: the shape of :data:`MEAN` without its last axis."""
+
 REFERENCES, WEIGHTS, GAMMA, OFFSET = "references", "weights", "gamma", "offset"
 """Graph inputs: features of good parts, float32 ``[k, d]``; what each counts ``[k]``, or each of the nearest, or the
 normal of a plane ``[d]``; how fast that fades with distance ``[1]``; where the plane lies ``[1]``."""
 
 HEADS: Mapping[str, tuple[str, ...]] = {
     "gaussian": (MEAN, WHITENING),
+    "gaussian-standardised": (MEAN, WHITENING, LOG_MEAN, LOG_DEVIATION),
     "kde": (MEAN, REFERENCES, GAMMA),
     "ocsvm": (MEAN, REFERENCES, WEIGHTS, GAMMA),
     "ocsvm-linear": (MEAN, WEIGHTS, OFFSET),

@@ -93,10 +93,17 @@ class CandidateHead(_Record):
 
     encoder: str
     scope: str = Field(description="which positions share a Gaussian")
+    in_region: bool = Field(False, description="whether it scores the region alone")
+    standardised: bool = Field(False, description="whether its scores are standardised position by position")
     sigma: float = Field(description="smoothing of its map, pixels")
     image_score: str = Field(description="max or top")
+    top_fraction: float | None = Field(None, description="share of the map that top averages")
+    power: float | None = Field(None, description="share of defects found at the declared false-alarm rate")
+    objective: float | None = Field(None, description="the same, the mean over some multiples of the rate")
     image_auroc: float = Field(description="good parts against defects, the mean over the generators")
-    pixel_auroc: float = Field(description="changed pixels against all others, the mean over the generators")
+    pixel_auroc: float | None = Field(
+        description="changed pixels against all others, the mean over the generators; null where it makes no map"
+    )
     score_weight: float = Field(description="in the image score, 0 if not taken")
     map_weight: float = Field(description="in the score map, 0 if not taken")
 
@@ -109,6 +116,8 @@ class ModelSelection(_Record):
     candidates: tuple[CandidateHead, ...]
     image_auroc: float = Field(description="of what was taken")
     pixel_auroc: float = Field(description="of what was taken")
+    power: float | None = Field(None, description="share of defects that it finds at the declared false-alarm rate")
+    defects: int | None = Field(None, description="number of synthetic defects")
 
 
 _Level = Annotated[float, Field(ge=0, le=255)]

@@ -13,11 +13,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from edge_occ.bundle.conformal import calibrate
+from edge_occ.bundle.gaussian import Region
 from edge_occ.bundle.manifest import Calibration
+from edge_occ.bundle.standardise import LogScale
 from edge_occ.bundle.tensors import head_member
 from edge_occ.common.errors import InputError
 from edge_occ.common.progress import ProgressReport
-from trainer.calibration.held_out import folds_of_parts, held_out_grids, one_score_a_part
+from trainer.calibration.held_out import Shots, held_out_scores, one_score_a_part, standardised
 from trainer.config import HeadConfig, TrainConfig
 from trainer.graph.branches import Branch
 from trainer.heads.base import Unfit
@@ -48,6 +50,38 @@ class CalibratedHead:
         return head_member(tensors, self.held_out)
 
 
+@dataclass(frozen=True)
+class _Member:
+    """A head of a branch: indices of the branch and of the head in it, and the head's own settings."""
+
+    index: int
+    place: int
+    branch: Branch
+    config: HeadConfig
+
+    @property
+    def region(self) -> Region | None:
+        return self.branch.region(self.place)
+
+    def pooling_for(self, images: int) -> HeadConfig:
+        """Return the settings with the positions to pool resolved: copies and folds must not change their number."""
+        return self.config.model_copy(update={"neighbourhood": self.config.samples_side(images)})
+
+    def score(self, grid: Tensor) -> Tensor:
+        return self.branch.score(grid, self.place)
+
+    def maps(self, grid: Tensor) -> Tensor:
+        return self.branch.maps(grid, self.place)
+
+
+@dataclass(frozen=True)
+class _HeldOut:
+    """Scores by heads without an image's part, and what they were standardised by."""
+
+    grid: Tensor
+    scale: LogScale | None
+
+
 class HeadCalibrator:
     """Fits and calibrates the heads of one training.
 
@@ -65,36 +99,43 @@ class HeadCalibrator:
     def __init__(
         self, branches: Sequence[Branch], config: TrainConfig, seed: int, parts: Sequence[int] | None = None
     ) -> None:
-        self._branches, self._config, self._seed, self._given = branches, config, seed, parts
+        self._config, self._seed, self._given = config, seed, parts
+        self._members = [
+            _Member(i, k, branches[i], own)
+            for i, branch in enumerate(config.branches)
+            for k, own in enumerate(branch.head.each)
+        ]
 
-    def fit(self, features: Sequence[Tensor], grids: Sequence[Tensor] | None = None) -> CalibratedHead:
+    def fit(self, features: Sequence[Tensor]) -> CalibratedHead:
         """Fit and calibrate heads.
 
         Args:
             features: of all normal images and their copies, ``[m, rows, columns, d]`` for each branch.
-            grids: the result of :meth:`grids` for them, if it is known already.
 
         Raises:
             InputError: the features cannot carry a head.
         """
+        shots = self._shots(len(features[0]))
+        images = self._images(len(features[0]))
         with fitting():
-            grids = self.grids(features) if grids is None else grids
-            heads = tuple(fit_head(features[i], own, own.scope[0]) for i, own in self._heads(len(features[0])))
-        scores = torch.stack(
-            [self._branches[i].score(grid) for (i, _), grid in zip(self._config.heads, grids, strict=True)]
-        )
+            scored = self._held_out(features, shots)
+            heads = tuple(
+                fit_head(features[member.index], member.pooling_for(images), member.region, own.scale)
+                for member, own in zip(self._members, scored, strict=True)
+            )
+        grids = [own.grid for own in scored]
+        scores = torch.stack([member.score(grid) for member, grid in zip(self._members, grids, strict=True)])
         fusion = self._config.fusion
         spread = scores.double().std(1, correction=0).clamp_min(1e-12)
         score_weights = _weights(fusion.score_weights, len(heads)) / spread
         map_weights = _weights(fusion.map_weights, len(heads)) / spread
-        parts = self._parts(len(features[0]))
         fused = weighted_sum(scores.double(), score_weights).numpy()
-        held_out = one_score_a_part(fused, parts)
-        images = self._images(len(fused))
+        held_out = one_score_a_part(fused, shots.parts)
         calibration = calibrate(held_out, self._config.calibration.false_alarm_rate)
-        map_weights = map_weights * self._map_scale(grids, map_weights, calibration.threshold, parts)
+        map_weights = map_weights * self._map_scale(grids, map_weights, calibration.threshold, shots.parts)
         head = FusedHead(heads, score_weights.float(), map_weights.float())
-        return CalibratedHead(head, held_out, one_score_a_part(fused[:images], parts[:images]), calibration)
+        as_taken = one_score_a_part(fused[:images], shots.parts[:images])
+        return CalibratedHead(head, held_out, as_taken, calibration)
 
     def held_out(self, features: Sequence[Tensor], scored: Sequence[Tensor], head: FusedHead) -> NDArray[np.float64]:
         """Score every part by heads that were fitted without it, ``[parts]``, with the fusion of ``head``.
@@ -104,44 +145,37 @@ class HeadCalibrator:
             scored: the images in another precision, without their copies: ``[n, rows, columns, d]``.
             head: gives the weights.
         """
-        grids = self.grids(features, scored)
-        scores = (
-            self._branches[i].score(grid).double() for (i, _), grid in zip(self._config.heads, grids, strict=True)
-        )
-        return one_score_a_part(weighted_sum(scores, head.score_weights.double()).numpy(), self._parts(len(scored[0])))
+        shots = self._shots(len(features[0]))
+        grids = (own.grid for own in self._held_out(features, shots, scored))
+        scores = (member.score(grid).double() for member, grid in zip(self._members, grids, strict=True))
+        fused = weighted_sum(scores, head.score_weights.double()).numpy()
+        return one_score_a_part(fused, shots.parts[: len(fused)])
 
-    def grids(self, features: Sequence[Tensor], scored: Sequence[Tensor] | None = None) -> list[Tensor]:
-        """Scores of every image by heads that were fitted without its part: ``[n, rows, columns]`` for each head."""
-        calibration, heads = self._config.calibration, self._heads(len(features[0]))
-        fold_of = folds_of_parts(self._parts(len(features[0])), calibration.folds, self._seed)
-        with ProgressReport("calibrating", int(fold_of.max() + 1) * len(heads)) as progress:
-            return [
-                held_out_grids(
-                    features[i],
-                    fold_of,
-                    partial(fit_and_score, config=own),
-                    None if scored is None else scored[i],
-                    progress,
+    def _held_out(
+        self, features: Sequence[Tensor], shots: Shots, scored: Sequence[Tensor] | None = None
+    ) -> list[_HeldOut]:
+        """Score the normal images, or other images of the same parts, by heads without their parts."""
+        found, images = [], self._images(len(features[0]))
+        with ProgressReport("calibrating", len(self._members) * (1 if scored is None else 2)) as progress:
+            for member in self._members:
+                of = partial(
+                    held_out_scores, features[member.index], member.pooling_for(images), shots, member.region
                 )
-                for i, own in heads
-            ]
+                normal = of(progress=progress)
+                own = normal if scored is None else of(scored=scored[member.index], progress=progress)
+                scale = None
+                if member.config.standardise[0]:
+                    own, scale = standardised(normal, shots, member.region, own)
+                found.append(_HeldOut(own, scale))
+        return found
 
     def _images(self, shots: int) -> int:
         """How many of the shots are images, the first ones; the others are their copies."""
         return shots if self._given is None else len(self._given)
 
-    def _parts(self, shots: int) -> Tensor:
+    def _shots(self, shots: int) -> Shots:
         given = torch.arange(shots) if self._given is None else torch.tensor(self._given)
-        return given.repeat(shots // len(given))
-
-    def _heads(self, shots: int) -> Sequence[tuple[int, HeadConfig]]:
-        """Every head; positions are pooled as the images alone ask for, as copies are no further samples."""
-        images = self._images(shots)
-        if images == shots:
-            return self._config.heads
-        return tuple(
-            (i, own.model_copy(update={"neighbourhood": own.samples_side(images)})) for i, own in self._config.heads
-        )
+        return Shots.of(given.repeat(shots // len(given)), self._config.calibration.folds, self._seed)
 
     def _map_scale(self, grids: Sequence[Tensor], weights: Tensor, threshold: float, parts: Tensor) -> float:
         """Return the factor by which fused maps have the units of the image score: with it, the share of held-out good
@@ -149,11 +183,10 @@ class HeadCalibrator:
         """
         if len(grids) == 1:
             return 1.0
-        branches = [self._branches[i] for i, _ in self._config.heads]
+        members = list(zip(self._members, grids, strict=True))
         peaks = [
             weighted_sum(
-                [branch.maps(grid[first : first + _CHUNK]) for branch, grid in zip(branches, grids, strict=True)],
-                weights.float(),
+                [member.maps(grid[first : first + _CHUNK]) for member, grid in members], weights.float()
             ).amax((1, 2))
             for first in range(0, len(grids[0]), _CHUNK)
         ]
@@ -172,11 +205,6 @@ def fitting() -> Iterator[None]:
         yield
     except Unfit as error:
         raise InputError("features that vary enough for a head", str(error), error.advice) from error
-
-
-def fit_and_score(normal: Tensor, others: Tensor, config: HeadConfig) -> Tensor:
-    """Fit a head of one scope on features ``[n, rows, columns, d]`` and score others: ``[m, rows, columns]``."""
-    return fit_head(normal, config, config.scope[0]).score_many(others)
 
 
 def _weights(given: Sequence[float] | None, heads: int) -> Tensor:

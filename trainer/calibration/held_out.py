@@ -1,39 +1,49 @@
 """Scores of normal images by heads that had not seen them, from which a threshold with a guarantee follows.
 
-Every image is scored once, by a head that was fitted on the other folds; all shots of one part are in one fold.  The
-threshold is the conformal quantile of these scores, one a part; see :mod:`edge_occ.bundle.conformal`.
+A Gaussian scores every image without its part in closed form (:mod:`edge_occ.bundle.leave_one_out`).  Other heads are
+fitted once a fold: every image is scored by the head of the other folds, and all shots of one part are in one fold.
+The threshold is the conformal quantile of these scores, one a part; see :mod:`edge_occ.bundle.conformal`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from edge_occ.bundle.gaussian import Region, SingularCovariance
+from edge_occ.bundle.leave_one_out import leave_one_out
+from edge_occ.bundle.standardise import LogScale, log_scale, standardise_held_out
 from edge_occ.common.progress import ProgressReport
+from trainer.config import HeadConfig
+from trainer.heads.build import fit_head
+from trainer.heads.gaussian import gaussian_settings, unfit
 
-Scorer = Callable[[Tensor, Tensor], Tensor]
-"""Fits a head on the features ``[n, rows, columns, d]`` given first, scores those given second: ``[m, rows,
-columns]``."""
+
+@dataclass(frozen=True)
+class Shots:
+    """The parts that images show, and their assignment to folds.
+
+    Attributes:
+        parts: the part of each image, ``[n]``, from 0 without gaps.
+        fold_of: the fold of each part, ``[parts]``.
+    """
+
+    parts: Tensor
+    fold_of: Tensor
+
+    @classmethod
+    def of(cls, parts: Tensor, folds: int, seed: int) -> Shots:
+        """Assign parts to folds at random; at most as many folds as parts, whose sizes differ by one at most."""
+        return cls(parts, folds_of(int(parts.max()) + 1, folds, seed))
 
 
 def folds_of(n: int, folds: int, seed: int) -> Tensor:
-    """Assign ``n`` images to folds, ``[n]``; at most ``n`` folds, whose sizes differ by one at most."""
+    """Assign ``n`` parts to folds, ``[n]``; at most ``n`` folds, whose sizes differ by one at most."""
     return torch.randperm(n, generator=torch.Generator().manual_seed(seed)) % min(folds, n)
-
-
-def folds_of_parts(parts: Tensor, folds: int, seed: int) -> Tensor:
-    """Assign images to folds, ``[n]``, by the part that they show: all shots of a part are in the same fold.
-
-    Args:
-        parts: which part each image shows, ``[n]``, from 0 without gaps.
-        folds: how many; at most as many as there are parts.
-        seed: of the assignment.
-    """
-    return folds_of(int(parts.max()) + 1, folds, seed)[parts]
 
 
 def one_score_a_part(scores: NDArray[np.float64], parts: Tensor) -> NDArray[np.float64]:
@@ -47,32 +57,93 @@ def one_score_a_part(scores: NDArray[np.float64], parts: Tensor) -> NDArray[np.f
     return highest
 
 
-def held_out_grids(
+def held_out_scores(
     features: Tensor,
-    fold_of: Tensor,
-    score: Scorer,
+    config: HeadConfig,
+    shots: Shots,
+    region: Region | None = None,
+    *,
     scored: Tensor | None = None,
+    left_out: Tensor | None = None,
     progress: ProgressReport | None = None,
 ) -> Tensor:
-    """Score every image with a head that was fitted without it.
+    """Score images by heads that were fitted without their parts; not standardised.
 
     Args:
         features: of all normal images, ``[n, rows, columns, d]``.
-        fold_of: the fold of each, ``[n]``; shots of one part share a fold.
-        score: fits and scores.
-        scored: the features that are scored, if not those that are fitted on: of the first ``m`` images, in the same
-            order.
-        progress: advanced by one for each fold.
+        config: of a head with one scope.
+        shots: the parts of the normal images.
+        region: the positions to fit on and to score, bool ``[rows, columns]``; None: all.
+        scored: features of the images to score, ``[m, rows, columns, d]``; None: the normal images.
+        left_out: the part that each scored image is scored without, ``[m]``; None: those of the first ``m`` normal
+            images.
+        progress: advanced by 1 in total.
 
     Returns:
-        Scores of every position ``[m, rows, columns]``, in the order of the images; ``m`` is ``n`` without ``scored``.
+        ``[m, rows, columns]``, or ``[m, 1, p]`` with a region of ``p`` positions.
+
+    Raises:
+        Unfit: the features cannot carry such a head.
     """
     scored = features if scored is None else scored
-    grids = torch.empty(scored.shape[:3])
-    for fold in range(int(fold_of.max()) + 1):
-        held_out = fold_of == fold
-        of_scored = held_out[: len(scored)]
-        grids[of_scored] = score(features[~held_out], scored[of_scored])
-        if progress is not None:
-            progress.advance()
+    left_out = shots.parts[: len(scored)] if left_out is None else left_out
+    if config.kind == "gaussian" and config.components is None:
+        try:
+            grids = leave_one_out(
+                features.numpy(),
+                gaussian_settings(config),
+                parts=shots.parts.numpy(),
+                scored=scored.numpy(),
+                left_out=left_out.numpy(),
+                region=region,
+            )
+        except SingularCovariance as error:
+            raise unfit(error) from error
+        result = torch.from_numpy(grids).float()
+    else:
+        result = _by_folds(features, config, shots, region, scored, left_out)
+    if progress is not None:
+        progress.advance()
+    return result
+
+
+def _by_folds(
+    features: Tensor, config: HeadConfig, shots: Shots, region: Region | None, scored: Tensor, left_out: Tensor
+) -> Tensor:
+    grids: Tensor | None = None
+    fold_of_image, fold_of_scored = shots.fold_of[shots.parts], shots.fold_of[left_out]
+    for fold in range(int(shots.fold_of.max()) + 1):
+        held_out = fold_of_scored == fold
+        head = fit_head(features[fold_of_image != fold], config, region)
+        found = head.score_many(inside(scored[held_out], region))
+        grids = torch.empty(len(scored), *found.shape[1:]) if grids is None else grids
+        grids[held_out] = found
+    assert grids is not None  # there is at least one fold
     return grids
+
+
+def inside(features: Tensor, region: Region | None) -> Tensor:
+    """Return features ``[n, rows, columns, d]`` at the positions of a region, ``[n, 1, p, d]``; None: as they are."""
+    return features if region is None else features[:, torch.from_numpy(region)].unsqueeze(1)
+
+
+def standardised(
+    normal: Tensor, shots: Shots, region: Region | None, scored: Tensor, left_out: Tensor | None = None
+) -> tuple[Tensor, LogScale]:
+    """Standardise held-out scores, each by the scale of the other parts.
+
+    Args:
+        normal: scores of the normal images by :func:`held_out_scores`.
+        shots: their parts.
+        region: the positions that they are of; None: all.
+        scored: scores to standardise, ``[m, ...]``.
+        left_out: the part that each of them is standardised without, ``[m]``; None: those of the first ``m`` normal
+            images.
+
+    Returns:
+        The standardised scores ``[m, ...]``, and the scale of all normal images.
+    """
+    left_out = shots.parts[: len(scored)] if left_out is None else left_out
+    raw = normal.double().numpy()
+    found = standardise_held_out(raw, shots.parts.numpy(), scored.double().numpy(), left_out.numpy(), region)
+    return torch.from_numpy(found).float(), log_scale(raw, region)

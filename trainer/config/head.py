@@ -16,7 +16,7 @@ HeadKind = Literal["gaussian", "kde", "ocsvm", "ocsvm-linear", "nearest", "knn"]
 
 
 def _several(value: object) -> object:
-    return (value,) if isinstance(value, str) else value
+    return (value,) if isinstance(value, (str, bool)) else value
 
 
 class HeadConfig(Section):
@@ -37,6 +37,17 @@ class HeadConfig(Section):
         min_length=1,
         description="Positions that share a Gaussian: all (shared), none (per-position, for aligned parts), or all "
         "share the covariance but not the mean (position-mean); a list makes one head for each, fused.",
+    )
+    standardise: Annotated[tuple[bool, ...], BeforeValidator(_several)] = Field(
+        (False,),
+        min_length=1,
+        description="Whether to measure each position by the mean and deviation of its own scores on held-out normal "
+        "images; kind gaussian only; a list has a value for each of head.scope.",
+    )
+    in_region: Annotated[tuple[bool, ...], BeforeValidator(_several)] = Field(
+        (True,),
+        min_length=1,
+        description="Whether to inspect only the positions of region.mode; a list has a value for each of head.scope.",
     )
     further_kinds: Annotated[tuple[HeadKind, ...], BeforeValidator(_several)] = Field(
         (),
@@ -101,6 +112,16 @@ class HeadConfig(Section):
         return self
 
     @model_validator(mode="after")
+    def _one_for_each_scope(self) -> HeadConfig:
+        for name in ("standardise", "in_region"):
+            values = getattr(self, name)
+            if len(values) not in (1, len(self.scope)):
+                raise ValueError(f"head.{name} needs one value, or one for each of {len(self.scope)} scopes")
+        if any(self.standardise) and self.kind != "gaussian":
+            raise ValueError(f"head.standardise=true goes with head.kind=gaussian, not {self.kind}")
+        return self
+
+    @model_validator(mode="after")
     def _odd(self) -> HeadConfig:
         if self.neighbourhood != "auto" and (self.neighbourhood < 1 or self.neighbourhood % 2 == 0):
             raise ValueError(f"neighbourhood must be odd and positive, or auto, not {self.neighbourhood}")
@@ -138,13 +159,37 @@ class HeadConfig(Section):
         return (self.kind,) * len(self.scope) + self.further_kinds
 
     @property
+    def graph_kinds(self) -> tuple[str, ...]:
+        """The kind of each of its heads as :data:`engines.base.HEADS` names it."""
+        return tuple(f"{own.kind}-standardised" if own.standardise[0] else own.kind for own in self.each)
+
+    @property
     def each(self) -> tuple[HeadConfig, ...]:
-        """The settings of each of its heads, in the order of :attr:`kinds`."""
-        scopes = *self.scope, *("shared" for _ in self.further_kinds)
-        return tuple(
-            self.model_copy(update={"kind": kind, "scope": (scope,), "further_kinds": ()})
-            for kind, scope in zip(self.kinds, scopes, strict=True)
+        """The settings of each of its heads, in the order of :attr:`kinds`: one kind and one scope."""
+        scopes, further = len(self.scope), len(self.further_kinds)
+        settings = zip(
+            self.kinds,
+            (*self.scope, *("shared",) * further),
+            (*self._for_each(self.standardise, scopes), *(False,) * further),
+            (*self._for_each(self.in_region, scopes), *(True,) * further),
+            strict=True,
         )
+        return tuple(
+            self.model_copy(
+                update={
+                    "kind": kind,
+                    "scope": (scope,),
+                    "standardise": (standardise,),
+                    "in_region": (in_region,),
+                    "further_kinds": (),
+                }
+            )
+            for kind, scope, standardise, in_region in settings
+        )
+
+    @staticmethod
+    def _for_each(values: tuple[bool, ...], scopes: int) -> tuple[bool, ...]:
+        return values * scopes if len(values) == 1 else values
 
     def shares(self, scales: Sequence[int]) -> tuple[int, ...]:
         """Return the number of dimensions for each scale of an encoder's features: as many as possible for the later

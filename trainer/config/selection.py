@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, PositiveFloat
+from pydantic import Field, PositiveFloat, model_validator
 
 from edge_occ.bundle.gaussian import Scope
 from trainer.config.section import Section
@@ -20,21 +20,24 @@ class SelectionConfig(Section):
         False, description="Whether to select heads, smoothing and weights; otherwise head.scope, map and fusion apply."
     )
     scopes: tuple[Scope, ...] = Field(
-        ("per-position", "shared"),
+        ("per-position", "position-mean", "shared"),
         min_length=1,
-        description="Head scopes to try on each branch, of shared, per-position and position-mean; for aligned parts "
-        "the scope that makes the map is tried as well.",
+        description="Head scopes to try on each branch, of shared, per-position and position-mean; one of shared and "
+        "position-mean makes the map.",
+    )
+    standardise: tuple[bool, ...] = Field(
+        (False, True), min_length=1, description="Values of head.standardise to try on each branch."
     )
     sigmas: tuple[PositiveFloat, ...] = Field(
         (4, 8),
         min_length=1,
         description="Values of map.sigma to try on each branch, in pixels of the resized frame, above 0.",
     )
-    image_scores: tuple[Literal["max", "top"], ...] = Field(
-        ("max", "top"),
+    shares: tuple[Annotated[float, Field(ge=0, le=0.25)], ...] = Field(
+        (0, 0.003, 0.01, 0.03),
         min_length=1,
-        description="Values of map.image_score to try on each branch; a trained branch has top alone unless parts are "
-        "aligned.",
+        description="Shares of the map whose highest values are averaged to the image score, to try on each branch, 0 "
+        "to 0.25; 0 is the maximum.",
     )
     images: int = Field(64, ge=8, description="Number of synthetic defects from each generator, at least 8.")
     train_further: Literal["always", "unaligned"] = Field(
@@ -46,5 +49,14 @@ class SelectionConfig(Section):
         ge=0,
         le=1,
         description="Share of the features' variance that the position must explain for parts to count as aligned, "
-        "0 to 1; for other parts trained encoders get a shared head and all encoders equal weight in the image score.",
+        "0 to 1; see selection.train_further.",
     )
+
+    @model_validator(mode="after")
+    def _one_makes_the_map(self) -> SelectionConfig:
+        if not {"shared", "position-mean"} & set(self.scopes) or all(self.standardise):
+            raise ValueError(
+                "selection.scopes needs shared or position-mean, and selection.standardise false: such a head makes the "
+                "map"
+            )
+        return self

@@ -9,8 +9,15 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
+from typing import cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from edge_occ.bundle.gaussian import Region
+from edge_occ.common.size import Size
 from trainer.config import BranchConfig, MapConfig
 from trainer.encoders.base import Encoder
 from trainer.graph.features import FeatureExtractor
@@ -19,7 +26,7 @@ from trainer.heads.base import Head
 from trainer.heads.cam import grad_cam, peak_at
 
 Scored = tuple[Tensor, Tensor]
-"""Image scores ``[n]`` and score maps ``[n, size, size]``."""
+"""Image scores ``[n]`` and score maps ``[n, height, width]``."""
 
 
 class Branch(nn.Module, ABC):
@@ -28,31 +35,58 @@ class Branch(nn.Module, ABC):
     Args:
         encoder: trained encoder.
         config: head and map.
-        size: side of the images in pixels.
+        size: height and width of the images in pixels.
+        mask: pixels of the region to inspect, bool ``[height, width]``; None: all.
 
     Attributes:
         extractor: from images to the features that heads are fitted on.
         geometry: side of a window, grid stride, and rows and columns of the grid; pixels of the resized frame.
         exact: whether a feature depends on its window alone.
+        score_maps: from the scores of each head to its map.
     """
 
     extractor: FeatureExtractor
     geometry: tuple[int, int, tuple[int, int]]
     exact: bool
 
-    def __init__(self, encoder: Encoder, config: BranchConfig, size: int) -> None:
+    def __init__(
+        self, encoder: Encoder, config: BranchConfig, size: Size, mask: NDArray[np.bool_] | None = None
+    ) -> None:
         super().__init__()
         self.extractor = FeatureExtractor(encoder, config.head)
-        self._size, self._centres = size, encoder.centres(size)
-        self.score_map = self.score_map_with(config.map)
+        self._size, self._centres = size, (encoder.centres(size[0]), encoder.centres(size[1]))
+        self.set_heads(config, mask)
 
-    def score_map_with(self, config: MapConfig) -> ScoreMap:
-        """From a grid of this branch to a map, with other settings than its own."""
-        return ScoreMap(config, self._size, self._centres).to(self.extractor.projection.device)
+    @property
+    def device(self) -> torch.device:
+        """Where the branch computes."""
+        return self.extractor.projection.device
+
+    def score_map(self, config: MapConfig, mask: NDArray[np.bool_] | None = None) -> ScoreMap:
+        """Return a map from a grid of this branch.
+
+        Args:
+            config: smoothing and image score.
+            mask: pixels of the region, bool ``[height, width]``; None: all.
+        """
+        return ScoreMap(config, self._size, self._centres, mask).to(self.device)
+
+    def set_heads(self, config: BranchConfig, mask: NDArray[np.bool_] | None) -> None:
+        """Replace the maps by those of other heads, as after a selection."""
+        maps = [self.score_map(config.map, mask if own.in_region[0] else None) for own in config.head.each]
+        self.score_maps = nn.ModuleList(maps)
+
+    def region(self, head: int) -> Region | None:
+        """The positions that a head scores, bool ``[rows, columns]``; None: all."""
+        score_map: ScoreMap = self._map(head)
+        return score_map.region
+
+    def _map(self, head: int) -> ScoreMap:
+        return cast("ScoreMap", self.score_maps[head])
 
     @abstractmethod
     def forward(self, images: Tensor, heads: Sequence[Head]) -> tuple[list[Scored], Tensor]:
-        """Map RGB ``[n, 3, size, size]`` of 0..255 to the scores of each head, and the features ``[n, rows, columns,
+        """Map RGB ``[n, 3, height, width]`` of 0..255 to the scores of each head, and the features ``[n, rows, columns,
         d]``.
         """
 
@@ -61,82 +95,89 @@ class Branch(nn.Module, ABC):
         """The features alone, ``[n, rows, columns, d]``."""
 
     @abstractmethod
-    def score(self, grid: Tensor) -> Tensor:
-        """Image scores ``[n]`` from a head's scores of every position, ``[n, rows, columns]``; on the CPU."""
+    def score(self, grid: Tensor, head: int) -> Tensor:
+        """Image scores ``[n]`` from a head's scores of its positions, ``[n, rows, columns]``; on the CPU."""
 
     @abstractmethod
-    def maps(self, grid: Tensor) -> Tensor:
-        """Score maps ``[n, size, size]`` from the same; on the CPU."""
+    def maps(self, grid: Tensor, head: int) -> Tensor:
+        """Score maps ``[n, height, width]`` from the same; on the CPU."""
 
 
 class PatchBranch(Branch):
     """A head's score at every position of the grid, smoothed to a map (CutPaste, section 2.4)."""
 
-    def __init__(self, encoder: Encoder, config: BranchConfig, size: int) -> None:
-        super().__init__(encoder, config, size)
-        positions = len(self._centres)
-        self.geometry = encoder.window, encoder.stride, (positions, positions)
+    def __init__(
+        self, encoder: Encoder, config: BranchConfig, size: Size, mask: NDArray[np.bool_] | None = None
+    ) -> None:
+        super().__init__(encoder, config, size, mask)
+        rows, columns = map(len, self._centres)
+        self.geometry = encoder.window, encoder.stride, (rows, columns)
         self.exact = encoder.exact
 
     def forward(self, images: Tensor, heads: Sequence[Head]) -> tuple[list[Scored], Tensor]:
         """See :meth:`Branch.forward`."""
         features = self.features(images)
-        return [self.score_map(head.score(features)) for head in heads], features
+        maps = (self._map(k) for k in range(len(heads)))
+        return [to_map(head.score(to_map.gather(features))) for to_map, head in zip(maps, heads, strict=True)], features
 
     def features(self, images: Tensor) -> Tensor:
         """See :meth:`Branch.features`."""
         features: Tensor = self.extractor(images)
         return features
 
-    def score(self, grid: Tensor) -> Tensor:
+    def score(self, grid: Tensor, head: int) -> Tensor:
         """See :meth:`Branch.score`."""
-        score: Tensor = self.score_map(grid.to(self.score_map.spread.device))[0]
+        score: Tensor = self._map(head)(grid.to(self.device))[0]
         return score.cpu()
 
-    def maps(self, grid: Tensor) -> Tensor:
+    def maps(self, grid: Tensor, head: int) -> Tensor:
         """See :meth:`Branch.maps`."""
-        maps: Tensor = self.score_map(grid.to(self.score_map.spread.device))[1]
+        maps: Tensor = self._map(head)(grid.to(self.device))[1]
         return maps.cpu()
 
 
 class ImageBranch(Branch):
     """A head's score of the mean feature, with a map of what raised it (CutPaste, sections 2.2 and 4.2)."""
 
-    def __init__(self, encoder: Encoder, config: BranchConfig, size: int) -> None:
+    def __init__(self, encoder: Encoder, config: BranchConfig, size: Size) -> None:
         super().__init__(encoder, config, size)
-        self.geometry = size, size, (1, 1)
+        self.geometry = max(size), max(size), (1, 1)
         self.exact = False
 
     def forward(self, images: Tensor, heads: Sequence[Head]) -> tuple[list[Scored], Tensor]:
         """See :meth:`Branch.forward`."""
         feature_map = self.extractor.map(images)
         features = self.extractor.project(feature_map.mean((2, 3), keepdim=True))
-        return [self._scored(feature_map, features, head) for head in heads], features
+        scored = [self._scored(feature_map, features, head, self._map(k)) for k, head in enumerate(heads)]
+        return scored, features
 
     def features(self, images: Tensor) -> Tensor:
         """See :meth:`Branch.features`."""
         features: Tensor = self.extractor.project(self.extractor.map(images).mean((2, 3), keepdim=True))
         return features
 
-    def score(self, grid: Tensor) -> Tensor:
-        """See :meth:`Branch.score`."""
+    def score(self, grid: Tensor, head: int) -> Tensor:
+        """See :meth:`Branch.score`; the same for all heads."""
         return grid[:, 0, 0]
 
-    def maps(self, grid: Tensor) -> Tensor:
+    def maps(self, grid: Tensor, head: int) -> Tensor:
         """The score at every pixel, as the highest value of a map is its image's score: see :meth:`Branch.maps`."""
-        return grid.expand(-1, self._size, self._size)
+        return grid.expand(-1, *self._size)
 
-    def _scored(self, feature_map: Tensor, features: Tensor, head: Head) -> Scored:
+    def _scored(self, feature_map: Tensor, features: Tensor, head: Head, to_map: ScoreMap) -> Scored:
         score = head.score(features)[:, 0, 0]
         cam = grad_cam(feature_map, self.extractor.projection, head, self.extractor.l2)
-        return score, peak_at(self.score_map(cam)[1], score)
+        return score, peak_at(to_map(cam)[1], score)
 
 
-def make_branch(encoder: Encoder, config: BranchConfig, size: int) -> Branch:
-    """A branch of the kind that its settings ask for.
+def make_branch(
+    encoder: Encoder, config: BranchConfig, size: Size, mask: NDArray[np.bool_] | None = None
+) -> Branch:
+    """A branch of the kind that its settings ask for; image branches have no region.
 
     Raises:
         ValueError: the encoder has fewer features than the head wants, or does not take images of this size.
     """
-    kind = ImageBranch if config.encoder.name == "resnet18" else PatchBranch
-    return kind(encoder, config, size)
+    if config.encoder.name == "resnet18":
+        return ImageBranch(encoder, config, size)
+    return PatchBranch(encoder, config, size, mask)

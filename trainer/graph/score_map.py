@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from edge_occ.common.size import Size
 from trainer.config import MapConfig
+from trainer.graph.region import RegionGrid, positions_inside
 
 
 class ScoreMap(nn.Module):
@@ -18,45 +22,85 @@ class ScoreMap(nn.Module):
     at an edge).  ``upsampling=paper`` leaves the division out.  The Gaussian is separable, so both axes are one matrix
     product each.
 
+    With a region, positions outside it take no part, and the map is zero outside: the same two sums over the positions
+    inside, of which the quotient is the mean of the positions near a pixel.
+
     Args:
         config: smoothing and image score.
-        size: side of the map in pixels.
-        centres: of the positions along one axis, in pixels; see :meth:`trainer.encoders.base.Encoder.centres`.
+        size: height and width of the map in pixels.
+        centres: of the rows and of the columns of positions, in pixels; see
+            :meth:`trainer.encoders.base.Encoder.centres`.
+        mask: pixels of the region, bool ``[height, width]``; None: all.
 
     Attributes:
+        region: positions in the region, bool ``[rows, columns]``; None: all.
         top: how many of the highest values the image score is the mean of; none if it is the maximum.
         step: these are read from every ``step``-th row and column of the map.
+        down, across: from rows of positions to rows of pixels, and from columns to columns; :func:`upsampling_matrix`.
     """
 
-    def __init__(self, config: MapConfig, size: int, centres: Tensor) -> None:
+    def __init__(
+        self,
+        config: MapConfig,
+        size: Size,
+        centres: tuple[Tensor, Tensor],
+        mask: NDArray[np.bool_] | None = None,
+    ) -> None:
         super().__init__()
+        height, width = size
+        self.region = None if mask is None else positions_inside(mask, centres)
+        self.positions = None if self.region is None else RegionGrid(self.region)
         self.top: int | None = None
         self.step = 1
         if config.image_score == "top":
-            self.step = math.ceil(math.sqrt(config.top_fraction * size * size / _MAX_TOP))
-            read = math.ceil(size / self.step) ** 2
+            self.step = math.ceil(math.sqrt(config.top_fraction * height * width / _MAX_TOP))
+            read = math.ceil(height / self.step) * math.ceil(width / self.step)
+            if mask is not None:
+                read = max(1, int(mask[:: self.step, :: self.step].sum()))
             self.top = min(max(1, round(config.top_fraction * read)), _MAX_TOP)
-        self.spread: Tensor
-        self.register_buffer("spread", upsampling_matrix(size, centres, config))
+        self.down: Tensor
+        self.across: Tensor
+        self.register_buffer("down", upsampling_matrix(height, centres[0], config))
+        self.register_buffer("across", upsampling_matrix(width, centres[1], config))
+        self.gain: Tensor | None
+        self.register_buffer("gain", None if mask is None else self._gain(torch.from_numpy(mask)))
+
+    def gather(self, features: Tensor) -> Tensor:
+        """Return features ``[n, rows, columns, d]`` at the positions that are scored, ``[n, 1, p, d]`` in a region."""
+        return features if self.positions is None else self.positions.gather(features)
 
     def forward(self, grid: Tensor) -> tuple[Tensor, Tensor]:
-        """Map scores ``[n, rows, columns]`` to image scores ``[n]`` and maps ``[n, size, size]``."""
-        maps = self.spread @ grid @ self.spread.transpose(0, 1)
+        """Map scores ``[n, rows, columns]``, in a region ``[n, 1, p]``, to image scores ``[n]`` and maps ``[n, height,
+        width]``.
+        """
+        maps = self.maps(grid)
         if self.top is None:
             return maps.amax((1, 2)), maps
         # Where the highest values are too many for a runtime, every second (third, ...) pixel of a smooth map does.
         read = maps[:, :: self.step, :: self.step].flatten(1)
         return read.topk(self.top, 1).values.mean(1), maps
 
+    def maps(self, grid: Tensor) -> Tensor:
+        """Map the same scores to the maps alone."""
+        if self.positions is not None:
+            grid = self.positions.scatter(grid)
+        maps = self.down @ grid @ self.across.transpose(0, 1)
+        return maps if self.gain is None else maps * self.gain
 
-def upsampling_matrix(size: int, centres: Tensor, config: MapConfig) -> Tensor:
-    """Gaussian weights ``[size, positions]`` of every position at every pixel.
+    def _gain(self, mask: Tensor) -> Tensor:
+        """Return what maps are multiplied by: 0 outside the region, inside the inverse of the map of ones."""
+        ones = torch.from_numpy(self.region).float()
+        return mask / (self.down @ ones @ self.across.transpose(0, 1)).clamp_min(torch.finfo(torch.float32).tiny)
+
+
+def upsampling_matrix(pixels: int, centres: Tensor, config: MapConfig) -> Tensor:
+    """Gaussian weights ``[pixels, positions]`` of every position at every pixel along one axis.
 
     Normalised, the rows sum to one.  As in the paper, they are samples of a Gaussian kernel that ends 16 pixels from
     its centre (32 pixels wide; CutPaste, A.5) and has the sum one over a grid without borders.
     """
-    pixels = torch.arange(size, dtype=torch.float64) + 0.5
-    distance = pixels.unsqueeze(1) - centres.unsqueeze(0)
+    middles = torch.arange(pixels, dtype=torch.float64) + 0.5
+    distance = middles.unsqueeze(1) - centres.unsqueeze(0)
     exponent = -distance.square() / (2 * config.sigma * config.sigma)
     if config.upsampling == "normalised":
         return torch.softmax(exponent, 1).float()

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor
 
-from trainer.config import HeadConfig, HeadKind, Scope
+from edge_occ.bundle.gaussian import Region
+from edge_occ.bundle.standardise import LogScale
+from trainer.config import HeadConfig, HeadKind
 from trainer.heads.base import Head
-from trainer.heads.gaussian import GaussianHead, fit_gaussian
+from trainer.heads.gaussian import GaussianHead, StandardisedGaussianHead, fit_gaussian
 from trainer.heads.kde import KdeHead, fit_kde
 from trainer.heads.knn import KnnHead, fit_knn
 from trainer.heads.nearest import NearestHead, fit_nearest
@@ -16,6 +19,7 @@ from trainer.heads.ocsvm import LinearHead, RbfHead, fit_linear, fit_rbf
 
 CLASSES: Mapping[str, type[Head]] = {
     "gaussian": GaussianHead,
+    "gaussian-standardised": StandardisedGaussianHead,
     "kde": KdeHead,
     "ocsvm": RbfHead,
     "ocsvm-linear": LinearHead,
@@ -25,21 +29,27 @@ CLASSES: Mapping[str, type[Head]] = {
 """By ``head.kind``."""
 
 
-def fit_head(features: Tensor, config: HeadConfig, scope: Scope) -> Head:
+def fit_head(
+    features: Tensor, config: HeadConfig, region: Region | None = None, scale: LogScale | None = None
+) -> Head:
     """Fit a head to the features of normal images.
 
     Args:
         features: ``[n, rows, columns, d]``.
-        config: kind of head, and its settings.
-        scope: which positions share a head; heads of other kinds than ``gaussian`` are shared by all.
+        config: kind of head, one scope, and its settings; heads of other kinds than ``gaussian`` are shared by all
+            positions.
+        region: the positions to fit on, bool ``[rows, columns]``; None: all.
+        scale: of a Gaussian's held-out scores, to standardise by; None: scores are distances.
 
     Raises:
         Unfit: the features cannot carry such a head.
     """
     kind: HeadKind = config.kind
+    if kind == "gaussian":
+        return fit_gaussian(features, config, region, scale)
+    if region is not None:
+        features = features[:, torch.from_numpy(region)].unsqueeze(1)
     match kind:
-        case "gaussian":
-            return fit_gaussian(features, config, scope)
         case "kde":
             return fit_kde(features, config)
         case "ocsvm":

@@ -13,8 +13,9 @@ from torch import Tensor
 
 from edge_occ.bundle import gaussian
 from edge_occ.bundle.covariance import Regularisation
-from edge_occ.bundle.gaussian import GaussianSettings, SingularCovariance
-from trainer.config import HeadConfig, Scope
+from edge_occ.bundle.gaussian import GaussianSettings, Region, SingularCovariance
+from edge_occ.bundle.standardise import OFFSET, LogScale
+from trainer.config import HeadConfig
 from trainer.heads.base import Head, Unfit
 
 
@@ -54,25 +55,64 @@ def _product(vectors: Tensor, matrices: Tensor) -> Tensor:
     return (vectors.permute(1, 2, 0, 3) @ matrices).permute(2, 0, 1, 3)
 
 
-def fit_gaussian(features: Tensor, config: HeadConfig, scope: Scope) -> GaussianHead:
+@dataclass(frozen=True)
+class StandardisedGaussianHead(GaussianHead):
+    """A Gaussian whose scores are standardised position by position; see :mod:`edge_occ.bundle.standardise`.
+
+    Attributes:
+        log_mean: mean of ``log(1 + score)`` of normal images, ``[rows, columns]``.
+        log_deviation: its deviation, above 0.
+    """
+
+    log_mean: Tensor
+    log_deviation: Tensor
+
+    def score(self, features: Tensor) -> Tensor:
+        """Standardised scores ``[n, rows, columns]``, at least 0, of features ``[n, rows, columns, d]``."""
+        logs = (super().score(features) + 1).log()
+        return ((logs - self.log_mean) / self.log_deviation + OFFSET).relu()
+
+    def gradient(self, features: Tensor) -> Tensor:
+        """See :meth:`trainer.heads.base.Head.gradient`."""
+        slope = (self.score(features) > 0) / ((super().score(features) + 1) * self.log_deviation)
+        return slope.unsqueeze(-1) * super().gradient(features)
+
+
+def fit_gaussian(
+    features: Tensor, config: HeadConfig, region: Region | None = None, scale: LogScale | None = None
+) -> GaussianHead:
     """Fit to the features of normal images, in float64; see :func:`edge_occ.bundle.gaussian.fit_gaussian`.
 
     Args:
         features: ``[n, rows, columns, d]``.
-        config: regulariser, ridge, components, floor, neighbourhood.
-        scope: which positions share a Gaussian.
+        config: one scope, regulariser, ridge, components, floor, neighbourhood.
+        region: the positions to fit on, bool ``[rows, columns]``; None: all.
+        scale: of the held-out scores, to standardise by; None: scores are distances.
 
     Raises:
         Unfit: the regularised covariance is singular (say, a ridge too small for features that do not vary).
     """
-    regularisation = Regularisation(config.regulariser, config.ridge, config.components, config.floor)
-    settings = GaussianSettings(scope, regularisation, config.neighbourhood)
     try:
-        fitted = gaussian.fit_gaussian(features.cpu().numpy(), settings)
+        fitted = gaussian.fit_gaussian(features.cpu().numpy(), gaussian_settings(config), region)
     except SingularCovariance as error:
-        raise Unfit(
-            str(error),
-            "use --set head.regulariser=ledoit-wolf or a larger head.floor; features that never vary need another "
-            "encoder or other images",
-        ) from error
-    return GaussianHead(**{name: torch.from_numpy(of).to(features.device) for name, of in fitted.tensors().items()})
+        raise unfit(error) from error
+    tensors = {name: torch.from_numpy(of).to(features.device) for name, of in fitted.tensors().items()}
+    if scale is None:
+        return GaussianHead(**tensors)
+    mean, deviation = (torch.from_numpy(of).float().to(features.device) for of in (scale.mean, scale.deviation))
+    return StandardisedGaussianHead(**tensors, log_mean=mean, log_deviation=deviation)
+
+
+def gaussian_settings(config: HeadConfig) -> GaussianSettings:
+    """Return the settings of a Gaussian head's fit; the first scope's."""
+    regularisation = Regularisation(config.regulariser, config.ridge, config.components, config.floor)
+    return GaussianSettings(config.scope[0], regularisation, config.neighbourhood)
+
+
+def unfit(error: SingularCovariance) -> Unfit:
+    """Return the error for features that no Gaussian can be fitted to."""
+    return Unfit(
+        str(error),
+        "use --set head.regulariser=ledoit-wolf or a larger head.floor; features that never vary need another encoder "
+        "or other images",
+    )

@@ -1,6 +1,6 @@
 """A benchmark that needs no real defect: held-out normal images against synthetic defects on them.
 
-Every image is scored by heads fitted without it; a defect, by heads fitted without the normal image it was made on.
+Every image is scored by heads fitted without its part; a defect, by heads fitted without the part it was made on.
 """
 
 from __future__ import annotations
@@ -14,10 +14,12 @@ from numpy.typing import NDArray
 from torch import Generator, Tensor
 
 from edge_occ.common.progress import ProgressReport
-from trainer.config import HeadConfig, Scope
+from edge_occ.bundle.gaussian import Region
+from trainer.calibration.held_out import Shots, held_out_scores, one_score_a_part, standardised
+from trainer.config import HeadConfig
 from trainer.evaluation.metrics import image_auroc, pixel_auroc
 from trainer.graph.score_map import ScoreMap
-from trainer.heads.build import fit_head
+from trainer.selection.power import found, indistinguishable, mean_over_kinds, share_of_rates
 from trainer.selection.synthetic_defects import GENERATORS, MIN_PIXELS
 
 BATCH = 16
@@ -72,84 +74,94 @@ def make_defects(images: Tensor, count: int, seed: int) -> Defects:
     return Defects(torch.cat(made), torch.cat(masks), torch.cat(sources), torch.cat(kinds))
 
 
-@dataclass(frozen=True)
-class BenchmarkScores:
-    """Scores of one head, in units of their standard deviation on normal images; the n normal images come first.
-
-    Attributes:
-        scores: image scores ``[n + m]``.
-        maps: every fourth row and column of the score maps, ``[n + m, height, width]``.
-    """
-
-    scores: Tensor
-    maps: Tensor
-
-
 class ProxyBenchmark:
-    """Compares heads on the same defects and the same folds.
+    """Compares heads on the same defects and the same normal images.
 
     Args:
         defects: on the normal images.
-        fold_of: the fold of each normal image, ``[n]``.
+        shots: the parts of the normal images.
+        rate: declared false-alarm rate.
     """
 
-    def __init__(self, defects: Defects, fold_of: Tensor) -> None:
-        self._fold_of, self._kind = fold_of, defects.kind.numpy()
-        self._fold_of_defect = fold_of[defects.source]
-        self._normal = len(fold_of)
-        self._compared = np.linspace(0, self._normal - 1, min(self._normal, _MAX_NORMAL_MAPS)).round().astype(int)
-        thinned = defects.masks[:, _EVERY // 2 :: _EVERY, _EVERY // 2 :: _EVERY]
-        self._masks = thinned.numpy()
+    def __init__(self, defects: Defects, shots: Shots, rate: float) -> None:
+        self._shots, self._rate = shots, rate
+        self._kind = defects.kind.numpy()
+        self.normal = len(shots.parts)
+        self._left_out = torch.cat((shots.parts, shots.parts[defects.source]))
+        self._compared = np.linspace(0, self.normal - 1, min(self.normal, _MAX_NORMAL_MAPS)).round().astype(int)
+        self._masks = defects.masks[:, _EVERY // 2 :: _EVERY, _EVERY // 2 :: _EVERY].numpy()
 
-    def grids(self, normal: Tensor, changed: Tensor, settings: HeadConfig, scope: Scope) -> Tensor:
-        """Return scores of the normal images and the defects, each by a head fitted without the image.
+    def grids(self, normal: Tensor, changed: Tensor, config: HeadConfig, region: Region | None) -> Tensor:
+        """Return scores of the normal images and then of the defects, each by a head fitted without the part.
 
         Args:
             normal: features of the normal images, ``[n, rows, columns, d]``.
             changed: features of the defects, ``[m, rows, columns, d]``.
-            settings: of the head.
-            scope: of the head.
+            config: of a head with one scope.
+            region: the positions to score; None: all.
 
         Returns:
-            ``[n + m, rows, columns]``.
+            ``[n + m, rows, columns]``, or ``[n + m, 1, p]``; not standardised.
         """
-        found = [torch.empty(part.shape[:3]) for part in (normal, changed)]
-        for fold in range(int(self._fold_of.max()) + 1):
-            head = fit_head(normal[self._fold_of != fold], settings, scope)
-            for grids, part, folds in zip(found, (normal, changed), (self._fold_of, self._fold_of_defect), strict=True):
-                grids[folds == fold] = head.score_many(part[folds == fold])
-        return torch.cat(found)
+        both = torch.cat((normal, changed))
+        return held_out_scores(normal, config, self._shots, region, scored=both, left_out=self._left_out)
 
-    def scores(self, score_map: ScoreMap, grids: Tensor) -> BenchmarkScores:
-        """Return the image scores and maps that a head's grids give with a smoothing."""
-        scores, maps = [], []
+    def standardised(self, grids: Tensor, region: Region | None) -> Tensor:
+        """Return the result of :meth:`grids` standardised, each score without the part's own images."""
+        return standardised(grids[: self.normal], self._shots, region, grids, self._left_out)[0]
+
+    def image_scores(self, score_map: ScoreMap, grids: Tensor, shares: Sequence[float]) -> list[NDArray[np.float64]]:
+        """Return image scores ``[n + m]`` for each share of the map's highest values; 0 is the maximum.
+
+        They are read from every second row and column of the map.
+        """
+        inside = None if score_map.gain is None else score_map.gain[::2, ::2].flatten() > 0
+        collected = []
         for chunk in torch.split(grids, BATCH):
-            score, smoothed = score_map(chunk.to(score_map.spread.device))
-            scores.append(score.cpu())
-            maps.append(smoothed[:, _EVERY // 2 :: _EVERY, _EVERY // 2 :: _EVERY].cpu())
-        joined = torch.cat(scores)
-        spread = joined[: self._normal].std().clamp_min(1e-12)
-        return BenchmarkScores(joined / spread, torch.cat(maps) / spread)
+            maps = score_map.maps(chunk.to(score_map.down.device))[:, ::2, ::2].flatten(1)
+            maps = maps if inside is None else maps[:, inside]
+            counts = [max(1, round(share * maps.shape[1])) for share in shares]
+            highest = maps.topk(max(counts), 1).values
+            collected.append(torch.stack([highest[:, :count].mean(1) for count in counts]).cpu())
+        return list(torch.cat(collected, 1).double().numpy())
 
-    def objective(self, heads: Sequence[BenchmarkScores]) -> float:
-        """Return the objective of a branch: its highest image AUROC plus its highest pixel AUROC, over its heads."""
-        return max(self.image_auroc(own.scores) for own in heads) + max(self.pixel_auroc(own.maps) for own in heads)
+    def found(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the share of the rates at which each defect is found, ``[m]``, from image scores ``[n + m]``."""
+        return share_of_rates(*self._split(scores), self._rate)
 
-    def image_auroc(self, scores: Tensor) -> float:
+    def objective(self, scores: NDArray[np.float64]) -> float:
+        """Return the mean of :meth:`found`, in which every generator counts the same."""
+        return mean_over_kinds(self.found(scores), self._kind)
+
+    def indistinguishable(self, best: NDArray[np.float64], other: NDArray[np.float64]) -> bool:
+        """Return whether the objective of other scores ``[n + m]`` is within one standard error of the best."""
+        return indistinguishable(self.found(best), self.found(other), self._kind)
+
+    def power(self, scores: NDArray[np.float64]) -> float:
+        """Return the share of defects found at the declared rate, the mean over the generators."""
+        return mean_over_kinds(found(*self._split(scores), self._rate).astype(np.float64), self._kind)
+
+    def image_auroc(self, scores: NDArray[np.float64]) -> float:
         """Return the AUROC of defects against normal images, the mean over the generators."""
-        values = scores.numpy()
-        normal, defective = values[: self._normal], values[self._normal :]
+        normal, defective = scores[: self.normal], scores[self.normal :]
         return _mean(
             image_auroc(np.repeat([False, True], [len(normal), int(of.sum())]), np.append(normal, defective[of]))
             for of in self._kinds()
         )
 
-    def pixel_auroc(self, maps: Tensor) -> float:
+    def pixel_auroc(self, score_map: ScoreMap, grids: Tensor) -> float:
         """Return the AUROC of changed pixels against all others, the mean over the generators."""
-        values = maps.numpy()
-        normal, defective = values[: self._normal][self._compared], values[self._normal :]
+        maps = torch.cat([
+            score_map.maps(chunk.to(score_map.down.device))[:, _EVERY // 2 :: _EVERY, _EVERY // 2 :: _EVERY].cpu()
+            for chunk in torch.split(grids, BATCH)
+        ]).numpy()
+        normal, defective = maps[: self.normal][self._compared], maps[self.normal :]
         untouched = np.zeros(normal.shape, dtype=np.bool_)
         return _mean(pixel_auroc([*untouched, *self._masks[of]], [*normal, *defective[of]]) for of in self._kinds())
+
+    def _split(self, scores: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """One score for each normal part, and the scores of the defects."""
+        return one_score_a_part(scores[: self.normal], self._shots.parts), scores[self.normal :]
 
     def _kinds(self) -> Iterator[NDArray[np.bool_]]:
         return (self._kind == kind for kind in np.unique(self._kind))
