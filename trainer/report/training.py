@@ -166,7 +166,7 @@ def _training_facts(manifest: Manifest) -> list[tuple[str, str]]:
     lost = shrinking(geometry.frame, geometry.size) if geometry.frame else None
     return [
         ("Training set", training_set(training)),
-        ("Image size", f"{frame}, scored at {geometry.size} x {geometry.size}"),
+        ("Image size", f"{frame}, scored at {geometry.size[1]} x {geometry.size[0]}"),
         *([("Small defects", lost)] if lost else []),
         ("Converted", ", ".join(training.conversions) or "nothing"),
         (

@@ -53,10 +53,10 @@ def test_the_smallest_visible_defect_is_stated(bundle):
     manifest = dict(bundle.manifest)
     small = model_card(manifest, Parity(0, 0, 0, 6))
     assert "- A defect of a few pixels of the resized frame may not be detected.\n" in small
-    manifest["geometry"] = manifest["geometry"].model_copy(update={"frame": (3000, 4000), "size": 256})
+    manifest["geometry"] = manifest["geometry"].model_copy(update={"frame": (3000, 4000), "size": (192, 256)})
     card = " ".join(model_card(manifest, Parity(0, 0, 0, 6)).split())
     assert (
-        "- Pictures of 4000x3000 are shrunk 15.6 x 11.7 times to 256x256; what is smaller than about 62 pixels" in card
+        "- Pictures of 4000x3000 are shrunk 15.6 x 15.6 times to 256x192; what is smaller than about 62 pixels" in card
     )
 
 
