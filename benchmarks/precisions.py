@@ -37,7 +37,7 @@ def torch_graph(bundle: Bundle) -> InspectionGraph:
         encoder = make_encoder(branch.encoder, size).eval()
         encoder.fuse()
         branches.append(make_branch(encoder, branch, size))
-    heads = [branch.head.kinds for branch in config.branches]
+    heads = [branch.head.graph_kinds for branch in config.branches]
     graph = InspectionGraph(branches, heads, size).eval()
     model = onnx.load_from_string(bundle.members["graph.fp32.onnx"])
     weights = {

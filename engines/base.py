@@ -26,8 +26,8 @@ MEAN, WHITENING = "mean", "whitening"
 then multiplied by, ``[rows, columns, k, d]``; one row and column if shared."""
 
 LOG_MEAN, LOG_DEVIATION = "log_mean", "log_deviation"
-"""Graph inputs: mean and deviation of ``log(1 + score)`` of normal images by which a Gaussian's scores are standardised,
-float32, one a position: the shape of :data:`MEAN` without its last axis."""
+"""Graph inputs: mean and deviation of ``log(1 + score)`` of normal images by which a Gaussian's scores are
+standardised, float32, one a position: the shape of the scores."""
 
 REFERENCES, WEIGHTS, GAMMA, OFFSET = "references", "weights", "gamma", "offset"
 """Graph inputs: features of good parts, float32 ``[k, d]``; what each counts ``[k]``, or each of the nearest, or the

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from edge_occ.bundle.bundle import MODEL_CARD, PREVIEW, write_bundle
@@ -19,8 +21,9 @@ from edge_occ.common.errors import InputError
 from edge_occ.common.size import Size
 from trainer.augment.camera import change_frame
 from trainer.calibration.fit_heads import HeadCalibrator
-from trainer.config import TrainConfig
+from trainer.config import RegionConfig, TrainConfig
 from trainer.data.images import Change, NormalImages, find_normal_images, read_frames
+from trainer.data.region import find_region, read_region
 from trainer.export.assemble import assemble
 from trainer.export.manifest import Facts, manifest_fields
 from trainer.graph.branches import Branch, PatchBranch
@@ -124,22 +127,22 @@ def train(job: Job) -> Trained:
         sys.exit(0)
     size = pretrained.size
     features = _features(pretrained.branches, data, size, device)
-    config, branches, record, grids = pretrained.config, pretrained.branches, None, None
+    config, branches, record = pretrained.config, pretrained.branches, None
+    mask = _region(config.region, pretrained.images, data, size)
+    for branch, settings in zip(branches, config.branches, strict=True):
+        branch.set_heads(settings, mask)
     if config.selection.enabled:
         patches = [branch for branch in branches if isinstance(branch, PatchBranch)]
         defects = make_defects(pretrained.images, config.selection.images, job.seed)
-        selected = select_model(patches, features, defects, config, job.seed, data.parts)
-        config, record, grids = selected.config, selected.record, selected.grids
+        selected = select_model(patches, features, defects, config, job.seed, data.parts, mask)
+        config, record = selected.config, selected.record
         branches = tuple(branches[i] for i in selected.kept)
         features = [features[i] for i in selected.kept]
-    changes = config.camera_changes
-    if changes.copies:
-        # Heads selected on the images as they are have to be scored again together with the copies.
-        grids = None
+    if config.camera_changes.copies:
         features = _with_copies(features, branches, data, size, config, job.seed, device)
     calibrator = HeadCalibrator(branches, config, job.seed, data.parts)
-    fitted = calibrator.fit(features, grids)
-    heads = [branch.head.kinds for branch in config.branches]
+    fitted = calibrator.fit(features)
+    heads = [branch.head.graph_kinds for branch in config.branches]
     graph = InspectionGraph(branches, heads, size).cpu().eval()
     held_out = partial(calibrator.held_out, features, head=fitted.head)
     exported = assemble(graph, fitted, data.paths, job.config.export, held_out, data.traits.white)
@@ -172,6 +175,13 @@ def _check_places(job: Job) -> None:
             "choose another place with --out",
         )
     check_writable(out.parent, "--out")
+
+
+def _region(config: RegionConfig, images: Tensor, data: NormalImages, size: Size) -> NDArray[np.bool_] | None:
+    """Pixels of the region to inspect, bool ``[*size]``; ``None``: all."""
+    if config.file is not None:
+        return read_region(Path(config.file).expanduser(), data.frame, size)
+    return find_region(images) if config.mode == "auto" else None
 
 
 def _features(

@@ -19,8 +19,8 @@ from edge_occ.bundle.covariance import Floats, Regularisation, Samples, samples_
 
 Features: TypeAlias = "NDArray[np.floating[Any]]"
 Region: TypeAlias = "NDArray[np.bool_]"
-"""Positions that are inspected, bool ``[rows, columns]``, at least one.  What is fitted on ``p`` of them has the shape of
-a grid with one row, ``[1, p, ...]``, in the order of the rows."""
+"""Positions that are inspected, bool ``[rows, columns]``, at least one.  What is fitted on ``p`` of them has the shape
+of a grid with one row, ``[1, p, ...]``, in the order of the rows."""
 
 Scope = Literal["shared", "per-position", "position-mean"]
 """Which positions share a Gaussian: all of them, none, or all with a mean of each position's own."""
@@ -153,9 +153,7 @@ class SampleGrid:
         self._pooled_means = self._means[self._rows].mean(1)[:, self._columns].mean(2)
         overall = self._means[inside].mean(0)
         self.mean: Floats = (
-            overall.reshape(1, 1, dim)
-            if self._shared_mean
-            else self._pooled_means[inside].reshape(*self.shape, dim)
+            overall.reshape(1, 1, dim) if self._shared_mean else self._pooled_means[inside].reshape(*self.shape, dim)
         )
         of_frame = self._means.mean((0, 1))
         squared = sum(np.square(features[:, row] - of_frame).sum() for row in range(rows))

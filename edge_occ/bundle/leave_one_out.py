@@ -7,9 +7,9 @@ deviations from the mean are the rows of ``V`` and have the sum ``t``.  With ``M
 
     C' = B - (w / M) V^T A V    with    B = w (N / M) S + k I    and    A = I + 1 1^T / M,
 
-where ``B`` is the same for all parts with ``r`` samples.  A Gaussian of one position has a small ``r``, the part's shots
-times the positions that it pools, and the Woodbury identity leaves a system of ``r`` equations a part: a sample that
-deviates by ``y`` from the mean of the others has the score
+where ``B`` is the same for all parts with ``r`` samples.  A Gaussian of one position has a small ``r``, the part's
+shots times the positions that it pools, and the Woodbury identity leaves a system of ``r`` equations a part: a sample
+that deviates by ``y`` from the mean of the others has the score
 
     y B^-1 y^T + (w / M) u^T (A^-1 - (w / M) V B^-1 V^T)^-1 u    with    u = V B^-1 y^T    and    A^-1 = I - 1 1^T / N.
 
@@ -114,7 +114,9 @@ def _per_position(
             weighted(samples.covariance, weight * samples.count / kept, identity + grid.floor)
         )
         require_regular(singular, settings)
-        whitened = block[:, :, images].transpose(0, 2, 1, 3, 4).reshape(positions, -1, dim) @ whitening.transpose(0, 2, 1)
+        whitened = block[:, :, images].transpose(0, 2, 1, 3, 4).reshape(positions, -1, dim) @ whitening.transpose(
+            0, 2, 1
+        )
         whitened = whitened.reshape(positions, len(images), lost, dim)
         share = (weight / kept)[:, None, None, None]
         system = np.eye(lost) - 1 / samples.count - share * (whitened @ whitened.transpose(0, 1, 3, 2))

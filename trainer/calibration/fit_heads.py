@@ -158,9 +158,7 @@ class HeadCalibrator:
         found, images = [], self._images(len(features[0]))
         with ProgressReport("calibrating", len(self._members) * (1 if scored is None else 2)) as progress:
             for member in self._members:
-                of = partial(
-                    held_out_scores, features[member.index], member.pooling_for(images), shots, member.region
-                )
+                of = partial(held_out_scores, features[member.index], member.pooling_for(images), shots, member.region)
                 normal = of(progress=progress)
                 own = normal if scored is None else of(scored=scored[member.index], progress=progress)
                 scale = None
@@ -185,9 +183,9 @@ class HeadCalibrator:
             return 1.0
         members = list(zip(self._members, grids, strict=True))
         peaks = [
-            weighted_sum(
-                [member.maps(grid[first : first + _CHUNK]) for member, grid in members], weights.float()
-            ).amax((1, 2))
+            weighted_sum([member.maps(grid[first : first + _CHUNK]) for member, grid in members], weights.float()).amax(
+                (1, 2)
+            )
             for first in range(0, len(grids[0]), _CHUNK)
         ]
         highest = one_score_a_part(torch.cat(peaks).double().numpy(), parts)

@@ -110,16 +110,13 @@ def held_out_scores(
 def _by_folds(
     features: Tensor, config: HeadConfig, shots: Shots, region: Region | None, scored: Tensor, left_out: Tensor
 ) -> Tensor:
-    grids: Tensor | None = None
     fold_of_image, fold_of_scored = shots.fold_of[shots.parts], shots.fold_of[left_out]
+    found = []
     for fold in range(int(shots.fold_of.max()) + 1):
-        held_out = fold_of_scored == fold
         head = fit_head(features[fold_of_image != fold], config, region)
-        found = head.score_many(inside(scored[held_out], region))
-        grids = torch.empty(len(scored), *found.shape[1:]) if grids is None else grids
-        grids[held_out] = found
-    assert grids is not None  # there is at least one fold
-    return grids
+        found.append(head.score_many(inside(scored[fold_of_scored == fold], region)))
+    back = torch.argsort(torch.argsort(fold_of_scored, stable=True))
+    return torch.cat(found)[back]
 
 
 def inside(features: Tensor, region: Region | None) -> Tensor:

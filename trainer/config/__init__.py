@@ -10,6 +10,7 @@ from trainer.config.encoder import EncoderConfig, InputConfig
 from trainer.config.head import FusionConfig, HeadConfig, HeadKind, MapConfig
 from trainer.config.optimiser import OptimiserConfig
 from trainer.config.pretext import PretextConfig
+from trainer.config.region import RegionConfig
 from trainer.config.section import Range
 from trainer.config.selection import SelectionConfig
 from trainer.config.train import BranchConfig, TrainConfig
@@ -29,6 +30,7 @@ __all__ = [
     "OptimiserConfig",
     "PretextConfig",
     "Range",
+    "RegionConfig",
     "Scope",
     "SelectionConfig",
     "TrainConfig",

@@ -101,17 +101,6 @@ class HeadConfig(Section):
     )
 
     @model_validator(mode="after")
-    def _once(self) -> HeadConfig:
-        if len(set(self.scope)) < len(self.scope):
-            raise ValueError(f"scope must name each kind of head once, not {', '.join(self.scope)}")
-        if len({self.kind, *self.further_kinds}) <= len(self.further_kinds):
-            raise ValueError(
-                f"head.further_kinds must name other kinds than {self.kind}, each once, not "
-                f"{', '.join(self.further_kinds)}"
-            )
-        return self
-
-    @model_validator(mode="after")
     def _one_for_each_scope(self) -> HeadConfig:
         for name in ("standardise", "in_region"):
             values = getattr(self, name)
@@ -119,6 +108,18 @@ class HeadConfig(Section):
                 raise ValueError(f"head.{name} needs one value, or one for each of {len(self.scope)} scopes")
         if any(self.standardise) and self.kind != "gaussian":
             raise ValueError(f"head.standardise=true goes with head.kind=gaussian, not {self.kind}")
+        return self
+
+    @model_validator(mode="after")
+    def _once(self) -> HeadConfig:
+        heads = [(own.kind, own.scope, own.standardise, own.in_region) for own in self.each[: len(self.scope)]]
+        if len(set(heads)) < len(heads):
+            raise ValueError(f"scope must name each kind of head once, not {', '.join(self.scope)}")
+        if len({self.kind, *self.further_kinds}) <= len(self.further_kinds):
+            raise ValueError(
+                f"head.further_kinds must name other kinds than {self.kind}, each once, not "
+                f"{', '.join(self.further_kinds)}"
+            )
         return self
 
     @model_validator(mode="after")

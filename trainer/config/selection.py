@@ -56,7 +56,7 @@ class SelectionConfig(Section):
     def _one_makes_the_map(self) -> SelectionConfig:
         if not {"shared", "position-mean"} & set(self.scopes) or all(self.standardise):
             raise ValueError(
-                "selection.scopes needs shared or position-mean, and selection.standardise false: such a head makes the "
-                "map"
+                "selection.scopes needs shared or position-mean, and selection.standardise needs false: such a head "
+                "makes the map"
             )
         return self

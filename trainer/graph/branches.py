@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-
 from typing import cast
 
 import numpy as np
@@ -156,11 +155,11 @@ class ImageBranch(Branch):
         features: Tensor = self.extractor.project(self.extractor.map(images).mean((2, 3), keepdim=True))
         return features
 
-    def score(self, grid: Tensor, head: int) -> Tensor:
-        """See :meth:`Branch.score`; the same for all heads."""
+    def score(self, grid: Tensor, head: int) -> Tensor:  # noqa: ARG002 - the same for all heads
+        """See :meth:`Branch.score`."""
         return grid[:, 0, 0]
 
-    def maps(self, grid: Tensor, head: int) -> Tensor:
+    def maps(self, grid: Tensor, head: int) -> Tensor:  # noqa: ARG002 - as above
         """The score at every pixel, as the highest value of a map is its image's score: see :meth:`Branch.maps`."""
         return grid.expand(-1, *self._size)
 
@@ -170,9 +169,7 @@ class ImageBranch(Branch):
         return score, peak_at(to_map(cam)[1], score)
 
 
-def make_branch(
-    encoder: Encoder, config: BranchConfig, size: Size, mask: NDArray[np.bool_] | None = None
-) -> Branch:
+def make_branch(encoder: Encoder, config: BranchConfig, size: Size, mask: NDArray[np.bool_] | None = None) -> Branch:
     """A branch of the kind that its settings ask for; image branches have no region.
 
     Raises:

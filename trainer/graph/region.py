@@ -49,8 +49,9 @@ class RegionGrid(nn.Module):
         self.places: Tensor
         self.back: Tensor
         self.register_buffer("places", places)
-        # Every position outside reads the zero that is appended to the scores.
-        self.register_buffer("back", torch.where(inside, inside.cumsum(0) - 1, len(places)))
+        self.register_buffer("back", (inside.cumsum(0) - 1).clamp_min(0))
+        self.inside: Tensor
+        self.register_buffer("inside", inside.float())
 
     def gather(self, features: Tensor) -> Tensor:
         """Map features ``[n, rows, columns, d]`` to ``[n, 1, p, d]``."""
@@ -58,5 +59,5 @@ class RegionGrid(nn.Module):
 
     def scatter(self, scores: Tensor) -> Tensor:
         """Map scores ``[n, 1, p]`` to ``[n, rows, columns]``, zero outside."""
-        padded = torch.cat((scores.flatten(1), scores.new_zeros(len(scores), 1)), 1)
-        return padded.index_select(1, self.back).unflatten(1, (self.rows, self.columns))
+        # Every position reads a score; those outside are multiplied by zero.
+        return (scores.flatten(1).index_select(1, self.back) * self.inside).reshape(-1, self.rows, self.columns)

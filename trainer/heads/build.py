@@ -29,9 +29,7 @@ CLASSES: Mapping[str, type[Head]] = {
 """By ``head.kind``."""
 
 
-def fit_head(
-    features: Tensor, config: HeadConfig, region: Region | None = None, scale: LogScale | None = None
-) -> Head:
+def fit_head(features: Tensor, config: HeadConfig, region: Region | None = None, scale: LogScale | None = None) -> Head:
     """Fit a head to the features of normal images.
 
     Args:

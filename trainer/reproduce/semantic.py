@@ -137,7 +137,7 @@ def _scores(config: HeadConfig, normal: Tensor, others: Tensor) -> NDArray[np.fl
     if config.l2:
         normal, others = l2_normalise(normal), l2_normalise(others)
     try:
-        head = fit_head(normal, config, "shared")
+        head = fit_head(normal, config)
     except Unfit as error:
         return error
     scores: NDArray[np.float64] = head.score_many(others)[:, 0, 0].double().numpy()

@@ -80,9 +80,7 @@ def select_model(
             candidates += _candidates(branch, normal, defects, benchmark, config, index, mask)
             progress.advance()
     best = [_best(benchmark, [own for own in candidates if own.branch == i]) for i in range(len(branches))]
-    weights = select_ensemble(
-        len(best), lambda trial: benchmark.objective(_fused(best, trial, benchmark.normal))
-    )
+    weights = select_ensemble(len(best), lambda trial: benchmark.objective(_fused(best, trial, benchmark.normal)))
     scoring = {id(own): weight for own, weight in zip(best, weights, strict=True) if weight}
     map_head = _map_head(candidates, [own for own in best if id(own) in scoring])
     taken = [own for own in best if id(own) in scoring]
@@ -203,9 +201,7 @@ def _best(benchmark: ProxyBenchmark, candidates: Sequence[_Candidate]) -> _Candi
     that averages the largest share of the map, as it varies least.
     """
     best = max(candidates, key=lambda own: benchmark.objective(own.scores))
-    close = [
-        own for own in candidates if own.same_map(best) and benchmark.indistinguishable(best.scores, own.scores)
-    ]
+    close = [own for own in candidates if own.same_map(best) and benchmark.indistinguishable(best.scores, own.scores)]
     return max(close, key=lambda own: own.map.top_fraction if own.map.image_score == "top" else 0)
 
 
@@ -228,7 +224,9 @@ def _fused(heads: Sequence[_Candidate], weights: Sequence[float], normal: int) -
 
 def _features(branch: PatchBranch, images: Tensor) -> Tensor:
     with torch.inference_mode():
-        return torch.cat([branch.features(chunk.to(branch.device).float()).cpu() for chunk in torch.split(images, BATCH)])
+        return torch.cat(
+            [branch.features(chunk.to(branch.device).float()).cpu() for chunk in torch.split(images, BATCH)]
+        )
 
 
 def _with_heads(

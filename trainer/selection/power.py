@@ -26,7 +26,8 @@ def share_of_rates(normal: NDArray[np.float64], defects: NDArray[np.float64], ra
         rate: declared false-alarm rate.
     """
     rates = [rate * multiple for multiple in MULTIPLES if rate * multiple < 0.5]
-    return np.mean([found(normal, defects, of) for of in rates], 0)
+    shares: NDArray[np.float64] = np.mean([found(normal, defects, of) for of in rates], 0)
+    return shares
 
 
 def found(normal: NDArray[np.float64], defects: NDArray[np.float64], rate: float) -> NDArray[np.bool_]:
@@ -45,8 +46,9 @@ def indistinguishable(best: NDArray[np.float64], other: NDArray[np.float64], kin
     section 7.10), from the differences on the same defects.
 
     Args:
-        best, other: values of each defect ``[m]``.
-        kind: of each defect.
+        best: value of each defect with the best candidate, ``[m]``.
+        other: the same with another candidate.
+        kind: kind of each defect ``[m]``.
     """
     difference = best - other
     kinds = np.unique(kind)

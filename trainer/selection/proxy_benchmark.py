@@ -13,8 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Generator, Tensor
 
-from edge_occ.common.progress import ProgressReport
 from edge_occ.bundle.gaussian import Region
+from edge_occ.common.progress import ProgressReport
 from trainer.calibration.held_out import Shots, held_out_scores, one_score_a_part, standardised
 from trainer.config import HeadConfig
 from trainer.evaluation.metrics import image_auroc, pixel_auroc
@@ -151,10 +151,12 @@ class ProxyBenchmark:
 
     def pixel_auroc(self, score_map: ScoreMap, grids: Tensor) -> float:
         """Return the AUROC of changed pixels against all others, the mean over the generators."""
-        maps = torch.cat([
-            score_map.maps(chunk.to(score_map.down.device))[:, _EVERY // 2 :: _EVERY, _EVERY // 2 :: _EVERY].cpu()
-            for chunk in torch.split(grids, BATCH)
-        ]).numpy()
+        maps = torch.cat(
+            [
+                score_map.maps(chunk.to(score_map.down.device))[:, _EVERY // 2 :: _EVERY, _EVERY // 2 :: _EVERY].cpu()
+                for chunk in torch.split(grids, BATCH)
+            ]
+        ).numpy()
         normal, defective = maps[: self.normal][self._compared], maps[self.normal :]
         untouched = np.zeros(normal.shape, dtype=np.bool_)
         return _mean(pixel_auroc([*untouched, *self._masks[of]], [*normal, *defective[of]]) for of in self._kinds())
