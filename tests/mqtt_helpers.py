@@ -168,7 +168,9 @@ class Link:
 class Ear:
     """A plain paho client that keeps all messages under a filter."""
 
-    def __init__(self, port: int, topic_filter: str, protocol: int = MQTTProtocolVersion.MQTTv5) -> None:
+    def __init__(
+        self, port: int, topic_filter: str, protocol: MQTTProtocolVersion = MQTTProtocolVersion.MQTTv5
+    ) -> None:
         self.heard: list[MQTTMessage] = []
         self._arrived = threading.Condition()
         subscribed = threading.Event()

@@ -87,10 +87,16 @@ def environment():
     return dict(word.split("=", 1) for rest in of("ENV") for word in shlex.split(rest))
 
 
+class UnitParser(configparser.ConfigParser):
+    """Keeps capitals in keys."""
+
+    def optionxform(self, optionstr):
+        return optionstr
+
+
 def unit():
     """Sections of the unit; a key given twice is an error."""
-    parser = configparser.ConfigParser(delimiters="=", comment_prefixes="#", interpolation=None, strict=True)
-    parser.optionxform = str
+    parser = UnitParser(delimiters="=", comment_prefixes="#", interpolation=None, strict=True)
     parser.read_string(text("deploy/edge-occ.service"))
     return parser
 

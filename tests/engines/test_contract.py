@@ -4,6 +4,7 @@ TensorRT runs on the strict fakes, and ONNX Runtime with CUDA where there is a G
 """
 
 import sys
+from collections.abc import Callable
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from typing import Any
@@ -44,7 +45,7 @@ class Case:
 def case(request, graph, options):
     name = request.param
     with ExitStack() as stack:
-        opens = {
+        opens: dict[str, Callable[[Graph], Engine]] = {
             "cpu": lambda graph: OnnxRuntimeEngine(graph, threads=1),
             "onnxruntime-cuda": lambda graph: OnnxRuntimeEngine(graph, threads=1, provider="cuda"),
             "openvino": OpenVinoEngine,

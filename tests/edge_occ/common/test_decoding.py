@@ -115,7 +115,12 @@ def test_12_bit_data_of_an_unknown_set_are_refused(tmp_path, channels):
 
 
 def test_masks_are_read_as_they_are(tmp_path):
-    for pixels in (np.uint16([[0, 1]]), np.uint8([[0, 1]]), noise((4, 5, 4)), np.float32([[0, 0.5]])):
+    for pixels in (
+        np.array([[0, 1]], np.uint16),
+        np.array([[0, 1]], np.uint8),
+        noise((4, 5, 4)),
+        np.array([[0, 0.5]], np.float32),
+    ):
         found = read_unconverted(save(tmp_path / "mask.tiff", pixels))
         assert found.dtype == pixels.dtype
         np.testing.assert_array_equal(found, pixels)

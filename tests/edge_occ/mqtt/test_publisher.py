@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 import pytest
 from mqtt_helpers import Ear, Link, Mosquitto, free_port, inspection, render, wait_until
+from paho.mqtt.enums import MQTTProtocolVersion
 
 from edge_occ.bundle.conformal import Verdict
 from edge_occ.common.errors import InputError
@@ -31,8 +32,10 @@ def payloads(messages) -> list[dict]:
 
 def test_a_run_is_published_from_birth_to_offline(config, ear):
     tracker = EventTracker()
-    told = {"engine": "cpu fp32", "bundle": "bottle", "source_dropped": lambda: 7, "output_lost": lambda: 3}
-    with Publisher(config, render, **told) as publisher:
+    publisher = Publisher(
+        config, render, engine="cpu fp32", bundle="bottle", source_dropped=lambda: 7, output_lost=lambda: 3
+    )
+    with publisher:
         for reason in (Reason.ENGINE, Reason.UNREADABLE, Reason.ENGINE):
             publisher.fault(Fault(0, datetime.now(timezone.utc), Unscored(reason, "words")))
         for index, score in enumerate([0.5, 1.5, 2.5, 0.5]):
@@ -109,7 +112,7 @@ def test_a_heatmap_describes_itself_and_is_retained(broker, config):
         assert not late.of("score")
         assert not late.of("event")
     jpeg = bytes(message.payload)
-    told = dict(message.properties.UserProperty)
+    told = dict(vars(message.properties)["UserProperty"])
     assert (told["frame"], told["score"], told["verdict"], told["name"]) == ("41", "1.5", "anomalous", "screw.png")
     assert told["captured_at"].endswith("Z")
     inside = HeatmapInfo.model_validate_json(read_comment(jpeg))
@@ -119,7 +122,10 @@ def test_a_heatmap_describes_itself_and_is_retained(broker, config):
 
 
 def test_the_same_on_a_broker_of_3_1_1(config):
-    with EmbeddedBroker(free_port()) as embedded, Ear(embedded.port, f"{config.prefix}/#", protocol=4) as ear:
+    with (
+        EmbeddedBroker(free_port()) as embedded,
+        Ear(embedded.port, f"{config.prefix}/#", protocol=MQTTProtocolVersion.MQTTv311) as ear,
+    ):
         config = config.model_copy(update={"broker": embedded.url, "protocol": "v3.1.1"})
         with Publisher(config, render) as publisher:
             publisher.publish(inspection(5, 1.5, event=Phase.START))
@@ -472,7 +478,7 @@ def test_names_that_mqtt_forbids_reach_the_subscriber_as_question_marks(broker, 
             publisher.publish(inspection(index, name=name))
             wait_until(lambda: publisher.summary.published.get("heatmap") == index + 1, "the heatmap")  # noqa: B023
     ear.wait_for_state("offline")
-    tags = [dict(message.properties.UserProperty)["name"] for message in ear.of("heatmap")]
+    tags = [dict(vars(message.properties)["UserProperty"])["name"] for message in ear.of("heatmap")]
     assert tags == ["line?feed.png", "?[2Jclear.png", "nul?.png", "?.png", "?.png", "x" * 255]
     assert [score["name"] for score in payloads(ear.of("score"))] == [
         "line\nfeed.png", "\x1b[2Jclear.png", "nul\0.png", "?.png", "\uffff.png", "x" * 500 + "\u00e9.png"

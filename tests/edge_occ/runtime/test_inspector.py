@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from fakes.engine import PartialEngine
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -50,16 +51,11 @@ class ListSource:
             raise self.error
 
 
-class FakeEngine:
-    name, precision = "fake", "fp32"
-
+class FakeEngine(PartialEngine):
     def infer(self, frame):
         score_map = np.zeros((10, 15), np.float32)
         score_map[4, 6] = frame[0, 0, 0]
         return Scores(float(score_map.max()), score_map)
-
-    def close(self):
-        pass
 
 
 def inspect(scores, error=None, **options):

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
+from functools import partial
 from itertools import repeat
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from fakes.capture import FakeCamera, FakeCapture
 
 from edge_occ.common.errors import SourceLost
 from edge_occ.sources.camera import CameraSource, Patience
-from edge_occ.sources.fake import Drop, FakeSource, Pause
+from edge_occ.sources.fake import Drop, FakeSource, Pause, Step
 from edge_occ.sources.faults import Fault, Reason, Unscored
 from edge_occ.sources.frame import Frame, Source
 from edge_occ.sources.uri import open_source
@@ -58,7 +59,7 @@ def case(request, tmp_path: Path, write_pictures, write_video) -> Case:
             lambda: FakeSource([IMAGE, IMAGE, unreadable, IMAGE, IMAGE]),
         )
     if kind == "live fake":
-        script = [IMAGE, Drop(2), IMAGE, Pause(0.001), Drop(), IMAGE]
+        script: list[Step] = [IMAGE, Drop(2), IMAGE, Pause(0.001), Drop(), IMAGE]
         return Case(lambda: FakeSource(script, live=True), lambda: FakeSource(repeat(IMAGE), live=True), live=True)
     if kind.endswith("pictures"):
         folder = write_pictures(tmp_path / "parts", FRAMES)
@@ -76,10 +77,10 @@ def case(request, tmp_path: Path, write_pictures, write_video) -> Case:
             lambda: open_source(f"{file}?{query}&loop=1"),
             live=kind.startswith("live"),
         )
-    camera = {"device": "/dev/video0", "identify": lambda _: None}
+    camera = partial(CameraSource, "/dev/video0", identify=lambda _: None)
     return Case(
-        lambda: CameraSource(**camera, patience=Patience(lost=0), open_capture=FakeCamera(FakeCapture(range(FRAMES)))),
-        lambda: CameraSource(**camera, open_capture=FakeCamera(FakeCapture(pace=threading.Semaphore(3)))),
+        lambda: camera(patience=Patience(lost=0), open_capture=FakeCamera(FakeCapture(range(FRAMES)))),
+        lambda: camera(open_capture=FakeCamera(FakeCapture(pace=threading.Semaphore(3)))),
         live=True,
     )
 

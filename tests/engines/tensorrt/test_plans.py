@@ -18,7 +18,7 @@ from engines.tensorrt.plans import read_layers
 
 
 def test_the_second_start_builds_nothing(graph, options, monkeypatch):
-    reported = []
+    reported: list[tuple[str, float]] = []
     seconds = iter((100.0, 221.04))
     monkeypatch.setattr("engines.tensorrt.plans.time", SimpleNamespace(monotonic=lambda: next(seconds)))
     with machine() as (fake, _):
@@ -28,7 +28,7 @@ def test_the_second_start_builds_nothing(graph, options, monkeypatch):
         reported.clear()
         head = {**graph.head, "mean": graph.head["mean"] * 2}
         for again in (graph, Graph(graph.onnx, "fp32", head)):  # heads are inputs, so they share the engine
-            open_tensorrt(again, options, progress=lambda what, done: reported.append(what)).close()
+            open_tensorrt(again, options, progress=lambda what, done: reported.append((what, done))).close()
         assert (len(fake.builds), reported) == (1, [])
     (description,) = (json.loads(path.read_text()) for path in options.cache.glob("*.json"))
     assert description["platform"]["tensorrt"] == "10.3.0"
@@ -62,7 +62,7 @@ def test_what_another_process_built_meanwhile_is_taken(graph, options, tmp_path,
             yield
 
         monkeypatch.setattr("engines.tensorrt.plan_cache.PlanCache.lock", lock)
-        open_tensorrt(graph, options, progress=lambda what, done: reported.append(what)).close()
+        open_tensorrt(graph, options, progress=lambda what, done: reported.append((what, done))).close()
         assert len(fake.builds) == 1
     assert reported == ["waiting for another process that builds an engine"]
 

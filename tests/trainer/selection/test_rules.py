@@ -2,6 +2,7 @@
 
 import pytest
 
+from edge_occ.bundle.gaussian import Scope
 from trainer.config import BranchConfig, SelectionConfig
 from trainer.selection.rules import maps_to_try, one_head_for_the_map, one_head_per_branch, scopes_to_try
 
@@ -32,7 +33,7 @@ def test_the_best_head_of_every_branch_has_equal_weight():
 
 
 def test_one_head_of_the_best_branch_makes_the_map():
-    scopes = ("shared", "per-position", "position-mean", "shared", "per-position")
+    scopes: tuple[Scope, ...] = ("shared", "per-position", "position-mean", "shared", "per-position")
     for objectives, expected in (
         ((0.9, 0.5, 0.5, 0.8, 0.8), (0, 0, 1, 0, 0)),
         ((0.8, 0.5, 0.5, 0.9, 0.8), (0, 0, 0, 0, 1)),

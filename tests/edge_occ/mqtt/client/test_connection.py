@@ -11,6 +11,7 @@ from contextlib import contextmanager
 
 import pytest
 from mqtt_helpers import PATIENCE, Ear, Mosquitto, free_port, tool, wait_until
+from paho.mqtt.enums import MQTTProtocolVersion
 
 from edge_occ.common.errors import InputError
 from edge_occ.mqtt.broker import PASSWORD, USERNAME
@@ -179,7 +180,7 @@ def test_closing_while_the_broker_is_away_ends_the_reconnecting(own_broker, conf
 def test_a_broker_of_3_1_1_only_is_fallen_back_to(config):
     with EmbeddedBroker(free_port()) as embedded:
         config = config.model_copy(update={"broker": embedded.url, "connect_timeout": 2.0})
-        with Ear(embedded.port, config.topics.status, protocol=4) as ear:
+        with Ear(embedded.port, config.topics.status, protocol=MQTTProtocolVersion.MQTTv311) as ear:
             with connected(config) as connection:
                 assert not connection.v5
                 ear.wait_for_state("online")
@@ -286,7 +287,7 @@ def test_messages_leave_at_once(monkeypatch, config):
     seen = []
     original = socket.socket.setsockopt
 
-    def setsockopt(self: socket.socket, level: int, option: int, value: object) -> None:
+    def setsockopt(self: socket.socket, level: int, option: int, value: int) -> None:
         seen.append((level, option, value))
         original(self, level, option, value)
 
