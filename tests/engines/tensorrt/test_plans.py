@@ -62,7 +62,7 @@ def test_what_another_process_built_meanwhile_is_taken(graph, options, tmp_path,
             yield
 
         monkeypatch.setattr("engines.tensorrt.plan_cache.PlanCache.lock", lock)
-        open_tensorrt(graph, options, progress=lambda what, done: reported.append((what, done))).close()
+        open_tensorrt(graph, options, progress=lambda what, done: reported.append(what)).close()
         assert len(fake.builds) == 1
     assert reported == ["waiting for another process that builds an engine"]
 
@@ -159,10 +159,10 @@ def test_a_cache_that_may_only_be_read_serves(graph, options, monkeypatch):
 
 
 def test_an_engine_that_cannot_be_kept_runs_all_the_same(graph, options, reference, monkeypatch, caplog):
-    def full(*arguments):
+    def full(*arguments, **keywords):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("engines.tensorrt.plan_cache.PlanCache._write", full)
+    monkeypatch.setattr("engines.tensorrt.plan_cache.atomic_write", full)
     with machine():
         engine = open_tensorrt(graph, options)
         assert_same(engine, reference, frame_of(96, 96))
