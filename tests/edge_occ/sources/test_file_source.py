@@ -78,7 +78,7 @@ def test_times_are_those_of_reading():
     with FileSource(FakeReel(5)) as source:
         frames = list(source)
     after, after_monotonic = datetime.now(timezone.utc), time.monotonic()
-    assert all(f.captured_at.utcoffset() == timedelta(0) for f in frames)
+    assert [f.captured_at.utcoffset() for f in frames] == [timedelta(0)] * 5
     moments = [before, *(f.captured_at for f in frames), after]
     assert moments == sorted(moments)
     seconds = [before_monotonic, *(f.captured_monotonic for f in frames), after_monotonic]
@@ -96,6 +96,7 @@ def test_the_moment_of_capture_lies_before_decoding():
 
     with FileSource(Watched(3)) as source:
         frames = list(source)
+    assert len(frames) == 3
     assert all(f.captured_monotonic <= moment for f, moment in zip(frames, started, strict=True))
 
 
@@ -103,6 +104,7 @@ def test_a_rate_spaces_the_frames():
     before = time.monotonic()
     with FileSource(FakeReel(6), fps=100) as source:
         moments = [f.captured_monotonic for f in source]
+    assert len(moments) == 6
     assert all(moment >= before + n / 100 for n, moment in enumerate(moments))
 
 

@@ -111,6 +111,7 @@ def test_capture_times_are_in_order_and_in_utc(case: Case):
     begin = datetime.now(timezone.utc)
     with case.finite() as source:
         frames = list(play(source))
+    assert frames
     assert [f.captured_monotonic for f in frames] == sorted(f.captured_monotonic for f in frames)
     assert all(f.captured_at.utcoffset() == timedelta(0) for f in frames)
     assert all(begin <= f.captured_at <= datetime.now(timezone.utc) for f in frames)
@@ -118,9 +119,8 @@ def test_capture_times_are_in_order_and_in_utc(case: Case):
 
 def test_images_are_bgr_of_8_bits(case: Case):
     with case.finite() as source:
-        for frame in play(source):
-            assert frame.image.dtype == np.uint8
-            assert frame.image.shape[2:] == (3,)
+        frames = list(play(source))
+    assert {(frame.image.dtype, frame.image.shape[2:]) for frame in frames} == {(np.dtype(np.uint8), (3,))}
 
 
 def test_close_from_another_thread_ends_the_iteration(case: Case):
