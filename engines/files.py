@@ -1,4 +1,4 @@
-"""Writing files so that a reader never sees half of one."""
+"""Atomic writing: a reader never sees half of a file."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import IO
 
 @contextmanager
 def atomic_write(path: Path, *, mode: int = 0o666) -> Iterator[IO[bytes]]:
-    """Open a temporary file beside ``path`` that takes its place when the block ends, and vanishes when it fails.
+    """Open a temporary file that replaces ``path`` when the block ends, and is removed when the block fails.
 
     Args:
         path: file to be written; its folder is made if needed.

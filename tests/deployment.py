@@ -1,4 +1,4 @@
-"""What tests of the deployment share: its files, the tools that check them, and the variables that fill them."""
+"""Helpers of the deployment's tests: its files, the tools that check them, and the variables that fill them."""
 
 import configparser
 import os
@@ -59,13 +59,13 @@ def health_check():
 
 
 def mounts(service):
-    """What is mounted where in a service: source by target."""
+    """The mounts of a service: source by target."""
     pairs = [entry.split(":")[:2] for entry in compose()["services"][service]["volumes"]]
     return {target: source for source, target in pairs}
 
 
 def environment():
-    """What the image's ENV instructions say, quotes gone."""
+    """The image's ENV instructions, without quotes."""
     return dict(word.split("=", 1) for rest in of("ENV") for word in shlex.split(rest))
 
 

@@ -1,4 +1,4 @@
-"""What tests of sources share: a source played to its end."""
+"""Helpers of the tests of sources: a source played to its end."""
 
 from __future__ import annotations
 

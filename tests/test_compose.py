@@ -59,7 +59,7 @@ def test_the_heartbeat_lies_in_memory_that_is_the_containers_own():
     assert str(Path(environment()[FILE]).parent) in folders
 
 
-def test_a_stop_is_heard_while_python_still_imports():
+def test_a_stop_is_handled_while_python_still_imports():
     """PID 1 is deaf to the signals that it has no handler for; Docker's init is not."""
     for name, service in compose()["services"].items():
         assert service["init"] is True, name

@@ -1,4 +1,4 @@
-"""What the files of the deployment and their page must have in common."""
+"""The files of the deployment and their page agree with each other and with the program."""
 
 import json
 import os

@@ -83,7 +83,7 @@ def apt_names(lines):
 
 
 def requirements(lines):
-    """What is given to ``pip install`` by name, as far as it says a version."""
+    """Requirements with a version that are given to ``pip install`` by name."""
     installs = [words for name in ("pip", "/opt/edge-occ/bin/pip") for words in calls(name, lines)]
     return {word for words in installs if words[1] == "install" for word in words[2:] if re.search("[<>=]=", word)}
 

@@ -1,4 +1,4 @@
-"""What the repository says of itself is true."""
+"""Statements of the repository about itself are true."""
 
 import re
 import subprocess

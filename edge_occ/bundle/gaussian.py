@@ -19,7 +19,7 @@ from edge_occ.bundle.covariance import Floats, Regularisation, Samples, samples_
 
 Features: TypeAlias = "NDArray[np.floating[Any]]"
 Scope = Literal["shared", "per-position", "position-mean"]
-"""Which positions share a Gaussian: all of them, none, or all with a mean of each position's own."""
+"""Positions that share a Gaussian: all of them, none, or all, with an own mean at each position."""
 
 
 ONE_THREAD = {"limits": 1, "user_api": "blas"}

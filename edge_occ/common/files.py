@@ -1,4 +1,4 @@
-"""Writing files for users; see :mod:`engines.files`."""
+"""Atomic writing for the device half and the trainer; see :mod:`engines.files`."""
 
 from engines.files import atomic_write
 

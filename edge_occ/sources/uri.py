@@ -148,7 +148,7 @@ def open_source(
 
 
 def is_steady(uri: str, *, triggered: bool = False) -> bool:
-    """Whether a source gives frames without a pause, so that silence is a fault: it is live and nothing triggers it.
+    """Return whether a source gives frames without a pause, so that silence is a fault: it is live and not triggered.
 
     Args:
         uri: of the source.

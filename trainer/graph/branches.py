@@ -136,7 +136,7 @@ def make_branch(encoder: Encoder, config: BranchConfig, size: int) -> Branch:
     """A branch of the kind that its settings ask for.
 
     Raises:
-        ValueError: the encoder has fewer features than the head wants, or does not take images of this size.
+        ValueError: the encoder has fewer features than the head needs, or does not take images of this size.
     """
     kind = ImageBranch if config.encoder.name == "resnet18" else PatchBranch
     return kind(encoder, config, size)

@@ -1,4 +1,4 @@
-"""What users get wrong: three short lines, the right exit status, and nothing half-written."""
+"""Mistakes of users: three short lines, the right exit status, and nothing half-written."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""What commands do with bundles from elsewhere: their digest, their words, their faults."""
+"""Commands on bundles from elsewhere: digest, texts and faults."""
 
 import hashlib
 import json

@@ -117,7 +117,7 @@ def test_with_mqtt_the_line_goes_on_without_a_reader_and_the_statistics_say_what
     assert 0 <= stats["silent_s"] <= seconds
 
 
-def test_score_tells_the_bad_ones_scores_the_others_and_says_so_at_the_end(tiny_bundle, pictures, tmp_path):
+def test_score_reports_the_bad_ones_scores_the_others_and_says_so_at_the_end(tiny_bundle, pictures, tmp_path):
     done = shell('edge_occ score "$1" "$2" "$3" "$2/0.png" --json', tiny_bundle, pictures, tmp_path / "nowhere")
     lines = objects(done.stdout)
     assert [line["path"].rsplit("/", 1)[1] for line in lines] == ["0.png", "1.png", "2.png", "3.png", "0.png"]

@@ -150,7 +150,7 @@ def test_unusual_png_files(tmp_path, data, expected):
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_exif_orientation_is_told_and_ignored(tmp_path, suffix, orientation):
+def test_exif_orientation_is_reported_and_ignored(tmp_path, suffix, orientation):
     plain = bytes(cv2.imencode(suffix, smooth(20, 40))[1])
     path = tmp_path / f"a{suffix}"
     path.write_bytes(add_exif(plain, orientation))
@@ -163,7 +163,7 @@ def test_exif_orientation_is_told_and_ignored(tmp_path, suffix, orientation):
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_tiff_orientation_is_told_and_ignored(tmp_path, orientation, dtype):
+def test_tiff_orientation_is_reported_and_ignored(tmp_path, orientation, dtype):
     pixels = noise((5, 7, 3), dtype)
     path = tmp_path / "a.tiff"
     path.write_bytes(tiff_file(pixels, orientation))

@@ -59,7 +59,7 @@ def test_messages_of_older_versions_without_the_flat_keys_are_read(kind):
     older = {key: payload[key] for key in payload.keys() - {"device", "camera", "ts", "anomalous", "event_type"}}
     read = PAYLOADS[kind].model_validate(older)
     assert (read.device, read.camera) == ("", "")
-    assert vars(read)["ts"] == (0 if kind == "status" else payload["ts"])
+    assert read.model_dump()["ts"] == (0 if kind == "status" else payload["ts"])
 
 
 def test_stats_of_older_versions_have_null_before_the_first_score():

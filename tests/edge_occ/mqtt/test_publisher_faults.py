@@ -55,7 +55,7 @@ def test_a_silent_source_is_a_state_where_frames_are_expected(config, ear):
     assert states(ear)[1][1] == "silent: no frame from the source for 0.4 s or more"
 
 
-def test_a_fault_is_told_again_after_a_reconnection(own_broker, config):
+def test_a_fault_is_reported_again_after_a_reconnection(own_broker, config):
     at_own = config.model_copy(update={"broker": own_broker.url, "stats_seconds": 0.1})
     with Ear(own_broker.port, "plant/#") as ear, Publisher(at_own, render, fault_after=0.1) as publisher:
         publisher.expect_frames()

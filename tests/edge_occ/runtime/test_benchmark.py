@@ -1,4 +1,4 @@
-"""What bench measures, with an engine of known speed."""
+"""The figures of bench, with an engine of known speed."""
 
 import time
 from contextlib import contextmanager

@@ -188,7 +188,7 @@ def test_a_run_ends_at_the_tenth_failure_in_a_row_and_not_before(fails):
     assert (error is not None) == (end >= 0 or (bool(text) and "." not in text))
 
 
-def test_the_error_at_the_end_says_what_was_the_matter():
+def test_the_error_at_the_end_gives_the_last_fault():
     _, _, error = run(FlakyEngine(raises={2}), ListSource([1, *[2] * 20]))
     assert (error.exit_code, error.found) == (
         4,

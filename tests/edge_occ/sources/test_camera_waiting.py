@@ -15,7 +15,7 @@ from edge_occ.sources.v4l2 import Identity
 
 FRAME, EMPTY, SILENT, BROKEN = "frame", "empty", "silent", "broken"
 SECONDS = {FRAME: 0.04, EMPTY: 0.04, SILENT: 10.0, BROKEN: 0.1}
-"""What a read takes: V4L2 waits 10 s for a frame, and fails at once where there is no camera any more."""
+"""Seconds of a read: V4L2 waits 10 s for a frame, and fails at once where there is no camera any more."""
 
 
 class World:

@@ -83,7 +83,7 @@ def test_a_loop_warns_once_of_missing_pictures_and_continues(tmp_path, write_pic
 
 
 def test_a_dark_16_bit_picture_is_played_where_the_scale_is_known(tmp_path):
-    """When the lamp fails, its frames must be scored; taken by itself, such a picture looks like 12-bit data."""
+    """Frames must be scored when the lamp fails; taken by itself, such a picture looks like 12-bit data."""
     cv2.imwrite(str(tmp_path / "1.png"), np.full((4, 4), 51400, np.uint16))
     cv2.imwrite(str(tmp_path / "2_lamp_off.png"), np.full((4, 4), 514, np.uint16))
     with open_source(str(tmp_path), white=65535) as source:

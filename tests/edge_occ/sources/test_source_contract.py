@@ -86,7 +86,7 @@ def case(request, tmp_path: Path, write_pictures, write_video) -> Case:
 
 
 def play(source: Source) -> Iterator[Frame | Fault]:
-    """What a source yields until it is exhausted or lost."""
+    """Everything that a source yields until it is exhausted or lost."""
     with suppress(SourceLost):
         yield from source
 

@@ -170,12 +170,12 @@ def test_an_engine_that_cannot_be_kept_runs_all_the_same(graph, options, referen
     assert "No space left" in caplog.text
 
 
-def test_the_inspectors_words_of_all_versions_are_read():
+def test_the_inspectors_json_of_all_versions_is_read():
     assert read_layers('{"Layers": ["a"], "Bindings": ["b"]}') == {"layers": ["a"], "tensors": ["b"]}
     assert read_layers('{"Layers": ["a"], "I/O Tensors": ["b"]}') == {"layers": ["a"], "tensors": ["b"]}
 
 
-def test_what_a_jetson_says_of_itself(tmp_path):
+def test_the_release_and_power_mode_of_a_jetson(tmp_path):
     file = tmp_path / "file"
     assert jetson.l4t_release(file) is None
     assert jetson.power_mode(file) is None

@@ -83,7 +83,7 @@ PLAIN = {"image_jitter": 0, "patch_jitter": 0, "flips": False}
 
 
 def changes(config, before, seed=0):
-    """Where a dense batch differs from its images, bool [n, h, w], and the batch."""
+    """The pixels in which a dense batch differs from its images, bool [n, h, w], and the batch."""
     after, labels = CutPasteTask(config, 8).batch(before, torch.Generator().manual_seed(seed))
     return (after != before).any(1), after, labels
 
