@@ -27,7 +27,7 @@ differences are multiplied by, ``[rows, columns, k, d]``; one row and column if 
 
 REFERENCES, WEIGHTS, GAMMA, OFFSET = "references", "weights", "gamma", "offset"
 """Graph inputs: features of good parts, float32 ``[k, d]``; the weight of each or of each of the nearest, ``[k]``, or
-the normal of a plane ``[d]``; the factor of squared distances in the kernel ``[1]``; the offset of the plane ``[1]``."""
+the normal of a plane ``[d]``; the kernel's factor of squared distances ``[1]``; the offset of the plane ``[1]``."""
 
 HEADS: Mapping[str, tuple[str, ...]] = {
     "gaussian": (MEAN, WHITENING),
