@@ -12,7 +12,9 @@ import pytest
 from playback import number_of
 
 from edge_occ.common.errors import InputError
-from edge_occ.sources.files import FileSource, Pictures, Video
+from edge_occ.sources.files import FileSource
+from edge_occ.sources.pictures import Pictures
+from edge_occ.sources.videos import Video
 
 LONG = 10.0
 

@@ -12,7 +12,8 @@ from playback import faults, frames_of, play
 
 from edge_occ.common.errors import InputError, SourceLost
 from edge_occ.sources.faults import Reason
-from edge_occ.sources.files import FileSource, Pictures
+from edge_occ.sources.files import FileSource
+from edge_occ.sources.pictures import Pictures
 from edge_occ.sources.uri import open_source
 
 

@@ -15,10 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from playback import faults, frames_of, number_of, play
 
-import edge_occ.sources.files as files_module
+import edge_occ.sources.videos as videos_module
 from edge_occ.common.errors import InputError, SourceLost
 from edge_occ.sources.faults import Reason
-from edge_occ.sources.files import FileSource, Video
+from edge_occ.sources.files import FileSource
+from edge_occ.sources.videos import Video
 
 
 def test_a_missing_video_is_refused(tmp_path):
@@ -30,7 +31,7 @@ def test_a_file_that_is_no_video_is_refused_quietly(tmp_path):
     """In a process of its own, as FFmpeg is silenced once and for all when it is first used."""
     (tmp_path / "bad.mp4").write_bytes(b"x" * 1000)
     code = (
-        "import sys\nfrom edge_occ.common.errors import InputError\nfrom edge_occ.sources.files import Video\n"
+        "import sys\nfrom edge_occ.common.errors import InputError\nfrom edge_occ.sources.videos import Video\n"
         "try:\n    Video(sys.argv[1])\nexcept InputError as error:\n    print(error)"
     )
     done = subprocess.run([sys.executable, "-c", code, tmp_path / "bad.mp4"], capture_output=True, text=True)
@@ -123,7 +124,7 @@ def play_script(tmp_path, monkeypatch):
     def run(*arguments, **options):
         captures = [Script(*arguments, **options), Script(*arguments, **options)]
         opened = iter(captures)
-        monkeypatch.setattr(files_module, "open_video", lambda path: next(opened))
+        monkeypatch.setattr(videos_module, "open_video", lambda path: next(opened))
         path = tmp_path / "line.avi"
         path.touch()
         items, error = play(FileSource(Video(str(path))))
@@ -181,7 +182,7 @@ def test_no_readable_frame_is_left_out(tmp_path_factory, reads, too_high):
     path = tmp_path_factory.mktemp("video") / "line.avi"
     path.touch()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(files_module, "open_video", lambda _path: Script(steps, count))
+        patch.setattr(videos_module, "open_video", lambda _path: Script(steps, count))
         items, error = play(FileSource(Video(str(path))))
     assert [(f.index, number_of(f)) for f in frames_of(items)] == [(number, number) for number in readable]
     if not readable:
@@ -237,7 +238,7 @@ def test_a_video_without_frames_is_an_error(tmp_path, write_video, monkeypatch, 
         def release(self):
             pass
 
-    monkeypatch.setattr(files_module, "open_video", lambda path: Empty())
+    monkeypatch.setattr(videos_module, "open_video", lambda path: Empty())
     path = write_video(tmp_path / "line.avi", 1)
     with FileSource(Video(str(path)), loop=loop) as source, pytest.raises(InputError, match="none that can be read"):
         list(source)
@@ -245,7 +246,7 @@ def test_a_video_without_frames_is_an_error(tmp_path, write_video, monkeypatch, 
 
 def test_a_video_is_released_when_left_early(tmp_path, write_video, monkeypatch):
     opened, released = [], []
-    original = files_module.open_video
+    original = videos_module.open_video
 
     class Counting:
         def __init__(self, path):
@@ -259,7 +260,7 @@ def test_a_video_is_released_when_left_early(tmp_path, write_video, monkeypatch)
         def __getattr__(self, name):
             return getattr(self.capture, name)
 
-    monkeypatch.setattr(files_module, "open_video", Counting)
+    monkeypatch.setattr(videos_module, "open_video", Counting)
     with FileSource(Video(str(write_video(tmp_path / "line.avi", 50)))) as source:
         next(iter(source))
     assert len(opened) == len(released) == 2
