@@ -39,7 +39,7 @@ class Recording:
     refused: Mapping[str, int]
 
 
-class Recorder:
+class PictureRecorder:
     """Writes frames as PNG files, named by the time of capture and the number of the frame.
 
     Args:

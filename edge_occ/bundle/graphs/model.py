@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_occ.bundle.graphs.wire import Malformed, Message, Schema, text_of
+from edge_occ.bundle.graphs.wire import Malformed, Schema, WireMessage, text_of
 
 MAX_NODES = 4096
 """Largest number of nodes.  An encoder with its heads has about 190, and an ensemble has up to 16 of them."""
@@ -169,18 +169,18 @@ def read_model(onnx: bytes) -> Model:
     """
     if len(onnx) > LARGEST_FILE:
         raise Malformed(f"{len(onnx) >> 20} MB")
-    model = Message(memoryview(onnx), _MODEL)
-    opsets = [Message(data, _OPSET) for data in model.parts("opset_import")]
+    model = WireMessage(memoryview(onnx), _MODEL)
+    opsets = [WireMessage(data, _OPSET) for data in model.parts("opset_import")]
     imported = [(opset.text("domain"), opset.integer("version")) for opset in opsets]
     if len(imported) != 1 or imported[0][0] not in _DOMAINS or imported[0][1] not in _OPSETS:
         raise Malformed(f"operators of {imported}")
     if model.integer("ir_version") not in _IR_VERSIONS:
         raise Malformed(f"version {model.integer('ir_version')} of the format")
-    graph = Message(model.part("graph"), _GRAPH)
+    graph = WireMessage(model.part("graph"), _GRAPH)
     nodes, initializers = graph.parts("node"), graph.parts("initializer")
     if not 0 < len(nodes) <= MAX_NODES:
         raise Malformed(f"{len(nodes)} nodes, not 1 to {MAX_NODES}")
-    tensors = [Message(data, _TENSOR) for data in initializers[: 4 * MAX_NODES + 1]]
+    tensors = [WireMessage(data, _TENSOR) for data in initializers[: 4 * MAX_NODES + 1]]
     values = sum(len(tensor.part("raw_data")) for tensor in tensors)
     if len(initializers) > 4 * MAX_NODES or len(onnx) - values > MAX_STRUCTURE:
         raise Malformed(f"{len(initializers)} constants and {len(onnx) - values} bytes apart from their values")
@@ -193,14 +193,14 @@ def read_model(onnx: bytes) -> Model:
 
 
 def _node(data: memoryview) -> Node:
-    node = Message(data, _NODE)
+    node = WireMessage(data, _NODE)
     if node.text("domain") not in _DOMAINS:
         raise Malformed(f"an operator of {node.text('domain')!r}")
-    attributes = dict(_attribute(Message(attribute, _ATTRIBUTE)) for attribute in node.parts("attribute"))
+    attributes = dict(_attribute(WireMessage(attribute, _ATTRIBUTE)) for attribute in node.parts("attribute"))
     return Node(node.text("op_type"), node.texts("input"), node.texts("output"), attributes)
 
 
-def _attribute(attribute: Message) -> tuple[str, Attribute]:
+def _attribute(attribute: WireMessage) -> tuple[str, Attribute]:
     name, kind = attribute.text("name"), attribute.integer("type")
     if kind == _INT:
         return name, attribute.integer("i")
@@ -211,7 +211,7 @@ def _attribute(attribute: Message) -> tuple[str, Attribute]:
     raise Malformed(f"an attribute {name!r} of type {kind}")
 
 
-def _constant(tensor: Message) -> tuple[str, Constant]:
+def _constant(tensor: WireMessage) -> tuple[str, Constant]:
     name, shape, kind = tensor.text("name"), tensor.integers("dims"), tensor.integer("data_type")
     if tensor.integer("data_location") != 0:
         raise Malformed(f"a constant {name!r} in another file")
@@ -231,9 +231,9 @@ def _constant(tensor: Message) -> tuple[str, Constant]:
 
 
 def _tensor(data: memoryview) -> tuple[str, Tensor]:
-    value = Message(data, _VALUE)
-    tensor = Message(Message(value.part("type"), _TYPE).part("tensor_type"), _TENSOR_TYPE)
-    axes = [Message(axis, _AXIS) for axis in Message(tensor.part("shape"), _SHAPE).parts("dim")]
+    value = WireMessage(data, _VALUE)
+    tensor = WireMessage(WireMessage(value.part("type"), _TYPE).part("tensor_type"), _TENSOR_TYPE)
+    axes = [WireMessage(axis, _AXIS) for axis in WireMessage(tensor.part("shape"), _SHAPE).parts("dim")]
     if len(axes) > _MAX_AXES:
         raise Malformed(f"{value.text('name')!r} with {len(axes)} axes")
     shape = tuple(axis.integer("dim_value") if "dim_value" in axis else None for axis in axes)

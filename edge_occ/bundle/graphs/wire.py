@@ -43,7 +43,7 @@ class Schema:
     fields: Mapping[int, tuple[str, Kind]]
 
 
-class Message:
+class WireMessage:
     """One message, all of whose fields are in its schema.
 
     Args:
