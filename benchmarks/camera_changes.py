@@ -37,7 +37,7 @@ def jpeg(quality: int) -> Callable[[Image], Image]:
 
 
 def noisy(image: Image) -> Image:
-    grain = np.random.default_rng(zlib.crc32(image)).normal(0, 2, image.shape)
+    grain = np.random.default_rng(zlib.crc32(image.tobytes())).normal(0, 2, image.shape)
     return np.rint(image + grain).clip(0, 255).astype(np.uint8)
 
 

@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 from edge_occ.bundle.bundle import read_bundle
 from edge_occ.bundle.downscale import downscale
 from edge_occ.output.heatmap import encode_jpeg, overlay, shrink
+from engines.base import Engine, Scores
 from engines.onnxruntime import OnnxRuntimeEngine
 
 ROUNDS = 15
@@ -68,7 +69,7 @@ def time_frames(path: Path, video: Path | None) -> None:
         drawn = overlay(frame, scores.map, low, threshold)
         small = shrink(drawn, HEATMAP_SIDE)
         operations["inference, resized in the graph", size] = partial(engine.infer, frame)
-        operations["inference, halved before it", size] = lambda f=frame: engine.infer(downscale(f, own))
+        operations["inference, halved before it", size] = partial(halve_and_infer, engine, frame, own)
         operations["halving alone", size] = partial(downscale, frame, own)
         operations["overlay on all pixels", size] = partial(overlay, frame, scores.map, low, threshold)
         operations["overlay, shrunk first", size] = partial(overlay, frame, scores.map, low, threshold, HEATMAP_SIDE)
@@ -83,11 +84,14 @@ def time_frames(path: Path, video: Path | None) -> None:
             processor[row, column] = time.process_time() - worked
     medians = dict(zip(operations, 1e3 * np.median([wall, processor], axis=1).T, strict=True))
     base = medians["inference, resized in the graph", own][0]
-    for (operation, (height, width)), (elapsed, worked) in sorted(medians.items()):
+    for (label, (height, width)), (elapsed, worked) in sorted(medians.items()):
         print(
-            f"{operation:<32} {width:>4} x {height:<4} {elapsed:7.1f} ms, {worked:7.1f} of processor, "
-            f"{elapsed / base:.2f}"
+            f"{label:<32} {width:>4} x {height:<4} {elapsed:7.1f} ms, {worked:7.1f} of processor, {elapsed / base:.2f}"
         )
+
+
+def halve_and_infer(engine: Engine, frame: NDArray[np.uint8], side: int) -> Scores:
+    return engine.infer(downscale(frame, side, side))
 
 
 def picture(size: tuple[int, int], video: Path | None) -> NDArray[np.uint8]:
@@ -106,7 +110,7 @@ def first_frames(video: Path, count: int) -> list[NDArray[np.uint8]]:
 
 
 def write_uhd(video: Path, clip: Path) -> None:
-    writer = cv2.VideoWriter(str(clip), cv2.VideoWriter_fourcc(*"ULRG"), 30, (3840, 2160))
+    writer = cv2.VideoWriter(str(clip), cv2.VideoWriter.fourcc(*"ULRG"), 30, (3840, 2160))
     for frame in first_frames(video, VIDEO_FRAMES):
         writer.write(cv2.resize(frame, (3840, 2160), interpolation=cv2.INTER_CUBIC))
     writer.release()

@@ -119,7 +119,7 @@ class _Bench:
         self.encoder = DensePatchEncoder(shape.stride, shape.width, shape.dim)
         self.task = CutPasteTask(CONFIG, shape.stride)
         self.model = nn.Sequential(self.encoder, self.task.classifier(self.encoder.scales))
-        self.model.to(memory_format=torch.channels_last)
+        self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimiser = torch.optim.SGD(self.model.parameters(), lr=0.01, momentum=0.9, nesterov=True)
         self.generator = Generator().manual_seed(0)
         self.per_image = _PerImage(0)
@@ -150,7 +150,7 @@ class _Bench:
     def step_pil(self) -> None:
         after, classes, before = self.by_pil()
         # The labels are computed as in the batched step, so that only the augmentation differs.
-        plain = (after * self.encoder.deviation + self.encoder.offset) / 255
+        plain = (after * torch.as_tensor(self.encoder.deviation) + torch.as_tensor(self.encoder.offset)) / 255
         self.update(after, label_windows(before, plain, classes, 2, CONFIG, self.encoder.stride))
 
     def step_crops(self) -> None:

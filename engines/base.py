@@ -22,16 +22,16 @@ FRAME = "frame"
 :data:`engines.frame.MAX_PIXELS`."""
 
 MEAN, WHITENING = "mean", "whitening"
-"""Graph inputs: what is subtracted from features first, float32 ``[rows, columns, d]``, and the matrices that they are
-then multiplied by, ``[rows, columns, k, d]``; one row and column if shared."""
+"""Graph inputs: the mean that is subtracted from features, float32 ``[rows, columns, d]``, and the matrices that the
+differences are multiplied by, ``[rows, columns, k, d]``; one row and column if shared."""
 
 LOG_MEAN, LOG_DEVIATION = "log_mean", "log_deviation"
 """Graph inputs: mean and deviation of ``log(1 + score)`` of normal images by which a Gaussian's scores are
 standardised, float32, one a position: the shape of the scores."""
 
 REFERENCES, WEIGHTS, GAMMA, OFFSET = "references", "weights", "gamma", "offset"
-"""Graph inputs: features of good parts, float32 ``[k, d]``; what each counts ``[k]``, or each of the nearest, or the
-normal of a plane ``[d]``; how fast that fades with distance ``[1]``; where the plane lies ``[1]``."""
+"""Graph inputs: features of good parts, float32 ``[k, d]``; the weight of each or of each of the nearest, ``[k]``, or
+the normal of a plane ``[d]``; the kernel's factor of squared distances ``[1]``; the offset of the plane ``[1]``."""
 
 HEADS: Mapping[str, tuple[str, ...]] = {
     "gaussian": (MEAN, WHITENING),
@@ -42,11 +42,11 @@ HEADS: Mapping[str, tuple[str, ...]] = {
     "nearest": (MEAN, REFERENCES),
     "knn": (MEAN, REFERENCES, WEIGHTS),
 }
-"""Kinds of heads, and the inputs that each has."""
+"""Kinds of heads, with the inputs of each."""
 
 SCORE_WEIGHTS, MAP_WEIGHTS = "score_weights", "map_weights"
-"""Graph inputs where there are several heads: float32 ``[heads]``, what their scores and maps are multiplied by before
-they are added."""
+"""Graph inputs where there are several heads: float32 ``[heads]``, factors of their scores and maps, which are then
+added."""
 
 SCORE, MAP, FEATURES = "score", "map", "features"
 """Graph outputs: float32 ``[1]``, ``[height, width]`` of the resized frame, and ``[rows, columns, d]`` for each

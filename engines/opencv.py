@@ -77,5 +77,5 @@ class OpenCvEngine:
 
 
 def _words(error: cv2.error) -> str:
-    """What went wrong, without OpenCV's source files around it."""
+    """Return the reason in an error of OpenCV, without the names of its source files."""
     return " ".join(str(error).rsplit("error: ", 1)[-1].split())

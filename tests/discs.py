@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import cv2
@@ -15,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 SIDE = 112
-TINY = {
+TINY: dict[str, dict[str, Any]] = {
     "input": {"size": 96},
     "encoder": {"width": 4, "dim": 16},
     # With fewer steps or the usual floor, so poor an encoder's fp16 is beyond the gate's tolerance.

@@ -1,4 +1,4 @@
-"""What becomes of bundles that were changed at random.
+"""Bundles that were changed at random, opened and run.
 
 ``python tests/fuzz_bundles.py [COUNT]`` opens, verifies and uses many, in a process that is stopped if it hangs, and
 prints the figures of ``docs/security.md``.
@@ -114,7 +114,7 @@ def main(count: int) -> None:
 
 
 def _lines(worker: subprocess.Popen[str]) -> Iterator[str]:
-    """What a worker prints, until it ends or is silent for too long."""
+    """The lines that a worker prints, until it ends or is silent for too long."""
     assert worker.stdout is not None
     while select.select([worker.stdout], [], [], _PATIENCE)[0]:
         line = worker.stdout.readline()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -10,7 +11,8 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -23,6 +25,8 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from edge_occ.bundle.conformal import Verdict
 from edge_occ.inspection.events import EventChange, Phase
 from edge_occ.inspection.result import Box, Inspection
+from edge_occ.mqtt.client.connection import Connection
+from edge_occ.mqtt.config import MqttConfig
 from edge_occ.mqtt.embedded import broker_answers
 from edge_occ.sources.frame import Frame
 from engines.base import Scores
@@ -168,7 +172,9 @@ class Link:
 class Ear:
     """A plain paho client that keeps all messages under a filter."""
 
-    def __init__(self, port: int, topic_filter: str, protocol: int = MQTTProtocolVersion.MQTTv5) -> None:
+    def __init__(
+        self, port: int, topic_filter: str, protocol: MQTTProtocolVersion = MQTTProtocolVersion.MQTTv5
+    ) -> None:
         self.heard: list[MQTTMessage] = []
         self._arrived = threading.Condition()
         subscribed = threading.Event()
@@ -243,3 +249,19 @@ def render(shown: Inspection) -> bytes:
     done, jpeg = cv2.imencode(".jpg", shown.frame.image)
     assert done
     return jpeg.tobytes()
+
+
+@contextmanager
+def connected(config: MqttConfig) -> Iterator[Connection]:
+    """A device's connection, closed at the end."""
+    connection = Connection(config, f"test:{config.device}", status_topic=config.topics.status)
+    connection.connect(config.connect_timeout)
+    try:
+        yield connection
+    finally:
+        connection.close(PATIENCE)
+
+
+def payloads(messages: Iterable[MQTTMessage]) -> list[dict]:
+    """The JSON of messages."""
+    return [json.loads(bytes(message.payload)) for message in messages]

@@ -138,7 +138,7 @@ def _one_changed(value: np.ndarray[Any, Any], rng: random.Random) -> np.ndarray[
 _NESTED = {"": {7: "graph", 8: "leaf"}, "graph": {1: "node", 5: "tensor", 11: "value", 12: "value"}}
 _NESTED |= {"node": {5: "leaf"}, "value": {2: "type"}, "type": {1: "tensor type"}, "tensor type": {2: "shape"}}
 _NESTED |= {"shape": {1: "leaf"}}
-"""Which fields of which messages of an ONNX file are messages, as far as changes are made in them."""
+"""Fields of an ONNX file's messages that are messages themselves, as far as changes are made in them."""
 
 
 def _mutate_message(data: bytes, rng: random.Random, kind: str = "") -> bytes:

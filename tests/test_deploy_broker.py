@@ -148,7 +148,7 @@ def test_the_root_of_that_test_is_read_only_indeed(confined_broker):
 
 
 def answer(port, password, process=None):
-    """Whether the broker lets a client in; waits for it to start."""
+    """Return whether the broker accepts a client; waits for it to start."""
     known, heard = threading.Event(), []
     client = mqtt.Client(CallbackAPIVersion.VERSION2)
     if password is not None:

@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def output(*command, cwd):
-    """What a command prints, without this checkout on its path."""
+    """The output of a command that does not have this checkout on its path."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=100)
     assert done.returncode == 0, done.stderr or done.stdout
@@ -54,7 +54,7 @@ def test_the_wheel_holds_the_three_packages_and_the_presets(wheel):
     assert "trainer/report/templates/page.html.j2" in names
 
 
-def test_the_installed_command_tells_its_version(installed, tmp_path):
+def test_the_installed_command_prints_its_version(installed, tmp_path):
     from edge_occ import __version__
 
     assert __version__ in output(installed / "edge-occ", "--version", cwd=tmp_path)

@@ -172,7 +172,7 @@ def whiten_matrices(matrices: Floats) -> tuple[Floats, NDArray[np.bool_]]:
     except np.linalg.LinAlgError:
         if len(matrices) == 1:
             return np.zeros_like(matrices), np.ones(1, dtype=np.bool_)
-    # numpy does not tell which one it was.
+    # numpy does not report which one it was.
     whitenings, singular = zip(*(whiten_matrices(matrix[None]) for matrix in matrices), strict=True)
     return np.concatenate(whitenings), np.concatenate(singular)
 

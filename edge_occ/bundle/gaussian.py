@@ -23,7 +23,7 @@ Region: TypeAlias = "NDArray[np.bool_]"
 of a grid with one row, ``[1, p, ...]``, in the order of the rows."""
 
 Scope = Literal["shared", "per-position", "position-mean"]
-"""Which positions share a Gaussian: all of them, none, or all with a mean of each position's own."""
+"""Positions that share a Gaussian: all of them, none, or all, with an own mean at each position."""
 
 
 ONE_THREAD = {"limits": 1, "user_api": "blas"}

@@ -13,7 +13,7 @@ from edge_occ.common.errors import InputError
 from edge_occ.common.settings import load_settings
 from edge_occ.common.signals import interruptible
 from edge_occ.runtime.config import RunConfig
-from edge_occ.runtime.recording import Recorder
+from edge_occ.runtime.recording import PictureRecorder
 from edge_occ.sources.uri import open_source
 
 
@@ -38,7 +38,7 @@ def record(
     options = load_settings(RunConfig, [config] if config else [], settings or [])
     address = source if source is not None else str(camera)
     stream = open_source(address, options.source.patience(), triggered=options.source.triggered)
-    recorder = Recorder(out, every, options.guards, say)
+    recorder = PictureRecorder(out, every, options.guards, say)
     with stream, interruptible(stream.close) as interrupted:
         try:
             recorder.run(stream, frames)

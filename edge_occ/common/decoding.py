@@ -106,7 +106,7 @@ def to_8_bit(pixels: Pixels, white: int) -> NDArray[np.uint8]:
 
 
 def has_colour(image: Pixels) -> bool:
-    """Whether the three channels of ``[height, width, 3]`` differ anywhere; those of a grey camera do not."""
+    """Return whether the three channels of ``[height, width, 3]`` differ anywhere; those of a grey camera do not."""
     blue, green, red = (image[:, :, channel] for channel in range(3))
     return not (np.array_equal(blue, green) and np.array_equal(green, red))
 

@@ -1,37 +1,5 @@
-"""Writing files so that a reader never sees half of one."""
+"""Atomic writing for the device half and the trainer; see :mod:`engines.files`."""
 
-from __future__ import annotations
+from engines.files import atomic_write
 
-import os
-import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import IO
-
-
-@contextmanager
-def atomic_write(path: Path) -> Iterator[IO[bytes]]:
-    """Open a temporary file beside ``path`` that takes its place when the block ends, and vanishes when it fails.
-
-    Raises:
-        OSError: disk full, no permission; nothing is left behind and an older file at ``path`` is untouched.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.part")
-    # The system takes the umask off the mode; to read it here would set it, for a moment, for every thread.
-    descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-    try:
-        with os.fdopen(descriptor, "w+b") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+__all__ = ["atomic_write"]

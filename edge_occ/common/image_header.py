@@ -1,7 +1,7 @@
-"""What a picture file says of itself before it is decoded: its size, its orientation, and whether it is whole.
+"""The header of a picture file, read before decoding: size, orientation, and whether the file is whole.
 
 A file of 1 MB may claim so many pixels that decoding it takes all memory, and OpenCV before version 5 fills the missing
-part of a JPEG file with grey; neither shows before the decoder has done its harm, so the bytes are looked at first.
+part of a JPEG file with grey.  A decoder shows neither in time, so the bytes are read first.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from edge_occ.common.tiff import HEIGHT, ORIENTATION, WIDTH, first_directory
 
 _MOST_PARTS = 1 << 18
-"""Chunks or segments that are looked at; a PNG file of 256 MiB has 32,768 of the usual 8 KiB."""
+"""Largest number of chunks or segments that are read; a PNG file of 256 MiB has 32,768 of the usual 8 KiB."""
 
 _TEXT_BYTES = 4096
-"""Of headers that are text."""
+"""Bytes that are read of headers that are text."""
 
 UPRIGHT = 1
 """The orientation of a picture that no viewer turns."""
@@ -26,7 +26,7 @@ UPRIGHT = 1
 
 @dataclass(frozen=True)
 class Header:
-    """What a file says of itself.
+    """Size, orientation and completeness of a picture file.
 
     Attributes:
         width, height: in pixels, as stored.
@@ -194,7 +194,7 @@ _FORMATS: tuple[tuple[bytes, Callable[[bytes], Header]], ...] = (
     (rb"\x59\xa6\x6a\x95", _sun),
     (rb"#\?(?:RADIANCE|RGBE)", _radiance),
 )
-"""How files of a format begin, and what reads their header."""
+"""First bytes of each format, and the function that reads its header."""
 
 
 def _orientation(exif: bytes) -> int:

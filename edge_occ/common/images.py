@@ -23,7 +23,7 @@ IMAGE_SUFFIXES = frozenset(
     | {".jpe", ".jpeg", ".jpg", ".mpo", ".pam", ".pbm", ".pfm", ".pgm", ".pic", ".png", ".pnm", ".ppm", ".pxm", ".ras"}
     | {".sr", ".tif", ".tiff", ".webp"}
 )
-"""Names of pictures that OpenCV may read, in lower case; it tells formats by their content, not by their names."""
+"""Names of pictures that OpenCV may read, in lower case; it recognises formats by their content, not by their names."""
 
 _DARKEST_16_BIT_MAX = 4096
 _MOST_NAMES, _MOST_DEEPER = 5, 10_000
@@ -52,7 +52,7 @@ def read_image(path: str | Path, white: int | None = None) -> NDArray[np.uint8]:
             raise InputError(
                 "8-bit pictures, or 16-bit values that use the 16-bit range",
                 f"{path} with a highest value of {highest}, which looks like 12-bit data in a 16-bit file",
-                "train with 16-bit pictures of the same camera, which tell the range, or save this one with 8 bits",
+                "train with 16-bit pictures of the same camera, which show the range, or save this one with 8 bits",
             )
     return to_8_bit(pixels, white or white_level(np.iinfo(np.uint16).max))
 
@@ -72,7 +72,7 @@ def find_images(folder_or_glob: str | Path) -> list[Path]:
 
     Returns:
         Paths of files with a suffix from :data:`IMAGE_SUFFIXES` in any case, hidden files left out, in natural order
-        (``img2`` before ``img10``).  What was found beside them is counted in the log.
+        (``img2`` before ``img10``).  Other files and folders are counted in the log.
 
     Raises:
         InputError: there is nothing of that name, or no picture in it.
@@ -106,7 +106,7 @@ def _is_image(path: Path) -> bool:
 
 
 def _left_out(where: Path, found: Sequence[Path], images: Sequence[Path]) -> Iterator[str]:
-    """A sentence for each kind of what was found beside the pictures, hidden files and folders left out."""
+    """Yield a sentence for each kind of other files and folders; hidden ones are left out."""
     visible = [path for path in found if not path.name.startswith(".")]
     others = {path for path in visible if path.is_file()} - set(images)
     if others:

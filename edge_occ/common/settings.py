@@ -74,7 +74,7 @@ def preset(name: str) -> Path:
 
 
 def configs() -> Path:
-    """The folder ``configs``: inside an installed package, or beside it in a checkout."""
+    """The folder ``configs``: inside an installed package, or next to the package in a checkout."""
     here = Path(__file__).parents[1]
     installed = here / "configs"
     return installed if installed.is_dir() else here.parent / "configs"

@@ -65,7 +65,7 @@ class Gpu:
 
     @property
     def works(self) -> bool:
-        """Whether there is a driver with a GPU."""
+        """True if there is a driver with a GPU."""
         return bool(self.driver.facts.get("devices", 0))
 
     @property

@@ -63,17 +63,17 @@ class Machine:
 
     @property
     def jetson(self) -> bool:
-        """Whether this is a Jetson; a container may lack the release, but it has the board."""
+        """True on a Jetson; a container may lack the release, but it has the board."""
         return self.l4t is not None or self.board.startswith("NVIDIA")
 
     @property
     def too_old(self) -> bool:
-        """Whether this is JetPack 6.0 or older."""
+        """True for JetPack 6.0 or older."""
         return self.l4t is not None and _numbers(self.l4t) < FIRST_L4T
 
     @property
     def sees_system_packages(self) -> bool:
-        """Whether this Python finds the Python packages that apt installs."""
+        """True if this Python finds the Python packages that apt installs."""
         return self.system_python and (self.system_site or not self.venv)
 
     def sudo(self, command: str) -> str:

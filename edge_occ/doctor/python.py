@@ -127,7 +127,7 @@ def check_opencv(machine: Machine, result: ProbeResult, wheels: tuple[str, ...])
 
 
 def built_with(information: str, part: str) -> bool:
-    """Return whether ``cv2.getBuildInformation()`` says YES to a part.
+    """Return whether ``cv2.getBuildInformation()`` has YES for a part.
 
     OpenCV's registry does not answer that: it lists GStreamer in builds without it.
     """

@@ -43,7 +43,7 @@ class Check:
 
     @property
     def failed(self) -> bool:
-        """Whether the part is missing or wrong; a note is neither."""
+        """True if the part is missing or wrong; a note is neither."""
         return self.state in (MISSING, WRONG)
 
 

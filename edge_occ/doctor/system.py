@@ -53,7 +53,7 @@ def check_memory(meminfo: str) -> Check:
     sizes = {name: int(size) << 10 for name, size in re.findall(r"^(\w+):\s+(\d+) kB$", meminfo, re.MULTILINE)}
     available = sizes.get("MemAvailable")
     if available is None:
-        return Check("memory", NOTE, "unknown: /proc/meminfo does not tell")
+        return Check("memory", NOTE, "unknown: not in /proc/meminfo")
     found = f"{available / 1e9:.1f} GB free of {sizes['MemTotal'] / 1e9:.1f} GB"
     if available < _ENOUGH_MEMORY:
         return Check("memory", NOTE, f"{found}; building an engine may need more: close other programs")

@@ -105,14 +105,14 @@ class Guards:
 
 
 def is_frame(image: object) -> bool:
-    """Whether an image is uint8 ``[height, width, 3]`` and has pixels."""
+    """Return whether an image is uint8 ``[height, width, 3]`` and has pixels."""
     if not isinstance(image, np.ndarray) or image.dtype != np.uint8:
         return False
     return image.ndim == 3 and image.shape[2] == 3 and image.size > 0
 
 
 def wrong_exposure(mean: float, deviation: float, exposure: Exposure) -> Unscored | None:
-    """Whether a frame is black or white beside the training images.
+    """Return the fault of a frame that is black or white compared with the training images; ``None`` for any other.
 
     Args:
         mean: of the frame, see :func:`~edge_occ.common.exposure.mean_and_deviation`.
@@ -131,7 +131,7 @@ def wrong_exposure(mean: float, deviation: float, exposure: Exposure) -> Unscore
 
 
 def torn(image: NDArray[np.uint8], exposure: Exposure) -> Unscored | None:
-    """Whether rows of a frame repeat themselves as those of no training image do."""
+    """Return the fault of a frame whose rows repeat more often than in any training image; ``None`` for any other."""
     share = repeated_rows(image)
     if share <= exposure.repeated_rows + MIN_TORN:
         return None

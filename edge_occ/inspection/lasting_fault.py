@@ -8,7 +8,7 @@ from edge_occ.sources.faults import Fault
 
 
 class LastingFault:
-    """Tells for how long there was no good frame; pure, time comes with every call, in seconds.
+    """Tracks for how long there was no good frame; pure, time comes with every call, in seconds.
 
     Args:
         after: faults, or silence, of at least so long are a state.
@@ -37,7 +37,7 @@ class LastingFault:
             self._fault_since = now
 
     def state(self, now: float) -> tuple[str, str] | None:
-        """What is wrong, as a reason that stays the same while it lasts and in words; ``None`` while all is well."""
+        """Return the lasting fault: a reason, which stays the same while it lasts, and a text; ``None`` without one."""
         if now - self._frame_at >= self._after:
             return "silent", f"silent: no frame from the source for {self._after:g} s or more"
         if self._fault is None or self._fault_since is None or now - self._fault_since < self._after:

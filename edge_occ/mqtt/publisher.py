@@ -171,7 +171,7 @@ class Publisher:
         self._stack.close()
 
     def _show_fault(self, now: float) -> None:
-        """Tell on the status topic of a fault that lasts, once for each reason, and of its end."""
+        """Publish a lasting fault as the status, once for each reason, and its end."""
         with self._state_lock:
             reason, detail = self._lasting.state(now) or ("", None)
             if reason != self._shown_fault:

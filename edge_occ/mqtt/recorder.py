@@ -17,7 +17,7 @@ from edge_occ.mqtt.topics import EVENT, SCORE, STATUS
 _FILES = {SCORE: "scores.jsonl", EVENT: "events.jsonl", STATUS: "status.jsonl"}
 
 
-class Recorder:
+class MessageRecorder:
     """Records messages; a context manager.
 
     Scores, events and states are appended to ``scores.jsonl``, ``events.jsonl`` and ``status.jsonl``, one message a
@@ -36,7 +36,7 @@ class Recorder:
         self._files: dict[str, TextIO] = {}
         self._stack = ExitStack()
 
-    def __enter__(self) -> Recorder:
+    def __enter__(self) -> MessageRecorder:
         try:
             (self._folder / "heatmaps").mkdir(parents=True, exist_ok=True)
             for kind, name in _FILES.items():

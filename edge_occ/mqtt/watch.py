@@ -20,7 +20,7 @@ from edge_occ.mqtt.client.paho_client import Subscription
 from edge_occ.mqtt.config import MqttConfig
 from edge_occ.mqtt.payloads import PAYLOADS, DeviceState, DeviceStatus
 from edge_occ.mqtt.received import MAX_BYTES, Received, read_payload
-from edge_occ.mqtt.recorder import Recorder
+from edge_occ.mqtt.recorder import MessageRecorder
 from edge_occ.mqtt.topics import HEATMAP, check_device
 
 _log = logging.getLogger(__name__)
@@ -38,7 +38,7 @@ class Watcher:
     Args:
         config: broker and prefix.
         device: the one device to watch, ``None`` for all.
-        save: folder to record all messages in, see :class:`~edge_occ.mqtt.recorder.Recorder`.
+        save: folder to record all messages in, see :class:`~edge_occ.mqtt.recorder.MessageRecorder`.
         until_offline: end when all inspectors that were seen online are offline again.
         stop: ends the iteration when set.
         max_waiting: messages in the queue at most.
@@ -68,7 +68,7 @@ class Watcher:
         self.invalid = self.dropped = 0
         self._config, self._until_offline = config, until_offline
         self._stop = stop if stop is not None else threading.Event()
-        self._recorder = None if save is None else Recorder(save)
+        self._recorder = None if save is None else MessageRecorder(save)
         self._stack = ExitStack()
         self._arrived = threading.Condition()
         self._waiting: deque[Received] = deque()

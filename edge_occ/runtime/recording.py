@@ -20,33 +20,33 @@ from edge_occ.sources.faults import Fault, Reason, Unscored
 from edge_occ.sources.frame import Frame, Source
 
 ANY_PART = Exposure(mean=(16, 239), deviation=(8, 128), repeated_rows=1)
-"""What a picture of any part has, while nothing is known of this one: refused are frames of a mean below 4 or above 251
-and a standard deviation below 2."""
+"""Exposure of pictures of any part, before anything is known about this one: frames with a mean below 4 or above 251
+and a standard deviation below 2 are refused."""
 
 _LINE_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
 class Recording:
-    """What a recording amounted to.
+    """Result of a recording.
 
     Attributes:
-        pictures: written.
-        refused: frames that were not worth keeping, by reason.
+        pictures: number of pictures written.
+        refused: number of refused frames, by reason.
     """
 
     pictures: int
     refused: Mapping[str, int]
 
 
-class Recorder:
+class PictureRecorder:
     """Writes frames as PNG files, named by the time of capture and the number of the frame.
 
     Args:
         folder: is made if it does not exist; files in it are never overwritten.
         every: seconds of capture between two pictures at least.
-        guards: which frames are refused.
-        notify: takes lines for people.
+        guards: settings of the guards, which refuse frames.
+        notify: called with lines for people.
     """
 
     def __init__(self, folder: Path, every: float, guards: GuardsConfig, notify: Callable[[str], None]) -> None:
@@ -62,7 +62,7 @@ class Recorder:
 
     @property
     def recording(self) -> Recording:
-        """What was done so far."""
+        """The result so far."""
         return Recording(self._pictures, dict(self._refused))
 
     def run(self, source: Source, pictures: int | None = None) -> None:

@@ -37,8 +37,10 @@ from pathlib import Path
 from edge_occ.common.errors import InputError
 from edge_occ.common.images import IMAGE_SUFFIXES
 from edge_occ.sources.camera import DEFAULT_PATIENCE, CameraSource, Patience
-from edge_occ.sources.files import FileSource, Pictures, Video
+from edge_occ.sources.files import FileSource
 from edge_occ.sources.frame import Source
+from edge_occ.sources.pictures import Pictures
+from edge_occ.sources.videos import Video
 
 VIDEO_SUFFIXES = frozenset(
     {".avi", ".h264", ".h265", ".m4v", ".mjpeg", ".mjpg", ".mkv", ".mov", ".mp4"}
@@ -148,7 +150,7 @@ def open_source(
 
 
 def is_steady(uri: str, *, triggered: bool = False) -> bool:
-    """Whether a source gives frames without a pause, so that silence is a fault: it is live and nothing triggers it.
+    """Return whether a source gives frames without a pause, so that silence is a fault: it is live and not triggered.
 
     Args:
         uri: of the source.

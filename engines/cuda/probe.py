@@ -42,7 +42,7 @@ class DriverProbe:
 
     @property
     def ok(self) -> bool:
-        """Whether a GPU can be used."""
+        """True if a GPU can be used."""
         return self.devices > 0
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 
 from engines.errors import EngineUnavailable
+from engines.files import atomic_write
 from engines.tensorrt.plan import Plan, PlanKey, PlanRejected, Platform, describe, digest, verify_plan
 
 _DESCRIPTION_LIMIT, _PLAN_LIMIT, _TIMING_LIMIT = 64 << 10, 2 << 30, 64 << 20
@@ -119,8 +120,8 @@ class PlanCache:
         for leftover in self.folder.glob(".*.part"):
             if _LEFTOVER.fullmatch(leftover.name):
                 leftover.unlink(missing_ok=True)
-        self._write(self._path(key, "plan"), plan.data)
-        self._write(self._path(key, "json"), describe(key, platform, plan))
+        _write(self._path(key, "plan"), plan.data)
+        _write(self._path(key, "json"), describe(key, platform, plan))
         plans = [path for path in self.folder.glob("*.plan") if _OWN.fullmatch(path.name)]
         for old in _newest_first(plans)[_KEEP:]:
             for path in _files_of(old.stem, self.folder):
@@ -128,7 +129,7 @@ class PlanCache:
 
     def keep_layers(self, key: PlanKey, layers: str) -> None:
         """Store the inspector's JSON, which describes the layers of the plan."""
-        self._write(self._path(key, "layers"), layers.encode())
+        _write(self._path(key, "layers"), layers.encode())
 
     def quarantine(self, key: PlanKey) -> Path:
         """Move a rejected plan to a folder of its own, for inspection; under the lock.
@@ -159,7 +160,7 @@ class PlanCache:
 
     def keep_timings(self, platform: Platform, data: bytes) -> None:
         """Store the timing cache; under the lock."""
-        self._write(self._timing_path(platform), data)
+        _write(self._timing_path(platform), data)
 
     def _path(self, key: PlanKey, suffix: str) -> Path:
         return self.folder / f"{key.name}.{suffix}"
@@ -177,22 +178,10 @@ class PlanCache:
                 f"type chmod o-w {self.folder}, or {_ADVICE}",
             )
 
-    def _write(self, path: Path, data: bytes) -> None:
-        with NamedTemporaryFile(dir=self.folder, prefix=f".{path.name}.", suffix=".part", delete=False) as file:
-            temporary = Path(file.name)
-            try:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-                temporary.replace(path)
-            except BaseException:
-                temporary.unlink(missing_ok=True)
-                raise
-        folder = os.open(self.folder, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+
+def _write(path: Path, data: bytes) -> None:
+    with atomic_write(path, mode=0o600) as file:
+        file.write(data)
 
 
 def _files_of(stem: str, folder: Path) -> list[Path]:

@@ -4,6 +4,7 @@ TensorRT runs on the strict fakes, and ONNX Runtime with CUDA where there is a G
 """
 
 import sys
+from collections.abc import Callable
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from typing import Any
@@ -44,7 +45,7 @@ class Case:
 def case(request, graph, options):
     name = request.param
     with ExitStack() as stack:
-        opens = {
+        opens: dict[str, Callable[[Graph], Engine]] = {
             "cpu": lambda graph: OnnxRuntimeEngine(graph, threads=1),
             "onnxruntime-cuda": lambda graph: OnnxRuntimeEngine(graph, threads=1, provider="cuda"),
             "openvino": OpenVinoEngine,
@@ -91,7 +92,7 @@ def assert_close(found, expected):
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4 * max(1e-6, float(np.abs(expected).max())))
 
 
-def test_it_tells_its_name_precision_and_version(case, engine):
+def test_it_has_its_name_precision_and_version(case, engine):
     assert engine.name == case.name.removeprefix("downscaling ").split()[0]
     assert engine.precision == case.graph.precision == "fp32"
     words = {"fake": "numpy", "cpu": "onnxruntime 1.", "openvino": "openvino 20", "opencv": f"OpenCV {cv2.__version__}"}

@@ -180,8 +180,17 @@ def quantised_convolution(bias):
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 
-    half = {"scale": np.float16(0.25), "weight_scale": np.float16([0.001]), "bias": np.float16([bias])}
-    constants = {**half, "zero": np.int8(0), "weight_zero": np.int8([0]), "weight": np.full((1, 3, 1, 1), 100, np.int8)}
+    half = {
+        "scale": np.float16(0.25),
+        "weight_scale": np.array([0.001], np.float16),
+        "bias": np.array([bias], np.float16),
+    }
+    constants = {
+        **half,
+        "zero": np.int8(0),
+        "weight_zero": np.array([0], np.int8),
+        "weight": np.full((1, 3, 1, 1), 100, np.int8),
+    }
     nodes = [
         helper.make_node("Cast", [FRAME], ["float"], to=TensorProto.FLOAT),
         helper.make_node("Div", ["float", "hundred"], ["pixels"]),
@@ -204,7 +213,7 @@ def quantised_convolution(bias):
         [
             *(numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()),
             numpy_helper.from_array(np.float32(100), "hundred"),
-            numpy_helper.from_array(np.int64([0]), "axis"),
+            numpy_helper.from_array(np.array([0], np.int64), "axis"),
         ],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)

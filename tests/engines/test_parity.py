@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from fakes.engine import PartialEngine
 
 from engines.base import Scores
 from engines.errors import ParityFailure
@@ -11,8 +12,8 @@ MAPS = np.array([[[1, 2], [3, 10]], [[5, 5], [5, 20]]], np.float32)
 GOLDEN = Golden([np.zeros((1, 1, 3), np.uint8), np.ones((1, 1, 3), np.uint8)], MAPS.max((1, 2)), MAPS, 15.0)
 
 
-class Wrong:
-    name, precision = "wrong", "fp32"
+class Wrong(PartialEngine):
+    name = "wrong"
 
     def __init__(self, score_factor=1.0, map_offset=0.0):
         self.score_factor, self.map_offset = score_factor, map_offset
@@ -20,9 +21,6 @@ class Wrong:
     def infer(self, frame):
         reference = MAPS[int(frame[0, 0, 0])]
         return Scores(float(reference.max()) * self.score_factor, reference + np.float32(self.map_offset))
-
-    def close(self):
-        pass
 
 
 def test_an_exact_engine_passes_with_zero_error():

@@ -1,4 +1,4 @@
-"""Which engine opens, in which precision, and the messages for engines that do not."""
+"""The engine and the precision that open, and the messages for engines that do not."""
 
 import logging
 import sys

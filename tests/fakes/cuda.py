@@ -31,7 +31,7 @@ class Block:
     freed: bool = False
 
     @property
-    def bytes(self) -> bytes:
+    def content(self) -> bytes:
         return ctypes.string_at(self.address, self.nbytes)
 
     @property
@@ -138,7 +138,7 @@ class Gpu(Streams):
         """Fail unless everything was given back in order, and nobody wrote where they must not."""
         for block in self.blocks.values():
             self._check_edges(block)
-            if block.freed and block.bytes.strip(bytes([FREED])):
+            if block.freed and block.content.strip(bytes([FREED])):
                 self.fault(f"{block.kind} memory was written after it was freed")
         assert not self.faults, self.faults
         assert not self.live(), f"not freed: {self.live()}"

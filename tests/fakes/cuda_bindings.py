@@ -9,13 +9,15 @@ import re
 from enum import IntEnum
 from functools import wraps
 from types import ModuleType
+from typing import Any
 
 from fakes.cuda import gpu
 from fakes.cuda_errors import TEXTS, CudaError
 
 CU_MEMHOSTALLOC_DEVICEMAP = 2
 
-CUresult = IntEnum(
+_enumeration: Any = IntEnum  # mypy wants the members of an enumeration as literals
+CUresult = _enumeration(
     "CUresult", {"CUDA_SUCCESS": 0, "CUDA_ERROR_OUT_OF_MEMORY": 2} | {f"CUDA_ERROR_{n}": n for n in TEXTS if n != 2}
 )
 
@@ -189,6 +191,7 @@ def modules() -> dict[str, ModuleType]:
     package, bindings, driver = (ModuleType(name) for name in ("cuda", "cuda.bindings", "cuda.bindings.driver"))
     for each in FUNCTIONS + CLASSES:
         setattr(driver, each.__name__, each)
-    driver.CU_MEMHOSTALLOC_DEVICEMAP = CU_MEMHOSTALLOC_DEVICEMAP
-    package.bindings, bindings.driver = bindings, driver
+    vars(driver).update(CU_MEMHOSTALLOC_DEVICEMAP=CU_MEMHOSTALLOC_DEVICEMAP)
+    vars(package).update(bindings=bindings)
+    vars(bindings).update(driver=driver)
     return {module.__name__: module for module in (package, bindings, driver)}

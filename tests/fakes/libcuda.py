@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable
 from ctypes import c_int, c_uint, c_ulonglong, c_void_p
+from typing import Any
 
 from fakes.cuda import gpu
 from fakes.cuda_contexts import CONTEXT
@@ -17,14 +18,18 @@ from fakes.cuda_errors import INVALID_VALUE, TEXTS, CudaError
 _STRINGS = {code: ctypes.create_string_buffer(text.encode()) for code, text in TEXTS.items()}
 
 
-class _CFunction(ctypes._CFuncPtr):
+_hidden: Any = ctypes
+"""Without types: those of ctypes leave out the names that begin with an underscore."""
+
+
+class _CFunction(_hidden._CFuncPtr):
     """As an attribute of a ``ctypes.CDLL``: nothing is known of its parameters."""
 
-    _flags_ = ctypes._FUNCFLAG_CDECL
+    _flags_ = _hidden._FUNCFLAG_CDECL
     _restype_ = c_int
 
 
-def _put(pointer: int, kind: type, value: int) -> None:
+def _put(pointer: int, kind: type[c_int | c_void_p], value: int) -> None:
     kind.from_address(pointer).value = value
 
 

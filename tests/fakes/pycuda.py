@@ -255,5 +255,5 @@ def modules() -> dict[str, ModuleType]:
     package, driver = ModuleType("pycuda"), ModuleType("pycuda.driver")
     for each in NAMES:
         setattr(driver, each.__name__, each)
-    package.driver = driver
+    vars(package).update(driver=driver)
     return {"pycuda": package, "pycuda.driver": driver}

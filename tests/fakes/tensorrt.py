@@ -12,6 +12,7 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from fakes import cuda, tensorrt_builder, tensorrt_runtime
 
@@ -60,7 +61,7 @@ class FakeTensorRT:
     def __post_init__(self):
         self.names = NAMES[self.version]
         self.module = ModuleType("tensorrt")
-        self.module.__version__ = self.version
+        vars(self.module).update(__version__=self.version)
         for name in ENUMERATIONS:
             self._export(self._enumeration(name), name)
         self.module.DataType.itemsize = property(lambda self: ITEM_SIZES[self.name])
@@ -82,7 +83,8 @@ class FakeTensorRT:
 
     def _enumeration(self, name):
         members = [member for member in self.names["classes"][name] if member not in {"name", "value", "itemsize"}]
-        made = enum.Enum(name, {member: number for number, member in enumerate(members)})
+        enumeration: Any = enum.Enum  # mypy wants the name of an enumeration as a literal
+        made = enumeration(name, {member: number for number, member in enumerate(members)})
         made.__int__ = made.__index__ = lambda self: self.value
         return made
 
@@ -93,6 +95,9 @@ class FakeTensorRT:
 
 class Native:
     """An object of the library: takes no foreign attributes, needs the context while it is made and dropped."""
+
+    _fake: FakeTensorRT
+    _gpu: cuda.Gpu
 
     def __new__(cls, *arguments):
         made = super().__new__(cls)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 
-from fakes.tensorrt_runtime import MAGIC, session_of
+from fakes.tensorrt_runtime import MAGIC, Template, session_of
 
 
-class IHostMemory:
+class IHostMemory(Template):
     def __init__(self, data):
         self._data = data
 
@@ -17,7 +17,7 @@ class IHostMemory:
     nbytes = property(lambda self: len(self._data))
 
 
-class ITimingCache:
+class ITimingCache(Template):
     def __init__(self, data):
         self._data = data
 
@@ -25,7 +25,7 @@ class ITimingCache:
         return self._fake.module.IHostMemory(self._data)
 
 
-class IOptimizationProfile:
+class IOptimizationProfile(Template):
     def __init__(self):
         self._shapes = {}
 
@@ -35,7 +35,7 @@ class IOptimizationProfile:
         self._shapes[input] = [list(min), list(opt), list(max)]
 
 
-class IBuilderConfig:
+class IBuilderConfig(Template):
     def __init__(self):
         module = self._fake.module
         self._flags, self._profiles, self._pools, self._timing = {module.BuilderFlag.TF32}, [], {}, None
@@ -71,14 +71,14 @@ class IBuilderConfig:
         return self._timing
 
 
-class ITensor:
+class ITensor(Template):
     def __init__(self, tensor):
         self._tensor = tensor
 
     name = property(lambda self: self._tensor.name)
 
 
-class INetworkDefinition:
+class INetworkDefinition(Template):
     def __init__(self, strong):
         self._strong, self._onnx, self._inputs, self._outputs = strong, b"", [], []
 
@@ -92,7 +92,7 @@ class INetworkDefinition:
         return self._fake.module.ITensor(self._outputs[index])
 
 
-class OnnxParser:
+class OnnxParser(Template):
     def __init__(self, network, logger):
         assert logger._initialised, "pybind11: the logger's base was not initialised"
         self._network, self._errors = network, []
@@ -117,7 +117,7 @@ class OnnxParser:
         return True
 
 
-class Builder:
+class Builder(Template):
     def __init__(self, logger):
         assert logger._initialised, "pybind11: the logger's base was not initialised"
         self._logger = logger

@@ -8,6 +8,7 @@ import threading
 import weakref
 from functools import lru_cache
 from math import prod
+from typing import Any
 
 import numpy as np
 
@@ -35,7 +36,14 @@ def view(address, dtype, shape):
     return np.frombuffer((ctypes.c_uint8 * nbytes).from_address(address), dtype).reshape(shape)
 
 
-class Runtime:
+class Template:
+    """A class of the package, to be completed for one version."""
+
+    _fake: Any
+    """The :class:`fakes.tensorrt.FakeTensorRT` of that version."""
+
+
+class Runtime(Template):
     def __init__(self, logger):
         assert logger._initialised, "pybind11: the logger's base was not initialised"
         self._logger = logger
@@ -53,7 +61,7 @@ class Runtime:
         return fake.module.ICudaEngine(self, settings, bytes(serialized_engine[12 + length :]))
 
 
-class ICudaEngine:
+class ICudaEngine(Template):
     def __init__(self, runtime, settings, onnx):
         self._runtime, self._settings, self._session = runtime, settings, session_of(onnx)
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
@@ -84,7 +92,7 @@ class ICudaEngine:
         return self._fake.module.EngineInspector(self)
 
 
-class EngineInspector:
+class EngineInspector(Template):
     def __init__(self, engine):
         self._engine = engine
 
@@ -94,7 +102,7 @@ class EngineInspector:
         return json.dumps({"Layers": [{"Name": "conv"}], tensors: list(self._engine._tensors)})
 
 
-class IExecutionContext:
+class IExecutionContext(Template):
     def __init__(self, engine):
         self._engine, self._addresses, self._thread = engine, {}, threading.get_ident()
         self._shapes = {name: engine.get_tensor_shape(name) for name in engine._tensors}

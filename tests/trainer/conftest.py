@@ -13,7 +13,7 @@ VOID = {"meta", "img", "br", "hr", "link", "input"}
 
 
 class Page(HTMLParser):
-    """What a browser would make of a page: tags with attributes, text, and whether every tag is closed in order."""
+    """A page as a browser reads it: tags with attributes, text, and whether every tag is closed in order."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
@@ -67,5 +67,5 @@ def open_page() -> Callable[[Path], Page]:
 
 @pytest.fixture
 def hostile() -> str:
-    """What would run, fetch or break out of an attribute if it were not escaped."""
+    """Text that would run, fetch or break out of an attribute if it were not escaped."""
     return '"><script>alert(1)</script><img src=http://evil.example/x onerror="alert(2)">'

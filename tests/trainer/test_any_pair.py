@@ -23,7 +23,7 @@ CPU = torch.device("cpu")
 
 RESNET = {"name": "resnet18", "base_width": 8}
 WHOLE = {"mode": "image", "hidden_layers": 1, "hidden_width": 32, "embedding": 16}
-REPRESENTATIONS = {
+REPRESENTATIONS: dict[str, dict[str, object]] = {
     "frozen": {"encoder": {"name": "lite0"}, "pretext": {"name": "none"}},
     "untrained": {"encoder": RESNET, "pretext": {"name": "none", **WHOLE}},
     "rotation": {"encoder": RESNET, "pretext": {"name": "rotation", **WHOLE}, "views": {"enabled": True}},
@@ -32,7 +32,7 @@ REPRESENTATIONS = {
     "cutpaste, whole": {"encoder": RESNET, "pretext": {"name": "cutpaste-3way", **WHOLE}},
     "cutpaste, dense": {"encoder": {"width": 8, "dim": 32}, "pretext": {"name": "cutpaste-3way"}},
 }
-HEADS = {
+HEADS: dict[str, dict[str, object]] = {
     "ridge": {"regulariser": "ridge"},
     "ledoit-wolf": {"regulariser": "ledoit-wolf"},
     "oas": {"regulariser": "oas"},
@@ -82,7 +82,7 @@ class PretrainedEncoders:
 
     def alone(self, place):
         weights = torch.eye(len(self.heads))[place]
-        return FusedHead(self.heads, weights, weights.clone())
+        return FusedHead(tuple(self.heads), weights, weights.clone())
 
 
 @pytest.fixture(scope="module", params=REPRESENTATIONS)

@@ -168,7 +168,7 @@ class HeadCalibrator:
         return found
 
     def _images(self, shots: int) -> int:
-        """How many of the shots are images, the first ones; the others are their copies."""
+        """Number of the shots that are images, which come first; the others are their copies."""
         return shots if self._given is None else len(self._given)
 
     def _shots(self, shots: int) -> Shots:

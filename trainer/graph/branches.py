@@ -173,7 +173,7 @@ def make_branch(encoder: Encoder, config: BranchConfig, size: Size, mask: NDArra
     """A branch of the kind that its settings ask for; image branches have no region.
 
     Raises:
-        ValueError: the encoder has fewer features than the head wants, or does not take images of this size.
+        ValueError: the encoder has fewer features than the head needs, or does not take images of this size.
     """
     if config.encoder.name == "resnet18":
         return ImageBranch(encoder, config, size)

@@ -13,7 +13,7 @@ from trainer.heads.cam import l2_normalise
 def projection_matrix(inputs: int, outputs: int) -> Tensor:
     """The fixed orthogonal projection: ``[inputs, outputs]`` with orthonormal columns, always the same one.
 
-    What keeps all features keeps their axes too, on which the width of some heads' kernel depends.
+    It is the identity where all features are kept: the width of some heads' kernel depends on the axes.
     """
     if inputs == outputs:
         return torch.eye(inputs)
@@ -39,14 +39,14 @@ class HalfEncoder(nn.Module):
 class FeatureExtractor(nn.Module):
     """Resized images to the projected feature grid.
 
-    Each scale of the encoder's features is projected by itself, so that none drowns another.
+    Each scale of the encoder's features is projected separately, so that none dominates the others.
 
     Args:
-        encoder: trained, or about to be.
-        config: how many features are left.
+        encoder: trained, or to be trained.
+        config: number of features that are kept.
 
     Raises:
-        ValueError: the encoder has fewer features than the head wants.
+        ValueError: the encoder has fewer features than the head needs.
     """
 
     def __init__(self, encoder: Encoder, config: HeadConfig) -> None:

@@ -43,7 +43,7 @@ class InspectionGraph(nn.Module):
 
         Returns:
             Image score ``[1]``, score map ``[height, width]``, and each branch's features ``[rows, columns, d]``, which
-            cost nothing where nobody asks for them.
+            cost nothing where they are not fetched.
         """
         fused = from_tensors([kind for kinds in self.heads for kind in kinds], head)
         # Cast before all else: TensorRT takes bytes into a cast and into nothing else.

@@ -1,4 +1,4 @@
-"""Where in the image an image-level score comes from: GradCAM of a head in closed form (CutPaste, section 4.2).
+"""GradCAM of a head in closed form: the positions that raise an image-level score (CutPaste, section 4.2).
 
 The image-level model pools its last feature map ``A``, ``[n, c, h, w]``, to ``p``, the mean over the positions; a head
 scores ``f = P^T u``, where ``u`` is ``p``, or ``p / |p|`` with L2 normalisation, and gives its gradient ``ds/df``.  By

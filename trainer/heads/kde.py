@@ -1,9 +1,9 @@
 """Kernel density estimation on features at unit length, with the kernel of the two-stage paper's released code.
 
-There the score is ``-logsumexp over i of (2 gamma cos(u, u_i)) / gamma``.  As ``2 cos = 2 - ||u - u_i||^2``, ours,
-``-log(mean over i of exp(-gamma ||u - u_i||^2)) / gamma``, is that plus ``2 + log(n) / gamma``: it ranks the same, is
-at least 0, and does not depend on the number ``n`` of references by itself.  With a growing gamma it becomes the
-nearest neighbour.
+The released code's score is ``-logsumexp over i of (2 gamma cos(u, u_i)) / gamma``.  As ``2 cos = 2 - ||u - u_i||^2``,
+this head's score, ``-log(mean over i of exp(-gamma ||u - u_i||^2)) / gamma``, is that plus ``2 + log(n) / gamma``: it
+has the same order, is at least 0, and does not grow with the number ``n`` of references.  With growing gamma it
+approaches the squared distance to the nearest neighbour.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class KdeHead(ReferenceHead):
     """A fitted head, float32; see :class:`trainer.heads.references.ReferenceHead` for the other tensors.
 
     Attributes:
-        gamma: of the kernel, ``[1]``.
+        gamma: factor of squared distances in the kernel, ``[1]``.
     """
 
     gamma: Tensor

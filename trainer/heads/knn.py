@@ -1,8 +1,8 @@
-"""The k nearest neighbours: the mean squared distance to the closest features of good parts (Ramaswamy et al., 2000;
-PatchCore, sections 3.2 and 3.3, takes the closest one, of a memory that is chosen instead of drawn).
+"""k nearest neighbours: the score is the mean squared distance to the closest features of good parts (Ramaswamy et al.,
+2000; PatchCore, sections 3.2 and 3.3, uses the closest one, of a memory that is selected instead of drawn at random).
 
-Unlike :mod:`trainer.heads.nearest` it counts lengths too, as a Gaussian does.  Other than that it asks for no shape of
-what is normal: one Gaussian for all positions has to cover a part, its edge and the ground together.
+Unlike :mod:`trainer.heads.nearest` it depends on the features' lengths too, as a Gaussian does.  Unlike a Gaussian it
+assumes no shape of their distribution: one Gaussian for all positions has to cover a part, its edge and the ground.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class KnnHead(ReferenceHead):
     """A fitted head, float32; see :class:`trainer.heads.references.ReferenceHead` for the other tensors.
 
     Attributes:
-        weights: what each of the nearest references counts, ``[neighbours]``, with a sum of 1.
+        weights: weight of each of the nearest references, ``[neighbours]``, with a sum of 1.
     """
 
     weights: Tensor
@@ -31,7 +31,7 @@ class KnnHead(ReferenceHead):
     def compare(self, place: Tensor) -> tuple[Tensor, Tensor]:
         """See :meth:`trainer.heads.references.ReferenceHead.compare`."""
         closest = self.squared_distances(place).topk(len(self.weights), largest=False).indices
-        # The products of matrices tell which they are; a small distance needs to be taken by itself.
+        # Matrix products find the nearest ones, but cancel the digits of small distances, which differences keep.
         difference = place.unsqueeze(-2) - self.references[closest]
         weighted = difference * self.weights.unsqueeze(-1)
         return (weighted * difference).sum((-2, -1)), 2 * weighted.sum(-2)

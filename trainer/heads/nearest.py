@@ -1,6 +1,6 @@
 """The nearest neighbour by angle: ``1 - max over i of cos(u, u_i)`` (the two-stage paper's released code: "auc").
 
-It is half the least squared distance between features at unit length.  Products of matrices tell which reference is the
+It is half the least squared distance between features at unit length.  Matrix products find the reference that is the
 nearest; the distance to that one is then taken by itself, as it is a small difference of the numbers in these products.
 """
 

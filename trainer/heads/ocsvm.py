@@ -1,16 +1,16 @@
 """One-class support vector machines (Schoelkopf et al., 2001), fitted by scikit-learn as the two-stage paper's released
 code does: nu 0.5; an RBF kernel on features at unit length, or a linear one on features as they are.
 
-scikit-learn's own scores are higher for good parts and may be negative.  These here rank the same the other way round
-and are at least 0.
+scikit-learn's own scores are higher for good parts and may be negative.  The scores of these heads have the opposite
+order and are at least 0.
 
 * RBF: scikit-learn has ``k = sum over i of alpha_i exp(-gamma ||u - u_i||^2)``.  With ``w_i = alpha_i / sum(alpha)``
-  ours is ``-log(sum over i of w_i exp(-gamma ||u - u_i||^2)) / gamma = -log(k / sum(alpha)) / gamma``.  The straight
-  form, ``sum(alpha) - k``, would be one number for all parts far away, as fp32 rounds, and without a gradient there;
-  and it would grow with the number of images, which differs between a fold and all of them.
-* linear: scikit-learn has ``k = w.f`` and a plane at ``k = rho``, with half of the good parts beyond it.  Ours is
-  ``softplus((rho - k) / deviation)``, measured by the deviation of good parts: nearly the distance behind the plane,
-  fading to 0 before it.  No shift could do that, as ``w.f`` has no upper limit.
+  this head's score is ``-log(sum over i of w_i exp(-gamma ||u - u_i||^2)) / gamma = -log(k / sum(alpha)) / gamma``.
+  The direct form, ``sum(alpha) - k``, would round to one number in fp32 for all parts far away, without a gradient
+  there, and it would grow with the number of images, which differs between a fold and the whole set.
+* linear: scikit-learn has ``k = w.f`` and a plane at ``k = rho``, with half of the good parts beyond it.  This head's
+  score is ``softplus((rho - k) / deviation)``, in units of the deviation of good parts: nearly the distance behind the
+  plane, falling to 0 in front of it.  No offset could make it positive, as ``w.f`` has no upper limit.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from trainer.heads.base import Head
 from trainer.heads.references import ReferenceHead, drawn, make_references, refuse_sameness, soft_minimum
 
 NU = 0.5
-"""scikit-learn's default, which the released code leaves as it is: the share of good parts outside, and the least share
-of support vectors."""
+"""scikit-learn's default, which the released code leaves as it is: the largest share of good parts outside, and the
+smallest share of support vectors."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,8 @@ class RbfHead(ReferenceHead):
     :class:`trainer.heads.references.ReferenceHead`.
 
     Attributes:
-        weights: of the support vectors, ``[k]``, with a sum of 1.
-        gamma: of the kernel, ``[1]``.
+        weights: weights of the support vectors, ``[k]``, with a sum of 1.
+        gamma: factor of squared distances in the kernel, ``[1]``.
     """
 
     weights: Tensor
@@ -55,9 +55,9 @@ class LinearHead(Head):
     """A fitted head, float32.
 
     Attributes:
-        mean: of the features, ``[1, 1, d]``.
-        weights: normal of the plane over the deviation of good parts along it, ``[d]``.
-        offset: of the plane from the mean, in these deviations, ``[1]``.
+        mean: mean of the features, ``[1, 1, d]``.
+        weights: normal of the plane, divided by the deviation of good parts along it, ``[d]``.
+        offset: distance of the plane from the mean, in these deviations, ``[1]``.
     """
 
     mean: Tensor
@@ -69,7 +69,7 @@ class LinearHead(Head):
         return functional.softplus(self._behind(features))
 
     def gradient(self, features: Tensor) -> Tensor:
-        """See :meth:`trainer.heads.base.Head.gradient`: the plane's normal, fading before the plane."""
+        """See :meth:`trainer.heads.base.Head.gradient`: the plane's normal, falling to 0 in front of the plane."""
         return -self._behind(features).sigmoid().unsqueeze(-1) * self.weights
 
     def _behind(self, features: Tensor) -> Tensor:
@@ -93,8 +93,8 @@ def fit_rbf(features: Tensor, config: HeadConfig) -> RbfHead:
 def fit_linear(features: Tensor, config: HeadConfig) -> LinearHead:
     """Fit to the features of normal images, ``[n, rows, columns, d]``.
 
-    The machine sees them divided by their mean length, which scales its solution and lets it end: libsvm iterates until
-    an error is below 0.001, whatever the features' size.
+    scikit-learn gets them divided by their mean length, which scales its solution: libsvm iterates until an error is
+    below 0.001, whatever the features' size, and would not end with long ones.
 
     Raises:
         Unfit: they are all the same.

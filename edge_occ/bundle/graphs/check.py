@@ -1,4 +1,4 @@
-"""The two kinds of graphs in a bundle, and how much of a machine each may take."""
+"""Checks of the two kinds of graphs in a bundle, with limits on the memory and the work that they need."""
 
 from __future__ import annotations
 
@@ -12,19 +12,20 @@ from edge_occ.common.size import Size
 from engines.base import FEATURES, FRAME, IMAGES, MAP, SCORE, of_head
 
 SMALLEST_FRAME, LARGEST_FRAME = (2, 2), (4096, 4096)
-"""Frames that a graph is followed with, besides those that are known: the one that engines are tried with, and one of
-16 megapixels."""
+"""Frame sizes, in addition to the given ones, for which the cost of a graph is computed: the one that engines are tried
+with, and one of 16 megapixels."""
 
 MAX_VALUES = 1 << 28
-"""Values that may be needed at a time, and as many again as the inputs and constants have: 1 GiB in fp32.  Ours need
-0.1e9 to resize 16 megapixels."""
+"""Largest number of values in memory at a time, without those of inputs and constants: 1 GiB in fp32.  Graphs that the
+trainer exports need 0.1e9 to resize 16 megapixels."""
 
 MAX_WORK = 1 << 41
-"""Multiplications, and what takes as long: some minutes of one processor core.  Ours take 0.1e12 for 16 megapixels, and
-up to 1e12 with images of 2048 pixels."""
+"""Largest number of multiplications, or of operations that take as long: some minutes of one processor core.  Graphs
+that the trainer exports need 0.1e12 for 16 megapixels, and up to 1e12 with images of 2048 pixels."""
 
 MAX_VALUES_PER_WINDOW = 1 << 20
-"""The same for each window of a batch, which is as large as the grid.  Ours need 0.03e6 with 32 channels."""
+"""Largest number of values in memory for each window of a batch, which has a window for each position of the grid.
+Encoders that the trainer exports need 0.03e6 with 32 channels."""
 
 _FLOAT, _UINT8 = 1, 2
 
@@ -37,14 +38,14 @@ def check_inspection_graph(
     Args:
         onnx: the serialised model.
         head: shapes of the head's tensors.
-        frames: heights and widths of frames that it will be run on in any case.
+        frames: heights and widths of frames that it will certainly be run on.
         size: height and width of the score map.
 
     Returns:
         Shapes of the branches' features, ``[rows, columns, d]`` each.
 
     Raises:
-        Malformed: it is no such graph, does not belong to the head, or takes too much.
+        Malformed: it is not such a graph, does not fit the head, or exceeds a limit.
     """
     model = read_model(onnx)
     _require_inputs(model, {FRAME: (_UINT8, (None, None, 3)), **{name: (_FLOAT, head[name]) for name in head}})
@@ -62,12 +63,12 @@ def check_encoder_graph(onnx: bytes, window: int, size: Size, features: Shape) -
 
     Args:
         onnx: the serialised model.
-        window: side of images that give one position, pixels; there may be as many as positions.
-        size: height and width of an image that gives all.
-        features: of these, ``[rows, columns, d]``.
+        window: side in pixels of an image that has one position; a batch may have as many as the grid has positions.
+        size: height and width in pixels of an image that has all positions.
+        features: shape of the features of all positions, ``[rows, columns, d]``.
 
     Raises:
-        Malformed: it is no such graph, or takes too much.
+        Malformed: it is not such a graph, or exceeds a limit.
     """
     model = read_model(onnx)
     _require_inputs(model, {IMAGES: (_UINT8, (None, None, None, 3))})
@@ -81,7 +82,7 @@ def check_encoder_graph(onnx: bytes, window: int, size: Size, features: Shape) -
 def _require_inputs(model: Model, wanted: Mapping[str, tuple[int, tuple[int | None, ...]]]) -> None:
     found = {name: (tensor.elem_type, tensor.shape) for name, tensor in model.inputs.items()}
     if found != wanted:
-        raise Malformed(f"inputs {_listed(found)} where there are {_listed(wanted)}")
+        raise Malformed(f"inputs {_listed(found)}, not {_listed(wanted)}")
 
 
 def _listed(inputs: Mapping[str, tuple[int, tuple[int | None, ...]]]) -> str:

@@ -1,7 +1,7 @@
 """An ONNX model of the kind that :mod:`trainer.export.onnx_graph` writes, read strictly.
 
-It has one graph, without subgraphs, functions or data outside the file: the fields in which ONNX would have them are
-not among those that are read, and what is not read is refused.  Field numbers are those of ``onnx.proto``.
+It has one graph, without subgraphs, functions or data outside the file: ONNX's fields for them are not in the schemas
+below, and a field that is not in a schema is refused.  Field numbers are those of ``onnx.proto``.
 """
 
 from __future__ import annotations
@@ -13,22 +13,23 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_occ.bundle.graphs.wire import Malformed, Message, Schema, text_of
+from edge_occ.bundle.graphs.wire import Malformed, Schema, WireMessage, text_of
 
 MAX_NODES = 4096
-"""Nodes of a graph.  Ours have about 190 for an encoder and its heads, and there may be 16 in an ensemble."""
+"""Largest number of nodes.  An encoder with its heads has about 190, and an ensemble has up to 16 of them."""
 
 MAX_STRUCTURE = 16 << 20
-"""Bytes of a file that are not the values of constants.  Ours have 1.6 kB a node, most of it the exporter's notes.  A
-runtime makes an object of every two bytes in the worst case, and needs a few hundred MB for these."""
+"""Largest number of bytes of a file without the values of constants.  Exported files have 1.6 kB a node, most of it the
+exporter's notes.  In the worst case a runtime makes an object of every two bytes, which takes a few hundred MB."""
 
 LARGEST_FILE = 1 << 30
-"""Bytes of a file.  A ResNet-18 has 45 MB in fp32, and there may be 16 in an ensemble."""
+"""Largest file in bytes.  A ResNet-18 has 45 MB in fp32, and an ensemble has up to 16 of them."""
 
 _DOMAINS = ("", "ai.onnx")
 
 _OPSETS, _IR_VERSIONS = range(18, 1000), range(1, 1000)
-"""From the first in which all axes are operands.  A later one than a runtime knows is for the runtime to say."""
+"""Versions of the operators, from the first in which all axes are operands, and of the format.  A runtime refuses those
+that are too new for it."""
 
 INT64 = 7
 _ITEM_SIZES = {1: 4, 2: 1, 3: 1, 6: 4, INT64: 8, 9: 1, 10: 2}
@@ -36,7 +37,7 @@ _ITEM_SIZES = {1: 4, 2: 1, 3: 1, 6: 4, INT64: 8, 9: 1, 10: 2}
 
 _MAX_AXES = 8
 _MAX_KNOWN = 64
-"""Values of a constant that shapes can follow from: axes, sizes, places."""
+"""Largest number of values in a constant that can determine a shape: axes, sizes, places."""
 
 _MODEL = Schema(
     "a model",
@@ -125,7 +126,7 @@ class Constant:
 
     Attributes:
         shape: of the tensor.
-        known: the values, int64, where they are few enough for a shape to follow from them.
+        known: the values, int64, if they can determine a shape; else ``None``.
     """
 
     shape: tuple[int, ...]
@@ -144,7 +145,7 @@ class Node:
 
 @dataclass(frozen=True)
 class Tensor:
-    """An input or output of the graph; an axis whose length is free is ``None``."""
+    """An input or output of the graph; an axis of any length is ``None``."""
 
     elem_type: int
     shape: tuple[int | None, ...]
@@ -152,7 +153,7 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Model:
-    """A graph with what goes in and out."""
+    """A graph with its inputs, outputs and constants."""
 
     inputs: Mapping[str, Tensor]
     outputs: Mapping[str, Tensor]
@@ -164,25 +165,25 @@ def read_model(onnx: bytes) -> Model:
     """Read a serialised ONNX model.
 
     Raises:
-        Malformed: it is no such model, or has something that ours do not have.
+        Malformed: it is not such a model, or has parts that the trainer does not export.
     """
     if len(onnx) > LARGEST_FILE:
         raise Malformed(f"{len(onnx) >> 20} MB")
-    model = Message(memoryview(onnx), _MODEL)
-    opsets = [Message(data, _OPSET) for data in model.parts("opset_import")]
+    model = WireMessage(memoryview(onnx), _MODEL)
+    opsets = [WireMessage(data, _OPSET) for data in model.parts("opset_import")]
     imported = [(opset.text("domain"), opset.integer("version")) for opset in opsets]
     if len(imported) != 1 or imported[0][0] not in _DOMAINS or imported[0][1] not in _OPSETS:
         raise Malformed(f"operators of {imported}")
     if model.integer("ir_version") not in _IR_VERSIONS:
         raise Malformed(f"version {model.integer('ir_version')} of the format")
-    graph = Message(model.part("graph"), _GRAPH)
+    graph = WireMessage(model.part("graph"), _GRAPH)
     nodes, initializers = graph.parts("node"), graph.parts("initializer")
     if not 0 < len(nodes) <= MAX_NODES:
         raise Malformed(f"{len(nodes)} nodes, not 1 to {MAX_NODES}")
-    tensors = [Message(data, _TENSOR) for data in initializers[: 4 * MAX_NODES + 1]]
+    tensors = [WireMessage(data, _TENSOR) for data in initializers[: 4 * MAX_NODES + 1]]
     values = sum(len(tensor.part("raw_data")) for tensor in tensors)
     if len(initializers) > 4 * MAX_NODES or len(onnx) - values > MAX_STRUCTURE:
-        raise Malformed(f"{len(initializers)} constants and {len(onnx) - values} bytes beside their values")
+        raise Malformed(f"{len(initializers)} constants and {len(onnx) - values} bytes apart from their values")
     return Model(
         dict(map(_tensor, graph.parts("input"))),
         dict(map(_tensor, graph.parts("output"))),
@@ -192,14 +193,14 @@ def read_model(onnx: bytes) -> Model:
 
 
 def _node(data: memoryview) -> Node:
-    node = Message(data, _NODE)
+    node = WireMessage(data, _NODE)
     if node.text("domain") not in _DOMAINS:
         raise Malformed(f"an operator of {node.text('domain')!r}")
-    attributes = dict(_attribute(Message(attribute, _ATTRIBUTE)) for attribute in node.parts("attribute"))
+    attributes = dict(_attribute(WireMessage(attribute, _ATTRIBUTE)) for attribute in node.parts("attribute"))
     return Node(node.text("op_type"), node.texts("input"), node.texts("output"), attributes)
 
 
-def _attribute(attribute: Message) -> tuple[str, Attribute]:
+def _attribute(attribute: WireMessage) -> tuple[str, Attribute]:
     name, kind = attribute.text("name"), attribute.integer("type")
     if kind == _INT:
         return name, attribute.integer("i")
@@ -210,7 +211,7 @@ def _attribute(attribute: Message) -> tuple[str, Attribute]:
     raise Malformed(f"an attribute {name!r} of type {kind}")
 
 
-def _constant(tensor: Message) -> tuple[str, Constant]:
+def _constant(tensor: WireMessage) -> tuple[str, Constant]:
     name, shape, kind = tensor.text("name"), tensor.integers("dims"), tensor.integer("data_type")
     if tensor.integer("data_location") != 0:
         raise Malformed(f"a constant {name!r} in another file")
@@ -230,9 +231,9 @@ def _constant(tensor: Message) -> tuple[str, Constant]:
 
 
 def _tensor(data: memoryview) -> tuple[str, Tensor]:
-    value = Message(data, _VALUE)
-    tensor = Message(Message(value.part("type"), _TYPE).part("tensor_type"), _TENSOR_TYPE)
-    axes = [Message(axis, _AXIS) for axis in Message(tensor.part("shape"), _SHAPE).parts("dim")]
+    value = WireMessage(data, _VALUE)
+    tensor = WireMessage(WireMessage(value.part("type"), _TYPE).part("tensor_type"), _TENSOR_TYPE)
+    axes = [WireMessage(axis, _AXIS) for axis in WireMessage(tensor.part("shape"), _SHAPE).parts("dim")]
     if len(axes) > _MAX_AXES:
         raise Malformed(f"{value.text('name')!r} with {len(axes)} axes")
     shape = tuple(axis.integer("dim_value") if "dim_value" in axis else None for axis in axes)

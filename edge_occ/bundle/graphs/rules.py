@@ -1,7 +1,7 @@
-"""The shape that each operator gives its result, for the operators that :mod:`trainer.export.onnx_graph` writes.
+"""Rules for the shape of each operator's result, for the operators that :mod:`trainer.export.onnx_graph` writes.
 
-The one thing computed from a shape that makes a tensor is ``Range`` over the extent of an axis; all other sizes are
-constants, so that nothing in a graph grows with the content of a frame or of a head.  The operators' reference:
+Only ``Range`` over the extent of an axis makes a tensor whose size is computed; all other sizes are constants, so that
+nothing in a graph grows with the content of a frame or of a head.  The operators' reference:
 https://onnx.ai/onnx/operators/
 """
 
@@ -22,7 +22,7 @@ def _same(_node: Node, operands: list[Value]) -> Value:
 
 
 def _cast(node: Node, operands: list[Value]) -> Value:
-    # To another type than int64 the values may change.
+    # A cast to another type than int64 may change the values.
     return operands[0] if integer(node, "to", 0) == INT64 else Value(operands[0].shape)
 
 
@@ -214,8 +214,8 @@ def _slide(node: Node, extents: Shape, kernel: Shape) -> Shape:
 
 
 Rule = Callable[[Node, list[Value]], Value]
-"""From a node and what is known of its operands to what is known of its result.  Operands that do not fit raise one of
-``IndexError``, ``KeyError``, ``TypeError`` and ``ValueError``."""
+"""A function of a node and of what is known about its operands; it returns what is known about the result.  Operands
+that do not fit raise one of ``IndexError``, ``KeyError``, ``TypeError`` and ``ValueError``."""
 
 RULES: Mapping[str, Rule] = {
     **dict.fromkeys(("Abs", "Clip", "Exp", "Log", "Neg", "Relu", "Sigmoid", "Softplus", "Sqrt"), _same),

@@ -1,7 +1,7 @@
-"""Protocol Buffers' wire format, as far as ONNX files of ours need it: a strict reader that copies nothing.
+"""A strict reader of Protocol Buffers' wire format, as far as exported ONNX files need it; it copies nothing.
 
-A library would build an object for every part of the file first, many times its size, before anything could be
-refused.  This one refuses every field that its caller does not name, so that nothing of a file that passes is unknown.
+A library would first build an object for every part of the file, many times its size, before anything could be refused.
+This reader refuses every field that its caller does not name, so that a file that passes has no unknown content.
 https://protobuf.dev/programming-guides/encoding/
 """
 
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Kind = Literal["int", "ints", "bytes", "messages"]
-"""Of a field: one integer, several (packed or not), one string, blob or message, several of these."""
+"""Kind of a field: one integer; several integers, packed or not; one string, blob or message; several of these."""
 
 _VARINT, _BYTES = 0, 2
 _WIRE_TYPES: Mapping[Kind, frozenset[int]] = {
@@ -23,11 +23,11 @@ _WIRE_TYPES: Mapping[Kind, frozenset[int]] = {
 }
 _LONGEST_VARINT = 10
 _MAX_INTS = 65_536
-"""Integers of one field; ours have a few."""
+"""Largest number of integers in one field; exported files have a few."""
 
 
 class Malformed(ValueError):
-    """A file is not what it must be; the text says what was found."""
+    """A file has content that is not allowed; the text says what was found."""
 
 
 @dataclass(frozen=True)
@@ -43,11 +43,11 @@ class Schema:
     fields: Mapping[int, tuple[str, Kind]]
 
 
-class Message:
-    """The fields of one message, of which all are known.
+class WireMessage:
+    """One message, all of whose fields are in its schema.
 
     Args:
-        data: the message as it is serialised; what is returned refers to it.
+        data: the serialised message; returned blobs are views of it.
         schema: the fields that it may have.
 
     Raises:
@@ -118,7 +118,7 @@ _LONGEST_TEXT = 1024
 
 
 def _fields(data: memoryview) -> Iterator[tuple[int, int, int | memoryview]]:
-    """Number, wire type and value of every field, in their order."""
+    """Yield number, wire type and value of every field, in order."""
     at = 0
     while at < len(data):
         tag, at = _varint(data, at)
@@ -143,7 +143,7 @@ def _packed(data: memoryview) -> Iterator[int]:
 
 
 def _varint(data: memoryview, at: int) -> tuple[int, int]:
-    """An unsigned integer of 64 bits, and where the next thing begins."""
+    """Return an unsigned integer of 64 bits and the offset behind it."""
     value = 0
     for place, byte in enumerate(data[at : at + _LONGEST_VARINT]):
         value |= (byte & 0x7F) << 7 * place

@@ -199,7 +199,7 @@ def test_an_edited_member_is_named(tiny_bundle, tmp_path, member):
         read_bundle(repack(tiny_bundle, tmp_path / "x.occ", change))
 
 
-def test_a_newer_format_is_told_apart(tiny_bundle, tmp_path):
+def test_a_newer_format_is_distinguished(tiny_bundle, tmp_path):
     path = repack(tiny_bundle, tmp_path / "x.occ", edit_manifest(format=FORMAT + 1, something="new"))
     with pytest.raises(BundleRefused, match="newer edge-occ; upgrade"):
         read_bundle(path)

@@ -40,7 +40,7 @@ def test_the_guarantee_holds_on_average_and_the_bound_in_95_of_100():
         assert np.mean(np.array(true_rates) <= bound) == pytest.approx(0.95, abs=0.015)
 
 
-def test_too_few_images_are_told():
+def test_too_few_images_are_reported():
     calibration = calibrate(np.arange(60.0), 0.01)
     assert not calibration.certified
     assert calibration.threshold == 59

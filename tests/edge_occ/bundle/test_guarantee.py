@@ -25,7 +25,7 @@ def test_a_rate_that_the_images_cannot_certify():
     )
 
 
-def test_a_coarse_rate_is_told_in_a_hundred():
+def test_a_coarse_rate_is_reported_in_a_hundred():
     assert guarantee(calibrate(np.arange(100.0), 0.3)) == (
         "Expect about 30 false alarms in 100 good parts (at most 38 in 100 with 95 % confidence), from 100 held-out "
         "images."

@@ -59,7 +59,7 @@ def test_the_threshold_is_that_of_the_held_out_scores(tmp_path, threshold):
         *({"false_alarm_rate": 0.2}, {"false_alarm_rate": 0}, {"false_alarm_rate": 1e-320}),
     ],
 )
-def test_the_promise_is_that_of_the_held_out_scores(tmp_path, promise):
+def test_the_guarantee_is_that_of_the_held_out_scores(tmp_path, promise):
     refuse(with_manifest(MEMBERS, calibration=promise), tmp_path, "held-out|manifest")
 
 

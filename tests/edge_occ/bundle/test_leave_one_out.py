@@ -6,10 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_occ.bundle.covariance import Regularisation, shrinkage
-from edge_occ.bundle.gaussian import GaussianSettings, SampleGrid, SingularCovariance, fit_gaussian
+from edge_occ.bundle.gaussian import GaussianSettings, SampleGrid, Scope, SingularCovariance, fit_gaussian
 from edge_occ.bundle.leave_one_out import leave_one_out
 
-SCOPES = ["shared", "per-position", "position-mean"]
+SCOPES: list[Scope] = ["shared", "per-position", "position-mean"]
 
 
 def features(n, rows, columns, dim, seed):

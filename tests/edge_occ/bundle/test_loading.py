@@ -36,7 +36,7 @@ def test_every_precision_runs_or_is_refused_by_the_gate(bundle, right_precisions
         loaded.engine.close()
 
 
-def test_a_precision_that_is_not_there_is_told(bundle):
+def test_a_precision_that_is_not_there_is_reported(bundle):
     with pytest.raises(UserError, match="which are in the bundle"):
         load_engine(bundle, "cpu", "fp8")
 

@@ -1,4 +1,4 @@
-"""What users get wrong: three short lines, the right exit status, and nothing half-written."""
+"""Mistakes of users: three short lines, the right exit status, and nothing half-written."""
 
 import json
 import shutil
@@ -271,7 +271,7 @@ def test_an_unreadable_picture_to_score(tiny_bundle, tmp_path):
 def test_a_full_disk_while_the_bundle_is_written_costs_no_training(tiny_data, tmp_path, monkeypatch):
     """Simulated where the operating system would report it; tests/edge_occ/test_bundle.py has the real thing."""
     out = tmp_path / "part.occ"
-    from edge_occ.common import files
+    from engines import files
 
     def full(descriptor):
         raise OSError(28, "No space left on device")

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from safetensors import safe_open
+from typer.core import TyperGroup
 from typer.main import get_command
 from typer.testing import CliRunner
 
@@ -38,14 +39,20 @@ def start(*arguments, **options):
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
 
 
+def group() -> TyperGroup:
+    found = get_command(app)
+    assert isinstance(found, TyperGroup)
+    return found
+
+
 def find(name):
     """A command as the group finds it, be it of this package or of another."""
-    return get_command(app).get_command(None, name)
+    return group().get_command(None, name)
 
 
 def test_help_names_every_command():
     text = edge_occ("--help").output
-    assert get_command(app).list_commands(None) == COMMANDS
+    assert group().list_commands(None) == COMMANDS
     for command in COMMANDS:
         assert re.search(rf"^│ {command} ", text, re.MULTILINE), command
 

@@ -100,7 +100,7 @@ def test_the_status_topic_announces_a_build(jetson, broker, tiny_bundle, tiny_da
 
 
 def _tried(path):
-    """What auto tries first on TensorRT."""
+    """The precision that auto tries first on TensorRT."""
     return ["fp16"] if "fp16" in read_bundle(path).precisions else ["fp32"]
 
 

@@ -1,4 +1,4 @@
-"""What commands do with bundles from elsewhere: their digest, their words, their faults."""
+"""Commands on bundles from elsewhere: digest, texts and faults."""
 
 import hashlib
 import json
@@ -79,11 +79,12 @@ def test_a_model_card_that_is_not_utf8(tmp_path):
     refused(edge_occ("inspect", bundle), 3, "MODEL_CARD.md in UTF-8")
 
 
-@pytest.mark.parametrize("change", [(b"Relu", b"Rely"), (b"strides", b"stridez"), (b"div_", b"xiv_")])
-def test_a_graph_that_nothing_could_run_is_the_bundles_fault(tmp_path, change):
+@pytest.mark.parametrize(("part", "other"), [(b"Relu", b"Rely"), (b"strides", b"stridez"), (b"div_", b"xiv_")])
+def test_a_graph_that_nothing_could_run_is_the_bundles_fault(tmp_path, part, other):
     graph = MEMBERS["graph.fp32.onnx"]
-    assert graph.replace(*change, 1) != graph
-    refused(edge_occ("verify", pack({**MEMBERS, "graph.fp32.onnx": graph.replace(*change, 1)}, tmp_path / "x.occ")), 3)
+    changed = graph.replace(part, other, 1)
+    assert changed != graph
+    refused(edge_occ("verify", pack({**MEMBERS, "graph.fp32.onnx": changed}, tmp_path / "x.occ")), 3)
 
 
 def test_a_graph_of_a_later_onnx_needs_a_later_engine(tmp_path):

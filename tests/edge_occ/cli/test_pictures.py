@@ -48,7 +48,7 @@ def parts(count, size=(112, 112), dtype=np.uint8, top=255, channels=3):
         (parts(2, channels=1), "the training images had colours, these frames have none", "guards.grey=false"),
     ],
 )
-def test_run_and_score_tell_once_of_frames_unlike_the_training(tiny_bundle, tmp_path, frames, words, setting):
+def test_run_and_score_warn_once_of_frames_unlike_the_training(tiny_bundle, tmp_path, frames, words, setting):
     opened = read_bundle(tiny_bundle)
     manifest = opened.manifest.model_dump(exclude={"members"})
     manifest["training"]["colour"] = True  # a bundle given by EDGE_OCC_TEST_BUNDLE may be older than this

@@ -115,7 +115,12 @@ def test_12_bit_data_of_an_unknown_set_are_refused(tmp_path, channels):
 
 
 def test_masks_are_read_as_they_are(tmp_path):
-    for pixels in (np.uint16([[0, 1]]), np.uint8([[0, 1]]), noise((4, 5, 4)), np.float32([[0, 0.5]])):
+    for pixels in (
+        np.array([[0, 1]], np.uint16),
+        np.array([[0, 1]], np.uint8),
+        noise((4, 5, 4)),
+        np.array([[0, 0.5]], np.float32),
+    ):
         found = read_unconverted(save(tmp_path / "mask.tiff", pixels))
         assert found.dtype == pixels.dtype
         np.testing.assert_array_equal(found, pixels)
@@ -145,7 +150,7 @@ def test_unusual_png_files(tmp_path, data, expected):
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_exif_orientation_is_told_and_ignored(tmp_path, suffix, orientation):
+def test_exif_orientation_is_reported_and_ignored(tmp_path, suffix, orientation):
     plain = bytes(cv2.imencode(suffix, smooth(20, 40))[1])
     path = tmp_path / f"a{suffix}"
     path.write_bytes(add_exif(plain, orientation))
@@ -158,7 +163,7 @@ def test_exif_orientation_is_told_and_ignored(tmp_path, suffix, orientation):
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_tiff_orientation_is_told_and_ignored(tmp_path, orientation, dtype):
+def test_tiff_orientation_is_reported_and_ignored(tmp_path, orientation, dtype):
     pixels = noise((5, 7, 3), dtype)
     path = tmp_path / "a.tiff"
     path.write_bytes(tiff_file(pixels, orientation))

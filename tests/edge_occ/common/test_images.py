@@ -34,7 +34,7 @@ def test_less_usual_names_of_pictures_are_known(tmp_path, suffix):
     assert names(find_images(tmp_path)) == [f"a{suffix}"]
 
 
-def test_what_is_left_out_is_counted_and_told(tmp_path, caplog):
+def test_what_is_left_out_is_counted_and_reported(tmp_path, caplog):
     touch(tmp_path, "1.png", "a.dng", "b.DNG", "notes", ".hidden", ".trash/9.png", "empty/readme.txt")
     touch(tmp_path, "day2/2.png", "day2/3.jfif", "day2/night/4.png", "day3/5.png", "day3/.cache/6.png")
     with caplog.at_level(logging.WARNING):
@@ -49,7 +49,7 @@ def test_what_is_left_out_is_counted_and_told(tmp_path, caplog):
     assert not any("sub-folder" in message for message in caplog.messages)
 
 
-def test_nothing_is_told_where_all_is_taken(tmp_path, caplog):
+def test_nothing_is_reported_where_all_is_taken(tmp_path, caplog):
     touch(tmp_path, "1.png", "2.jpg", ".DS_Store")
     with caplog.at_level(logging.DEBUG):
         find_images(tmp_path)

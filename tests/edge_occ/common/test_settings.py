@@ -82,7 +82,7 @@ def test_every_setting_is_described():
         ("nonsense=1", "known setting"),
     ],
 )
-def test_wrong_settings_are_told(override, message):
+def test_wrong_settings_are_reported(override, message):
     with pytest.raises(InputError, match=message):
         load_settings(TrainConfig, [], [override])
 
@@ -96,7 +96,7 @@ def test_heads_of_other_kinds_are_not_chosen_among():
         load_settings(TrainConfig, [], [*own, "head.further_kinds=knn"])
 
 
-def test_wrong_files_are_told(tmp_path):
+def test_wrong_files_are_reported(tmp_path):
     with pytest.raises(InputError, match="configuration file at"):
         load_settings(TrainConfig, [tmp_path / "absent.yaml"], [])
     path = tmp_path / "x.yaml"
@@ -182,7 +182,7 @@ def test_a_path_of_many_levels_is_refused():
         ("map.xyzzy=1", "known are map.sigma, map."),
     ],
 )
-def test_an_unknown_setting_is_told_with_the_nearest_known_one(override, advice):
+def test_an_unknown_setting_is_reported_with_the_nearest_known_one(override, advice):
     with pytest.raises(InputError) as caught:
         load_settings(TrainConfig, [], [override])
     assert caught.value.advice.startswith(advice)
@@ -193,7 +193,7 @@ def test_an_unknown_preset_lists_the_known_ones():
         preset("slow")
 
 
-def test_more_threads_than_processors_are_told(monkeypatch):
+def test_more_threads_than_processors_are_reported(monkeypatch):
     monkeypatch.setattr("os.cpu_count", lambda: 8)
     assert load_settings(RunConfig, [], ["engine.threads=8"]).engine.options().threads == 8
     with pytest.raises(UserError) as told:

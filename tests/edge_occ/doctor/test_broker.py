@@ -69,7 +69,7 @@ def test_something_else_on_the_port():
     assert "closed without an answer" in check.found
 
 
-def test_a_broker_that_wants_a_password_and_the_secret_is_not_repeated(tmp_path, monkeypatch):
+def test_a_broker_that_requires_a_password_and_the_secret_is_not_repeated(tmp_path, monkeypatch):
     passwords = tmp_path / "passwords"
     subprocess.run([tool("mosquitto_passwd", "mosquitto"), "-b", "-c", passwords, "line", "s3cret"], check=True)
     passwords.chmod(0o644)

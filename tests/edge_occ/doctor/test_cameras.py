@@ -56,7 +56,7 @@ def test_a_camera_is_known_by_its_own_capabilities(device, bit, kind):
     assert driver.asked == [(0, kind, 1)]
 
 
-def test_the_metadata_device_beside_it_is_none_and_is_left_alone(device):
+def test_the_metadata_device_next_to_it_is_none_and_is_left_alone(device):
     # What the whole camera can do says capture too; only device_caps speaks for this node.
     driver = Driver(METADATA | STREAMING, everything=CAPTURE | METADATA | STREAMING | DEVICE_CAPS)
     camera = read_camera(device, driver)

@@ -86,7 +86,7 @@ def test_numpy_2_over_the_systems_opencv_on_a_jetson(text):
 
 
 @pytest.mark.parametrize("text", [ABI_OLD, ABI_NEW])
-def test_an_old_wheel_beside_numpy_2_is_upgraded(text):
+def test_an_old_wheel_with_numpy_2_is_upgraded(text):
     check = only(check_opencv(PC, broken(WHEEL, text), ("opencv-python-headless",)))
     assert check.fix == "/opt/env/bin/python -m pip install -U opencv-python-headless"
 

@@ -1,4 +1,4 @@
-"""When faults, or silence, are a state of the device."""
+"""Faults or silence that last are a state of the device."""
 
 from datetime import datetime, timezone
 

@@ -1,4 +1,4 @@
-"""What is told of frames that are unlike the training images."""
+"""Warnings about frames that are unlike the training images."""
 
 import numpy as np
 import pytest
@@ -37,14 +37,14 @@ def watching(tiny_bundle):
 
 
 @pytest.mark.parametrize(("colour", "frame"), [(True, coloured()), (False, grey()), (None, grey()), (None, coloured())])
-def test_nothing_is_told_of_frames_like_those_of_training(watching, colour, frame):
+def test_nothing_is_reported_of_frames_like_those_of_training(watching, colour, frame):
     likeness, told = watching(SIZE, colour)
     for _ in range(3):
         likeness.look(frame)
     assert told == []
 
 
-def test_another_size_is_told_once_with_both_sizes_width_first(watching):
+def test_another_size_is_reported_once_with_both_sizes_width_first(watching):
     likeness, told = watching((112, 200), True)
     for height in (64, 65, 64):
         likeness.look(coloured((height, 96)))
@@ -52,7 +52,7 @@ def test_another_size_is_told_once_with_both_sizes_width_first(watching):
     assert told[0].startswith("frames of 96x64 pixels, but the training images had 200x112")
 
 
-def test_a_size_that_changes_later_is_told(watching):
+def test_a_size_that_changes_later_is_reported(watching):
     likeness, told = watching(SIZE, True)
     likeness.look(coloured())
     assert told == []
@@ -60,7 +60,7 @@ def test_a_size_that_changes_later_is_told(watching):
     assert len(told) == 1
 
 
-def test_where_training_sizes_differed_or_colours_were_mixed_nothing_is_told(watching):
+def test_where_training_sizes_differed_or_colours_were_mixed_nothing_is_reported(watching):
     likeness, told = watching(None, None)
     likeness.look(grey(size=(20, 20)))
     assert told == []
@@ -73,7 +73,7 @@ def test_where_training_sizes_differed_or_colours_were_mixed_nothing_is_told(wat
         (False, coloured(), "the training images had no colours, these frames have some"),
     ],
 )
-def test_other_colours_are_told_once(watching, colour, frame, words):
+def test_other_colours_are_reported_once(watching, colour, frame, words):
     likeness, told = watching(SIZE, colour)
     for _ in range(3):
         likeness.look(frame)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from fakes.engine import PartialEngine
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,7 +14,7 @@ from engines.base import Scores
 FRAME = np.zeros((20, 30, 3), np.uint8)
 
 
-class FixedEngine:
+class FixedEngine(PartialEngine):
     """Gives the same scores, or raises the same error, for every frame."""
 
     def __init__(self, result):

@@ -7,6 +7,7 @@ import threading
 
 import pytest
 from mqtt_helpers import Ear, Mosquitto, free_port
+from paho.mqtt.enums import MQTTProtocolVersion
 
 from edge_occ.common.errors import InputError
 from edge_occ.mqtt.embedded import EmbeddedBroker, broker_answers
@@ -17,10 +18,10 @@ def test_it_carries_and_keeps_messages_and_ends_cleanly():
     with EmbeddedBroker(free_port()) as embedded:
         assert embedded.url == f"mqtt://127.0.0.1:{embedded.port}"
         assert broker_answers("127.0.0.1", embedded.port)
-        with Ear(embedded.port, "a/#", protocol=4) as ear:
+        with Ear(embedded.port, "a/#", protocol=MQTTProtocolVersion.MQTTv311) as ear:
             ear.send("a/b", b"kept", retain=True)
             assert bytes(ear.wait_for_kind("b")[0].payload) == b"kept"
-        with Ear(embedded.port, "a/#", protocol=4) as late:
+        with Ear(embedded.port, "a/#", protocol=MQTTProtocolVersion.MQTTv311) as late:
             assert late.wait_for_kind("b")[0].retain
     assert not broker_answers("127.0.0.1", embedded.port)
     assert not [thread for thread in threading.enumerate() if thread.name == "edge-occ-broker"]

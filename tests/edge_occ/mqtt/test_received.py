@@ -11,14 +11,14 @@ from mqtt_helpers import inspection, render
 from edge_occ.inspection.events import Phase
 from edge_occ.mqtt.jpeg import insert_comment
 from edge_occ.mqtt.messages import event_message, heatmap_info, score_message
-from edge_occ.mqtt.payloads import DeviceState, DeviceStatus, Payload, Queues, QueueStats, Stats
+from edge_occ.mqtt.payloads import DeviceState, DeviceStatus, Message, Queues, QueueStats, Stats
 from edge_occ.mqtt.received import MAX_BYTES, Received, format_line, read_payload
 
 MOMENT = datetime(2026, 1, 2, 3, 4, 5, 678_000, tzinfo=timezone.utc)
 
 
 def received(
-    message: Payload, kind: str, *, device: str = "cam", camera=None, jpeg: bytes | None = None, retained: bool = False
+    message: Message, kind: str, *, device: str = "cam", camera=None, jpeg: bytes | None = None, retained: bool = False
 ):
     return Received(f"p/{device}/{kind}", device, camera, kind, message, jpeg, MOMENT, 1.0, retained)
 

@@ -14,6 +14,7 @@ from edge_occ.mqtt.jpeg import insert_comment
 from edge_occ.mqtt.messages import heatmap_info, score_message
 from edge_occ.mqtt.payloads import DeviceState, DeviceStatus, Event, Score
 from edge_occ.mqtt.publisher import Publisher
+from edge_occ.mqtt.received import Received
 from edge_occ.mqtt.watch import Watcher
 
 
@@ -30,6 +31,11 @@ def run_line(config, count: int = 5) -> None:
 
 def lines(file) -> list[dict]:
     return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+
+
+def state_of(received: Received) -> DeviceState:
+    assert isinstance(received.message, DeviceStatus)
+    return received.message.state
 
 
 def check_record(folder, config) -> None:
@@ -52,8 +58,8 @@ def test_a_run_is_recorded_until_the_device_is_offline(config, tmp_path):
     check_record(tmp_path / "record", config)
     assert (watcher.invalid, watcher.dropped) == (0, 0)
     assert all(received.device == config.device for received in heard)
-    assert heard[0].message.state is DeviceState.ONLINE
-    assert heard[-1].message.state is DeviceState.OFFLINE
+    assert state_of(heard[0]) is DeviceState.ONLINE
+    assert state_of(heard[-1]) is DeviceState.OFFLINE
     moments = [received.received_monotonic for received in heard]
     assert moments == sorted(moments)
     assert all(received.received_at.utcoffset().total_seconds() == 0 for received in heard)
@@ -121,7 +127,7 @@ def test_offline_before_online_ends_nothing(config, ear):
     states = []
     with Watcher(config, device=config.device, until_offline=True) as watcher:
         for received in watcher:
-            states.append(received.message.state.value)
+            states.append(state_of(received).value)
             if len(states) == 1:
                 ear.send(config.topics.status, DeviceStatus(state=DeviceState.BUILDING).to_json())
                 ear.send(config.topics.status, DeviceStatus(state=DeviceState.OFFLINE).to_json())
@@ -184,7 +190,7 @@ def test_a_slow_reader_loses_the_oldest_messages_and_counts_them(config, ear):
             ear.send(config.topics.status, DeviceStatus(state=state).to_json())
         wait_until(lambda: watcher.dropped == 2, "two to be dropped")
         messages = iter(watcher)
-        assert [next(messages).message.state for _ in range(3)] == [
+        assert [state_of(next(messages)) for _ in range(3)] == [
             DeviceState.FAULT,
             DeviceState.ONLINE,
             DeviceState.OFFLINE,

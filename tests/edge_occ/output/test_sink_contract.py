@@ -95,7 +95,7 @@ SINKS = {
 }
 
 
-@pytest.fixture(params=SINKS.values(), ids=SINKS.keys())
+@pytest.fixture(params=list(SINKS.values()), ids=list(SINKS))
 def case(request):
     """The sink, the frames that arrive of those of :func:`give`, and a function that returns those that arrived."""
     make, expected = request.param
@@ -103,7 +103,7 @@ def case(request):
         yield sink, expected, received
 
 
-def give(sink: Sink):
+def give(sink: Sink | Outlets):
     """Five frames of 32 by 32 pixels, the second of which begins an event, and every kind of fault."""
     phases = [None, Phase.START, Phase.UPDATE, None, Phase.UPDATE]
     shown = [

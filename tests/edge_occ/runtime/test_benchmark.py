@@ -1,10 +1,12 @@
-"""What bench measures, with an engine of known speed."""
+"""The figures of bench, with an engine of known speed."""
 
 import time
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import pytest
+from fakes.engine import PartialEngine
 
 from edge_occ.bundle.bundle import read_bundle
 from edge_occ.bundle.loading import LoadedEngine
@@ -13,10 +15,10 @@ from engines.base import Scores
 from engines.parity import Parity
 
 
-class SlowEngine:
+class SlowEngine(PartialEngine):
     """Takes 30 ms a frame, and remembers whether it is open."""
 
-    name, precision = "slow", "fp32"
+    name = "slow"
 
     def __init__(self):
         self.closed = False
@@ -36,7 +38,8 @@ class SlowEngine:
 @contextmanager
 def counted(monkeypatch, name):
     """Counts what bench opens and closes of a kind of session."""
-    kind, counts = getattr(bench, name), {"opened": 0, "closed": 0}
+    kind: Any = getattr(bench, name)
+    counts = {"opened": 0, "closed": 0}
 
     class Counted(kind):
         def __init__(self, *arguments):
@@ -75,8 +78,11 @@ def test_the_engine_is_described_while_it_is_open_and_then_closed(tiny_bundle, w
 
 
 def test_the_engine_is_closed_when_it_fails(tiny_bundle, without_windows):
-    engine = SlowEngine()
-    engine.infer = lambda _frame: 1 / 0
+    class Failing(SlowEngine):
+        def infer(self, frame):
+            raise ZeroDivisionError
+
+    engine = Failing()
     with pytest.raises(ZeroDivisionError):
         bench.run_bench(tiny_bundle, 10, lambda *_: LoadedEngine(engine, Parity(0.0, 0.0, 0, 6)), "slow")
     assert engine.closed

@@ -40,7 +40,7 @@ def test_the_file_is_as_old_as_the_last_sign(tmp_path):
     assert path.exists()
 
 
-def test_a_file_of_an_earlier_run_does_not_speak_for_this_one(tmp_path):
+def test_a_file_of_an_earlier_run_does_not_count_for_this_one(tmp_path):
     HeartbeatFile(tmp_path / "alive")()
     HeartbeatFile(tmp_path / "alive")
     assert not (tmp_path / "alive").exists()
@@ -94,7 +94,7 @@ def test_a_folder_that_is_missing_is_an_error_at_the_start_and_ignored_later(tmp
 
 
 @pytest.mark.parametrize("abstract", [False, True])
-def test_systemd_hears_that_the_unit_is_ready_with_the_first_frame_and_then_that_it_is_alive(
+def test_systemd_is_notified_that_the_unit_is_ready_with_the_first_frame_and_then_that_it_is_alive(
     tmp_path, monkeypatch, abstract
 ):
     name = f"edge-occ-test-{os.getpid()}" if abstract else str(tmp_path / "notify")

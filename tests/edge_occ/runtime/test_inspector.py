@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from fakes.engine import PartialEngine
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -50,16 +51,11 @@ class ListSource:
             raise self.error
 
 
-class FakeEngine:
-    name, precision = "fake", "fp32"
-
+class FakeEngine(PartialEngine):
     def infer(self, frame):
         score_map = np.zeros((10, 15), np.float32)
         score_map[4, 6] = frame[0, 0, 0]
         return Scores(float(score_map.max()), score_map)
-
-    def close(self):
-        pass
 
 
 def inspect(scores, error=None, **options):
@@ -192,7 +188,7 @@ def test_a_run_ends_at_the_tenth_failure_in_a_row_and_not_before(fails):
     assert (error is not None) == (end >= 0 or (bool(text) and "." not in text))
 
 
-def test_the_error_at_the_end_says_what_was_the_matter():
+def test_the_error_at_the_end_gives_the_last_fault():
     _, _, error = run(FlakyEngine(raises={2}), ListSource([1, *[2] * 20]))
     assert (error.exit_code, error.found) == (
         4,

@@ -10,7 +10,7 @@ import pytest
 from edge_occ.common.errors import InputError
 from edge_occ.inspection.guards import GuardsConfig
 from edge_occ.runtime import recording
-from edge_occ.runtime.recording import Recorder, Recording
+from edge_occ.runtime.recording import PictureRecorder, Recording
 from edge_occ.sources.camera import CameraSource, Patience
 from edge_occ.sources.faults import Fault, Reason, Unscored
 from edge_occ.sources.frame import Frame
@@ -42,7 +42,7 @@ class Shown:
 
 def record(folder, source, pictures=None, every=0.0, **guards):
     told = []
-    recorder = Recorder(folder, every, GuardsConfig(**guards), told.append)
+    recorder = PictureRecorder(folder, every, GuardsConfig(**guards), told.append)
     recorder.run(source, pictures)
     return recorder.recording, told
 
@@ -82,7 +82,7 @@ def test_nothing_is_ever_overwritten(tmp_path):
     assert all(path.read_bytes() == content for path, content in before.items())
 
 
-def test_frames_that_show_no_part_are_refused_counted_and_told(tmp_path):
+def test_frames_that_show_no_part_are_refused_counted_and_reported(tmp_path):
     dark = np.random.default_rng(0).integers(0, 3, (24, 32, 3)).astype(np.uint8)
     blue = np.full((24, 32, 3), (255, 0, 0), np.uint8)
     done, told = record(tmp_path, Shown(part(0), dark, None, 255 - dark, blue, np.zeros((4, 4), np.uint8), part(1)))
@@ -119,10 +119,10 @@ def test_a_full_disk_ends_it_and_leaves_whole_pictures_alone(tmp_path, monkeypat
     assert len(list(tmp_path.iterdir())) == 2
 
 
-def test_a_file_in_the_place_of_the_folder_is_told_before_anything_is_opened(tmp_path):
+def test_a_file_in_the_place_of_the_folder_is_reported_before_anything_is_opened(tmp_path):
     (tmp_path / "parts").write_text("mine")
     with pytest.raises(InputError, match="File exists"):
-        Recorder(tmp_path / "parts", 0, GuardsConfig(), print)
+        PictureRecorder(tmp_path / "parts", 0, GuardsConfig(), print)
 
 
 class Capture:

@@ -83,17 +83,18 @@ class BufferMachine(RuleBasedStateMachine):
 TestBuffer = BufferMachine.TestCase
 
 
+def produce(buffer, count):
+    for index in range(count):
+        assert buffer.put(frame(index))
+    buffer.finish()
+
+
 @given(st.integers(1, 5), st.integers(0, 50))
 def test_waiting_loses_nothing_between_two_threads(capacity, count):
     buffer = FrameBuffer(capacity, overwrite=False)
 
-    def produce():
-        for index in range(count):
-            assert buffer.put(frame(index))
-        buffer.finish()
-
     with ThreadPoolExecutor(1) as pool:
-        done = pool.submit(produce)
+        done = pool.submit(produce, buffer, count)
         assert [f.index for f in iter(buffer.get, None)] == list(range(count))
         done.result(LONG)
     assert buffer.dropped == 0
@@ -103,13 +104,8 @@ def test_waiting_loses_nothing_between_two_threads(capacity, count):
 def test_overwriting_keeps_order_and_the_last_and_counts_the_rest(count):
     buffer = FrameBuffer(1, overwrite=True)
 
-    def produce():
-        for index in range(count):
-            assert buffer.put(frame(index))
-        buffer.finish()
-
     with ThreadPoolExecutor(1) as pool:
-        done = pool.submit(produce)
+        done = pool.submit(produce, buffer, count)
         got = [f.index for f in iter(buffer.get, None)]
         done.result(LONG)
     assert got == sorted(set(got))

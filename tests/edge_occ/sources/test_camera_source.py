@@ -186,16 +186,14 @@ def test_a_camera_that_opens_but_never_gives_a_frame():
 
 
 def test_leaving_while_the_camera_is_lost_ends_the_thread_at_once():
-    reopening = threading.Event()
+    reopening, captures = threading.Event(), [FakeCapture([1])]
 
     def open_capture(device):
-        if open_capture.first:
-            open_capture.first = False
-            return FakeCapture([1])
+        if captures:
+            return captures.pop()
         reopening.set()
         return FakeCapture(opened=False)
 
-    open_capture.first = True
     with CameraSource("/dev/video0", patience=Patience(lost=3600), open_capture=open_capture) as source:
         assert next(iter(source)).index == 0
         assert reopening.wait(LONG)

@@ -15,7 +15,7 @@ from edge_occ.sources.v4l2 import Identity
 
 FRAME, EMPTY, SILENT, BROKEN = "frame", "empty", "silent", "broken"
 SECONDS = {FRAME: 0.04, EMPTY: 0.04, SILENT: 10.0, BROKEN: 0.1}
-"""What a read takes: V4L2 waits 10 s for a frame, and fails at once where there is no camera any more."""
+"""Seconds of a read: V4L2 waits 10 s for a frame, and fails at once where there is no camera any more."""
 
 
 class World:
@@ -152,8 +152,8 @@ def test_an_absent_camera_is_waited_for_endlessly_if_set(monkeypatch):
     monkeypatch.setattr(camera_module, "time", world)
     for name in ("_RETRY_SECONDS", "_FIRST_PAUSE_SECONDS", "_MAX_PAUSE_SECONDS"):
         monkeypatch.setattr(camera_module, name, 1e-6)
-    options = {"patience": Patience(lost=math.inf), "open_capture": world.open, "identify": world.identify}
-    with CameraSource("/dev/video9", **options) as source:
+    patience = Patience(lost=math.inf)
+    with CameraSource("/dev/video9", patience=patience, open_capture=world.open, identify=world.identify) as source:
         first = next(iter(source))
         second = next(iter(source))
     assert (first.index, second.index) == (0, 1)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
+from functools import partial
 from itertools import repeat
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from fakes.capture import FakeCamera, FakeCapture
 
 from edge_occ.common.errors import SourceLost
 from edge_occ.sources.camera import CameraSource, Patience
-from edge_occ.sources.fake import Drop, FakeSource, Pause
+from edge_occ.sources.fake import Drop, FakeSource, Pause, Step
 from edge_occ.sources.faults import Fault, Reason, Unscored
 from edge_occ.sources.frame import Frame, Source
 from edge_occ.sources.uri import open_source
@@ -58,7 +59,7 @@ def case(request, tmp_path: Path, write_pictures, write_video) -> Case:
             lambda: FakeSource([IMAGE, IMAGE, unreadable, IMAGE, IMAGE]),
         )
     if kind == "live fake":
-        script = [IMAGE, Drop(2), IMAGE, Pause(0.001), Drop(), IMAGE]
+        script: list[Step] = [IMAGE, Drop(2), IMAGE, Pause(0.001), Drop(), IMAGE]
         return Case(lambda: FakeSource(script, live=True), lambda: FakeSource(repeat(IMAGE), live=True), live=True)
     if kind.endswith("pictures"):
         folder = write_pictures(tmp_path / "parts", FRAMES)
@@ -76,16 +77,16 @@ def case(request, tmp_path: Path, write_pictures, write_video) -> Case:
             lambda: open_source(f"{file}?{query}&loop=1"),
             live=kind.startswith("live"),
         )
-    camera = {"device": "/dev/video0", "identify": lambda _: None}
+    camera = partial(CameraSource, "/dev/video0", identify=lambda _: None)
     return Case(
-        lambda: CameraSource(**camera, patience=Patience(lost=0), open_capture=FakeCamera(FakeCapture(range(FRAMES)))),
-        lambda: CameraSource(**camera, open_capture=FakeCamera(FakeCapture(pace=threading.Semaphore(3)))),
+        lambda: camera(patience=Patience(lost=0), open_capture=FakeCamera(FakeCapture(range(FRAMES)))),
+        lambda: camera(open_capture=FakeCamera(FakeCapture(pace=threading.Semaphore(3)))),
         live=True,
     )
 
 
 def play(source: Source) -> Iterator[Frame | Fault]:
-    """What a source yields until it is exhausted or lost."""
+    """Everything that a source yields until it is exhausted or lost."""
     with suppress(SourceLost):
         yield from source
 
@@ -110,6 +111,7 @@ def test_capture_times_are_in_order_and_in_utc(case: Case):
     begin = datetime.now(timezone.utc)
     with case.finite() as source:
         frames = list(play(source))
+    assert frames
     assert [f.captured_monotonic for f in frames] == sorted(f.captured_monotonic for f in frames)
     assert all(f.captured_at.utcoffset() == timedelta(0) for f in frames)
     assert all(begin <= f.captured_at <= datetime.now(timezone.utc) for f in frames)
@@ -117,9 +119,8 @@ def test_capture_times_are_in_order_and_in_utc(case: Case):
 
 def test_images_are_bgr_of_8_bits(case: Case):
     with case.finite() as source:
-        for frame in play(source):
-            assert frame.image.dtype == np.uint8
-            assert frame.image.shape[2:] == (3,)
+        frames = list(play(source))
+    assert {(frame.image.dtype, frame.image.shape[2:]) for frame in frames} == {(np.dtype(np.uint8), (3,))}
 
 
 def test_close_from_another_thread_ends_the_iteration(case: Case):

@@ -167,7 +167,7 @@ def test_after_closing_it_is_closed_and_another_can_be_opened(driver):
     again.close()
 
 
-def test_everything_is_freed_in_the_order_cuda_wants(name):
+def test_everything_is_freed_in_the_order_that_cuda_requires(name):
     with installed(lazy=True) as gpu:
         driver = open_driver(name, spin=False)
         address = driver.allocate(32)

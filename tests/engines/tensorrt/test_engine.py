@@ -2,6 +2,7 @@
 
 import gc
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -312,7 +313,7 @@ def test_everything_is_dropped_in_order(graph, options, lazy):
 def test_another_thread_is_refused(graph, options):
     with machine():
         engine = open_tensorrt(graph, options)
-        calls = [engine.close, lambda: engine.set_head(graph.head)]
+        calls: list[Callable[[], object]] = [engine.close, lambda: engine.set_head(graph.head)]
         calls += [lambda: engine.infer(frame_of(96, 96)), lambda: engine.features(frame_of(96, 96))]
         with ThreadPoolExecutor(1) as pool:
             for call in calls:

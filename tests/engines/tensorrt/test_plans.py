@@ -18,7 +18,7 @@ from engines.tensorrt.plans import read_layers
 
 
 def test_the_second_start_builds_nothing(graph, options, monkeypatch):
-    reported = []
+    reported: list[tuple[str, float]] = []
     seconds = iter((100.0, 221.04))
     monkeypatch.setattr("engines.tensorrt.plans.time", SimpleNamespace(monotonic=lambda: next(seconds)))
     with machine() as (fake, _):
@@ -28,7 +28,7 @@ def test_the_second_start_builds_nothing(graph, options, monkeypatch):
         reported.clear()
         head = {**graph.head, "mean": graph.head["mean"] * 2}
         for again in (graph, Graph(graph.onnx, "fp32", head)):  # heads are inputs, so they share the engine
-            open_tensorrt(again, options, progress=lambda what, done: reported.append(what)).close()
+            open_tensorrt(again, options, progress=lambda what, done: reported.append((what, done))).close()
         assert (len(fake.builds), reported) == (1, [])
     (description,) = (json.loads(path.read_text()) for path in options.cache.glob("*.json"))
     assert description["platform"]["tensorrt"] == "10.3.0"
@@ -159,10 +159,10 @@ def test_a_cache_that_may_only_be_read_serves(graph, options, monkeypatch):
 
 
 def test_an_engine_that_cannot_be_kept_runs_all_the_same(graph, options, reference, monkeypatch, caplog):
-    def full(*arguments):
+    def full(*arguments, **keywords):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("engines.tensorrt.plan_cache.PlanCache._write", full)
+    monkeypatch.setattr("engines.tensorrt.plan_cache.atomic_write", full)
     with machine():
         engine = open_tensorrt(graph, options)
         assert_same(engine, reference, frame_of(96, 96))
@@ -170,12 +170,12 @@ def test_an_engine_that_cannot_be_kept_runs_all_the_same(graph, options, referen
     assert "No space left" in caplog.text
 
 
-def test_the_inspectors_words_of_all_versions_are_read():
+def test_the_inspectors_json_of_all_versions_is_read():
     assert read_layers('{"Layers": ["a"], "Bindings": ["b"]}') == {"layers": ["a"], "tensors": ["b"]}
     assert read_layers('{"Layers": ["a"], "I/O Tensors": ["b"]}') == {"layers": ["a"], "tensors": ["b"]}
 
 
-def test_what_a_jetson_says_of_itself(tmp_path):
+def test_the_release_and_power_mode_of_a_jetson(tmp_path):
     file = tmp_path / "file"
     assert jetson.l4t_release(file) is None
     assert jetson.power_mode(file) is None

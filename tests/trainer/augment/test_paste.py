@@ -107,9 +107,8 @@ def test_scars_follow_the_paper_and_stay_inside():
     assert -45 <= degrees.min() < -44
     assert 44 < degrees.max() <= 45
     assert abs(float((pastes.height > pastes.width).float().mean()) - 0.5) < 0.06
-    _, masks = paste(
-        *torch.zeros(2, 50, 1, 256, 256), Pastes(*(getattr(pastes, f)[:50] for f in pastes.__dataclass_fields__))
-    )
+    black = torch.zeros(50, 1, 256, 256)
+    _, masks = paste(black, black, Pastes(*(getattr(pastes, f)[:50] for f in pastes.__dataclass_fields__)))
     covered = masks.sum((1, 2, 3)).float()
     expected = (pastes.height * pastes.width)[:50]
     # Whole inside the image, so the covered area is the rectangle's, to within the pixel grid.

@@ -2,6 +2,8 @@
 
 import colorsys
 import itertools
+from collections.abc import Callable
+from functools import partial
 
 import torch
 
@@ -79,7 +81,7 @@ def test_one_pass_equals_the_three_in_any_order():
     for order in itertools.permutations(range(3)):
         expected = batch
         for step in order:
-            makers = [brighter, lambda f, current=expected: stretched(f, means(current)), more_colourful]
+            makers: list[Callable] = [brighter, partial(stretched, mean=means(expected)), more_colourful]
             expected = per_pixel(expected, makers[step](factors[step]))
         torch.testing.assert_close(found, expected)
 

@@ -119,7 +119,7 @@ def naive_jitter(image, added, contrast, saturation, turn):
 
 
 def drawn(n, seed, config):
-    """What :func:`jitter` draws."""
+    """The values that :func:`jitter` draws."""
     spread = 2 * torch.rand(4, n, 1, 1, 1, generator=generator(seed)) - 1
     added, contrast, saturation, turn = spread.view(4, n).tolist()
     return [

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 import torch
 
+from edge_occ.bundle.gaussian import Scope
 from edge_occ.bundle.tensors import head_from, held_out_from
 from edge_occ.common.errors import InputError
 from engines.base import HEADS
 from trainer.calibration.fit_heads import HeadCalibrator
 from trainer.calibration.held_out import folds_of
-from trainer.config import HeadConfig, TrainConfig
+from trainer.config import HeadConfig, HeadKind, TrainConfig
 from trainer.encoders.dense import DensePatchEncoder
 from trainer.graph.branches import PatchBranch
 from trainer.heads.build import fit_head
@@ -112,7 +113,12 @@ def test_heads_of_other_kinds_on_the_same_features():
     assert config.head.kinds == ("gaussian", "gaussian", "knn", "kde")
     parts, features = branches(config), some_features(8)
     fitted = HeadCalibrator(parts, config, SEED).fit(features)
-    one_each = [("gaussian", "per-position"), ("gaussian", "shared"), ("knn", "shared"), ("kde", "shared")]
+    one_each: list[tuple[HeadKind, Scope]] = [
+        ("gaussian", "per-position"),
+        ("gaussian", "shared"),
+        ("knn", "shared"),
+        ("kde", "shared"),
+    ]
     for part, (kind, scope) in zip(fitted.head.parts, one_each, strict=True):
         expected = fit_head(features[0], HeadConfig(dim=8, kind=kind, scope=scope, references=100), scope).tensors()
         assert part.tensors().keys() == expected.keys()

@@ -28,8 +28,8 @@ def test_large_pictures_are_read_one_at_a_time():
         begun.append(path.name)
         return int(path.name)
 
-    for number in read_ahead(read, paths(10), lambda _: 100_000_000):
-        assert len(begun) == number + 1
+    counts = [(number, len(begun)) for number in read_ahead(read, paths(10), lambda _: 100_000_000)]
+    assert counts == [(number, number + 1) for number in range(10)]
 
 
 def test_small_pictures_are_read_by_several_threads():

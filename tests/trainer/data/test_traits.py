@@ -35,7 +35,7 @@ def test_of_one_image():
 
 
 def test_rows_of_16_bits_are_compared_in_8():
-    """What is noise in 16 bits may be nothing in a frame."""
+    """Noise in 16 bits may vanish in a frame of 8."""
     pixels = np.full((40, 50, 3), 30_000, np.uint16)
     pixels += np.random.default_rng(0).integers(0, 60, pixels.shape).astype(np.uint16)
     assert ImageTraits.of(picture(pixels)).repeated_rows > 0.9

@@ -231,7 +231,10 @@ def test_the_published_weights_recognise_a_palace_and_a_daisy(picture, category)
         x = encoder.eval().stem(encoder.normalise(image))
         for block in encoder.blocks:
             x = block(x)
-        norm = (rest[f"_bn1.{name}"] for name in ("running_mean", "running_var", "weight", "bias"))
-        x = functional.batch_norm(functional.conv2d(x, rest["_conv_head.weight"]), *norm, eps=1e-3)
+        mean, variance, weight, bias = (
+            rest[f"_bn1.{name}"] for name in ("running_mean", "running_var", "weight", "bias")
+        )
+        x = functional.conv2d(x, rest["_conv_head.weight"])
+        x = functional.batch_norm(x, mean, variance, weight, bias, eps=1e-3)
         logits = functional.linear(functional.relu6(x).mean((2, 3)), rest["_fc.weight"], rest["_fc.bias"])
     assert logits.argmax().item() == category

@@ -87,7 +87,10 @@ def test_a_narrow_one_is_the_same_network_with_fewer_channels(small):
 
 def test_it_begins_with_he_weights_of_the_fan_out():
     torch.manual_seed(0)
-    for name, module in ResNet18Encoder().named_modules():
+    encoder = ResNet18Encoder()
+    kinds = [type(module) for module in encoder.modules()]
+    assert (kinds.count(torch.nn.Conv2d), kinds.count(torch.nn.BatchNorm2d)) == (20, 20)
+    for name, module in encoder.named_modules():
         if isinstance(module, torch.nn.Conv2d):
             fan_out = module.out_channels * module.kernel_size[0] ** 2
             assert float(module.weight.detach().std()) == pytest.approx((2 / fan_out) ** 0.5, rel=0.05), name

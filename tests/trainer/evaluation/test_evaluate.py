@@ -35,7 +35,7 @@ def test_the_metrics_are_those_of_the_exported_graph_s_scores(evaluation, tiny_b
     engine = OnnxRuntimeEngine(read_bundle(tiny_bundle).graph())
     labels, scores, truth, pixels = [], [], [], []
     for path in sorted((tiny_data / "test").glob("*/*.png")):
-        frame = cv2.imread(str(path))
+        frame = read_image(path)
         found = engine.infer(frame)
         mask = cv2.imread(str(tiny_data / "ground_truth" / path.parent.name / f"{path.stem}_mask.png"), 0)
         labels.append(mask is not None)
@@ -98,7 +98,8 @@ def test_aupimo_is_the_mean_overlap_over_very_low_rates_on_good_images(tiny_bund
     # At each rate, the highest normal score that is not yet a false positive.
     levels = normal[(np.geomspace(1e-5, 1e-4, 20_000) * len(normal)).astype(int)]
     for record, value in zip(result.defects, result.aupimos, strict=True):
-        found = scores(record.image.path)[read_image(*record.image.masks).any(axis=2)]
+        (mask,) = record.image.masks
+        found = scores(record.image.path)[read_image(mask).any(axis=2)]
         assert value == pytest.approx(np.searchsorted(np.sort(-found), -levels).mean() / len(found), abs=1e-3)
     assert 0 < result.aupimo < 1
     content = result.as_json()

@@ -166,7 +166,7 @@ def test_objections(changes, expected):
 
 
 def test_int8_is_in_the_bundle_if_nothing_speaks_against_it(bundle, baseline):
-    """Which of the two it is differs from processor to processor: the encoder is hardly trained."""
+    """The outcome differs between processors, because the encoder is hardly trained."""
     outcome = reduce_to_int8(bundle.members["graph.fp16.onnx"], baseline)
     assert outcome.record.reason == objection(outcome.record)
     assert outcome.record.included == (outcome.record.reason is None) == bool(outcome.members)

@@ -1,4 +1,4 @@
-"""How much of the features' variance the position explains."""
+"""The share of the features' variance that the position explains."""
 
 import pytest
 import torch

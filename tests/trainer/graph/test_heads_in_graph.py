@@ -96,7 +96,7 @@ def with_head(exported, head):
 
 
 def test_heads_of_all_kinds_are_of_operators_that_devices_accept(exported, fused):
-    """What a device refuses no bundle may hold; shapes are those that its own reader foretells."""
+    """Every graph passes the reader that a device checks it with, and has the shapes that the reader computes."""
     head = {name: tuple(tensor.shape) for name, tensor in fused.tensors().items()}
     assert check_inspection_graph(exported, head, [(70, 90)], (64, 64)) == ((4, 4, 16), (1, 1, 16))
 

@@ -1,4 +1,4 @@
-"""What is true of heads of every kind."""
+"""Properties of heads of every kind."""
 
 from dataclasses import fields, replace
 from typing import get_args

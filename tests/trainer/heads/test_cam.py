@@ -111,7 +111,8 @@ def test_it_points_at_the_position_that_deviates():
 @pytest.mark.parametrize("normalise", [False, True])
 def test_nothing_deviates_nowhere(kind, normalise):
     zero = torch.zeros(1, 8, 3, 3)
-    assert grad_cam(zero, *head(kind, 8, 4, 0, torch.float32), normalise).tolist() == torch.zeros(1, 3, 3).tolist()
+    projection, fitted = head(kind, 8, 4, 0, torch.float32)
+    assert grad_cam(zero, projection, fitted, normalise).tolist() == torch.zeros(1, 3, 3).tolist()
 
 
 def test_l2_normalisation_and_its_gradient():

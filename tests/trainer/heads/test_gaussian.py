@@ -109,7 +109,7 @@ def test_the_neighbourhood_grows_as_images_get_few():
 
 
 def test_the_floor_bounds_what_rounding_can_do():
-    """Where nothing varies, a change of a thousandth of the usual spread scores next to nothing."""
+    """At positions where nothing varies, a change of a thousandth of the usual spread scores next to nothing."""
     train = features()
     train[:, 0, 0] = train[0, 0, 0]
     spread = train.double().var((0, 1, 2), correction=0).mean().sqrt().float()

@@ -1,4 +1,4 @@
-"""What heads that keep references share: which ones, the kernel's width, and the soft minimum of distances."""
+"""Code of all heads that keep references: their choice, the kernel's width, and the soft minimum of distances."""
 
 import numpy as np
 import pytest

@@ -1,6 +1,8 @@
 """Distribution augmentation against the union, made and looked through."""
 
 from collections import Counter
+from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import pytest
@@ -9,11 +11,16 @@ import torch
 from trainer.config import PretextConfig, ViewsConfig
 from trainer.pretext.contrastive_da import SYMMETRIES, DistributionAugmentedTask, symmetries, transformed
 
-NAIVE = {
-    "rot": [lambda x, k=k: np.rot90(x, k) for k in range(4)],
+
+def turned_and_mirrored(picture, k):
+    return np.fliplr(np.rot90(picture, k))
+
+
+NAIVE: dict[str | int, list[Callable[[np.ndarray], np.ndarray]]] = {
+    "rot": [partial(np.rot90, k=k) for k in range(4)],
     "hflip": [lambda x: x, np.fliplr],
     "vflip": [lambda x: x, np.flipud],
-    8: [f for k in range(4) for f in (lambda x, k=k: np.rot90(x, k), lambda x, k=k: np.fliplr(np.rot90(x, k)))],
+    8: [f for k in range(4) for f in (partial(np.rot90, k=k), partial(turned_and_mirrored, k=k))],
 }
 """Images ``[h, w, c]``: as the released code makes the copies, one array after another."""
 

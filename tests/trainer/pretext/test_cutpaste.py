@@ -83,7 +83,7 @@ PLAIN = {"image_jitter": 0, "patch_jitter": 0, "flips": False}
 
 
 def changes(config, before, seed=0):
-    """Where a dense batch differs from its images, bool [n, h, w], and the batch."""
+    """The pixels in which a dense batch differs from its images, bool [n, h, w], and the batch."""
     after, labels = CutPasteTask(config, 8).batch(before, torch.Generator().manual_seed(seed))
     return (after != before).any(1), after, labels
 
@@ -117,15 +117,15 @@ def test_contrast_of_a_patch_is_changed_about_the_mean_of_its_image():
 def test_seamless_patches_meet_their_surroundings():
     ramp = torch.linspace(0.2, 0.8, 96).view(1, 1, 1, 96).expand(12, 3, 96, 96).contiguous()
     wave = 0.1 * torch.sin(torch.arange(96) / 4).view(1, 1, 96, 1)
-    config = {**PLAIN, "name": "cutpaste", "pastes": (1, 1), "area": (0.05, 0.1)}
+    keys = {**PLAIN, "name": "cutpaste", "pastes": (1, 1), "area": (0.05, 0.1)}
     seams = []
     for poisson in (0, 1):
-        changed, after, labels = changes(PretextConfig(**config, poisson=poisson), ramp + wave)
+        changed, after, labels = changes(PretextConfig(**keys, poisson=poisson), ramp + wave)
         assert changed.any(-1).any(-1).all()
         assert (labels == 1).any()
         seams.append(float(after.diff(dim=3).abs().amax()))
     assert seams[1] < 0.6 * seams[0]
-    config = PretextConfig(**{**config, "name": "cutpaste-scar"}, poisson=1)
+    config = PretextConfig(**{**keys, "name": "cutpaste-scar"}, poisson=1)
     plain = config.model_copy(update={"poisson": 0})
     # Scars are turned, so they are laid as they are.
     assert changes(config, ramp + wave)[0].any()

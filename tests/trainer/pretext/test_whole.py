@@ -73,7 +73,9 @@ def test_the_same_generator_gives_the_same_batch(name):
     [("cutout", lambda source: torch.full((3,), 0.5)), ("cutout-mean", lambda source: source.mean((1, 2)))],
 )
 def test_cutout_is_a_box_of_the_colour_that_it_names(name, colour):
-    for source, copy, box, changed in changed_boxes(WholeImageTask(PretextConfig(name=name, **STILL))):
+    copies = list(changed_boxes(WholeImageTask(PretextConfig(name=name, **STILL))))
+    assert len(copies) == 4
+    for source, copy, box, changed in copies:
         assert changed[box].all()
         assert 0.018 < changed.float().mean() < 0.155
         torch.testing.assert_close(within(copy, box), colour(source).view(3, 1, 1).expand_as(within(copy, box)))
@@ -90,7 +92,9 @@ def test_random_colours_differ_from_image_to_image():
 
 
 def test_a_colour_scar_is_a_thin_rectangle_of_one_colour():
-    for _, copy, _, changed in changed_boxes(WholeImageTask(PretextConfig(name="colour-scar", **STILL)), 8):
+    copies = list(changed_boxes(WholeImageTask(PretextConfig(name="colour-scar", **STILL)), 8))
+    assert len(copies) == 8
+    for _, copy, _, changed in copies:
         values = copy[:, changed]
         assert (values == values[:, :1]).all()
         assert 10 < changed.sum() <= 16 * 25 + 41

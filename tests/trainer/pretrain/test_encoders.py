@@ -52,14 +52,15 @@ def test_only_what_changes_stage_1_changes_the_fingerprint(data):
         {"optimiser": {**BRANCH["optimiser"], "checkpoint_seconds": 99}},
     ):
         assert of(data, **changes) == base, changes
-    for changes in (
+    others: tuple[dict, ...] = (
         {"seed": 1},
         {"size": (128, 96)},
         {"optimiser": {**BRANCH["optimiser"], "steps": 4}},
         {"encoder": {**BRANCH["encoder"], "stride": 16}},
         {"pretext": {"name": "cutpaste"}},
-    ):
-        assert of(data, **changes) != base, changes
+    )
+    for other in others:
+        assert of(data, **other) != base, other
     whole = {"pretext": {"name": "rotation", "mode": "image"}}
     views = [of(data, **whole, views=views) for views in ({}, {"enabled": True}, {"enabled": True, "grey": 0.1})]
     assert len(set(views)) == 3

@@ -29,7 +29,7 @@ def config(steps=6, **optimiser):
     )
 
 
-WHOLE = {
+WHOLE: dict[str, dict[str, object]] = {
     "rotation": {"name": "rotation"},
     "rotation of views": {"name": "rotation", "views": True},
     "contrastive": {"name": "contrastive", "views": True},

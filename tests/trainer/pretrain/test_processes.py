@@ -176,10 +176,11 @@ def test_alone_it_is_as_if_there_were_one():
 
 def test_a_synchronised_layer_is_the_layer_itself():
     """It shares parameters and statistics, and alone computes the same; so it folds into convolutions as before."""
-    model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 1), torch.nn.Sequential(torch.nn.BatchNorm2d(4, momentum=0.3)))
-    layer = model[1][0]
+    layer = torch.nn.BatchNorm2d(4, momentum=0.3)
+    inner = torch.nn.Sequential(layer)
+    model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 1), inner)
     synchronise(model)
-    replaced = model[1][0]
+    replaced = inner[0]
     assert isinstance(replaced, SynchronisedBatchNorm2d)
     assert replaced.weight is layer.weight
     assert replaced.running_var is layer.running_var

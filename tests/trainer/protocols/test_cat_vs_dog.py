@@ -36,7 +36,7 @@ def naive_split(name):
 
 
 def naive_square(path):
-    return area_square(cv2.imread(str(path)), 64)[..., ::-1].transpose(2, 0, 1)
+    return area_square(np.asarray(cv2.imread(str(path)), np.uint8), 64)[..., ::-1].transpose(2, 0, 1)
 
 
 @pytest.mark.parametrize(("category", "flags"), [("cat", [0] * 4 + [1] * 4), ("dog", [1] * 4 + [0] * 4)])

@@ -39,7 +39,7 @@ def test_mean_of_the_shapes(name):
     figures = dict(paper_columns()[name].figures)
     mean = figures.pop("all")[0]
     assert len(figures) == 7
-    assert np.mean([value for (value,) in figures.values()]) == pytest.approx(mean, abs=0.06)
+    assert np.mean([value for value, *_ in figures.values()]) == pytest.approx(mean, abs=0.06)
 
 
 def test_some_figures_as_printed():

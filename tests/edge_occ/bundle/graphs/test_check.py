@@ -162,7 +162,7 @@ def test_what_ours_never_take(tmp_path, change):
 
 
 @pytest.mark.train
-def test_it_is_told_what_was_found(tmp_path):
+def test_it_is_reported_what_was_found(tmp_path):
     assert "300" in refuse(tmp_path, "graph.fp32.onnx", many_nodes)
     assert "another file" in refuse(tmp_path, "graph.fp32.onnx", marked_outside)
     assert "values at a time" in refuse(tmp_path, "graph.fp32.onnx", crossed)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_occ.bundle.graphs.wire import Malformed, Message, Schema
+from edge_occ.bundle.graphs.wire import Malformed, Schema, WireMessage
 
 SCHEMA = Schema("a thing", {1: ("count", "int"), 2: ("places", "ints"), 3: ("name", "bytes"), 4: ("part", "messages")})
 
@@ -29,7 +29,7 @@ def blob(number, data):
 
 
 def read(data):
-    return Message(memoryview(data), SCHEMA)
+    return WireMessage(memoryview(data), SCHEMA)
 
 
 int64 = st.integers(-(2**63), 2**63 - 1)

@@ -7,54 +7,16 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
-from mqtt_helpers import PATIENCE, Ear, Mosquitto, free_port, tool, wait_until
+from mqtt_helpers import PATIENCE, Ear, Mosquitto, connected, free_port, tool, wait_until
+from paho.mqtt.enums import MQTTProtocolVersion
 
 from edge_occ.common.errors import InputError
 from edge_occ.mqtt.broker import PASSWORD, USERNAME
 from edge_occ.mqtt.client.connection import Connection
-from edge_occ.mqtt.client.paho_client import Subscription
-from edge_occ.mqtt.client.receipts import DeliveryOutcome
-from edge_occ.mqtt.config import MqttConfig
 from edge_occ.mqtt.embedded import EmbeddedBroker
 from edge_occ.mqtt.payloads import DeviceState
-
-
-@contextmanager
-def connected(config: MqttConfig) -> Iterator[Connection]:
-    connection = Connection(config, f"test:{config.device}", status_topic=config.topics.status)
-    connection.connect(config.connect_timeout)
-    try:
-        yield connection
-    finally:
-        connection.close(PATIENCE)
-
-
-@contextmanager
-def tcp_server(answer) -> Iterator[str]:
-    """Something that takes connections and is no broker."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        done = threading.Event()
-
-        def serve() -> None:
-            while True:
-                peer, _ = server.accept()
-                with peer:
-                    if done.is_set():
-                        return
-                    answer(peer)
-
-        thread = threading.Thread(target=serve, daemon=True)
-        thread.start()
-        port = server.getsockname()[1]
-        try:
-            yield f"127.0.0.1:{port}"
-        finally:
-            done.set()
-            socket.create_connection(("127.0.0.1", port)).close()
-            thread.join(PATIENCE)
 
 
 def states(ear: Ear) -> list[bytes]:
@@ -179,62 +141,13 @@ def test_closing_while_the_broker_is_away_ends_the_reconnecting(own_broker, conf
 def test_a_broker_of_3_1_1_only_is_fallen_back_to(config):
     with EmbeddedBroker(free_port()) as embedded:
         config = config.model_copy(update={"broker": embedded.url, "connect_timeout": 2.0})
-        with Ear(embedded.port, config.topics.status, protocol=4) as ear:
+        with Ear(embedded.port, config.topics.status, protocol=MQTTProtocolVersion.MQTTv311) as ear:
             with connected(config) as connection:
                 assert not connection.v5
                 ear.wait_for_state("online")
             ear.wait_for_state("offline")
         with pytest.raises(InputError, match="MQTT"):
             Connection(config.model_copy(update={"protocol": "v5"}), "five-only", status_topic="a/b").connect(0.5)
-
-
-@pytest.mark.parametrize("reply", [b"", b"\x20\x02\x00\x01", b"\x20\x03\x00\x84\x00", b"HTTP/1.1 400\r\n\r\n"])
-def test_mqtt_3_1_1_is_tried_where_mqtt_5_is_refused(config, reply):
-    """Closing without an answer, 3.1.1's refusal of a version, 5's refusal of a version, and no broker at all."""
-    levels = []
-
-    def answer(peer: socket.socket) -> None:
-        connect = peer.recv(1000)
-        levels.append(connect[8])
-        peer.sendall(b"\x20\x02\x00\x05" if levels[-1] == 4 else reply)
-
-    with tcp_server(answer) as address, pytest.raises(InputError) as caught:
-        Connection(config.model_copy(update={"broker": address}), "client").connect(5)
-    assert levels == [5, 4]
-    assert caught.value.found == "not authorized"
-
-
-def test_a_client_without_rights_is_not_tried_again_with_3_1_1(config):
-    levels = []
-
-    def answer(peer: socket.socket) -> None:
-        levels.append(peer.recv(1000)[8])
-        peer.sendall(b"\x20\x03\x00\x87\x00")
-
-    with tcp_server(answer) as address, pytest.raises(InputError, match="not authorized"):
-        Connection(config.model_copy(update={"broker": address}), "client").connect(5)
-    assert levels == [5]
-
-
-def test_a_connection_closed_without_an_answer_is_an_error(config):
-    with tcp_server(lambda peer: peer.recv(1000)) as address, pytest.raises(InputError) as caught:
-        Connection(config.model_copy(update={"broker": address}), "client").connect(5)
-    assert caught.value.found == "a connection that was closed without an answer"
-
-
-def test_a_silent_server_is_an_error(config):
-    with tcp_server(lambda peer: [peer.recv(1000), peer.recv(1000)]) as address, pytest.raises(InputError) as caught:
-        Connection(config.model_copy(update={"broker": address}), "client").connect(0.4)
-    assert caught.value.found == "no answer to MQTT within 0.4 s"
-
-
-def test_no_broker_is_an_error_at_once(config):
-    with pytest.raises(InputError) as caught:
-        Connection(config.model_copy(update={"broker": f"mqtt://127.0.0.1:{free_port()}"}), "client").connect(10)
-    assert caught.value.found == "connection refused"
-    assert "mosquitto -p" in caught.value.advice
-    with pytest.raises(InputError, match="no such host"):
-        Connection(config.model_copy(update={"broker": "mqtt://no-such-host.invalid"}), "client").connect(10)
 
 
 @pytest.fixture
@@ -268,25 +181,12 @@ def test_credentials_are_taken_from_the_environment_and_never_shown(
     assert "secret" not in caplog.text
 
 
-PAHO_LEAVES_OPEN = pytest.mark.filterwarnings(
-    # The socket of a failed TLS handshake; seen in the next garbage collection, which these tests bring about.
-    "ignore:Exception ignored in. <ssl.SSLSocket:pytest.PytestUnraisableExceptionWarning"
-)
-
-
-@PAHO_LEAVES_OPEN
-def test_a_plain_port_is_not_taken_for_tls(broker, config):
-    with pytest.raises(InputError, match="TLS") as caught:
-        Connection(config.model_copy(update={"broker": broker.url.replace("mqtt:", "mqtts:")}), "client").connect(5)
-    assert "mqtt://" in caught.value.advice
-
-
 def test_messages_leave_at_once(monkeypatch, config):
     """Nagle's algorithm would hold an alarm back for 40 ms."""
     seen = []
     original = socket.socket.setsockopt
 
-    def setsockopt(self: socket.socket, level: int, option: int, value: object) -> None:
+    def setsockopt(self: socket.socket, level: int, option: int, value: int) -> None:
         seen.append((level, option, value))
         original(self, level, option, value)
 
@@ -304,105 +204,3 @@ def test_a_device_reconnects_after_another_client_took_over(broker, config):
         wait_until(lambda: first.session > 1, "the first to be back")
         with Ear(broker.port, config.topics.status) as late:
             late.wait_for_state("online")
-
-
-def test_a_refused_subscription_is_an_error(config):
-    def answer(peer: socket.socket) -> None:
-        peer.recv(1000)
-        peer.sendall(b"\x20\x03\x00\x00\x00")
-        subscribe = peer.recv(1000)
-        peer.sendall(b"\x90\x04" + subscribe[2:4] + b"\x00\x87")
-        peer.recv(1000)
-
-    wish = Subscription(("a/+/score",), lambda _: None, 1000)
-    with tcp_server(answer) as address, pytest.raises(InputError) as caught:
-        Connection(config.model_copy(update={"broker": address}), "deaf", subscription=wish).connect(5)
-    assert caught.value.found == "not authorized"
-    assert not [thread for thread in threading.enumerate() if "deaf" in thread.name]
-
-
-def test_a_refused_status_is_logged_once_with_its_topic(tmp_path, config, caplog):
-    (tmp_path / "acl").write_text("topic read #\n")
-    (tmp_path / "acl").chmod(0o600)
-    broker = Mosquitto(tmp_path, ["allow_anonymous true", f"acl_file {tmp_path / 'acl'}"]).start()
-    words = f"refuses messages on {config.topics.status}: Not authorized"
-    try:
-        with connected(config.model_copy(update={"broker": broker.url})) as connection:
-            wait_until(lambda: words in caplog.text, "the warning")
-            connection.announce(DeviceState.BUILDING)
-            receipt = connection.fence(1)
-            wait_until(lambda: receipt.outcome(1) is DeliveryOutcome.TAKEN, "the broker to answer")
-    finally:
-        broker.stop()
-    assert caplog.text.count(words) == 1
-
-
-@pytest.mark.parametrize(
-    ("reply", "words"),
-    [
-        (b"\x87", "not authorized"),
-        (b"\x9f", "connection rate exceeded"),
-        (b"\x85", "client identifier not valid: client"),
-    ],
-)
-def test_a_final_reason_of_mqtt_5_is_reported_without_trying_3_1_1(config, reply, words):
-    levels = []
-
-    def answer(peer: socket.socket) -> None:
-        levels.append(peer.recv(1000)[8])
-        peer.sendall(b"\x20\x03\x00" + reply + b"\x00")
-
-    with tcp_server(answer) as address, pytest.raises(InputError) as caught:
-        Connection(config.model_copy(update={"broker": address}), "client").connect(5)
-    assert levels == [5]
-    assert caught.value.found == words
-
-
-def test_a_reported_takeover_is_logged_at_once(config, caplog):
-    def answer(peer: socket.socket) -> None:
-        peer.recv(1000)
-        peer.sendall(b"\x20\x03\x00\x00\x00" + b"\xe0\x02\x8e\x00")
-        peer.recv(1000)
-
-    with tcp_server(answer) as address:
-        connection = Connection(config.model_copy(update={"broker": address}), "twin", status_topic="a/status")
-        connection.connect(5)
-        wait_until(lambda: "another client with the id twin has taken over" in caplog.text, "the warning")
-        connection.close(0.1)
-    assert "--set mqtt.camera=NAME" in caplog.text
-    assert "lost" not in caplog.text
-
-
-def test_a_partly_refused_subscription_is_logged_and_kept(config, caplog):
-    def answer(peer: socket.socket) -> None:
-        peer.recv(1000)
-        peer.sendall(b"\x20\x03\x00\x00\x00")
-        subscribe = peer.recv(1000)
-        peer.sendall(b"\x90\x05" + subscribe[2:4] + b"\x00\x01\x87")
-        peer.recv(1000)
-
-    wish = Subscription(("a/+/score", "a/+/+/score"), lambda _: None, 1000)
-    with tcp_server(answer) as address:
-        connection = Connection(config.model_copy(update={"broker": address}), "half", subscription=wish)
-        connection.connect(5)
-        connection.close(0.1)
-    assert "refuses the subscription to a/+/+/score: Not authorized" in caplog.text
-
-
-def test_the_advice_for_a_broker_without_retained_messages_and_mqtt_3_1_1(tmp_path, config):
-    """It closes the connection without a word."""
-    broker = Mosquitto(tmp_path, ["allow_anonymous true", "retain_available false"]).start()
-    try:
-        config = config.model_copy(update={"broker": broker.url, "protocol": "v3.1.1"})
-        with pytest.raises(InputError, match="closed without an answer") as caught:
-            Connection(config, "client", status_topic=config.topics.status).connect(5)
-        assert "mqtt.protocol=auto" in caught.value.advice
-    finally:
-        broker.stop()
-
-
-@pytest.mark.parametrize("name", ["joe\n", "\x1b", "\udce9"])
-def test_a_user_name_that_mqtt_forbids_is_refused(config, monkeypatch, name):
-    monkeypatch.setenv(USERNAME, name)
-    with pytest.raises(InputError, match=USERNAME):
-        Connection(config, "client")

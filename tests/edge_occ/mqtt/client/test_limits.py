@@ -1,8 +1,7 @@
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from edge_occ.mqtt.client.limits import MAX_PACKET, BrokerLimits, HeatmapLimit
@@ -12,6 +11,13 @@ def refusal(code: int) -> ReasonCode:
     return ReasonCode(PacketTypes.CONNACK, identifier=code)
 
 
+def connack(**values: int) -> Properties:
+    properties = Properties(PacketTypes.CONNACK)
+    for name, value in values.items():
+        setattr(properties, name, value)
+    return properties
+
+
 def test_a_refusal_lowers_only_what_it_names():
     assert BrokerLimits().after_refusal(refusal(0x9A)) == BrokerLimits(retain=False)
     assert BrokerLimits().after_refusal(refusal(0x9B)) == BrokerLimits(qos=0)
@@ -19,12 +25,11 @@ def test_a_refusal_lowers_only_what_it_names():
 
 
 def test_the_answer_of_a_broker_sets_its_limits_and_keeps_those_of_refusals():
-    properties = SimpleNamespace(MaximumPacketSize=20_000, ReceiveMaximum=7)
-    limits = BrokerLimits(retain=False).after_connack(properties)
+    limits = BrokerLimits(retain=False).after_connack(connack(MaximumPacketSize=20_000, ReceiveMaximum=7))
     assert limits == BrokerLimits(retain=False, packet=20_000, in_flight=7)
     assert limits.payload("a/b") < 20_000 - 3
     assert BrokerLimits(qos=0).after_connack(None) == BrokerLimits(qos=0)
-    assert BrokerLimits().after_connack(SimpleNamespace(RetainAvailable=0, MaximumQoS=0)) == BrokerLimits(False, 0)
+    assert BrokerLimits().after_connack(connack(RetainAvailable=0, MaximumQoS=0)) == BrokerLimits(False, 0)
 
 
 def test_three_failures_in_a_row_halve_the_smallest_heatmap():

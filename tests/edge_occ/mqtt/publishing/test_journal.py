@@ -144,4 +144,4 @@ def test_without_a_journal_that_can_be_written_events_are_sent(own, ear, caplog)
 def test_the_folder_is_for_its_user_alone(own):
     with Publisher(own, render):
         assert own.state.stat().st_mode & 0o077 == 0
-        assert all(file.stat().st_mode & 0o077 == 0 for file in own.state.glob("*.lock"))
+        assert [file.stat().st_mode & 0o077 for file in own.state.glob("*.lock")] == [0]

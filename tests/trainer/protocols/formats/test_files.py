@@ -1,4 +1,4 @@
-"""What is in a folder, and what is in a file."""
+"""Files of a folder, and the content of a file."""
 
 import hashlib
 

@@ -47,7 +47,7 @@ def test_area_square_of_any_size(height, width):
 
 @given(st.integers(0, 120), st.integers(1, 80), st.integers(0, 99))
 def test_bicubic_square_is_pillows(more, side, seed):
-    """Where it shrinks, as the protocol does; pictures of a few pixels enlarged were seen to differ by 2."""
+    """It shrinks, as the protocol does; pictures of a few pixels enlarged were seen to differ by 2."""
     extent = side + more
     picture = noise(seed, extent, extent, 3)
     wanted = np.asarray(Image.fromarray(picture).resize((side, side), Image.Resampling.BICUBIC))

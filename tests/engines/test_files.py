@@ -5,7 +5,7 @@ import stat
 
 import pytest
 
-from edge_occ.common.files import atomic_write
+from engines.files import atomic_write
 
 
 def test_the_file_appears_whole_with_its_folder(tmp_path):
@@ -39,6 +39,12 @@ def test_the_mode_is_what_the_umask_leaves_and_the_umask_is_never_touched(tmp_pa
         monkeypatch.undo()
         os.umask(earlier)
     assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == 0o640
+
+
+def test_a_private_file_is_private_from_its_first_byte_on(tmp_path):
+    with atomic_write(tmp_path / "plan", mode=0o600) as file:
+        assert stat.S_IMODE(os.fstat(file.fileno()).st_mode) == 0o600
+    assert stat.S_IMODE((tmp_path / "plan").stat().st_mode) == 0o600
 
 
 def test_the_content_is_on_the_disk_before_the_name_and_the_name_before_the_end(tmp_path, monkeypatch):
