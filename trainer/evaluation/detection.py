@@ -125,8 +125,13 @@ def detect(scores: ImageScores, declared: Calibration) -> tuple[Detection, ...]:
     Returns:
         The declared rate first, the others rising.
     """
-    further = (calibrate(scores.held_out, rate) for rate in RATES if rate != declared.false_alarm_rate)
-    return tuple(detect_above(scores, calibration) for calibration in (declared, *further))
+    further = [rate for rate in RATES if rate != declared.false_alarm_rate]
+    return (detect_above(scores, declared), *(detect_at(scores, rate) for rate in further))
+
+
+def detect_at(scores: ImageScores, rate: float) -> Detection:
+    """Count the scores above the threshold for a declared false-alarm rate, between 0 and 0.5."""
+    return detect_above(scores, calibrate(scores.held_out, rate))
 
 
 def detect_above(scores: ImageScores, calibration: Calibration) -> Detection:
