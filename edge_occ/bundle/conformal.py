@@ -84,15 +84,15 @@ def calibrate(scores: NDArray[np.float64], false_alarm_rate: float) -> Calibrati
         threshold=float(np.sort(scores)[k - 1]),
         n=n,
         expected=(n + 1 - k) / (n + 1),
-        upper_95=_beta_quantile(_CONFIDENCE, n + 1 - k, k),
+        upper_95=beta_quantile(_CONFIDENCE, n + 1 - k, k),
         certified=wanted <= n,
         median=float(np.median(scores)),
     )
 
 
 @lru_cache
-def _beta_quantile(probability: float, a: int, b: int) -> float:
-    """Quantile of a Beta distribution with integer parameters, to the last digits.
+def beta_quantile(probability: float, a: int, b: int) -> float:
+    """Quantile of a Beta distribution with integer parameters of at least 1, to the last digits.
 
     Its distribution function at ``x`` is the probability that a binomial variable of ``a + b - 1`` trials with chance
     ``x`` is at least ``a`` (Clopper and Pearson, 1934), which needs no library.

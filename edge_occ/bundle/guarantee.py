@@ -20,7 +20,8 @@ def guarantee(calibration: Calibration) -> str:
     rate = calibration.false_alarm_rate
     return (
         f"{calibration.n} images cannot certify the declared rate of {share_in_words(rate)}: that takes at least "
-        f"{images_needed(rate)}. The highest held-out score is the threshold; e{text}"
+        f"{images_needed(rate)}. The lowest rate that they certify is "
+        f"{share_in_words(lowest_certified_rate(calibration.n))}. The highest held-out score is the threshold; e{text}"
     )
 
 
@@ -29,14 +30,22 @@ def images_needed(false_alarm_rate: float) -> int:
     return math.ceil(round(1 / false_alarm_rate - 1, 9))
 
 
-def share_in_words(share: float) -> str:
-    """Return a share as ``1 in 100``, or ``30 in 100`` where one in a whole number would be too coarse."""
-    count, of = _ratio(share)
+def lowest_certified_rate(images: int) -> float:
+    """Return the lowest false-alarm rate that ``images`` held-out images certify: ``1 / (n + 1)``."""
+    return 1 / (images + 1)
+
+
+def share_in_words(share: float, bound: bool = False) -> str:
+    """Return a share as ``1 in 100``, or ``30 in 100`` where one in a whole number would be too coarse.
+
+    A bound is rounded up.
+    """
+    count, of = _ratio(share, bound)
     return f"{count} in {of}"
 
 
 def _ratio(share: float, bound: bool = False) -> tuple[int, int]:
-    """Return a share as two whole numbers; a bound is rounded up."""
+    """Return a share as two whole numbers."""
     if share < 0.2:
         return 1, math.floor(1 / share) if bound else round(1 / share)
     return math.ceil(100 * share) if bound else round(100 * share), 100

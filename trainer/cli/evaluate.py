@@ -8,7 +8,6 @@ from typing import Annotated
 
 import typer
 
-from edge_occ.bundle.bundle import read_bundle
 from edge_occ.bundle.guarantee import guarantee
 from edge_occ.cli.engine import load
 from edge_occ.cli.options import BundleFile, EngineName, Json, Precision, Sha256
@@ -37,6 +36,7 @@ def evaluate(
     for module in ("jinja2", "matplotlib", "scipy") if report else ():
         require_extra(module, "evaluate")
     with ending_at_once():
+        from trainer.evaluation.detection import table_lines  # noqa: PLC0415
         from trainer.evaluation.evaluate import evaluate as run_evaluation  # noqa: PLC0415
         from trainer.own_files import require_own_page  # noqa: PLC0415
 
@@ -46,8 +46,7 @@ def evaluate(
     if report:
         from trainer.report.evaluation import evaluation_report  # noqa: PLC0415
 
-        opened = read_bundle(bundle, sha256)
-        page = evaluation_report(report, opened.manifest, evaluation, opened.held_out)
+        page = evaluation_report(report, evaluation)
         say(f"report: {page}")
     for warning in (*(f"skipped {line}" for line in evaluation.skipped), *evaluation.warnings):
         say(warning)
@@ -55,8 +54,9 @@ def evaluate(
     if json:
         print_json(content)
         return
-    for key in ("image_auroc", "pixel_auroc", "aupro", "aupimo", "f1_max"):
-        say(f"{key:<12} {'-' if content[key] is None else format(content[key], '.4f')}")
-    if evaluation.good:
-        say(f"false alarms {evaluation.false_alarms} of {len(evaluation.good)} good parts")
+    for line in table_lines(evaluation.detection):
+        say(line)
+    figures = {"auroc_held_out": evaluation.scores.auroc_held_out, **content}
+    for key in ("auroc_held_out", "image_auroc", "pixel_auroc", "aupro", "aupimo", "f1_max"):
+        say(f"{key:<14} {'-' if figures[key] is None else format(figures[key], '.4f')}")
     say(guarantee(evaluation.calibration))

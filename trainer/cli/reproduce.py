@@ -1,4 +1,4 @@
-"""``edge-occ reproduce``: a table of a paper, made again."""
+"""``edge-occ reproduce``: a table of figures, made again."""
 
 from __future__ import annotations
 
@@ -54,6 +54,22 @@ def reproduce(  # noqa: PLR0913 - one parameter an option
             metavar="N", min=1e-3, help="Training length of every row in passes over a category's training images."
         ),
     ] = None,
+    contaminate: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SHARES",
+            help="Tables of decisions: every row once for each of these shares of defective training images, such as "
+            "0,0.02,0.05.",
+        ),
+    ] = None,
+    images: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COUNTS",
+            help="Tables of decisions: every row once for each of these numbers of good training images, such as "
+            "10,20,50.",
+        ),
+    ] = None,
     override: Annotated[
         list[str] | None,
         typer.Option(
@@ -80,6 +96,8 @@ def reproduce(  # noqa: PLR0913 - one parameter an option
     budget, and other tables share them. Cells are done row by row, cheap rows first. A cell without a figure is
     printed as not run, incomplete or failed.
 
+    * **decisions**: defects found at false-alarm rates of 1, 2, 5 and 10 %, on every labelled set below the folder
+    * **thresholds**: the threshold rules of other programs on the same scores
     * **mvtec**: image AUROC by category, for every preset
     * **mvtec-pixels**: pixel AUROC and AUPRO of the same bundles
     * **cutpaste-ablation**: the paper's variants of CutPaste, and the options of dense training
@@ -101,6 +119,7 @@ def reproduce(  # noqa: PLR0913 - one parameter an option
         from trainer.reproduce.provenance import provenance  # noqa: PLC0415
         from trainer.reproduce.run import TableRequest, plan  # noqa: PLC0415
         from trainer.reproduce.run import reproduce as run_table  # noqa: PLC0415
+        from trainer.reproduce.set_changes import parse_changes  # noqa: PLC0415
         from trainer.reproduce.summary import summarise  # noqa: PLC0415
         from trainer.reproduce.write import as_json, require_own_table, write_table  # noqa: PLC0415
 
@@ -113,7 +132,7 @@ def reproduce(  # noqa: PLR0913 - one parameter an option
             "start one command for each category or row; see docs/scaling.md",
         )
     request = TableRequest(
-        table=find_table(table),
+        table=find_table(table).on(data),
         data=data,
         rows=_split(rows),
         categories=_split(categories),
@@ -121,6 +140,7 @@ def reproduce(  # noqa: PLR0913 - one parameter an option
         steps=steps,
         epochs=epochs,
         settings=tuple(override or ()),
+        changes=parse_changes(contaminate, images),
     )
     limit = Budget(None if budget is None else parse_budget(budget))
     choose_device(device)
@@ -132,6 +152,8 @@ def reproduce(  # noqa: PLR0913 - one parameter an option
         "budget": budget,
         "steps": steps,
         "epochs": epochs,
+        "contaminate": contaminate,
+        "images": images,
         "no-pictures": not pictures,
         "device": device if device != "auto" else None,
     }

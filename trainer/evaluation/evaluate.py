@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -17,130 +16,17 @@ from numpy.typing import NDArray
 
 from edge_occ.bundle.bundle import Bundle, read_bundle
 from edge_occ.bundle.loading import LoadedEngine, load_engine
-from edge_occ.bundle.manifest import Calibration
 from edge_occ.common.images import read_image
-from edge_occ.common.printable import printable
 from edge_occ.common.progress import ProgressReport
 from edge_occ.inspection.likeness import Likeness
 from engines.base import Engine
-from engines.parity import Parity
 from trainer.data.layout import GOOD, LabelledImage, find_labelled_images
-from trainer.evaluation.cases import Cases, ScoredImage, picture_cases
+from trainer.evaluation.cases import ScoredImage, picture_cases
 from trainer.evaluation.ground_truth import check_labelled, has_pixels, read_mask
 from trainer.evaluation.metrics import Mask, ScoreMap, aupimo, aupro, f1_max, image_auroc, pixel_auroc
+from trainer.evaluation.result import DefectResult, Evaluation, mean
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class DefectResult:
-    """Detection of one kind of defect against all good images.
-
-    Attributes:
-        images: number of images of this kind.
-        detected: number of them with a score above the threshold.
-        image_auroc, pixel_auroc: on these and the good images; ``None`` where undefined.
-        aupimo: mean over these images; ``None`` where undefined.
-    """
-
-    images: int
-    detected: int
-    image_auroc: float | None
-    pixel_auroc: float | None
-    aupimo: float | None
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """Result of a bundle on a labelled set.
-
-    Attributes:
-        bundle, data: path of the bundle and of the labelled set.
-        records: every usable image with its verdict, in the order of the folders.
-        skipped: path and problem of each unusable image.
-        warnings: limitations of the figures, a sentence each.
-        image_auroc, pixel_auroc, aupro, f1_max: see :mod:`trainer.evaluation.metrics`; ``None`` where undefined.
-        aupimos: AUPIMO of each defective image with a mask, in the order of ``defects``; empty where undefined.
-        per_defect: results by kind of defect.
-        calibration: threshold and guarantee of the bundle.
-        engine, precision, parity: engine that computed the scores, and its parity with the trainer.
-        seconds: duration.
-        cases: pictures of selected images.
-    """
-
-    bundle: Path
-    data: Path
-    records: tuple[ScoredImage, ...]
-    skipped: tuple[str, ...]
-    warnings: tuple[str, ...]
-    image_auroc: float | None
-    pixel_auroc: float | None
-    aupro: float | None
-    aupimos: tuple[float, ...]
-    f1_max: float | None
-    per_defect: Mapping[str, DefectResult]
-    calibration: Calibration
-    engine: str
-    precision: str
-    parity: Parity
-    seconds: float
-    cases: Cases
-
-    @property
-    def good(self) -> list[ScoredImage]:
-        """Records of the good images."""
-        return [record for record in self.records if not record.image.defective]
-
-    @property
-    def defects(self) -> list[ScoredImage]:
-        """Records of the defective images."""
-        return [record for record in self.records if record.image.defective]
-
-    @property
-    def aupimo(self) -> float | None:
-        """Mean over the defective images with masks; ``None`` where undefined."""
-        return _mean(self.aupimos)
-
-    @property
-    def false_alarms(self) -> int:
-        """Number of good images with a score above the threshold."""
-        return sum(record.verdict.anomalous for record in self.good)
-
-    @property
-    def detected(self) -> int:
-        """Number of defective images with a score above the threshold."""
-        return sum(record.verdict.anomalous for record in self.defects)
-
-    def as_json(self) -> dict[str, Any]:
-        """Return the content of ``evaluate --json``; metrics are fractions of 1 with six digits, or ``None``."""
-        good = len(self.good)
-        return {
-            "images": {
-                "good": good,
-                "defect": len(self.defects),
-                "with_mask": sum(bool(record.image.masks) for record in self.defects),
-                "skipped": list(self.skipped),
-            },
-            "warnings": list(self.warnings),
-            "image_auroc": _six(self.image_auroc),
-            "pixel_auroc": _six(self.pixel_auroc),
-            "aupro": _six(self.aupro),
-            "aupimo": _six(self.aupimo),
-            "f1_max": _six(self.f1_max),
-            "per_defect": {
-                printable(kind): {name: _six(value) for name, value in vars(result).items()}
-                for kind, result in self.per_defect.items()
-            },
-            "false_alarms": {
-                "declared": self.calibration.false_alarm_rate,
-                "calibration_n": self.calibration.n,
-                "upper_95": _six(self.calibration.upper_95),
-                "observed": _six(self.false_alarms / good) if good else None,
-                "observed_n": good,
-            },
-            "seconds": round(self.seconds, 3),
-            "engine": {"name": self.engine, "precision": self.precision, "parity_score_error": self.parity.score_error},
-        }
 
 
 def evaluate(
@@ -187,6 +73,7 @@ def evaluate(
         f1_max=f1_max(defective, scores),
         per_defect=_per_defect(scored, aupimos),
         calibration=calibration,
+        held_out=tuple(bundle.held_out.tolist()),
         engine=engine.name,
         precision=engine.precision,
         parity=loaded.parity,
@@ -240,14 +127,6 @@ def _per_defect(scored: _Scored, aupimos: NDArray[np.float64]) -> dict[str, Defe
             detected=sum(record.image.defective and record.verdict.anomalous for record in records),
             image_auroc=image_auroc(defective, np.array([record.verdict.score for record in records])),
             pixel_auroc=pixel_auroc([scored.masks[i] for i in chosen], [scored.maps[i] for i in chosen]),
-            aupimo=_mean([value for of, value in zip(defects_with_masks, aupimos, strict=False) if of == kind]),
+            aupimo=mean([value for of, value in zip(defects_with_masks, aupimos, strict=False) if of == kind]),
         )
     return results
-
-
-def _mean(values: Sequence[float]) -> float | None:
-    return float(np.mean(values)) if values else None
-
-
-def _six(value: float | None) -> float | None:
-    return None if value is None else round(value, 6)

@@ -46,13 +46,24 @@ def f1_max(defective: NDArray[np.bool_], scores: NDArray[np.floating]) -> float 
         defective: labels ``[n]``.
         scores: image scores ``[n]``, higher is more anomalous.
     """
+    best = best_f1(defective, scores)
+    return None if best is None else best[0]
+
+
+def best_f1(defective: NDArray[np.bool_], scores: NDArray[np.floating]) -> tuple[float, float] | None:
+    """Return the highest F1 and the lowest score that is anomalous at it; see :func:`f1_max`.
+
+    Of several thresholds with the same F1 it is the highest.
+    """
     if defective.all() or not defective.any():
         return None
     order = np.argsort(-scores, kind="stable")
     last_of_ties = np.append(np.diff(scores[order]) != 0, True)
     found = np.cumsum(defective[order])[last_of_ties]
     alarms = np.arange(1, len(scores) + 1)[last_of_ties]
-    return float((2 * found / (alarms + defective.sum())).max())
+    f1 = 2 * found / (alarms + defective.sum())
+    best = int(f1.argmax())
+    return float(f1[best]), float(scores[order][last_of_ties][best])
 
 
 def pixel_auroc(masks: Sequence[Mask], maps: Sequence[ScoreMap]) -> float | None:

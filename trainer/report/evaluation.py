@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
 from scipy.stats import binom
 
 from edge_occ.bundle.guarantee import guarantee, share_in_words
-from edge_occ.bundle.manifest import Manifest
 from edge_occ.common.images import counted
 from trainer.evaluation.cases import Case
-from trainer.evaluation.evaluate import Evaluation
+from trainer.evaluation.detection import HEADINGS, what_is_certified
+from trainer.evaluation.result import Evaluation
 from trainer.report.charts import score_histogram
 from trainer.report.page import Page, PagePicture, PageSection, PageTable, lines, write_report
 
@@ -22,14 +20,12 @@ _HOW_TO_READ = (
 )
 
 
-def evaluation_report(folder: Path, manifest: Manifest, evaluation: Evaluation, held_out: NDArray[np.floating]) -> Path:
+def evaluation_report(folder: Path, evaluation: Evaluation) -> Path:
     """Write the report of an evaluation, ``folder/index.html``.
 
     Args:
         folder: created if it does not exist.
-        manifest: the bundle's manifest.
         evaluation: the result.
-        held_out: scores of the held-out training images ``[n]``.
 
     Returns:
         Path of the page.
@@ -37,17 +33,19 @@ def evaluation_report(folder: Path, manifest: Manifest, evaluation: Evaluation, 
     Raises:
         InputError: the file cannot be written.
     """
+    scores, calibration = evaluation.scores, evaluation.calibration
     groups = {
-        "held-out good parts": held_out,
-        "good test images": np.array([record.verdict.score for record in evaluation.good]),
-        "defects": np.array([record.verdict.score for record in evaluation.defects]),
+        "held-out good parts": scores.held_out,
+        "good test images": scores.good,
+        "defects": scores.defects,
     }
     sections = [
+        _detection(evaluation),
         PageSection(
             "Scores and threshold",
-            f"{guarantee(manifest.calibration)} {_observation(evaluation)}",
-            score_histogram(groups, manifest.calibration.threshold),
-        )
+            f"{guarantee(calibration)} {_observation(evaluation)}",
+            score_histogram(groups, calibration.threshold),
+        ),
     ]
     if evaluation.per_defect:
         sections.append(PageSection("By kind of defect", table=_per_defect(evaluation)))
@@ -103,8 +101,21 @@ def _observation(evaluation: Evaluation) -> str:
     return f"{seen}, which is consistent with this."
 
 
+def _detection(evaluation: Evaluation) -> PageSection:
+    text = (
+        "Each threshold follows from the bundle's held-out training scores and a declared false-alarm rate. The last "
+        "column is the guarantee: the expected share of good parts above the threshold, and its 95 % bound."
+    )
+    sentences = (text, what_is_certified(evaluation.detection))
+    table = PageTable(HEADINGS, [detection.cells() for detection in evaluation.detection])
+    return PageSection("Detection", "\n\n".join(filter(None, sentences)), table=table)
+
+
 def _facts(evaluation: Evaluation) -> list[tuple[str, str]]:
+    declared = evaluation.detection[0]
     return [
+        (f"Found at {share_in_words(declared.calibration.false_alarm_rate)}", declared.share_with_interval),
+        ("AUROC against held-out training images", _number(evaluation.scores.auroc_held_out)),
         ("Image AUROC", _number(evaluation.image_auroc)),
         ("Pixel AUROC", _number(evaluation.pixel_auroc)),
         ("AUPRO up to 30 % false positives", _number(evaluation.aupro)),

@@ -1,11 +1,11 @@
-"""``edge-occ reproduce``: the tables of the papers, with the paper's figures next to ours."""
+"""``edge-occ reproduce``: tables of decisions, and those of the papers, with the paper's figures next to ours."""
 
 from __future__ import annotations
 
-from trainer.reproduce import cutpaste, two_stage
+from trainer.reproduce import cutpaste, decisions, two_stage
 from trainer.reproduce.table import PaperTable, check_known
 
-TABLES = {table.name: table for table in (*cutpaste.TABLES, *two_stage.TABLES)}
+TABLES = {table.name: table for table in (*decisions.TABLES, *cutpaste.TABLES, *two_stage.TABLES)}
 
 
 def find_table(name: str) -> PaperTable:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, FiniteFloat, ValidationError
@@ -56,7 +56,8 @@ class Cell:
             if branch["pretext"]["name"] == "none":
                 for section in ("pretext", "views", "optimiser"):
                     branch[section] = None  # nothing is trained
-        return [self.row.preset, settings, self.seed, self.fingerprint]
+        change = [asdict(self.row.change)] if self.row.change else []
+        return [self.row.preset, settings, self.seed, self.fingerprint, *change]
 
     def __str__(self) -> str:
         return f"{self.row.name}, {self.category}, seed {self.seed}"

@@ -75,23 +75,30 @@ def _means(summary: TableSummary) -> _Grid:
     same = f"paper, the same {len(summary.categories)}"
     columns = [entry.row.column for entry in summary.means]
     means = [name for name in MEANS if any(column and name in column.figures for column in columns)]
-    titles = ["row", "in the paper", same, *(f"paper, {name}" for name in means), *_ours(summary), "seeds", "updates"]
+    papers = ["in the paper", same, *(f"paper, {name}" for name in means)] if summary.table.compares else []
+    titles = ["row", *papers, *_ours(summary), "seeds", "updates"]
     rows = []
     for entry in summary.means:
-        column = entry.row.column
-        source = f"{column.label} ({column.source})" if column else _NONE
-        papers = [column.mean(summary.categories) if column else None, *(paper_figure(column, name) for name in means)]
+        beside = _papers_means(entry, summary, means) if summary.table.compares else []
         figures = _our_figures(summary, entry)
-        rows.append((entry.row.block, [entry.row.label, source, *map(_text, papers), *figures, *_effort(entry)[:2]]))
+        rows.append((entry.row.block, [entry.row.label, *beside, *figures, *_effort(entry)[:2]]))
     return titles, rows
 
 
+def _papers_means(entry: Entry, summary: TableSummary, means: Sequence[str]) -> list[str]:
+    column = entry.row.column
+    source = f"{column.label} ({column.source})" if column else _NONE
+    figures = [column.mean(summary.categories) if column else None, *(paper_figure(column, name) for name in means)]
+    return [source, *map(_text, figures)]
+
+
 def _category(summary: TableSummary, category: str) -> _Grid:
-    titles = ["row", "paper", *_ours(summary), "seeds", "updates", "minutes a seed"]
+    compares = summary.table.compares
+    titles = ["row", *(["paper"] if compares else []), *_ours(summary), "seeds", "updates", "minutes a seed"]
     rows = []
     for entry in summary.entries[category]:
-        paper = _text(paper_figure(entry.row.column, category))
-        rows.append((entry.row.block, [entry.row.label, paper, *_our_figures(summary, entry), *_effort(entry)]))
+        paper = [_text(paper_figure(entry.row.column, category))] if compares else []
+        rows.append((entry.row.block, [entry.row.label, *paper, *_our_figures(summary, entry), *_effort(entry)]))
     return titles, rows
 
 
@@ -105,7 +112,8 @@ def _appendix(summary: TableSummary) -> _Grid | None:
 
 
 def _ours(summary: TableSummary) -> list[str]:
-    return [f"ours, {heading}" for heading in summary.metrics.values()]
+    ours = "ours, " if summary.table.compares else ""
+    return [f"{ours}{heading}" for heading in summary.metrics.values()]
 
 
 def _our_figures(summary: TableSummary, entry: Entry) -> list[str]:

@@ -24,22 +24,19 @@ from trainer.data.images import read_frames
 from trainer.evaluation.evaluate import evaluate
 from trainer.evaluation.metrics import image_auroc
 from trainer.reproduce.cells import drop_damaged
+from trainer.reproduce.figures import figures
 from trainer.reproduce.heatmaps import heatmap_sheet
 from trainer.reproduce.table import CellTask, Measured, Procedure
 from trainer.selection.synthetic_defects import GENERATORS, DefectGenerator
 from trainer.train import Job, train
-
-_METRICS = ("image_auroc", "pixel_auroc", "aupro", "aupimo", "f1_max")
 
 
 def measure(task: CellTask) -> Measured:
     """Evaluate the bundle on the labelled images, and write a picture of some heatmaps."""
     manifest = trained(task)
     evaluation = evaluate(task.bundle, task.data)
-    content = evaluation.as_json()
     heatmap_sheet(task.picture, task.bundle, evaluation.defects)
-    values = {name: content[name] for name in _METRICS}
-    return Measured(values, manifest.training.steps, training_seconds(manifest) + evaluation.seconds)
+    return Measured(figures(evaluation), manifest.training.steps, training_seconds(manifest) + evaluation.seconds)
 
 
 def trained(task: CellTask) -> Manifest:
@@ -148,5 +145,5 @@ def _auroc(clean: NDArray[np.float64], pasted: NDArray[np.float64]) -> float | N
     return image_auroc(np.repeat([False, True], [len(clean), len(pasted)]), np.concatenate([clean, pasted]))
 
 
-MVTEC = Procedure("mvtec", 1, find, fingerprint, images, measure)
+MVTEC = Procedure("mvtec", 2, find, fingerprint, images, measure)
 SYNTHETIC = Procedure("synthetic", 2, find, fingerprint, images, measure_synthetic)

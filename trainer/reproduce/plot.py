@@ -46,7 +46,8 @@ def comparison_plot(path: Path, summary: TableSummary) -> bool:
         )
         paper = [(x, figure) for x, c in enumerate(summary.categories) if (figure := paper_figure(row.column, c))]
         axes.plot([x + offset for x, _ in paper], [f.value for _, f in paper], "_", markersize=12, color=colour)
-    axes.plot([], [], "_", markersize=12, color="0.4", label="paper, same colour")
+    if summary.table.compares:
+        axes.plot([], [], "_", markersize=12, color="0.4", label="paper, same colour")
     axes.set_xticks(range(len(summary.categories)), summary.categories)
     axes.set_ylabel(f"{summary.metrics[summary.table.main]}, %")
     axes.grid(axis="y", alpha=0.3)

@@ -13,6 +13,7 @@ from trainer.config import BranchConfig, TrainConfig
 from trainer.reproduce.budget import Budget
 from trainer.reproduce.cells import Cell, CellResult, Store
 from trainer.reproduce.provenance import provenance
+from trainer.reproduce.set_changes import SetChange
 from trainer.reproduce.table import CellTask, PaperTable, Row, check_known
 
 AnyBranch = TypeVar("AnyBranch", bound=BranchConfig)
@@ -34,6 +35,7 @@ class TableRequest:
         steps: training steps in place of the presets' numbers.
         epochs: training steps as passes through all images of a category.
         settings: overrides of every row, ``section.field=value``; a row's own settings take precedence.
+        changes: of the images to train with; every row is done once for each.
     """
 
     table: PaperTable
@@ -44,6 +46,7 @@ class TableRequest:
     steps: int | None = None
     epochs: float | None = None
     settings: tuple[str, ...] = ()
+    changes: tuple[SetChange, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -77,9 +80,17 @@ def plan(request: TableRequest) -> list[Cell]:
     by seed.
 
     Raises:
-        InputError: a row, category, preset or setting is unknown, or the data has none of the table's categories.
+        InputError: a row, category, preset or setting is unknown, the data has none of the table's categories, or
+            the table's sets cannot be changed.
     """
+    if request.changes and request.table.discover is None:
+        raise InputError(
+            "a table whose sets can be changed, such as decisions",
+            request.table.name,
+            "leave --contaminate and --images out",
+        )
     rows = request.table.choose_rows(request.rows)
+    rows = tuple(row.changed(change) for change in request.changes or (SetChange(),) for row in rows)
     settings = {row.name: _settings(row, request) for row in rows}
     procedure, folders = request.table.procedure, find_categories(request)
     fingerprints = {category: procedure.fingerprint(folder, category) for category, folder in folders.items()}
@@ -191,6 +202,7 @@ def _run_cell(cell: Cell, store: Store, device: str, say: Callable[[str], None])
         bundle=store.bundle(cell),
         picture=store.picture(cell),
         say=say,
+        change=cell.row.change,
     )
     made = provenance(device)
     measured = cell.procedure.measure(task)

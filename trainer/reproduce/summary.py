@@ -17,7 +17,7 @@ class Entry:
     """One row of a table, for one category or for the mean over all.
 
     Attributes:
-        figures: mean and spread over the finished seeds, in percent; empty if there are none.
+        figures: mean and spread over the finished seeds, in the table's scales; empty if there are none.
         asked, done: numbers of requested and finished seeds; for a mean, seeds finished in every category.
         state: ``done``, or the worst state of the other cells: ``failed``, ``incomplete`` or ``not run``.
         updates: training steps of a cell; ``None`` if none is finished.
@@ -79,24 +79,22 @@ def summarise(table: PaperTable, statuses: Sequence[CellStatus]) -> TableSummary
         categories,
         metrics,
         {
-            name: tuple(_entry(row, [[status] for status in of[row.name, name]], table.spread) for row in rows)
+            name: tuple(_entry(table, row, [[status] for status in of[row.name, name]]) for row in rows)
             for name in categories
         },
-        tuple(
-            _entry(row, _by_seed(s for name in categories for s in of[row.name, name]), table.spread) for row in rows
-        ),
+        tuple(_entry(table, row, _by_seed(s for name in categories for s in of[row.name, name])) for row in rows),
     )
 
 
-def mean_and_spread(values: Sequence[float], spread: Spread = "standard error") -> Figure:
+def mean_and_spread(values: Sequence[float], spread: Spread = "standard error", scale: float = 100) -> Figure:
     """Return the mean of fractions in percent, and for two or more values its standard error.
 
-    The standard deviation is added if ``spread`` asks for it.
+    The standard deviation is added if ``spread`` asks for it.  Values that are no fractions have another scale.
     """
-    mean = 100 * float(np.mean(values))
+    mean = scale * float(np.mean(values))
     if len(values) < 2:
         return Figure(mean)
-    deviation = 100 * float(np.std(values, ddof=1))
+    deviation = scale * float(np.std(values, ddof=1))
     return Figure(mean, deviation / len(values) ** 0.5, deviation if spread == "standard deviation" else None)
 
 
@@ -105,7 +103,7 @@ def paper_figure(column: Column | None, category: str) -> Figure | None:
     return column.figure(category) if column else None
 
 
-def _entry(row: Row, by_seed: Sequence[Sequence[CellStatus]], spread: Spread) -> Entry:
+def _entry(table: PaperTable, row: Row, by_seed: Sequence[Sequence[CellStatus]]) -> Entry:
     """Average groups of cells, one group for each seed."""
     results = [[status.result for status in group if status.result] for group in by_seed]
     complete = [found for found, group in zip(results, by_seed, strict=True) if len(found) == len(group)]
@@ -116,7 +114,8 @@ def _entry(row: Row, by_seed: Sequence[Sequence[CellStatus]], spread: Spread) ->
         columns = [[cell.get(name) for cell in group] for group in values]
         known = [[value for value in column if value is not None] for column in columns]
         if all(len(some) == len(column) for some, column in zip(known, columns, strict=True)):
-            figures[name] = mean_and_spread([float(np.mean(column)) for column in known], spread)
+            means = [float(np.mean(column)) for column in known]
+            figures[name] = mean_and_spread(means, table.spread, table.scales.get(name, 100))
     cells = [result for group in complete for result in group]
     states = {status.state for group in by_seed for status in group}
     order: tuple[CellState, ...] = ("failed", "incomplete", "not run")

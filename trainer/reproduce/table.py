@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
 
 from edge_occ.common.errors import InputError
 from trainer.config import TrainConfig
 from trainer.reproduce.paper import Column, Spread, paper_columns
+from trainer.reproduce.set_changes import SetChange
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class CellTask:
         bundle: path of the bundle; an existing file has the same settings, seed and data.
         picture: path for a JPEG of some heatmaps, if the procedure draws any.
         say: prints a line for the user.
+        change: of the images to train with.
     """
 
     category: str
@@ -38,6 +40,7 @@ class CellTask:
     bundle: Path
     picture: Path
     say: Callable[[str], None]
+    change: SetChange | None = None
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ class Measured:
     """The outputs of one cell's training and measurement.
 
     Attributes:
-        values: metrics by name as fractions of 1; ``None`` where undefined.
+        values: metrics by name as fractions of 1, but for those in :attr:`PaperTable.scales`; ``None`` where undefined.
         updates: training steps of pretraining, summed over all encoders.
         seconds: duration of training and measurement.
     """
@@ -90,6 +93,7 @@ class Row:
         block: heading of a group of rows.
         seeded: whether the figures depend on the seed; if not, the row runs once.
         part: prefix, before a dot, of the names of the row's figures in a cell; empty for all figures.
+        change: of the images to train with; ``None`` for none.
     """
 
     name: str
@@ -101,6 +105,7 @@ class Row:
     block: str = ""
     part: str = ""
     seeded: bool = True
+    change: SetChange | None = None
 
     def figures(self, values: Mapping[str, float | None]) -> dict[str, float | None]:
         """Select the row's figures of a cell, by their names without ``part``."""
@@ -117,6 +122,14 @@ class Row:
         """The paper's figures to compare with."""
         return paper_columns()[self.paper] if self.paper else None
 
+    def changed(self, change: SetChange) -> Row:
+        """Return the row with a change of the images to train with."""
+        if not change.name:
+            return self
+        suffix = f"-{self.part}" if self.part else ""
+        name = f"{self.method}-{change.name}{suffix}"
+        return replace(self, name=name, label=f"{self.label}; {change.label}", change=change)
+
 
 @dataclass(frozen=True)
 class PaperTable:
@@ -126,7 +139,7 @@ class PaperTable:
         name: name on the command line and in file names.
         title: heading of the table.
         procedure: computes the figures of a cell.
-        categories: the paper's categories; those in the data are run.
+        categories: the paper's categories; those in the data are run.  Empty with ``discover``.
         rows: rows in the order of their run, the cheap ones first.
         main: name of the figure to compare with the paper's.
         metrics: headings by name of the figures to show; empty for all figures of the cells.
@@ -134,6 +147,8 @@ class PaperTable:
         appendix: columns of the paper without a corresponding category.
         spread: the meaning of ±, as in the paper; with deviations, our figures also show the standard error.
         pictured: rows whose heatmaps may be shown; the first finished one is.
+        scales: factors from a cell's values to the table's by name; 100, for percent, where none is given.
+        discover: finds the categories in the data of a table that compares with no paper; its sets can be changed.
     """
 
     name: str
@@ -147,6 +162,21 @@ class PaperTable:
     appendix: tuple[str, ...] = ()
     spread: Spread = "standard error"
     pictured: tuple[str, ...] = ("auto", "quick", "frozen")
+    scales: Mapping[str, float] = field(default_factory=dict)
+    discover: Callable[[Path], tuple[str, ...]] | None = None
+
+    @property
+    def compares(self) -> bool:
+        """Whether a paper has figures to compare with."""
+        return self.discover is None
+
+    def on(self, data: Path) -> PaperTable:
+        """Return the table with the categories of the data, if they are not the paper's.
+
+        Raises:
+            InputError: there are none in the data.
+        """
+        return self if self.discover is None else replace(self, categories=self.discover(data))
 
     def choose_rows(self, names: Sequence[str]) -> tuple[Row, ...]:
         """Return the named rows, or all for no names, and always the fixed ones.

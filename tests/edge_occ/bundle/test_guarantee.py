@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_occ.bundle.conformal import calibrate
-from edge_occ.bundle.guarantee import guarantee, images_needed, share_in_words
+from edge_occ.bundle.guarantee import guarantee, images_needed, lowest_certified_rate, share_in_words
 
 
 def test_a_certified_rate():
@@ -19,9 +19,9 @@ def test_a_certified_rate():
 
 def test_a_rate_that_the_images_cannot_certify():
     assert guarantee(calibrate(np.arange(60.0), 0.01)) == (
-        "60 images cannot certify the declared rate of 1 in 100: that takes at least 99. The highest held-out score is "
-        "the threshold; expect about 1 false alarm in 61 good parts (at most 1 in 20 with 95 % confidence), from 60 "
-        "held-out images."
+        "60 images cannot certify the declared rate of 1 in 100: that takes at least 99. The lowest rate that they "
+        "certify is 1 in 61. The highest held-out score is the threshold; expect about 1 false alarm in 61 good parts "
+        "(at most 1 in 20 with 95 % confidence), from 60 held-out images."
     )
 
 
@@ -35,6 +35,13 @@ def test_a_coarse_rate_is_reported_in_a_hundred():
 @given(st.integers(8, 400), st.sampled_from([0.3, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.003]))
 def test_the_images_needed_are_those_from_which_calibration_certifies(n, rate):
     assert calibrate(np.arange(float(n)), rate).certified == (n >= images_needed(rate))
+
+
+@given(st.integers(2, 400))
+def test_the_lowest_certified_rate_is_certified_and_a_lower_one_is_not(n):
+    rate = lowest_certified_rate(n)
+    assert calibrate(np.arange(float(n)), rate).certified
+    assert not calibrate(np.arange(float(n)), 0.999 * rate).certified
 
 
 @given(st.integers(8, 400), st.sampled_from([0.4, 0.2, 0.05, 0.01, 0.001]))

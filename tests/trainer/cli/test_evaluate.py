@@ -1,6 +1,7 @@
 """``edge-occ evaluate`` where a bundle runs, on an install without what trains."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -52,6 +53,23 @@ def test_the_page_needs_an_extra_and_says_so_before_anything_is_scored(tiny_bund
     assert [line.split()[0] for line in done.stderr.splitlines()] == ["expected", "found", "next"]
     assert "pip install 'edge-occ[evaluate]'" in done.stderr
     assert not (tmp_path / "report").exists()
+
+
+def test_the_terminal_shows_detection_first_and_says_what_has_no_mask(tiny_bundle, tiny_data, tmp_path):
+    data = shutil.copytree(tiny_data, tmp_path / "data")
+    (data / "ground_truth" / "spot" / "002_mask.png").unlink()
+    arguments = ["evaluate", str(tiny_bundle), "--data", str(data)]
+    lines = CliRunner().invoke(app, arguments).stderr.splitlines()
+    table = next(i for i, line in enumerate(lines) if line.startswith("declared rate"))
+    assert "1 of 7 defects have no mask" in lines[table - 1]
+    assert [line[:8] for line in lines[table + 1 : table + 5]] == ["1 in 100", "1 in 50,", "1 in 20,", "1 in 10 "]
+    entries = json.loads(CliRunner().invoke(app, [*arguments, "--json"]).stdout)["detection"]
+    for line, entry in zip(lines[table + 1 :], entries, strict=False):
+        assert f"{entry['found']} of 7" in line
+        assert f"{entry['false_alarms']} of 6" in line
+    assert lines[table + 5].startswith("16 held-out images certify no rate below 1 in 17")
+    assert lines[table + 6] == f"auroc_held_out {entries[0]['auroc_held_out']:.4f}"
+    assert lines[table + 7].startswith("image_auroc")
 
 
 @pytest.mark.train

@@ -2,6 +2,7 @@
 
 import json
 import signal
+from dataclasses import replace
 
 import pytest
 from typer.testing import CliRunner
@@ -98,6 +99,9 @@ def test_a_failed_cell_gives_its_error_and_exit_status_after_the_table(table):
         (["--budget", "soon"], "20m"),
         (["--device", "tpu"], "auto, cpu, cuda"),
         (["--steps", "3", "--epochs", "2"], "leave one of them out"),
+        (["--contaminate", "0.7"], "from 0 to below 0.5"),
+        (["--images", "few"], "such as 10,20,50"),
+        (["--images", "20"], "such as decisions"),
         (["--out", "file"], "choose another place with --out"),
         (["--out", "file/below"], "choose another place with --out"),
         (["--work", "file"], "choose another place with --work"),
@@ -126,6 +130,18 @@ def test_epochs_are_shown(table, tmp_path):
     assert result.exit_code == 0, result.output
     assert "--epochs 2.5`" in result.stdout
     assert "| **not as in the presets**, in every row | `epochs=2.5` |" in result.stdout
+
+
+def test_changes_of_the_sets_are_rows_and_part_of_the_command(table, monkeypatch):
+    from trainer.reproduce import TABLES
+
+    monkeypatch.setitem(TABLES, "fake", replace(TABLES["fake"], discover=lambda data: ("bottle", "screw")))
+    result = reproduce("--seeds", 1, "--contaminate", "0,0.05", "--images", "10")
+    assert result.exit_code == 0, result.output
+    assert "--contaminate 0,0.05 --images 10`" in result.stdout
+    assert "| other; 10 good images | - | 90.0 |" not in result.stdout  # no column of a paper's
+    assert "| other; 10 good images | 90.0 |" in result.stdout
+    assert "| other; 5 % of the training images are defective | 90.0 |" in result.stdout
 
 
 def test_an_unknown_table_lists_the_known(table):

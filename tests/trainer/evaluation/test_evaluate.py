@@ -17,7 +17,8 @@ from edge_occ.bundle.loading import load_engine
 from edge_occ.common.errors import InputError, UserError
 from edge_occ.common.images import read_image
 from engines.onnxruntime import OnnxRuntimeEngine
-from trainer.evaluation.evaluate import Evaluation, evaluate
+from trainer.evaluation.evaluate import evaluate
+from trainer.evaluation.result import Evaluation
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +85,25 @@ def test_the_json_is_the_contract_s(evaluation, tiny_bundle):
     assert {kind["aupimo"] for kind in result["per_defect"].values()} == {None}
 
 
+def test_detection_at_the_declared_rate_comes_first(evaluation, tiny_bundle):
+    bundle = read_bundle(tiny_bundle)
+    result = json.loads(json.dumps(evaluation.as_json(), allow_nan=False))
+    assert next(iter(result)) == "detection"
+    assert [entry["rate"] for entry in result["detection"]] == [0.01, 0.02, 0.05, 0.1]
+    first, last = result["detection"][0], result["detection"][-1]
+    assert first["threshold"] == bundle.manifest.calibration.threshold
+    assert (first["found"], first["of"]) == (evaluation.detected, 7)
+    assert (first["false_alarms"], first["false_alarms_of"]) == (evaluation.false_alarms, 6)
+    assert first["promised_upper_95"] == result["false_alarms"]["upper_95"]
+    assert (first["certified"], last["certified"]) == (False, True)  # 16 images certify 1 in 17
+    assert first["lowest_certified_rate"] == round(1 / 17, 6)
+    scores = np.array([r.verdict.score for r in evaluation.records if r.image.defective])
+    assert last["threshold"] == sorted(bundle.held_out)[15]
+    assert last["found"] == (scores > last["threshold"]).sum()
+    against = roc_auc_score([0] * 16 + [1] * 7, [*bundle.held_out, *scores])
+    assert {entry["auroc_held_out"] for entry in result["detection"]} == {round(against, 6)}
+
+
 def test_aupimo_is_the_mean_overlap_over_very_low_rates_on_good_images(tiny_bundle, data):
     for i in range(6, 20):
         write(data / "test" / "good" / f"{i:03}.png", part(100 + i))
@@ -141,7 +161,7 @@ def test_pixel_figures_are_of_the_defects_with_masks_and_image_figures_of_all(ti
     (warning,) = found.warnings
     assert f"4 of 7 defects have no mask; the first is {data / 'test' / 'scratch' / '000.png'}" in warning
     result, whole = found.as_json(), evaluation.as_json()
-    for name in ("image_auroc", "f1_max", "false_alarms"):
+    for name in ("detection", "image_auroc", "f1_max", "false_alarms"):
         assert result[name] == whole[name]
     assert result["images"] == {"good": 6, "defect": 7, "with_mask": 3, "skipped": []}
     assert result["warnings"] == [warning]
@@ -190,6 +210,10 @@ def test_good_images_alone_check_the_false_alarms(tiny_bundle, data):
     assert [result[name] for name in ("image_auroc", "pixel_auroc", "aupro", "aupimo", "f1_max")] == [None] * 5
     assert result["per_defect"] == {}
     assert result["false_alarms"]["observed_n"] == 6
+    assert {(entry["of"], entry["share"], entry["auroc_held_out"]) for entry in result["detection"]} == {
+        (0, None, None)
+    }
+    assert {entry["false_alarms_of"] for entry in result["detection"]} == {6}
 
 
 def test_defects_alone_leave_false_alarms_unobserved(tiny_bundle, data):
@@ -199,6 +223,8 @@ def test_defects_alone_leave_false_alarms_unobserved(tiny_bundle, data):
     assert "no good images" in result["warnings"][0]
     assert result["pixel_auroc"] > 0.5
     assert result["false_alarms"]["observed"] is None
+    assert {(entry["of"], entry["false_alarms_of"]) for entry in result["detection"]} == {(7, 0)}
+    assert result["detection"][0]["auroc_held_out"] > 0.5
 
 
 def resize_test_images(data: Path) -> None:

@@ -14,7 +14,8 @@ from edge_occ.bundle.manifest import CandidateHead, Manifest, ModelSelection
 from edge_occ.common.images import counted
 from trainer.data.layout import LabelledImage
 from trainer.evaluation.cases import Cases, ScoredImage
-from trainer.evaluation.evaluate import Evaluation, evaluate
+from trainer.evaluation.evaluate import evaluate
+from trainer.evaluation.result import Evaluation
 from trainer.pretext.contrastive import ContrastiveTask
 from trainer.pretext.rotation import RotationTask
 from trainer.pretext.task import normal_or_changed
@@ -113,7 +114,7 @@ def test_skipped_images_are_listed_and_hostile_names_are_only_text(tmp_path, man
 
 
 def test_an_evaluation_shows_found_and_missed_defects(tmp_path, manifest, evaluation, open_page):
-    path = evaluation_report(tmp_path / "report", manifest, evaluation, HELD_OUT)
+    path = evaluation_report(tmp_path / "report", evaluation)
     assert path == tmp_path / "report" / "index.html"
     page = open_page(path)
     assert (
@@ -121,6 +122,12 @@ def test_an_evaluation_shows_found_and_missed_defects(tmp_path, manifest, evalua
         in page.text
     )
     assert "Evaluation of discs.occ on discs" in page.text
+    places = [page.text.index(words) for words in ("Found at 1 in 100", "AUROC against held-out", "Image AUROC")]
+    assert places == sorted(places)
+    for entry in evaluation.detection:
+        for cell in entry.cells():
+            assert cell in page.text
+    assert "16 held-out images certify no rate below 1 in 17" in page.text
     assert f"{evaluation.image_auroc:.4f}" in page.text
     assert page.references() == []
     cases = evaluation.cases
@@ -138,7 +145,7 @@ def test_a_hostile_file_name_is_escaped_in_the_report(tmp_path, tiny_bundle, tin
     name = '"><script>alert(1)<script>&amp;.png'
     shutil.move(data / "test" / "good" / "000.png", data / "test" / "good" / name)
     result = evaluate(tiny_bundle, data)
-    page = open_page(evaluation_report(tmp_path / "report", manifest, result, HELD_OUT))
+    page = open_page(evaluation_report(tmp_path / "report", result))
     assert f"good/{name}" in page.text
     assert page.named("script") == []
 
@@ -161,10 +168,10 @@ def with_alarms(evaluation: Evaluation, good: int, alarms: int) -> Evaluation:
 def test_observed_false_alarms_are_compared_with_the_guarantee(
     tmp_path, manifest, evaluation, good, alarms, words, open_page
 ):
-    page = open_page(evaluation_report(tmp_path, manifest, with_alarms(evaluation, good, alarms), HELD_OUT))
+    page = open_page(evaluation_report(tmp_path, with_alarms(evaluation, good, alarms)))
     assert words in page.text
 
 
 def test_undefined_metrics_are_reported_as_not_defined(tmp_path, manifest, evaluation, open_page):
     bare = replace(evaluation, pixel_auroc=None, aupro=None, aupimos=())
-    assert open_page(evaluation_report(tmp_path, manifest, bare, HELD_OUT)).text.count("not defined") == 3
+    assert open_page(evaluation_report(tmp_path, bare)).text.count("not defined") == 3

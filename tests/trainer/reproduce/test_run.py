@@ -7,6 +7,7 @@ import pytest
 
 from edge_occ.common.errors import InputError
 from trainer.config import TrainConfig
+from trainer.reproduce.set_changes import SetChange
 from trainer.reproduce.table import Row
 
 
@@ -103,6 +104,24 @@ def test_a_row_that_does_not_depend_on_the_seed_is_done_once(fake):
     assert [(cell.row.name, cell.seed) for cell in fake.plan(categories=("bottle",))] == [
         ("fixed", 0), ("short", 0), ("short", 1), ("long", 0), ("long", 1),
     ]  # fmt: skip
+
+
+def test_every_chosen_row_is_done_once_for_each_change(fake):
+    fake.table = replace(fake.table, discover=lambda data: ())
+    changes = (SetChange(), SetChange(defects=0.05), SetChange(images=20))
+    cells = fake.plan(seeds=1, categories=("bottle",), rows=("long",), changes=changes)
+    assert [cell.row.name for cell in cells] == [
+        "fixed", "long", "fixed-5-percent-defects", "long-5-percent-defects", "fixed-20-images", "long-20-images",
+    ]  # fmt: skip
+    assert len({cell.key for cell in cells}) == len({cell.bundle_key for cell in cells}) == 6
+    assert [cell.key for cell in cells[:2]] == [
+        cell.key for cell in fake.plan(seeds=1, categories=("bottle",), rows=("long",))
+    ]
+
+
+def test_sets_of_a_papers_table_cannot_be_changed(fake):
+    with pytest.raises(InputError, match="--contaminate"):
+        fake.plan(changes=(SetChange(images=20),))
 
 
 def test_fixed_rows_cannot_be_left_out(fake):

@@ -1,6 +1,7 @@
 """Means, errors and states of a table."""
 
 import statistics
+from dataclasses import replace
 
 import pytest
 
@@ -22,6 +23,14 @@ def test_with_deviations_the_error_is_added():
     assert figure.deviation == pytest.approx(100 * statistics.stdev(values))
     assert figure.error == pytest.approx(figure.deviation / 3**0.5)
     assert str(figure) == "94.0 ± 3.6 (2.1)"
+
+
+def test_values_that_are_no_fractions_have_their_own_scale(fake):
+    fake.table = replace(fake.table, scales={"auroc": 1})
+    entry = summarise(fake.table, fake.run(fake.plan()).statuses).entries["screw"][1]
+    values = [fake.value("screw", seed, 2) for seed in range(2)]
+    assert entry.figures["auroc"].value == pytest.approx(statistics.mean(values))
+    assert entry.figures["auroc"].error == pytest.approx(statistics.stdev(values) / 2**0.5)
 
 
 def test_entries_average_over_seeds_and_means_over_categories(fake):
