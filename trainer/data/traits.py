@@ -14,12 +14,10 @@ from edge_occ.common.decoding import Picture, has_colour, to_8_bit, white_level
 from edge_occ.common.exposure import mean_and_deviation, repeated_rows
 from edge_occ.common.image_header import UPRIGHT
 from edge_occ.common.images import counted
-from edge_occ.common.size import Size, size_in_words
+from edge_occ.common.size import Size
+from trainer.data.detail import shrinking
 
 logger = logging.getLogger(__name__)
-
-MIN_DEFECT = 4
-"""Smallest side of a defect in pixels of the resized image that is found reliably (docs/pictures.md)."""
 
 
 @dataclass(frozen=True)
@@ -116,24 +114,9 @@ class Traits:
             )
         lost = shrinking(self.largest, size)
         if lost:
-            logger.warning("%s", lost)
-
-
-def shrinking(frame: Size, size: Size) -> str | None:
-    """Return a sentence on the loss of detail by resizing; ``None`` if no side shrinks to less than half.
-
-    Args:
-        frame: height and width.
-        size: height and width of the result.
-    """
-    down, across = frame[0] / size[0], frame[1] / size[1]
-    factor = max(down, across)
-    if factor <= 2:
-        return None
-    return (
-        f"pictures of {size_in_words(frame)} are shrunk {across:.1f} x {down:.1f} times to {size_in_words(size)}; "
-        f"what is smaller than about {MIN_DEFECT * factor:.0f} pixels may not be seen"
-    )
+            logger.warning(
+                "%s: crop the pictures to the part, or raise input.size; the time grows with its square", lost
+            )
 
 
 def _aspect(size: Size) -> Fraction:

@@ -7,7 +7,7 @@ import pytest
 
 from edge_occ.bundle.manifest import Exposure
 from edge_occ.common.decoding import Picture
-from trainer.data.traits import MIN_DEFECT, ImageTraits, Traits, shrinking
+from trainer.data.traits import ImageTraits, Traits
 
 
 def picture(pixels, orientation=1):
@@ -65,13 +65,8 @@ def test_orientation_and_shrinking_are_logged(caplog):
     first, second = caplog.messages
     assert first == "3 pictures would be turned by a viewer; here orientation is ignored, in pictures and in videos"
     assert "4000x3000 are shrunk 15.6 x 15.6 times to 256x192" in second
-    assert f"smaller than about {MIN_DEFECT * 4000 / 256:.0f} pixels" in second
+    assert "smaller than about 62 pixels may not be seen: crop the pictures" in second
     caplog.clear()
     with caplog.at_level(logging.DEBUG):
         Traits((300, 400), (300, 400), turned=0, colour=True, white=None, exposure=EXPOSURE).log((192, 256))
     assert caplog.messages == []
-
-
-@pytest.mark.parametrize(("frame", "expected"), [((512, 512), False), ((256, 513), True), ((513, 256), True)])
-def test_shrinking_is_reported_from_half_on(frame, expected):
-    assert (shrinking(frame, (256, 256)) is not None) == expected
