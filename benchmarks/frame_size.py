@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 
 from edge_occ.bundle.bundle import read_bundle
 from edge_occ.bundle.downscale import downscale
+from edge_occ.common.size import Size
 from edge_occ.output.heatmap import encode_jpeg, overlay, shrink
 from engines.base import Engine, Scores
 from engines.onnxruntime import OnnxRuntimeEngine
@@ -90,8 +91,8 @@ def time_frames(path: Path, video: Path | None) -> None:
         )
 
 
-def halve_and_infer(engine: Engine, frame: NDArray[np.uint8], side: int) -> Scores:
-    return engine.infer(downscale(frame, side, side))
+def halve_and_infer(engine: Engine, frame: NDArray[np.uint8], size: Size) -> Scores:
+    return engine.infer(downscale(frame, size))
 
 
 def picture(size: tuple[int, int], video: Path | None) -> NDArray[np.uint8]:
