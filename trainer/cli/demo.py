@@ -18,6 +18,9 @@ def demo(
     fps: Annotated[
         float, typer.Option(metavar="N", min=0.5, max=100, help="Images a second on the simulated line.")
     ] = 10,
+    from_scratch: Annotated[
+        bool, typer.Option("--from-scratch", help="Train an encoder from scratch instead of the preset auto.")
+    ] = False,
 ) -> None:
     """Run everything once on real solar cells: train, calibrate, inspect a stream, collect the MQTT messages, report.
 
@@ -27,4 +30,4 @@ def demo(
     with ending_at_once():
         from trainer.demo import run_demo  # noqa: PLC0415
 
-    run_demo(folder, fps)
+    run_demo(folder, fps, from_scratch=from_scratch)
