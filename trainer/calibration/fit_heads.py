@@ -104,17 +104,18 @@ class HeadCalibrator:
             scored: the images in another precision, without their copies: ``[n, rows, columns, d]``.
             head: gives the weights.
         """
-        grids = self.grids(features, scored)
-        scores = (
-            self._branches[i].score(grid).double() for (i, _), grid in zip(self._config.heads, grids, strict=True)
-        )
-        return one_score_a_part(weighted_sum(scores, head.score_weights.double()).numpy(), self._parts(len(scored[0])))
+        scores = self.scores(self.grids(features, scored), head)
+        return one_score_a_part(scores, self._parts(len(scored[0])))
 
     def grids(self, features: Sequence[Tensor], scored: Sequence[Tensor] | None = None) -> list[Tensor]:
-        """Scores of every image by heads that were fitted without its part: ``[n, rows, columns]`` for each head."""
+        """Scores of every image by heads that were fitted without its part: ``[n, rows, columns]`` for each head.
+
+        Raises:
+            InputError: the features cannot carry a head.
+        """
         calibration, heads = self._config.calibration, self._heads(len(features[0]))
         fold_of = folds_of_parts(self._parts(len(features[0])), calibration.folds, self._seed)
-        with ProgressReport("calibrating", int(fold_of.max() + 1) * len(heads)) as progress:
+        with fitting(), ProgressReport("calibrating", int(fold_of.max() + 1) * len(heads)) as progress:
             return [
                 held_out_grids(
                     features[i],
@@ -125,6 +126,27 @@ class HeadCalibrator:
                 )
                 for i, own in heads
             ]
+
+    def scores(self, grids: Sequence[Tensor], head: FusedHead) -> NDArray[np.float64]:
+        """Return the image score of every shot from its grids, fused: ``[n]``.
+
+        Args:
+            grids: scores of every position, ``[n, rows, columns]`` for each head; see :meth:`grids`.
+            head: gives the weights.
+        """
+        scores = (
+            self._branches[i].score(grid).double() for (i, _), grid in zip(self._config.heads, grids, strict=True)
+        )
+        return weighted_sum(scores, head.score_weights.double()).numpy()
+
+    def maps(self, grids: Sequence[Tensor], weights: Tensor) -> Iterator[Tensor]:
+        """Yield the score maps of all shots, fused with ``weights``, some at a time: ``[k, size, size]``."""
+        branches = [self._branches[i] for i, _ in self._config.heads]
+        for first in range(0, len(grids[0]), _CHUNK):
+            yield weighted_sum(
+                [branch.maps(grid[first : first + _CHUNK]) for branch, grid in zip(branches, grids, strict=True)],
+                weights.float(),
+            )
 
     def _images(self, shots: int) -> int:
         """How many of the shots are images, the first ones; the others are their copies."""
@@ -149,14 +171,7 @@ class HeadCalibrator:
         """
         if len(grids) == 1:
             return 1.0
-        branches = [self._branches[i] for i, _ in self._config.heads]
-        peaks = [
-            weighted_sum(
-                [branch.maps(grid[first : first + _CHUNK]) for branch, grid in zip(branches, grids, strict=True)],
-                weights.float(),
-            ).amax((1, 2))
-            for first in range(0, len(grids[0]), _CHUNK)
-        ]
+        peaks = [maps.amax((1, 2)) for maps in self.maps(grids, weights)]
         highest = one_score_a_part(torch.cat(peaks).double().numpy(), parts)
         return threshold / calibrate(highest, self._config.calibration.false_alarm_rate).threshold
 
