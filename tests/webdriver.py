@@ -39,21 +39,20 @@ class Browser:
         self.downloads.mkdir(parents=True)
         self._log = (folder / "chromedriver.log").open("wb")
         # Port 0: the driver takes a free one and says which.
-        self._process = subprocess.Popen(
-            [str(DRIVER), "--port=0"], stdout=subprocess.PIPE, stderr=self._log, text=True, env={**os.environ}
-        )
+        self._process = subprocess.Popen([str(DRIVER), "--port=0"], stdout=subprocess.PIPE, stderr=self._log, text=True)
         self._base = f"http://127.0.0.1:{self._port()}"
-        arguments = [
-            "--headless=new",
-            "--disable-gpu",
-            "--disable-dev-shm-usage",
-            f"--user-data-dir={folder / 'profile'}",
-        ]
-        arguments += [f"--window-size={size[0]},{size[1]}"]
+        arguments = ["--headless=new", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars"]
+        arguments += [f"--user-data-dir={folder / 'profile'}", f"--window-size={size[0]},{size[1]}"]
         arguments += ["--no-sandbox"] if os.geteuid() == 0 else []
         arguments += ["--blink-settings=preferredColorScheme=0"] if dark else []
-        preferences = {"download.default_directory": str(self.downloads), "download.prompt_for_download": False}
-        options = {"binary": BROWSER, "args": arguments, "prefs": preferences}
+        # A window has a least width; the viewport of an emulated device has none.
+        metrics = {"width": size[0], "height": size[1], "pixelRatio": 1, "mobile": False, "touch": False}
+        options = {
+            "binary": BROWSER,
+            "args": arguments,
+            "prefs": {"download.default_directory": str(self.downloads), "download.prompt_for_download": False},
+            "mobileEmulation": {"deviceMetrics": metrics},
+        }
         wanted = {
             "browserName": "chrome",
             "goog:chromeOptions": options,
@@ -105,10 +104,11 @@ class Browser:
         return [entry["message"] for entry in self._send("POST", "/se/log", {"type": "browser"})]
 
     def requested(self) -> list[str]:
-        """Addresses that the page asked for since the last call."""
+        """Addresses that pages asked for since the last call, without the browser's own ones."""
         entries = self._send("POST", "/se/log", {"type": "performance"})
         messages = [json.loads(entry["message"])["message"] for entry in entries]
-        return [m["params"]["request"]["url"] for m in messages if m["method"] == "Network.requestWillBeSent"]
+        urls = [m["params"]["request"]["url"] for m in messages if m["method"] == "Network.requestWillBeSent"]
+        return [url for url in urls if not url.startswith("chrome:")]
 
     def screenshot(self) -> bytes:
         """The window as PNG."""

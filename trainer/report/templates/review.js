@@ -21,7 +21,7 @@ function restore() {
   }
   for (const name of names) if (known.includes(kept[name])) labels.set(name, kept[name]);
   const open = names.findIndex((name) => !labels.has(name));
-  show(open < 0 ? 0 : open);
+  show(open < 0 ? 0 : open, false);
 }
 
 function keep() {
@@ -54,12 +54,14 @@ function draw() {
   text.value = review();
 }
 
-function show(index) {
+function show(index, follow = true) {
   current = Math.min(Math.max(index, 0), names.length - 1);
   articles.forEach((article, i) => { article.hidden = i !== current; });
   draw();
   const bar = strip[current].parentElement;
   bar.scrollLeft = strip[current].offsetLeft - (bar.clientWidth - strip[current].offsetWidth) / 2;
+  const { top } = articles[current].getBoundingClientRect();
+  if (follow && (top < 0 || top > innerHeight / 2)) bar.scrollIntoView();
 }
 
 function mark(label) {
