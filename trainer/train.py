@@ -18,11 +18,13 @@ from torch import Tensor
 from edge_occ.bundle.bundle import MODEL_CARD, PREVIEW, write_bundle
 from edge_occ.bundle.manifest import Manifest
 from edge_occ.common.errors import InputError
+from edge_occ.common.printable import printable
 from edge_occ.common.size import Size
 from trainer.augment.camera import change_frame
 from trainer.calibration.fit_heads import HeadCalibrator
 from trainer.config import RegionConfig, TrainConfig
 from trainer.data.images import Change, NormalImages, find_normal_images, read_frames
+from trainer.data.layout import image_names
 from trainer.data.region import find_region, read_region
 from trainer.export.assemble import assemble
 from trainer.export.manifest import Facts, manifest_fields
@@ -42,6 +44,9 @@ from trainer.pretrain.encoders import pretrain_encoders
 from trainer.pretrain.processes import choose_device
 from trainer.report.model_card import model_card
 from trainer.report.training import training_report
+from trainer.review.collect import stored_features
+from trainer.review.oddness import by_oddness
+from trainer.review.stored_features import GoodImages, features_path, require_own_features, write_features
 from trainer.selection.model_selection import select_model
 from trainer.selection.proxy_benchmark import make_defects
 
@@ -86,6 +91,11 @@ class Job:
         """File of the page about the training."""
         return self.out.with_suffix(".html")
 
+    @property
+    def features(self) -> Path:
+        """File of the good images' features, for review and refit."""
+        return features_path(self.out)
+
     def checkpoint(self, branch: int, fingerprint: str) -> Path:
         """Return the checkpoint file of a branch's encoder."""
         if self.encoders is not None:
@@ -95,10 +105,17 @@ class Job:
 
 @dataclass(frozen=True)
 class Trained:
-    """The result of a training: the bundle's manifest, and the file of the page."""
+    """The result of a training.
+
+    Attributes:
+        manifest: of the bundle.
+        report: the page.
+        odd: how many of the good images look odd, see :mod:`trainer.review.oddness`.
+    """
 
     manifest: Manifest
     report: Path
+    odd: int
 
 
 def train(job: Job) -> Trained:
@@ -141,7 +158,8 @@ def train(job: Job) -> Trained:
     if config.camera_changes.copies:
         features = _with_copies(features, branches, data, size, config, job.seed, device)
     calibrator = HeadCalibrator(branches, config, job.seed, data.parts)
-    fitted = calibrator.fit(features)
+    held_out_grids = calibrator.held_out_grids(features)
+    fitted = calibrator.fit(features, held_out_grids)
     heads = [branch.head.graph_kinds for branch in config.branches]
     graph = InspectionGraph(branches, heads, size).cpu().eval()
     held_out = partial(calibrator.held_out, features, head=fitted.head)
@@ -154,8 +172,18 @@ def train(job: Job) -> Trained:
     trained = zip(pretrained.config.branches, pretrained.fits, strict=True)
     fits = [(branch.pretext.name, fit) for branch, fit in trained if fit is not None]
     report = training_report(job.report, written, fits, fitted.held_out, members[PREVIEW])
+    good = GoodImages(
+        folder=printable(job.data.absolute()),
+        data_sha256=data.sha256,
+        names=image_names(job.data, data.paths),
+        parts=data.parts,
+        digests=data.digests,
+    )
+    stored = stored_features(good, features, held_out_grids, calibrator, branches, fitted.head, mask)
+    if config.export.features:
+        write_features(job.features, stored, written)
     remove_own(job.checkpoints, CHECKPOINTS)
-    return Trained(written, report)
+    return Trained(written, report, sum(image.odd for image in by_oddness(stored.scores)))
 
 
 def _check_places(job: Job) -> None:
@@ -167,6 +195,8 @@ def _check_places(job: Job) -> None:
         require_outside(place, job.data, "--out")
     require_own_bundle(out)
     require_own_page(job.report, "--out")
+    if job.config.export.features:
+        require_own_features(job.features)
     other = foreign(job.checkpoints, CHECKPOINTS)
     if other is not None:
         raise InputError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -154,6 +155,9 @@ class Training(_Record):
     copies: tuple[str, ...] = Field((), description="images left out as their pixels are those of another")
     look_alike: bool = Field(False, description="whether no two images differ by more than shots of one part do")
     skipped: tuple[str, ...] = Field(description="images left out for another reason")
+    excluded: tuple[str, ...] = Field(
+        (), description="images that a person called defective, taken out of heads and threshold after the training"
+    )
     conversions: tuple[str, ...]
     colour: bool | None = Field(None, description="whether the images have colours; null if mixed or not known")
     white: int | None = Field(
@@ -186,6 +190,12 @@ class Manifest(_Record):
     metrics: dict[str, float]
     licences: str
     members: dict[str, Member]
+
+    @property
+    def identity(self) -> str:
+        """Sixteen hexadecimal digits that differ from one bundle to another: a digest of those of all members."""
+        listed = "".join(f"{name} {member.sha256}\n" for name, member in sorted(self.members.items()))
+        return hashlib.sha256(listed.encode()).hexdigest()[:16]
 
     @model_validator(mode="after")
     def _complete(self) -> Manifest:

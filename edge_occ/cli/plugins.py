@@ -14,7 +14,14 @@ from edge_occ.common.errors import InputError
 
 GROUP = "edge_occ.commands"
 
-_EXTRAS = {"train": "train", "evaluate": "evaluate", "reproduce": "train", "demo": "demo"}
+_EXTRAS = {
+    "train": "train",
+    "evaluate": "evaluate",
+    "review": "evaluate",
+    "refit": "train",
+    "reproduce": "train",
+    "demo": "demo",
+}
 """Extra of this project that a command needs; such a command is listed where it is missing, too."""
 
 

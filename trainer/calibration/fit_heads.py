@@ -19,7 +19,7 @@ from edge_occ.bundle.standardise import LogScale
 from edge_occ.bundle.tensors import head_member
 from edge_occ.common.errors import InputError
 from edge_occ.common.progress import ProgressReport
-from trainer.calibration.held_out import Shots, held_out_scores, one_score_a_part, standardised
+from trainer.calibration.held_out import Shots, held_out_scores, inside, one_score_a_part, standardised
 from trainer.config import HeadConfig, TrainConfig
 from trainer.graph.branches import Branch
 from trainer.heads.base import Unfit
@@ -75,8 +75,13 @@ class _Member:
 
 
 @dataclass(frozen=True)
-class _HeldOut:
-    """Scores by heads without an image's part, and what they were standardised by."""
+class HeldOut:
+    """Scores of images by a head that was fitted without their parts.
+
+    Attributes:
+        grid: of every position ``[m, rows, columns]``, or ``[m, 1, p]`` in a region.
+        scale: of the normal images, by which they are standardised; None: they are not.
+    """
 
     grid: Tensor
     scale: LogScale | None
@@ -106,19 +111,20 @@ class HeadCalibrator:
             for k, own in enumerate(branch.head.each)
         ]
 
-    def fit(self, features: Sequence[Tensor]) -> CalibratedHead:
+    def fit(self, features: Sequence[Tensor], held_out: Sequence[HeldOut] | None = None) -> CalibratedHead:
         """Fit and calibrate heads.
 
         Args:
             features: of all normal images and their copies, ``[m, rows, columns, d]`` for each branch.
+            held_out: the result of :meth:`held_out_grids` for them, if it is known already.
 
         Raises:
             InputError: the features cannot carry a head.
         """
         shots = self._shots(len(features[0]))
         images = self._images(len(features[0]))
+        scored = self.held_out_grids(features) if held_out is None else held_out
         with fitting():
-            scored = self._held_out(features, shots)
             heads = tuple(
                 fit_head(features[member.index], member.pooling_for(images), member.region, own.scale)
                 for member, own in zip(self._members, scored, strict=True)
@@ -130,12 +136,12 @@ class HeadCalibrator:
         score_weights = _weights(fusion.score_weights, len(heads)) / spread
         map_weights = _weights(fusion.map_weights, len(heads)) / spread
         fused = weighted_sum(scores.double(), score_weights).numpy()
-        held_out = one_score_a_part(fused, shots.parts)
-        calibration = calibrate(held_out, self._config.calibration.false_alarm_rate)
+        of_parts = one_score_a_part(fused, shots.parts)
+        calibration = calibrate(of_parts, self._config.calibration.false_alarm_rate)
         map_weights = map_weights * self._map_scale(grids, map_weights, calibration.threshold, shots.parts)
         head = FusedHead(heads, score_weights.float(), map_weights.float())
         as_taken = one_score_a_part(fused[:images], shots.parts[:images])
-        return CalibratedHead(head, held_out, as_taken, calibration)
+        return CalibratedHead(head, of_parts, as_taken, calibration)
 
     def held_out(self, features: Sequence[Tensor], scored: Sequence[Tensor], head: FusedHead) -> NDArray[np.float64]:
         """Score every part by heads that were fitted without it, ``[parts]``, with the fusion of ``head``.
@@ -145,18 +151,24 @@ class HeadCalibrator:
             scored: the images in another precision, without their copies: ``[n, rows, columns, d]``.
             head: gives the weights.
         """
-        shots = self._shots(len(features[0]))
-        grids = (own.grid for own in self._held_out(features, shots, scored))
-        scores = (member.score(grid).double() for member, grid in zip(self._members, grids, strict=True))
-        fused = weighted_sum(scores, head.score_weights.double()).numpy()
-        return one_score_a_part(fused, shots.parts[: len(fused)])
+        held_out = self.held_out_grids(features, scored)
+        scores = self.scores([own.grid for own in held_out], head)
+        return one_score_a_part(scores, self._shots(len(scores)).parts)
 
-    def _held_out(
-        self, features: Sequence[Tensor], shots: Shots, scored: Sequence[Tensor] | None = None
-    ) -> list[_HeldOut]:
-        """Score the normal images, or other images of the same parts, by heads without their parts."""
-        found, images = [], self._images(len(features[0]))
-        with ProgressReport("calibrating", len(self._members) * (1 if scored is None else 2)) as progress:
+    def held_out_grids(self, features: Sequence[Tensor], scored: Sequence[Tensor] | None = None) -> list[HeldOut]:
+        """Score the normal images, or other images of the same parts, by heads that were fitted without their parts.
+
+        Args:
+            features: of all normal images and their copies, ``[m, rows, columns, d]`` for each branch.
+            scored: of the images to score, ``[n, rows, columns, d]``; None: the same.
+
+        Raises:
+            InputError: the features cannot carry a head.
+        """
+        shots, images = self._shots(len(features[0])), self._images(len(features[0]))
+        found = []
+        steps = len(self._members) * (1 if scored is None else 2)
+        with fitting(), ProgressReport("calibrating", steps) as progress:
             for member in self._members:
                 of = partial(held_out_scores, features[member.index], member.pooling_for(images), shots, member.region)
                 normal = of(progress=progress)
@@ -164,8 +176,36 @@ class HeadCalibrator:
                 scale = None
                 if member.config.standardise[0]:
                     own, scale = standardised(normal, shots, member.region, own)
-                found.append(_HeldOut(own, scale))
+                found.append(HeldOut(own, scale))
         return found
+
+    def grids(self, features: Sequence[Tensor], head: FusedHead) -> list[Tensor]:
+        """Return the scores of every position by fitted heads, ``[n, rows, columns]`` for each head.
+
+        Args:
+            features: of any images, ``[n, rows, columns, d]`` for each branch.
+            head: the heads.
+        """
+        return [
+            part.score_many(inside(features[member.index], member.region))
+            for part, member in zip(head.parts, self._members, strict=True)
+        ]
+
+    def scores(self, grids: Sequence[Tensor], head: FusedHead) -> NDArray[np.float64]:
+        """Return the image score of every shot from its grids, fused: ``[n]``.
+
+        Args:
+            grids: scores of every position, for each head; see :meth:`held_out_grids` and :meth:`grids`.
+            head: gives the weights.
+        """
+        scores = (member.score(grid).double() for member, grid in zip(self._members, grids, strict=True))
+        return weighted_sum(scores, head.score_weights.double()).numpy()
+
+    def maps(self, grids: Sequence[Tensor], weights: Tensor) -> Iterator[Tensor]:
+        """Yield the score maps of all shots, fused with ``weights``, some at a time: ``[k, height, width]``."""
+        members = list(zip(self._members, grids, strict=True))
+        for first in range(0, len(grids[0]), _CHUNK):
+            yield weighted_sum([member.maps(grid[first : first + _CHUNK]) for member, grid in members], weights.float())
 
     def _images(self, shots: int) -> int:
         """Number of the shots that are images, which come first; the others are their copies."""
@@ -181,13 +221,7 @@ class HeadCalibrator:
         """
         if len(grids) == 1:
             return 1.0
-        members = list(zip(self._members, grids, strict=True))
-        peaks = [
-            weighted_sum([member.maps(grid[first : first + _CHUNK]) for member, grid in members], weights.float()).amax(
-                (1, 2)
-            )
-            for first in range(0, len(grids[0]), _CHUNK)
-        ]
+        peaks = [maps.amax((1, 2)) for maps in self.maps(grids, weights)]
         highest = one_score_a_part(torch.cat(peaks).double().numpy(), parts)
         return threshold / calibrate(highest, self._config.calibration.false_alarm_rate).threshold
 

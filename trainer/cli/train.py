@@ -83,8 +83,20 @@ def train(  # noqa: PLR0913 - one parameter an option
             weights = f"{head.score_weight:.2f} of the score, {head.map_weight:.2f} of the heatmap"
             say(f"- {head.encoder} {head.scope}: {weights}")
     say(guarantee(manifest.calibration))
+    say(_oddness(trained.odd, manifest.training.images, target, options.export.features))
     say(f"{target} written in {manifest.training.seconds:.0f} s; report: {trained.report}")
     say(f"next: edge-occ run --bundle {target} --camera 0")
     if json:
         summary = manifest.model_dump(mode="json", by_alias=True, exclude={"members"})
-        print_json({"bundle": printable(target), "report": printable(trained.report), **summary})
+        paths = {"bundle": printable(target), "report": printable(trained.report)}
+        print_json({**paths, "odd_images": trained.odd, **summary})
+
+
+def _oddness(odd: int, of: int, bundle: Path, features: bool) -> str:
+    looks = {0: "no good image looks odd", 1: f"1 of {of} good images looks odd"}.get(
+        odd, f"{odd} of {of} good images look odd"
+    )
+    if not features:
+        return f"{looks}; features were not kept, so there is no review"
+    why = ": a defect among them would raise the threshold" if odd else ""
+    return f"{looks}{why}; to see the oddest: edge-occ review {shlex.quote(str(bundle))}"

@@ -19,7 +19,12 @@ class CalibrationConfig(Section):
 
 
 class ExportConfig(Section):
-    """Graphs besides fp32; each is compared with fp32, and left out of the bundle if it disagrees."""
+    """Graphs besides fp32, each compared with fp32 and left out of the bundle if it disagrees; stored features."""
 
     fp16: bool = Field(True, description="Whether to export the encoder in fp16, for GPUs.")
+    features: bool = Field(
+        True,
+        description="Whether to keep the features of the good images beside the bundle (NAME.features.safetensors), "
+        "which edge-occ review and refit need.",
+    )
     int8: bool = Field(True, description="Whether to export the encoder in int8, except its first convolutions.")

@@ -46,7 +46,8 @@ class NormalImages:
         skipped: one line for each image left out for another reason: its path and the reason.
         conversions: kinds of images that were converted, of ``grey``, ``alpha`` and ``16-bit``.
         frame: height and width, or ``None`` if they differ.
-        sha256: of the images' content, in order.
+        digests: SHA-256 of each image's pixels, in hexadecimal.
+        sha256: of the digests, in order.
         traits: other common properties.
     """
 
@@ -57,6 +58,7 @@ class NormalImages:
     skipped: tuple[str, ...]
     conversions: tuple[str, ...]
     frame: Size | None
+    digests: tuple[str, ...]
     sha256: str
     traits: Traits
 
@@ -109,6 +111,7 @@ def find_normal_images(data: Path) -> NormalImages:
         skipped=tuple(skipped),
         conversions=tuple(sorted(conversions)),
         frame=sizes.pop() if len(sizes) == 1 else None,
+        digests=tuple(digest.hex() for digest in kept),
         sha256=hashlib.sha256(b"".join(kept)).hexdigest(),
         traits=Traits.of(traits),
     )
@@ -169,12 +172,13 @@ def _inspect(path: Path) -> _Inspected | InputError:
         return error
     # The comparison of thumbnails fits the light, so each picture may have its own white level.
     small = thumbnail(to_8_bit(picture.pixels, white_level(int(picture.pixels.max()))))
-    return _Inspected(picture.conversions, ImageTraits.of(picture), _digest(picture.pixels), small)
+    return _Inspected(picture.conversions, ImageTraits.of(picture), pixel_digest(picture.pixels), small)
 
 
 def _pixels(outcome: _Inspected | InputError) -> int:
     return 0 if isinstance(outcome, InputError) else math.prod(outcome.traits.size)
 
 
-def _digest(image: Pixels) -> bytes:
+def pixel_digest(image: Pixels) -> bytes:
+    """Return the SHA-256 of decoded pixels and their shape, which is the same whatever file format holds them."""
     return hashlib.sha256(repr(image.shape).encode() + image.tobytes()).digest()

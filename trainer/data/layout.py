@@ -9,6 +9,7 @@ from pathlib import Path
 
 from edge_occ.common.errors import InputError
 from edge_occ.common.images import IMAGE_SUFFIXES, find_images
+from edge_occ.common.printable import printable
 
 GOOD = "good"
 
@@ -73,6 +74,18 @@ def normal_folder(data: Path) -> Path:
             "put the images of good parts into train/good, or name a folder that holds nothing else",
         )
     return data
+
+
+def image_names(data: Path, paths: Sequence[Path]) -> tuple[str, ...]:
+    """Return the names of images relative to their data folder, with slashes and printable.
+
+    Args:
+        data: the folder, or a glob pattern; the names are then relative to the last folder before its first wildcard.
+        paths: of images in it.
+    """
+    outer = (data, *data.parents)
+    base = data if data.is_dir() else next(folder for folder in outer if folder.is_dir() or not has_magic(str(folder)))
+    return tuple(printable(path.relative_to(base).as_posix()) for path in paths)
 
 
 def find_labelled_images(data: Path) -> list[LabelledImage]:

@@ -70,7 +70,15 @@ def write_report(path: Path, page: Page) -> Path:
     Raises:
         InputError: the file cannot be written.
     """
-    text = render("page.html.j2", page=page, version=__version__)
+    return write_page(path, render("page.html.j2", page=page, version=__version__))
+
+
+def write_page(path: Path, text: str) -> Path:
+    """Write the text of a page atomically; missing folders are created.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
     try:
         with atomic_write(path) as file:
             # Names of files that are not UTF-8 appear in it: their bytes are written as \xNN.

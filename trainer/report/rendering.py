@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
@@ -16,6 +17,13 @@ _ENVIRONMENT = Environment(
     keep_trailing_newline=True,
 )
 _ENVIRONMENT.filters["base64"] = lambda data: base64.b64encode(data).decode("ascii")
+# The expression by which a Content-Security-Policy permits an inline style or script (CSP level 3, section 2.3.1).
+_ENVIRONMENT.filters["csp"] = lambda text: f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
+
+
+def resource(name: str) -> str:
+    """Return the text of a file in ``templates`` as it is."""
+    return Path(__file__).with_name("templates").joinpath(name).read_text(encoding="utf-8")
 
 
 def render(template: str, **values: object) -> str:

@@ -31,6 +31,12 @@ def doubts(training: Training) -> Iterator[str]:
             f"out together and count as one, so the guarantee is based on {training.parts} parts. Add images of other "
             "parts."
         )
+    if training.excluded:
+        yield (
+            f"{_count(len(training.excluded), 'image', 'images')} that a person called defective "
+            f"{'was' if len(training.excluded) == 1 else 'were'} taken out of heads and threshold after the training: "
+            f"{', '.join(training.excluded)}. The guarantee is about parts like those that are left."
+        )
     if training.look_alike:
         yield (
             "The images differ only by camera noise and brightness. If they show a single part, the guarantee holds "

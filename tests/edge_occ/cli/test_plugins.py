@@ -9,7 +9,14 @@ from typer.testing import CliRunner
 
 from edge_occ.cli import app, plugins
 
-TRAINER = {"train": "train", "evaluate": "evaluate", "reproduce": "train", "demo": "demo"}
+TRAINER = {
+    "train": "train",
+    "evaluate": "evaluate",
+    "review": "evaluate",
+    "refit": "train",
+    "reproduce": "train",
+    "demo": "demo",
+}
 """Commands of the trainer, and the extra that each needs."""
 
 

@@ -1,0 +1,70 @@
+"""A bundle whose good images hold two with a spot, and what a person's file about them looks like."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+from discs import part, spoil, write
+
+from edge_occ.bundle.bundle import read_bundle
+from trainer.config import TrainConfig
+from trainer.review.stored_features import features_path
+from trainer.train import Job, train
+
+SPOILT = ("train/good/005.png", "train/good/011.png")
+SMALL = {
+    "input": {"size": 96},
+    "encoder": {"width": 4, "dim": 16},
+    "optimiser": {"steps": 3, "batch": 2},
+    "head": {"dim": 8, "floor": 0.05},
+    "calibration": {"folds": 3},
+    "export": {"fp16": False, "int8": False},
+}
+
+
+@pytest.fixture(scope="session")
+def spoilt_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """24 images of good parts, two of them with a spot; not to be changed."""
+    folder = tmp_path_factory.mktemp("spoilt") / "discs"
+    for i in range(24):
+        image = part(i)
+        if f"train/good/{i:03}.png" in SPOILT:
+            spoil(image, "spot", i, hidden=False)
+        write(folder / "train" / "good" / f"{i:03}.png", image)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def spoilt_bundle(spoilt_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle of these, with its features beside it; not to be changed."""
+    out = tmp_path_factory.mktemp("bundle") / "discs.occ"
+    train(Job(spoilt_data, out, TrainConfig.model_validate(SMALL), "small", 0, "cpu", "edge-occ train"))
+    return out
+
+
+Judge = Callable[..., Path]
+
+
+@pytest.fixture
+def judged(tmp_path: Path) -> Judge:
+    """Writes the file of a review: of this bundle, with these images called defective, and other labels."""
+
+    def write_file(bundle: Path, defective: Sequence[str] = SPOILT, **others: str) -> Path:
+        path = tmp_path / "review.json"
+        labels = {**others, **dict.fromkeys(defective, "defective")}
+        content = {"schema": "edge-occ/review/1", "bundle": read_bundle(bundle).manifest.identity, "labels": labels}
+        path.write_text(json.dumps(content))
+        return path
+
+    return write_file
+
+
+@pytest.fixture
+def own_bundle(spoilt_bundle: Path, tmp_path: Path) -> Path:
+    """A copy of the bundle and of its features, to be changed."""
+    shutil.copy(features_path(spoilt_bundle), tmp_path)
+    return Path(shutil.copy(spoilt_bundle, tmp_path))
