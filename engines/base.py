@@ -23,7 +23,8 @@ FRAME = "frame"
 
 MEAN, WHITENING = "mean", "whitening"
 """Graph inputs: what is subtracted from features first, float32 ``[rows, columns, d]``, and the matrices that they are
-then multiplied by, ``[rows, columns, k, d]``; one row and column if shared."""
+then multiplied by, ``[rows, columns, k, d]``; one row and column if shared.  Of lower triangular matrices there may be
+three quarters, upper left, lower left and lower right, ``[rows, columns, 3, d / 2, d / 2]``."""
 
 REFERENCES, WEIGHTS, GAMMA, OFFSET = "references", "weights", "gamma", "offset"
 """Graph inputs: features of good parts, float32 ``[k, d]``; what each counts ``[k]``, or each of the nearest, or the
@@ -112,7 +113,7 @@ class Graph:
     Attributes:
         onnx: the serialised ONNX model.
         precision: arithmetic of its encoder half: ``fp32``, ``fp16`` or ``int8``.
-        head: values of all inputs but the frame.
+        head: values of all inputs but the frame; an engine may keep arrays that cannot be written to.
     """
 
     onnx: bytes
@@ -199,7 +200,8 @@ class Engine(Protocol):
         """Replace all tensors of the head, without a rebuild; frames are scored with it from the next one on.
 
         Args:
-            head: the names and shapes of the head that the engine was opened with; the arrays are copied.
+            head: the names and shapes of the head that the engine was opened with; arrays that can be written to are
+                copied.
 
         Raises:
             GraphRefused: other names, shapes or types; the engine keeps its head.

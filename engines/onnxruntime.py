@@ -82,8 +82,11 @@ class OnnxRuntimeEngine:
 
     def _placed(self, head: Mapping[str, NDArray[np.float32]]) -> dict[str, ort.OrtValue]:
         """Copy the head to the device once, so that for a frame only the frame is copied."""
-        # On the CPU an OrtValue shares the array's memory, which belongs to the caller.
-        return {key: ort.OrtValue.ortvalue_from_numpy(value.copy(), self._provider, 0) for key, value in head.items()}
+        # On the CPU an OrtValue shares the array's memory, which the caller may write to.
+        own = {
+            key: value.copy() if value.flags.writeable else np.ascontiguousarray(value) for key, value in head.items()
+        }
+        return {key: ort.OrtValue.ortvalue_from_numpy(value, self._provider, 0) for key, value in own.items()}
 
     def _run(self, frame: NDArray[np.uint8], outputs: list[str]) -> list[NDArray[np.float32]]:
         require_frame(frame)

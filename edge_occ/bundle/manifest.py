@@ -8,13 +8,13 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from engines.parity import TOLERANCE
 
-FORMAT = 4
+FORMAT = 5
 """Version of the format; a reader refuses newer ones.
 
 2 added graphs in less than fp32, with their measurements; 3 several heads in one graph, and encoders that are not exact
 window by window; 4 downscaling before the graph, which changes the scores of large frames, and the count of copies
-among the training images.  Heads of other kinds than Gaussians needed no new version: an older reader refuses a bundle
-without a Gaussian's tensors."""
+among the training images; 5 tensors of heads in float16, and whitenings without quarters of zeros.  Heads of other
+kinds than Gaussians needed no new version: an older reader refuses a bundle without a Gaussian's tensors."""
 
 _MEMBER_LIMIT = 2 << 30
 
@@ -155,7 +155,7 @@ class Training(_Record):
 class Manifest(_Record):
     """``manifest.json``."""
 
-    format: Literal[1, 2, 3, 4] = 4
+    format: Literal[1, 2, 3, 4, 5] = 5
     created_at: str
     edge_occ: str
     geometry: Geometry
