@@ -23,7 +23,8 @@ FRAME = "frame"
 
 MEAN, WHITENING = "mean", "whitening"
 """Graph inputs: the mean that is subtracted from features, float32 ``[rows, columns, d]``, and the matrices that the
-differences are multiplied by, ``[rows, columns, k, d]``; one row and column if shared."""
+differences are multiplied by, ``[rows, columns, k, d]``; one row and column if shared.  Of lower triangular matrices
+there may be three quarters, upper left, lower left and lower right, ``[rows, columns, 3, d / 2, d / 2]``."""
 
 LOG_MEAN, LOG_DEVIATION = "log_mean", "log_deviation"
 """Graph inputs: mean and deviation of ``log(1 + score)`` of normal images by which a Gaussian's scores are
@@ -117,7 +118,7 @@ class Graph:
     Attributes:
         onnx: the serialised ONNX model.
         precision: arithmetic of its encoder half: ``fp32``, ``fp16`` or ``int8``.
-        head: values of all inputs but the frame.
+        head: values of all inputs but the frame; an engine may keep arrays that cannot be written to.
     """
 
     onnx: bytes
@@ -204,7 +205,8 @@ class Engine(Protocol):
         """Replace all tensors of the head, without a rebuild; frames are scored with it from the next one on.
 
         Args:
-            head: the names and shapes of the head that the engine was opened with; the arrays are copied.
+            head: the names and shapes of the head that the engine was opened with; arrays that can be written to are
+                copied.
 
         Raises:
             GraphRefused: other names, shapes or types; the engine keeps its head.

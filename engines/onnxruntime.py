@@ -82,8 +82,11 @@ class OnnxRuntimeEngine:
 
     def _placed(self, head: Mapping[str, NDArray[np.float32]]) -> dict[str, ort.OrtValue]:
         """Copy the head to the device once, so that for a frame only the frame is copied."""
-        # On the CPU an OrtValue shares the array's memory, which belongs to the caller.
-        return {key: ort.OrtValue.ortvalue_from_numpy(value.copy(), self._provider, 0) for key, value in head.items()}
+        # On the CPU an OrtValue shares the array's memory, which the caller may write to.
+        own = {
+            key: value.copy() if value.flags.writeable else np.ascontiguousarray(value) for key, value in head.items()
+        }
+        return {key: ort.OrtValue.ortvalue_from_numpy(value, self._provider, 0) for key, value in own.items()}
 
     def _run(self, frame: NDArray[np.uint8], outputs: list[str]) -> list[NDArray[np.float32]]:
         require_frame(frame)
@@ -141,6 +144,8 @@ def open_session(onnx: bytes, threads: int | None = None, provider: Provider = "
     options.intra_op_num_threads = thread_count(threads)
     options.inter_op_num_threads = 1
     options.log_severity_level = _ERROR
+    # Plans of memory by shape save no time here, and take 9 MB.
+    options.enable_mem_pattern = False
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     # int8 is computed as the graph says: each tensor rounded where it says so, products and sums in float, the same on
     # every processor.  ONNX Runtime's own rewriting would round the biases too, through float16, which overflows; move

@@ -24,7 +24,7 @@ from edge_occ.bundle.archive import open_archive
 from edge_occ.bundle.conformal import ConformalThreshold
 from edge_occ.bundle.consistency import check_calibration, check_encoder, check_golden, check_graph, check_head
 from edge_occ.bundle.manifest import FORMAT, Manifest, Member
-from edge_occ.bundle.tensors import golden_from, head_from, held_out_from, refused
+from edge_occ.bundle.tensors import golden_from, head_from, refused
 from edge_occ.common.errors import BundleRefused, InputError
 from edge_occ.common.files import atomic_write
 from engines.base import Graph
@@ -59,17 +59,21 @@ class Bundle:
         """Model and head, ready for an engine."""
         return Graph(self.members[graph_name(precision)], precision, self.head)
 
-    @cached_property
+    @property
     def head(self) -> Mapping[str, NDArray[np.float32]]:
         """The graph's inputs other than the frame.  All precisions share them, as the per-position head is the largest
         part of a bundle.
         """
-        return head_from(self.members[HEAD])
+        return self._head_member[0]
 
     @property
     def held_out(self) -> NDArray[np.float64]:
         """Scores ``[n]`` of normal images, each by a head that had not seen the image."""
-        return held_out_from(self.members[HEAD])
+        return self._head_member[1]
+
+    @cached_property
+    def _head_member(self) -> tuple[Mapping[str, NDArray[np.float32]], NDArray[np.float64]]:
+        return head_from(self.members[HEAD])
 
     def conformal_threshold(self) -> ConformalThreshold:
         """Return the calibrated threshold, which turns scores into verdicts."""

@@ -64,7 +64,7 @@ def check_head(head: Mapping[str, NDArray[np.float32]]) -> None:
         if not np.isfinite(tensor).all() or (kind in _POSITIVE and tensor.min() < 0):
             raise refused(f"a head's {name} of finite numbers in their range", "others")
         # A per-position whitening must have an effect at every position.
-        each = tensor.any(axis=(-2, -1)) if kind == WHITENING and tensor.ndim > 2 else tensor.any()
+        each = tensor.any(axis=tuple(range(2, tensor.ndim))) if kind == WHITENING else tensor.any()
         if kind in _GAIN and not np.all(each):
             raise refused(f"a head's {name} that is not zero", "zeros, by which no frame could be anomalous")
 

@@ -24,8 +24,17 @@ _GOLDEN_SIDE = 4096
 
 
 def head_member(head: Mapping[str, NDArray[np.float32]], held_out: NDArray[np.float64]) -> bytes:
-    """Serialise the graph's inputs other than the frame, and the held-out scores."""
-    return _save({**head, _HELD_OUT: held_out})
+    """Serialise the graph's inputs other than the frame, and the held-out scores.
+
+    Tensors of which float16 holds every value exactly are stored in it.
+    """
+    return _save({**{name: _halved(value) for name, value in head.items()}, _HELD_OUT: held_out})
+
+
+def _halved(values: NDArray[np.float32]) -> NDArray[Any]:
+    with np.errstate(over="ignore"):
+        half = values.astype(np.float16)
+    return half if np.array_equal(half, values) else values
 
 
 def golden_member(golden: Golden) -> bytes:
@@ -39,26 +48,33 @@ def reference_member(golden: Golden) -> bytes:
     return _save({"scores": golden.scores, "maps": golden.maps})
 
 
-def head_from(head: bytes) -> dict[str, NDArray[np.float32]]:
-    """Return the head of a :func:`head_member`, as an engine takes it.
+def head_from(head: bytes) -> tuple[dict[str, NDArray[np.float32]], NDArray[np.float64]]:
+    """Return the head of a :func:`head_member`, as an engine takes it, and the held-out scores ``[n]``, finite.
+
+    Nobody can write to the arrays, so that an engine need not copy them.
 
     Raises:
-        BundleRefused: it is damaged, or holds the tensors of no head that is known.
+        BundleRefused: it is damaged, or holds the tensors of no head that is known, or no held-out scores.
     """
     tensors = _tensors(head, {_HELD_OUT})
-    del tensors[_HELD_OUT]
+    held_out = tensors.pop(_HELD_OUT)
+    whole = held_out.dtype == np.float64 and held_out.ndim == 1 and held_out.size > 0
+    _require(whole and bool(np.isfinite(held_out).all()), "a list of finite float64", _HELD_OUT, held_out)
     try:
         heads_among(tensors)
     except ValueError as error:
         raise refused(f"the tensors of heads of the kinds {', '.join(HEADS)}", str(error)) from error
     for name, tensor in tensors.items():
-        _require(tensor.dtype == np.float32 and tensor.size > 0, "a head of float32, none of it empty", name, tensor)
-    return tensors
+        known = tensor.dtype in (np.float16, np.float32) and tensor.size > 0
+        _require(known, "a head of float16 or float32, none of it empty", name, tensor)
+        tensors[name] = tensor.astype(np.float32, copy=False)
+        tensors[name].flags.writeable = False
+    return tensors, held_out
 
 
 def graph_from(onnx: bytes, precision: str, head: bytes) -> Graph:
     """Return a graph with the head of a :func:`head_member`."""
-    return Graph(onnx, precision, head_from(head))
+    return Graph(onnx, precision, head_from(head)[0])
 
 
 def golden_from(data: bytes, threshold: float, own: bytes | None = None) -> Golden:
@@ -79,18 +95,6 @@ def golden_from(data: bytes, threshold: float, own: bytes | None = None) -> Gold
         whole = frame.dtype == np.uint8 and frame.shape == (*sides, 3) and 2 <= min(sides) <= max(sides) <= _GOLDEN_SIDE
         _require(whole, "golden frames of 8-bit BGR", f"frame.{i}", frame)
     return Golden(frames, scores, maps, threshold)
-
-
-def held_out_from(head: bytes) -> NDArray[np.float64]:
-    """Return the held-out scores of a :func:`head_member`, ``[n]``, finite.
-
-    Raises:
-        BundleRefused: it is damaged, or they are something else.
-    """
-    scores: NDArray[np.float64] = _tensors(head, {_HELD_OUT})[_HELD_OUT]
-    whole = scores.dtype == np.float64 and scores.ndim == 1 and scores.size > 0 and bool(np.isfinite(scores).all())
-    _require(whole, "a list of finite float64", _HELD_OUT, scores)
-    return scores
 
 
 def refused(expected: str, found: str) -> BundleRefused:

@@ -30,7 +30,7 @@ class Sink(Protocol):
         """Take the end of the open event, after the last frame.
 
         Args:
-            inspection: the last one, published before, with the end as its event.
+            inspection: the last one, published before, with the end as its event; without its picture.
         """
 
 

@@ -23,6 +23,8 @@ from engines.base import Engine
 
 _MAX_LATENCIES = 10_000
 
+_NO_PICTURE = np.empty((0, 0, 3), np.uint8)
+
 
 class Inspector:
     """Scores frames one after another, in the thread that calls it.
@@ -102,18 +104,23 @@ class Inspector:
 
     def _inspect_all(self, source: Iterable[Frame | Fault], max_frames: int | None) -> None:
         for frame in source:
-            result = self.inspect(frame) if isinstance(frame, Frame) else frame
-            if isinstance(result, Fault):
-                self._outlets.fault(result)
-                self._faults.add(result.cause)
-                continue
-            self._count(result)
-            self._outlets.publish(result)
+            self._take(frame)
+            del frame  # one picture less in memory while the next one is waited for
             if self._frames == max_frames:
                 break
 
+    def _take(self, frame: Frame | Fault) -> None:
+        result = self.inspect(frame) if isinstance(frame, Frame) else frame
+        if isinstance(result, Fault):
+            self._outlets.fault(result)
+            self._faults.add(result.cause)
+        else:
+            self._count(result)
+            self._outlets.publish(result)
+
     def _count(self, inspection: Inspection) -> None:
-        self._last, self._ended = inspection, self._clock.monotonic()
+        self._last = replace(inspection, frame=replace(inspection.frame, image=_NO_PICTURE))
+        self._ended = self._clock.monotonic()
         if self._frames == 0:
             self._begun = inspection.frame.captured_monotonic
         self._frames += 1

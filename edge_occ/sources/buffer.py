@@ -43,6 +43,14 @@ class FrameBuffer:
             self._changed.notify_all()
             return True
 
+    def wait_for_room(self, frame: Frame | Fault) -> None:
+        """Wait until another frame like this one would not have to wait, or the buffer is closed.
+
+        Who reads the next one only then does not hold it, besides those in the buffer, while it waits: 25 MB in 4K.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self.overwrite or self._closed or self._has_room(frame))
+
     def _has_room(self, frame: Frame | Fault) -> bool:
         held = sum(map(_bytes, self._frames))
         return not self._frames or (len(self._frames) < self._capacity and held + _bytes(frame) <= self._max_bytes)

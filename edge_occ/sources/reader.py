@@ -83,6 +83,7 @@ class ThreadedSource(ABC):
                 for frame in frames:
                     if not self._buffer.put(frame):
                         break
+                    self._buffer.wait_for_room(frame)
         except Exception as error:  # noqa: BLE001 - raised again in the thread that iterates
             self._buffer.finish(error)
         else:

@@ -7,6 +7,8 @@ The score is the squared distance ``||W (f - mean)||^2``; see :mod:`edge_occ.bun
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
 
 import torch
 from torch import Tensor
@@ -25,7 +27,8 @@ class GaussianHead(Head):
 
     Attributes:
         mean: ``[rows, columns, d]``, or ``[1, 1, d]`` for all positions.
-        whitening: ``[rows, columns, k, d]`` or ``[1, 1, k, d]``.
+        whitening: ``[rows, columns, k, d]`` or ``[1, 1, k, d]``, or three quarters of lower triangular matrices
+            ``[rows, columns, 3, d / 2, d / 2]``, see :func:`edge_occ.bundle.gaussian.without_zeros`.
     """
 
     mean: Tensor
@@ -33,14 +36,39 @@ class GaussianHead(Head):
 
     def score(self, features: Tensor) -> Tensor:
         """Squared Mahalanobis norm of features ``[n, rows, columns, d]``: ``[n, rows, columns]``."""
-        whitened = _product(features - self.mean, self.whitening.transpose(2, 3))
         # Not square(): ONNX Runtime computes a power many times slower than a product.
-        return (whitened * whitened).sum(-1)
+        return reduce(add, [(part * part).sum(-1) for part in self._whitened(features)])
 
     def gradient(self, features: Tensor) -> Tensor:
         """See :meth:`trainer.heads.base.Head.gradient`: ``2 W^T W (f - mean)``."""
-        whitened = _product(features - self.mean, self.whitening.transpose(2, 3))
+        whitened = torch.cat(self._whitened(features), -1)
+        if self.whitening.ndim == _QUARTERS:
+            upper, left, right = _by_quarter(whitened, self.whitening, (0, 1, 1))
+            return 2 * torch.cat((upper + left, right), -1)
         return 2 * _product(whitened, self.whitening)
+
+    def _whitened(self, features: Tensor) -> tuple[Tensor, ...]:
+        """``W (f - mean)``, whole or in two halves."""
+        if self.whitening.ndim == _QUARTERS:
+            upper, left, right = _by_quarter(features - self.mean, self.whitening.transpose(3, 4), (0, 0, 1))
+            return upper, left + right
+        return (_product(features - self.mean, self.whitening.transpose(2, 3)),)
+
+
+_QUARTERS = 5
+"""Axes of a whitening that is three quarters of matrices."""
+
+
+def _by_quarter(vectors: Tensor, quarters: Tensor, halves: tuple[int, int, int]) -> tuple[Tensor, ...]:
+    """The products of halves of vectors ``[n, rows, columns, d]``, 0 the first and 1 the second, with a quarter of each
+    position's matrix, ``[rows, columns, 3, d / 2, d / 2]``: three times ``[n, rows, columns, d / 2]``.
+
+    One product for all of them, as runtimes start slowly; images are rows, as in :func:`_product`.
+    """
+    split = vectors.reshape(*vectors.shape[:3], 2, -1).permute(1, 2, 3, 0, 4)
+    chosen = split.index_select(2, torch.tensor(halves, device=vectors.device))
+    products: tuple[Tensor, ...] = (chosen @ quarters).permute(2, 3, 0, 1, 4).unbind()
+    return products
 
 
 def _product(vectors: Tensor, matrices: Tensor) -> Tensor:

@@ -87,6 +87,8 @@ def test_an_event_under_way_ends_with_the_stream():
     (last,) = sink.finished
     assert last.event.phase is Phase.END
     assert last.event.id == sink.inspections[1].event.id
+    assert last.frame.index == sink.inspections[1].frame.index
+    assert last.frame.image.size == 0
     _, sink = inspect([3, 50, 3])
     assert sink.finished == []
 

@@ -159,6 +159,25 @@ def test_a_producer_waits_while_frames_are_too_large_for_more_than_one():
     assert buffer.get().index == 1
 
 
+@pytest.mark.parametrize("wake", [FrameBuffer.get, FrameBuffer.close])
+def test_a_producer_can_wait_for_room_before_it_has_the_next_frame(wake):
+    buffer = FrameBuffer(2, overwrite=False)
+    for index in range(2):
+        buffer.wait_for_room(frame(index))
+        assert buffer.put(frame(index))
+    waiting = start(lambda: buffer.wait_for_room(frame(1)))
+    with pytest.raises(AssertionError, match="still waiting"):
+        result(waiting, patience=0.2)
+    wake(buffer)
+    assert result(waiting) is None
+
+
+def test_what_overwrites_always_has_room():
+    buffer = FrameBuffer(1, overwrite=True)
+    assert buffer.put(frame(0))
+    assert result(start(lambda: buffer.wait_for_room(frame(0)))) is None
+
+
 def test_closing_or_finishing_wakes_a_consumer_that_waits_for_a_frame():
     for wake in ("close", "finish"):
         buffer = FrameBuffer(1, overwrite=True)
