@@ -33,7 +33,7 @@ def settings(**changes):
 
 def branches(config):
     torch.manual_seed(0)
-    return [PatchBranch(DensePatchEncoder(8, 4, 16).eval(), branch, 96) for branch in config.branches]
+    return [PatchBranch(DensePatchEncoder(8, 4, 16).eval(), branch, (96, 96)) for branch in config.branches]
 
 
 def some_features(*dims):
