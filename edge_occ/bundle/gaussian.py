@@ -8,7 +8,7 @@ squared distance ``||W (f - mean)||^2``; see :mod:`edge_occ.bundle.covariance` f
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -40,11 +40,13 @@ class GaussianSettings:
         regularisation: of the covariance.
         neighbourhood: rows and columns of positions whose samples a per-position Gaussian pools, odd, or "auto"; see
             :func:`pooled_side`.
+        trim: share of the samples at each position that a robust fit drops, 0 to below 1; see :func:`fit_gaussian`.
     """
 
     scope: Scope = "per-position"
     regularisation: Regularisation = field(default_factory=Regularisation)
     neighbourhood: int | Literal["auto"] = "auto"
+    trim: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -77,18 +79,34 @@ class Gaussian:
 def fit_gaussian(features: Features, settings: GaussianSettings) -> Gaussian:
     """Fit to the features of normal images, a row of positions at a time to bound memory.
 
+    With ``settings.trim`` the fit is made twice: the second time without the samples that are farthest from the first
+    Gaussian, as many at each position, because a defect among the images spoils some of its positions only.  Distances
+    by the second are larger throughout, which a threshold from held-out scores takes into account.
+
     Args:
         features: ``[n, rows, columns, d]``.
-        settings: scope, regularisation and neighbourhood.
+        settings: scope, regularisation, neighbourhood and trimmed share.
 
     Raises:
         SingularCovariance: the regularised covariance is singular.
     """
+    if settings.trim:
+        # Both fits pool the positions that all images ask for.
+        side = pooled_side(settings.neighbourhood, len(features), features.shape[3])
+        kept = max(1, round(len(features) * (1 - settings.trim)))
+        settings = replace(settings, neighbourhood=side, trim=0.0)
+        features = _nearest(features, fit_gaussian(features, settings), kept)
     with threadpool_limits(**ONE_THREAD):
         grid = SampleGrid(features, settings)
         fitted = [whiten(samples, settings.regularisation, grid.floor) for samples in grid]
     require_regular(np.stack([singular for _, singular in fitted]), settings)
     return Gaussian(grid.mean, np.stack([whitening for whitening, _ in fitted]))
+
+
+def _nearest(features: Features, gaussian: Gaussian, count: int) -> Features:
+    """Return the ``count`` samples nearest to a Gaussian at each position, ``[count, rows, columns, d]``."""
+    order = np.argsort(gaussian.score(features), axis=0, kind="stable")[:count]
+    return np.take_along_axis(features, order[..., None], 0)
 
 
 def require_regular(singular: NDArray[np.bool_], settings: GaussianSettings) -> None:

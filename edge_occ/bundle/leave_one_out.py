@@ -36,11 +36,14 @@ def leave_one_out(features: Features, settings: GaussianSettings) -> Floats:
         ``[n, rows, columns]``, at least 0.
 
     Raises:
-        ValueError: a single image, or a regulariser that keeps directions instead of shrinking.
+        ValueError: a single image, a regulariser that keeps directions instead of shrinking, or a robust fit, whose
+            samples would change with every image.
         SingularCovariance: the regularised covariance is singular.
     """
     if len(features) < 2:
         raise ValueError("leaving one image out needs at least two")
+    if settings.trim:
+        raise ValueError("leaving one image out has no closed form for a trimmed fit: use folds")
     with threadpool_limits(**ONE_THREAD):
         grid = SampleGrid(features, settings)
         if settings.scope != "per-position":

@@ -59,14 +59,14 @@ def fit_gaussian(features: Tensor, config: HeadConfig, scope: Scope) -> Gaussian
 
     Args:
         features: ``[n, rows, columns, d]``.
-        config: regulariser, ridge, components, floor, neighbourhood.
+        config: regulariser, ridge, components, floor, neighbourhood, trim.
         scope: which positions share a Gaussian.
 
     Raises:
         Unfit: the regularised covariance is singular (say, a ridge too small for features that do not vary).
     """
     regularisation = Regularisation(config.regulariser, config.ridge, config.components, config.floor)
-    settings = GaussianSettings(scope, regularisation, config.neighbourhood)
+    settings = GaussianSettings(scope, regularisation, config.neighbourhood, config.trim)
     try:
         fitted = gaussian.fit_gaussian(features.cpu().numpy(), settings)
     except SingularCovariance as error:
