@@ -53,7 +53,7 @@ def fit_and_calibrate(
             one of all other images, see :func:`edge_occ.bundle.leave_one_out.leave_one_out`.
 
     Raises:
-        ValueError: a single image or fold, or a regulariser that leaving one image out does not support.
+        ValueError: a single image or fold, or settings that leaving one image out does not support.
         SingularCovariance: the regularised covariance is singular.
     """
     grids = leave_one_out(features, settings) if fold_of is None else held_out_by_folds(features, settings, fold_of)

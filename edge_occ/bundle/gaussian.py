@@ -8,7 +8,7 @@ squared distance ``||W (f - mean)||^2``; see :mod:`edge_occ.bundle.covariance` f
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -50,11 +50,13 @@ class GaussianSettings:
         regularisation: of the covariance.
         neighbourhood: rows and columns of positions whose samples a per-position Gaussian pools, odd, or "auto"; see
             :func:`pooled_side`.
+        trim: share of the samples at each position that a robust fit drops, 0 to below 1; see :func:`fit_gaussian`.
     """
 
     scope: Scope = "per-position"
     regularisation: Regularisation = field(default_factory=Regularisation)
     neighbourhood: int | Literal["auto"] = "auto"
+    trim: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -115,14 +117,24 @@ def without_zeros(matrices: NDArray[np.float32]) -> NDArray[np.float32]:
 def fit_gaussian(features: Features, settings: GaussianSettings, region: Region | None = None) -> Gaussian:
     """Fit to the features of normal images, a row of positions at a time to bound memory.
 
+    With ``settings.trim`` the fit is made twice: the second time without the samples that are farthest from the first
+    Gaussian, as many at each position, because a defect among the images spoils some of its positions only.  Distances
+    by the second are larger throughout, which a threshold from held-out scores takes into account.
+
     Args:
         features: ``[n, rows, columns, d]``.
-        settings: scope, regularisation and neighbourhood.
+        settings: scope, regularisation, neighbourhood and trimmed share.
         region: the positions to fit on; None: all.
 
     Raises:
         SingularCovariance: the regularised covariance is singular.
     """
+    if settings.trim:
+        # Both fits pool the positions that all images ask for.
+        side = pooled_side(settings.neighbourhood, len(features), features.shape[3])
+        kept = max(1, round(len(features) * (1 - settings.trim)))
+        settings = replace(settings, neighbourhood=side, trim=0.0)
+        features = _nearest(features, fit_gaussian(features, settings), kept)
     with threadpool_limits(**ONE_THREAD):
         grid = SampleGrid(features, settings, region)
         fitted = [whiten(samples, settings.regularisation, grid.floor) for samples in grid]
@@ -131,6 +143,12 @@ def fit_gaussian(features: Features, settings: GaussianSettings, region: Region 
     whitening = np.concatenate([whitening for whitening, _ in fitted])
     half = settings.regularisation.floor >= MIN_FLOOR
     return Gaussian(grid.mean, whitening.reshape(*shape, *whitening.shape[1:]), half)
+
+
+def _nearest(features: Features, gaussian: Gaussian, count: int) -> Features:
+    """Return the ``count`` samples nearest to a Gaussian at each position, ``[count, rows, columns, d]``."""
+    order = np.argsort(gaussian.score(features), axis=0, kind="stable")[:count]
+    return np.take_along_axis(features, order[..., None], 0)
 
 
 def require_regular(singular: NDArray[np.bool_], settings: GaussianSettings) -> None:

@@ -56,7 +56,8 @@ def leave_one_out(
         ``[m, rows, columns]``, or ``[m, 1, p]`` with a region of ``p`` positions; at least 0.
 
     Raises:
-        ValueError: a single part, or a regulariser that keeps directions instead of shrinking.
+        ValueError: a single part, a regulariser that keeps directions instead of shrinking, or a trimmed fit, whose
+            samples would change with every part.
         SingularCovariance: the regularised covariance is singular.
     """
     parts = np.arange(len(features)) if parts is None else parts
@@ -64,6 +65,8 @@ def leave_one_out(
     left_out = parts[: len(scored)] if left_out is None else left_out
     if parts.max() < 1:
         raise ValueError("leaving one part out needs at least two")
+    if settings.trim:
+        raise ValueError("leaving one part out has no closed form for a trimmed fit: use folds")
     with threadpool_limits(**ONE_THREAD):
         grid = SampleGrid(features, settings, region)
         if settings.scope != "per-position":

@@ -87,7 +87,7 @@ def held_out_scores(
     """
     scored = features if scored is None else scored
     left_out = shots.parts[: len(scored)] if left_out is None else left_out
-    if config.kind == "gaussian" and config.components is None:
+    if config.kind == "gaussian" and config.components is None and not config.trim:
         try:
             grids = leave_one_out(
                 features.numpy(),

@@ -85,6 +85,13 @@ class HeadConfig(Section):
         description="Number of rows and columns of positions, odd, whose samples a per-position Gaussian pools; auto: "
         "the smallest of 1, 3 and 5 that gives two samples a dimension, else 5.",
     )
+    trim: float = Field(
+        0,
+        ge=0,
+        le=0.5,
+        description="Share of the samples at each position that a Gaussian is fitted without, the farthest from a "
+        "first fit, 0 to 0.5, for images that may show defects; 0: none. The threshold still counts every image.",
+    )
     references: int = Field(
         2048,
         ge=1,

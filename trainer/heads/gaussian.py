@@ -113,7 +113,7 @@ def fit_gaussian(
 
     Args:
         features: ``[n, rows, columns, d]``.
-        config: one scope, regulariser, ridge, components, floor, neighbourhood.
+        config: one scope, regulariser, ridge, components, floor, neighbourhood, trim.
         region: the positions to fit on, bool ``[rows, columns]``; None: all.
         scale: of the held-out scores, to standardise by; None: scores are distances.
 
@@ -134,7 +134,7 @@ def fit_gaussian(
 def gaussian_settings(config: HeadConfig) -> GaussianSettings:
     """Return the settings of a Gaussian head's fit; the first scope's."""
     regularisation = Regularisation(config.regulariser, config.ridge, config.components, config.floor)
-    return GaussianSettings(config.scope[0], regularisation, config.neighbourhood)
+    return GaussianSettings(config.scope[0], regularisation, config.neighbourhood, config.trim)
 
 
 def unfit(error: SingularCovariance) -> Unfit:

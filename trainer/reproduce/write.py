@@ -78,7 +78,7 @@ def write_table(
 
 
 def as_json(summary: TableSummary, statuses: Sequence[CellStatus], info: RunInfo) -> dict[str, Any]:
-    """Return the table as JSON: means in percent as in the paper, values of cells as fractions of 1."""
+    """Return the table as JSON: means in the table's scales, percent as in the papers; values as cells hold them."""
     return {
         "table": summary.table.name,
         "title": summary.table.title,
