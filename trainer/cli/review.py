@@ -35,7 +35,8 @@ def review(
 
     For instance: `edge-occ review part.occ`
     """
-    require_extra("jinja2", "evaluate")
+    for module in ("jinja2", "scipy"):
+        require_extra(module, "evaluate")
     with ending_at_once():
         from trainer.review.review import review as write_review  # noqa: PLC0415
 
