@@ -69,9 +69,11 @@ def test_the_stream_is_inspected_and_every_figure_comes_from_messages(cells, tin
     said = capfd.readouterr()
     assert "reusing" in said.out
     for name in (
-        "Image AUROC",
+        "declared rate",
+        "Defects found",
+        "False alarms",
         "Expected false alarms",
-        "Observed false alarms",
+        "Image AUROC",
         "Frames per second",
         "Capture to publish",
     ):
