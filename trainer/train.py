@@ -161,7 +161,7 @@ def train(job: Job) -> Trained:
     held_out_grids = calibrator.held_out_grids(features)
     fitted = calibrator.fit(features, held_out_grids)
     heads = [branch.head.graph_kinds for branch in config.branches]
-    graph = InspectionGraph(branches, heads, size).cpu().eval()
+    graph = InspectionGraph(branches, heads, size, config.fusion).cpu().eval()
     held_out = partial(calibrator.held_out, features, head=fitted.head)
     exported = assemble(graph, fitted, data.paths, job.config.export, held_out, data.traits.white)
     seconds = time.monotonic() - begun

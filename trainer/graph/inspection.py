@@ -8,6 +8,7 @@ from typing import cast
 from torch import Tensor, nn
 
 from edge_occ.common.size import Size
+from trainer.config import FusionConfig
 from trainer.graph.branches import Branch
 from trainer.graph.features import FeatureExtractor
 from trainer.graph.preprocess import Preprocess, to_rgb
@@ -21,10 +22,23 @@ class InspectionGraph(nn.Module):
         branches: all of one image size.
         heads: the kinds of each branch's heads.
         size: height and width of the images in pixels.
+        fusion: a head whose weight in the score or in the map is 0 is left out there, so that what it would add is not
+            computed; None: all weights may be other than 0.
     """
 
-    def __init__(self, branches: Sequence[Branch], heads: Sequence[Sequence[str]], size: Size) -> None:
+    def __init__(
+        self,
+        branches: Sequence[Branch],
+        heads: Sequence[Sequence[str]],
+        size: Size,
+        fusion: FusionConfig | None = None,
+    ) -> None:
         super().__init__()
+        fusion = FusionConfig() if fusion is None else fusion
+        self._in_score, self._in_map = (
+            None if weights is None else [weight > 0 for weight in weights]
+            for weights in (fusion.score_weights, fusion.map_weights)
+        )
         self.preprocess = Preprocess(size)
         self.parts = nn.ModuleList(branches)
         self.heads = tuple(tuple(kinds) for kinds in heads)
@@ -54,8 +68,8 @@ class InspectionGraph(nn.Module):
             scored += found
             features.append(grid[0])
             first += len(kinds)
-        score = weighted_sum((score for score, _ in scored), fused.score_weights)
-        score_map = weighted_sum((maps[0] for _, maps in scored), fused.map_weights)
+        score = weighted_sum((score for score, _ in scored), fused.score_weights, self._in_score)
+        score_map = weighted_sum((maps[0] for _, maps in scored), fused.map_weights, self._in_map)
         return (score, score_map, *features)
 
 

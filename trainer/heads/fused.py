@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
+from functools import reduce
+from operator import add
 
 import torch
 from torch import Tensor
@@ -51,12 +53,16 @@ def from_tensors(kinds: Sequence[str], tensors: Sequence[Tensor]) -> FusedHead:
     return FusedHead(parts, score_weights, map_weights)
 
 
-def weighted_sum(values: Iterable[Tensor], weights: Tensor) -> Tensor:
-    """Sum of tensors of one shape, each times its weight; a single one as it is."""
+def weighted_sum(values: Iterable[Tensor], weights: Tensor, used: Sequence[bool] | None = None) -> Tensor:
+    """Sum of tensors of one shape, each times its weight; a single one as it is.
+
+    Args:
+        values: the tensors, at least one.
+        weights: as many.
+        used: which of them are added, at least one; None: all.
+    """
     values = list(values)
     if len(values) == 1:
         return values[0]
-    total = values[0] * weights[0]
-    for k, value in enumerate(values[1:], 1):
-        total = total + value * weights[k]
-    return total
+    weighted = [value * weights[k] for k, value in enumerate(values) if used is None or used[k]]
+    return reduce(add, weighted)
