@@ -135,7 +135,7 @@ def _model_selection(choice: ModelSelection) -> PageSection:
             f"{c.encoder}, {c.scope}",
             f"{c.sigma:g}, {c.image_score}",
             f"{c.image_auroc:.4f}",
-            f"{c.pixel_auroc:.4f}",
+            "-" if c.pixel_auroc is None else f"{c.pixel_auroc:.4f}",
             f"{c.score_weight:.2f}",
             f"{c.map_weight:.2f}",
         )
