@@ -156,13 +156,13 @@ class HeadCalibrator:
     ) -> list[_HeldOut]:
         """Score the normal images, or other images of the same parts, by heads without their parts."""
         found, images = [], self._images(len(features[0]))
-        with ProgressReport("calibrating", len(self._members) * (1 if scored is None else 2)) as progress:
+        with ProgressReport("calibrating", len(self._members)) as progress:
             for member in self._members:
                 of = partial(held_out_scores, features[member.index], member.pooling_for(images), shots, member.region)
-                normal = of(progress=progress)
-                own = normal if scored is None else of(scored=scored[member.index], progress=progress)
+                own = of(scored=None if scored is None else scored[member.index], progress=progress)
                 scale = None
                 if member.config.standardise[0]:
+                    normal = own if scored is None else of()
                     own, scale = standardised(normal, shots, member.region, own)
                 found.append(_HeldOut(own, scale))
         return found
