@@ -77,7 +77,7 @@ class PretrainedEncoders:
         with torch.inference_mode():
             self.features = [branch.features(images.float()) for images in digits]
         configs = [HeadConfig.model_validate({"scope": "shared", "dim": DIM, **head}) for head in HEADS.values()]
-        self.heads = [fit_head(self.features[0], head, "shared") for head in configs]
+        self.heads = [fit_head(self.features[0], head) for head in configs]
         self.graph = InspectionGraph([branch], [tuple(head.kind for head in configs)], SIZE).eval()
 
     def alone(self, place):

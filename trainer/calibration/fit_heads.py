@@ -167,14 +167,13 @@ class HeadCalibrator:
         """
         shots, images = self._shots(len(features[0])), self._images(len(features[0]))
         found = []
-        steps = len(self._members) * (1 if scored is None else 2)
-        with fitting(), ProgressReport("calibrating", steps) as progress:
+        with fitting(), ProgressReport("calibrating", len(self._members)) as progress:
             for member in self._members:
                 of = partial(held_out_scores, features[member.index], member.pooling_for(images), shots, member.region)
-                normal = of(progress=progress)
-                own = normal if scored is None else of(scored=scored[member.index], progress=progress)
+                own = of(scored=None if scored is None else scored[member.index], progress=progress)
                 scale = None
                 if member.config.standardise[0]:
+                    normal = own if scored is None else of()
                     own, scale = standardised(normal, shots, member.region, own)
                 found.append(HeldOut(own, scale))
         return found

@@ -21,6 +21,8 @@ def part(kind, dim, side):
         "weights": (dim if kind == "ocsvm-linear" else 7,),
         "gamma": (1,),
         "offset": (1,),
+        "log_mean": (side, side),
+        "log_deviation": (side, side),
     }
     return CLASSES[kind](*(torch.randn(shapes[field.name]) for field in fields(CLASSES[kind])))
 
@@ -31,6 +33,13 @@ def part(kind, dim, side):
         (["gaussian"], ["mean", "whitening"]),
         (["ocsvm"], ["mean", "references", "weights", "gamma"]),
         (["gaussian", "gaussian"], ["mean", "whitening", "mean.1", "whitening.1", "score_weights", "map_weights"]),
+        (
+            ["gaussian-standardised", "gaussian"],
+            [
+                *("mean", "whitening", "log_mean", "log_deviation", "mean.1", "whitening.1"),
+                *("score_weights", "map_weights"),
+            ],
+        ),
         (
             ["nearest", "gaussian", "kde", "ocsvm-linear"],
             [
