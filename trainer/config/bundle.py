@@ -14,7 +14,10 @@ class CalibrationConfig(Section):
         0.01, ge=1e-6, lt=0.5, description="Declared share of good parts that raise an alarm, 0.000001 to below 0.5."
     )
     folds: int = Field(
-        5, ge=2, description="Number of head refits, at least 2; every image is scored by a head fitted without it."
+        5,
+        ge=2,
+        description="Number of folds, at least 2, by which heads without a closed form are scored on held-out parts; a "
+        "Gaussian leaves out one part at a time.",
     )
 
 
