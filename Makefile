@@ -2,7 +2,7 @@
 # make docs: the pages of docs/ as a site in .cache/site.
 # make test-jetpack6: the device half of the suite on Python 3.10 with old numpy and OpenCV, without torch.
 PYTHON ?= python3
-# The version that is tested; pyproject.toml allows a range. TORCH="torch>=2.6" takes the newest.
+# The version that is tested; pyproject.toml allows a range. TORCH="torch>=2.9" takes the newest.
 TORCH ?= torch==2.13.0
 VENV := .venv
 BIN := $(VENV)/bin

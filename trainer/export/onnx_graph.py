@@ -122,7 +122,7 @@ def _export(
             dynamo=True,
             verbose=False,
             external_data=False,
-            # Off by default in torch 2.6, whose unoptimised graphs have operators that edge_occ.bundle.graphs refuses.
+            # Unoptimised graphs have operators that edge_occ.bundle.graphs refuses.
             optimize=True,
         )
     if program is None:
