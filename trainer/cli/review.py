@@ -24,7 +24,7 @@ def review(
     ] = None,
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="The page; default: NAME.review.html.")] = None,
     images: Annotated[
-        int, typer.Option(metavar="N", min=1, max=200, help="Images to show; odd ones are all shown.")
+        int, typer.Option(metavar="N", min=1, max=200, help="Images to show; odd ones are shown in any case.")
     ] = 20,
     sha256: Sha256 = None,
     json: Json = False,

@@ -20,8 +20,8 @@ AnyBranch = TypeVar("AnyBranch", bound=BranchConfig)
 
 CellState = Literal["done", "incomplete", "failed", "not run"]
 
-_COMMON = ("export.fp16=false", "export.int8=false")
-"""All figures are of the fp32 graph; the other precisions would cost minutes for each cell."""
+_COMMON = ("export.fp16=false", "export.int8=false", "export.features=false")
+"""All figures are of the fp32 graph; the other precisions would cost minutes for each cell, features a disk."""
 
 
 @dataclass(frozen=True)

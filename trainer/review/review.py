@@ -27,6 +27,9 @@ from trainer.review.oddness import MAX_DEVIATIONS, Oddness, by_oddness
 from trainer.review.pictures import BgrImage, judged, thumbnail
 from trainer.review.stored_features import GoodImages, StoredFeatures, read_features
 
+MAX_IMAGES = 200
+"""On one page, which then has some 30 MB."""
+
 _HELD_OUT = "heatmap by heads that had not seen this image"
 _SEEN = "heatmap by the bundle's heads, which were fitted on this image too"
 
@@ -64,7 +67,7 @@ def review(
         path: the bundle.
         data: folder of its good images; ``None``: where they were at the training.
         out: the page.
-        count: how many images are shown; at least all odd ones are.
+        count: how many images are shown; odd ones are all shown, up to :data:`MAX_IMAGES`.
         load: gives the bundle's engine, which draws heatmaps where the features hold none.
         sha256: digest that the bundle must have, if given.
 
@@ -79,7 +82,7 @@ def review(
     require_own_page(out, "--out")
     ranked = by_oddness(stored.scores)
     odd = sum(image.odd for image in ranked)
-    shown = ranked[: max(count, odd)]
+    shown = ranked[: max(count, min(odd, MAX_IMAGES))]
     paths = _paths(folder, stored.images, [image.image for image in shown])
     check_writable(out.parent, "--out")
     with ExitStack() as stack:

@@ -70,6 +70,19 @@ def test_what_is_read_is_what_was_written(tiny_bundle, tmp_path):
     assert stat.S_IMODE(copy.stat().st_mode) & 0o444 == 0o444 & ~_umask()
 
 
+def test_a_bundle_is_identified_by_its_members(tiny_bundle, tmp_path):
+    bundle = read_bundle(tiny_bundle)
+    manifest = {
+        name: getattr(bundle.manifest, name) for name in type(bundle.manifest).model_fields if name != "members"
+    }
+    assert write_bundle(tmp_path / "same.occ", manifest, bundle.members).identity == bundle.manifest.identity
+    reversed_ = dict(reversed(bundle.members.items()))
+    assert write_bundle(tmp_path / "same.occ", manifest, reversed_).identity == bundle.manifest.identity
+    other = {**bundle.members, "MODEL_CARD.md": b"another card"}
+    assert write_bundle(tmp_path / "other.occ", manifest, other).identity != bundle.manifest.identity
+    assert len(bundle.manifest.identity) == 16
+
+
 def test_a_bundle_of_the_first_format_is_still_read(tiny_bundle, tmp_path):
     """It had fp32 alone, and its manifest no word of other precisions."""
     bundle = read_bundle(tiny_bundle)

@@ -1,13 +1,15 @@
 """Folders of pictures and masks."""
 
 import shutil
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
 from edge_occ.common.errors import InputError
-from trainer.data.layout import find_labelled_images, normal_folder
+from edge_occ.common.images import find_images
+from trainer.data.layout import find_labelled_images, image_names, normal_folder
 
 SPOT = np.zeros((20, 30), np.uint8)
 SPOT[5:9, 3:8] = 255
@@ -138,3 +140,23 @@ def test_a_category_copied_in_part_is_not_trained_on(tmp_path, folders):
     with pytest.raises(InputError, match=f"{' and '.join(folders)} without train") as error:
         normal_folder(tmp_path)
     assert error.value.expected == f"{tmp_path}/train/good"
+
+
+def test_names_are_relative_to_the_data_folder(tmp_path, monkeypatch):
+    for name in ("train/good/1.png", "train/good/10.png", "m[1]/2.png"):
+        write(tmp_path / name)
+    assert image_names(tmp_path, find_images(normal_folder(tmp_path))) == ("train/good/1.png", "train/good/10.png")
+    flat = tmp_path / "train" / "good"
+    assert image_names(flat, find_images(flat)) == ("1.png", "10.png")
+    pattern = tmp_path / "train" / "*" / "*.png"
+    assert image_names(pattern, find_images(pattern)) == ("good/1.png", "good/10.png")
+    literal = tmp_path / "m[1]"
+    assert image_names(literal, find_images(literal)) == ("2.png",)
+    monkeypatch.chdir(flat)
+    assert image_names(Path("*.png"), find_images("*.png")) == ("1.png", "10.png")
+    assert image_names(Path(), find_images(Path())) == ("1.png", "10.png")
+
+
+def test_names_that_are_no_utf8_stay_different(tmp_path):
+    paths = [tmp_path / "m\udce4rz.png", tmp_path / "m\udcf6rz.png"]
+    assert image_names(tmp_path, paths) == (r"m\xe4rz.png", r"m\xf6rz.png")

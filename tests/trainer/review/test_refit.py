@@ -136,7 +136,7 @@ SMALL = {
     "input": {"size": 96},
     "encoder": {"width": 4, "dim": 16},
     "optimiser": {"steps": 1, "batch": 2},
-    "head": {"dim": 8},
+    "head": {"dim": 8, "floor": 0.05},
     "calibration": {"folds": 3},
     "export": {"fp16": False, "int8": False},
 }

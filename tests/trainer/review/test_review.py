@@ -53,6 +53,13 @@ def test_all_odd_images_are_shown_and_no_more_than_there_are(spoilt_bundle, tmp_
     assert len(review(spoilt_bundle, None, tmp_path / "r.html", 200, load_engine).images) == 24
 
 
+def test_odd_images_beyond_what_a_page_holds_are_counted_alone(spoilt_bundle, tmp_path, monkeypatch, open_page):
+    monkeypatch.setattr("trainer.review.review.MAX_IMAGES", 1)
+    done = review(spoilt_bundle, None, tmp_path / "r.html", 1, load_engine)
+    assert len(done.images) == 1
+    assert f"{done.odd} of 24 good images look odd" in open_page(tmp_path / "r.html").text
+
+
 def test_a_moved_folder_is_named_with_data(own_bundle, spoilt_data, tmp_path):
     stored = features_path(own_bundle).read_bytes()
     before, after = (json.dumps(str(path))[1:-1].encode() for path in (spoilt_data, tmp_path / "moved-away"))
@@ -131,7 +138,7 @@ def test_a_pattern_and_names_that_are_no_utf8_are_found_again(tmp_path, open_pag
         "input": {"size": 96},
         "encoder": {"width": 4, "dim": 16},
         "optimiser": {"steps": 1, "batch": 2},
-        "head": {"dim": 8},
+        "head": {"dim": 8, "floor": 0.05},
         "export": {"fp16": False, "int8": False},
     }
     out = tmp_path / "x.occ"

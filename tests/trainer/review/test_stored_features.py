@@ -165,7 +165,7 @@ def test_features_may_be_left_out(spoilt_data, tmp_path):
         "input": {"size": 96},
         "encoder": {"width": 4, "dim": 16},
         "optimiser": {"steps": 1, "batch": 2},
-        "head": {"dim": 8},
+        "head": {"dim": 8, "floor": 0.05},
         "export": {"fp16": False, "int8": False, "features": False},
     }
     out = tmp_path / "x.occ"
