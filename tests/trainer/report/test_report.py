@@ -99,7 +99,8 @@ def test_model_selection_shows_power_first_and_the_best_candidates(tmp_path, man
         "Found at 1 in 10086.4% of 402 synthetic defects",
         "The selected model finds 86.4% of 402 synthetic defects at 1 in 100 false alarms",
         "Image score: dense, per-position, smoothed by 8 pixels, maximum of the map (weight 0.25); lite0, "
-        "per-position, standardised, in the region, smoothed by 8 pixels, mean of the highest 3 % of the map (weight 0.75).",
+        "per-position, standardised, in the region, smoothed by 8 pixels, mean of the highest 3 % of the map (weight "
+        "0.75).",
         "Heatmap: lite0, shared.",
         "Position explains 62%",
         "The best of 23 candidates",
