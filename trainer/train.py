@@ -22,10 +22,11 @@ from edge_occ.common.printable import printable
 from edge_occ.common.size import Size
 from trainer.augment.camera import change_frame
 from trainer.calibration.fit_heads import HeadCalibrator
-from trainer.config import RegionConfig, TrainConfig
+from trainer.config import TrainConfig
 from trainer.data.images import Change, NormalImages, find_normal_images, read_frames
 from trainer.data.layout import image_names
 from trainer.data.region import find_region, read_region
+from trainer.evaluation.pictures import picture_row, region_pair
 from trainer.export.assemble import assemble
 from trainer.export.manifest import Facts, manifest_fields
 from trainer.graph.branches import Branch, PatchBranch
@@ -139,13 +140,14 @@ def train(job: Job) -> Trained:
         data = find_normal_images(job.data)
         if first:
             data.traits.log(job.config.resized(data.traits.usual))
+        drawn = _drawn_region(job.config, data)  # a wrong file is found before the pretraining
         pretrained = pretrain_encoders(data, job.config, job.seed, device, job.checkpoint)
     if not first:
         sys.exit(0)
     size = pretrained.size
     features = _features(pretrained.branches, data, size, device)
     config, branches, record = pretrained.config, pretrained.branches, None
-    mask = _region(config.region, pretrained.images, data, size)
+    mask = find_region(pretrained.images) if config.region.mode == "auto" else drawn
     for branch, settings in zip(branches, config.branches, strict=True):
         branch.set_heads(settings, mask)
     if config.selection.enabled:
@@ -171,7 +173,9 @@ def train(job: Job) -> Trained:
     written = write_bundle(job.out, manifest, members)
     trained = zip(pretrained.config.branches, pretrained.fits, strict=True)
     fits = [(branch.pretext.name, fit) for branch, fit in trained if fit is not None]
-    report = training_report(job.report, written, fits, fitted.held_out, members[PREVIEW])
+    inspects_region = any(branch.region(k) is not None for branch in branches for k in range(len(branch.score_maps)))
+    region = None if mask is None or not inspects_region else _region_picture(pretrained.images[0], mask)
+    report = training_report(job.report, written, fits, fitted.held_out, members[PREVIEW], region)
     good = GoodImages(
         folder=printable(job.data.absolute()),
         data_sha256=data.sha256,
@@ -207,11 +211,17 @@ def _check_places(job: Job) -> None:
     check_writable(out.parent, "--out")
 
 
-def _region(config: RegionConfig, images: Tensor, data: NormalImages, size: Size) -> NDArray[np.bool_] | None:
-    """Pixels of the region to inspect, bool ``[*size]``; ``None``: all."""
-    if config.file is not None:
-        return read_region(Path(config.file).expanduser(), data.frame, size)
-    return find_region(images) if config.mode == "auto" else None
+def _drawn_region(config: TrainConfig, data: NormalImages) -> NDArray[np.bool_] | None:
+    """Pixels of the user's region, bool of the resized images' shape; ``None``: none was drawn."""
+    if config.region.file is None:
+        return None
+    return read_region(Path(config.region.file).expanduser(), data.frame, config.resized(data.traits.usual))
+
+
+def _region_picture(image: Tensor, mask: NDArray[np.bool_]) -> bytes:
+    """JPEG of a normal image, RGB ``[3, height, width]``, and its region."""
+    frame = np.ascontiguousarray(image.permute(1, 2, 0).flip(2).numpy())
+    return picture_row(region_pair(frame, mask))
 
 
 def _features(

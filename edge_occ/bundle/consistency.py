@@ -20,7 +20,7 @@ from edge_occ.bundle.graphs.wire import Malformed
 from edge_occ.bundle.manifest import Calibration, Geometry
 from edge_occ.bundle.tensors import refused
 from edge_occ.common.size import Size, size_in_words
-from engines.base import GAMMA, MAP_WEIGHTS, REFERENCES, SCORE_WEIGHTS, WEIGHTS, WHITENING
+from engines.base import GAMMA, LOG_DEVIATION, MAP_WEIGHTS, REFERENCES, SCORE_WEIGHTS, WEIGHTS, WHITENING
 from engines.parity import Golden
 
 _HIGHEST = 1000.0
@@ -32,8 +32,11 @@ _ROUNDING = 1e-9
 _GAIN = {WHITENING, REFERENCES, WEIGHTS, GAMMA, SCORE_WEIGHTS, MAP_WEIGHTS}
 """Tensors of a head that must not be zero throughout, or every frame would get the same score."""
 
-_POSITIVE = {GAMMA, SCORE_WEIGHTS, MAP_WEIGHTS}
+_NOT_NEGATIVE = {GAMMA, SCORE_WEIGHTS, MAP_WEIGHTS}
 """Tensors of a head without negative values."""
+
+_POSITIVE = {LOG_DEVIATION}
+"""Tensors of a head that scores are divided by: all values are above 0."""
 
 
 def check_calibration(calibration: Calibration, held_out: NDArray[np.float64]) -> None:
@@ -61,7 +64,8 @@ def check_head(head: Mapping[str, NDArray[np.float32]]) -> None:
     """
     for name, tensor in head.items():
         kind = name.partition(".")[0]
-        if not np.isfinite(tensor).all() or (kind in _POSITIVE and tensor.min() < 0):
+        negative = (kind in _NOT_NEGATIVE and tensor.min() < 0) or (kind in _POSITIVE and tensor.min() <= 0)
+        if not np.isfinite(tensor).all() or negative:
             raise refused(f"a head's {name} of finite numbers in their range", "others")
         # A per-position whitening must have an effect at every position.
         each = tensor.any(axis=tuple(range(2, tensor.ndim))) if kind == WHITENING else tensor.any()

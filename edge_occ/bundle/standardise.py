@@ -40,6 +40,10 @@ class LogScale:
         standardised: Floats = np.maximum((np.log1p(scores) - self.mean) / self.deviation + OFFSET, 0)
         return standardised
 
+    def tensors(self) -> dict[str, NDArray[np.float32]]:
+        """A head's further tensors, as they are stored in a bundle and put into an engine."""
+        return {"log_mean": self.mean.astype(np.float32), "log_deviation": self.deviation.astype(np.float32)}
+
 
 def log_scale(held_out: Floats, region: Region | None = None) -> LogScale:
     """Measure the scale of held-out scores of normal images.

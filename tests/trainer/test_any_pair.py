@@ -78,6 +78,7 @@ class PretrainedEncoders:
             self.features = [branch.features(images.float()) for images in digits]
         configs = [HeadConfig.model_validate({"scope": "shared", "dim": DIM, **head}) for head in HEADS.values()]
         self.heads = [fit_head(self.features[0], head) for head in configs]
+        branch.score_maps.extend([branch.score_maps[0]] * (len(configs) - 1))  # settings name no kind twice
         self.graph = InspectionGraph([branch], [tuple(head.kind for head in configs)], SIZE).eval()
 
     def alone(self, place):

@@ -48,7 +48,8 @@ def data(tmp_path_factory):
     for i in range(4):
         write(folder / "test" / "good" / f"{i:03}.png", wide(100 + i))
         write(folder / "test" / "spot" / f"{i:03}.png", spoilt(200 + i))
-        mask = cv2.circle(np.zeros(FRAME, np.uint8), SPOT, 9, 255, -1)
+        mask = np.zeros(FRAME, np.uint8)
+        cv2.circle(mask, SPOT, 9, 255, -1)
         write(folder / "ground_truth" / "spot" / f"{i:03}_mask.png", mask)
     return folder
 

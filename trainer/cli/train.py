@@ -53,6 +53,8 @@ def train(  # noqa: PLR0913 - one parameter an option
     require_extra("torch", "train")
     with ending_at_once():
         from trainer.config import TrainConfig  # noqa: PLC0415
+        from trainer.report.heads import candidate_in_words  # noqa: PLC0415
+        from trainer.report.model_selection import of_synthetic  # noqa: PLC0415
         from trainer.report.training_set import doubts, training_set  # noqa: PLC0415
         from trainer.train import Job  # noqa: PLC0415
         from trainer.train import train as run_job  # noqa: PLC0415
@@ -77,11 +79,11 @@ def train(  # noqa: PLR0913 - one parameter an option
     if manifest.geometry.frame is None:
         say(f"the pictures differ in size; each was stretched to {size_in_words(manifest.geometry.size)}")
     if manifest.model_selection:
-        taken = [c for c in manifest.model_selection.candidates if c.score_weight or c.map_weight]
-        say("chosen by synthetic defects on held-out good parts (the report says why):")
-        for head in taken:
+        choice = manifest.model_selection
+        say(f"selected by synthetic defects on held-out good parts: finds {of_synthetic(choice)} at the declared rate")
+        for head in (c for c in choice.candidates if c.score_weight or c.map_weight):
             weights = f"{head.score_weight:.2f} of the score, {head.map_weight:.2f} of the heatmap"
-            say(f"- {head.encoder} {head.scope}: {weights}")
+            say(f"- {candidate_in_words(head)}: {weights}")
     say(guarantee(manifest.calibration))
     say(_oddness(trained.odd, manifest.training.images, target, options.export.features))
     say(f"{target} written in {manifest.training.seconds:.0f} s; report: {trained.report}")

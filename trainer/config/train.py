@@ -119,6 +119,15 @@ class TrainConfig(BranchConfig):
         return self
 
     @model_validator(mode="after")
+    def _with_positions(self) -> TrainConfig:
+        if self.region.mode != "whole" and any(branch.encoder.name == "resnet18" for branch in self.branches):
+            raise ValueError(
+                f"region.mode={self.region.mode} works with patch encoders (dense, lite0); resnet18 has one score for "
+                "the whole image"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _weights_fit(self) -> TrainConfig:
         for name in ("score_weights", "map_weights"):
             weights = getattr(self.fusion, name)

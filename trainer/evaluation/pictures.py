@@ -1,4 +1,4 @@
-"""Pictures of frames with their heatmaps."""
+"""Pictures of frames with their heatmaps or their region."""
 
 from __future__ import annotations
 
@@ -15,7 +15,11 @@ HEIGHT, _WIDTH = 320, 640
 """Maximum size of a picture in pixels; frames are scaled to it, so that outlines look the same on all of them."""
 
 _GROUND_TRUTH_BGR = (64, 220, 0)
+_REGION_BGR = (255, 255, 255)
 _GAP = 4
+
+_VEIL, _VEIL_GREY = 0.65, 190
+"""Share and level of the grey over what is not inspected, which shows on black and on white ground alike."""
 
 BgrImage = NDArray[np.uint8]
 """``[height, width, 3]``, BGR."""
@@ -32,18 +36,46 @@ def scored_pair(
         calibration: median score, where the colours begin, and threshold.
         mask: ground truth ``[height, width]``.
     """
+    plain = _scaled(frame)
+    scored = overlay(plain, score_map, calibration.median, calibration.threshold)
+    if mask is not None:
+        _outline(plain, _scaled_mask(mask, plain), _GROUND_TRUTH_BGR)
+    return [plain, scored]
+
+
+def region_pair(frame: BgrImage, region: NDArray[np.bool_]) -> list[BgrImage]:
+    """Return the frame, and the frame with its region outlined in white and all else under a grey veil.
+
+    Args:
+        frame: the frame.
+        region: pixels that are inspected, ``[rows, columns]``, stretched over the frame.
+    """
+    plain = _scaled(frame)
+    inside = _scaled_mask(region, plain)
+    veiled = np.where(inside[..., None], plain, (1 - _VEIL) * plain + _VEIL * _VEIL_GREY).round().astype(np.uint8)
+    _outline(veiled, inside, _REGION_BGR)
+    return [plain, veiled]
+
+
+def _scaled(frame: BgrImage) -> BgrImage:
     height, width = frame.shape[:2]
     scale = min(HEIGHT / height, _WIDTH / width)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     filter_ = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-    plain = np.asarray(cv2.resize(frame, size, interpolation=filter_), dtype=np.uint8)
-    scored = overlay(plain, score_map, calibration.median, calibration.threshold)
-    if mask is not None:
-        scaled = cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_LINEAR)
-        outlines, _ = cv2.findContours((scaled > 0.5).astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_SIMPLE)
-        cv2.drawContours(plain, outlines, -1, (0, 0, 0), 3)
-        cv2.drawContours(plain, outlines, -1, _GROUND_TRUTH_BGR, 1)
-    return [plain, scored]
+    return np.asarray(cv2.resize(frame, size, interpolation=filter_), dtype=np.uint8)
+
+
+def _scaled_mask(mask: NDArray[np.bool_], picture: BgrImage) -> NDArray[np.bool_]:
+    size = (picture.shape[1], picture.shape[0])
+    scaled: NDArray[np.bool_] = cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_LINEAR) > 0.5
+    return scaled
+
+
+def _outline(picture: BgrImage, mask: NDArray[np.bool_], colour: tuple[int, int, int]) -> None:
+    """Outline a mask on a picture, in place."""
+    outlines, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_SIMPLE)
+    cv2.drawContours(picture, outlines, -1, (0, 0, 0), 3)
+    cv2.drawContours(picture, outlines, -1, colour, 1)
 
 
 def picture_row(pictures: Sequence[BgrImage]) -> bytes:

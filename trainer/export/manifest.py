@@ -137,5 +137,7 @@ def _branch(config: BranchConfig, branch: Branch) -> dict[str, object]:
         "stride": stride,
         "grid": grid,
         **config.head.model_dump(include={"kind", "scope", "further_kinds", "dim", "regulariser"}),
+        "standardise": tuple(own.standardise[0] for own in config.head.each),
+        "in_region": tuple(branch.region(k) is not None for k in range(len(config.head.each))),
         "image_score": config.map.image_score,
     }

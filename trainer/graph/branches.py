@@ -143,6 +143,10 @@ class ImageBranch(Branch):
         self.geometry = max(size), max(size), (1, 1)
         self.exact = False
 
+    def set_heads(self, config: BranchConfig, mask: NDArray[np.bool_] | None) -> None:  # noqa: ARG002 - it has no region
+        """See :meth:`Branch.set_heads`; the whole image has one score."""
+        super().set_heads(config, None)
+
     def forward(self, images: Tensor, heads: Sequence[Head]) -> tuple[list[Scored], Tensor]:
         """See :meth:`Branch.forward`."""
         feature_map = self.extractor.map(images)

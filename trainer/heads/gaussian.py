@@ -124,11 +124,9 @@ def fit_gaussian(
         fitted = gaussian.fit_gaussian(features.cpu().numpy(), gaussian_settings(config), region)
     except SingularCovariance as error:
         raise unfit(error) from error
-    tensors = {name: torch.from_numpy(of).to(features.device) for name, of in fitted.tensors().items()}
-    if scale is None:
-        return GaussianHead(**tensors)
-    mean, deviation = (torch.from_numpy(of).float().to(features.device) for of in (scale.mean, scale.deviation))
-    return StandardisedGaussianHead(**tensors, log_mean=mean, log_deviation=deviation)
+    values = fitted.tensors() | ({} if scale is None else scale.tensors())
+    tensors = {name: torch.from_numpy(of).to(features.device) for name, of in values.items()}
+    return GaussianHead(**tensors) if scale is None else StandardisedGaussianHead(**tensors)
 
 
 def gaussian_settings(config: HeadConfig) -> GaussianSettings:

@@ -7,10 +7,12 @@ from textwrap import fill
 from typing import Any
 
 from edge_occ.bundle.guarantee import guarantee, share_in_words
-from edge_occ.bundle.manifest import Calibration, Geometry, Training
+from edge_occ.bundle.manifest import Calibration, Geometry, ModelSelection, Training
 from edge_occ.common.printable import printable
 from engines.parity import Parity
 from trainer.data.detail import detail
+from trainer.report.heads import heads_in_words
+from trainer.report.model_selection import of_synthetic
 from trainer.report.rendering import render
 from trainer.report.training_set import doubts, training_set
 
@@ -39,10 +41,23 @@ def model_card(manifest: Mapping[str, Any], parity: Parity) -> str:
         frame=f"{geometry.frame[1]} x {geometry.frame[0]} pixels" if geometry.frame else "different",
         software=", ".join(f"{name} {version}" for name, version in training.software.items()),
         command=f"    {printable(training.command)}",
+        selection=_selection(manifest["model_selection"]),
         steps=_steps(manifest["head"]["branches"]),
         detail=fill(
             f"A defect with a smaller side may not be detected: {detail(geometry)}.", 118, subsequent_indent="  "
         ),
+    )
+
+
+def _selection(choice: ModelSelection | None) -> str:
+    """Describe what the selection reached, filled to lines; nothing without a selection."""
+    if choice is None:
+        return ""
+    return fill(
+        f"The heads were selected from {len(choice.candidates)} candidates without any real defect, by the share of "
+        f"defects found at the declared rate: together they find {of_synthetic(choice)}. Real defects may be easier "
+        "or harder to find.",
+        118,
     )
 
 
@@ -69,4 +84,4 @@ def _head(branch: Mapping[str, Any]) -> str:
     further = "".join(f" and a head of kind {kind}" for kind in branch["further_kinds"])
     if branch["kind"] != "gaussian":
         return f"A head of kind {branch['kind']}{further}"
-    return f"A Gaussian ({' and one '.join(branch['scope'])}, {branch['regulariser']}){further}"
+    return f"A Gaussian ({' and one '.join(heads_in_words(branch))}, {branch['regulariser']}){further}"

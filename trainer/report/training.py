@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_occ.bundle.guarantee import guarantee
-from edge_occ.bundle.manifest import Manifest, ModelSelection
+from edge_occ.bundle.guarantee import guarantee, share_in_words
+from edge_occ.bundle.manifest import Manifest
 from trainer.data.detail import detail
 from trainer.pretrain.fit_encoder import Fit
 from trainer.report.charts import score_histogram, training_curve
+from trainer.report.heads import heads_in_words
+from trainer.report.model_selection import of_synthetic, selection_section
 from trainer.report.page import Page, PagePicture, PageSection, PageTable, lines, write_report
 from trainer.report.training_set import doubts, training_set
 
@@ -24,6 +26,7 @@ def training_report(
     fits: Sequence[tuple[str, Fit]],
     held_out: NDArray[np.floating],
     picture: bytes,
+    region: bytes | None = None,
 ) -> Path:
     """Write the report of a training.
 
@@ -33,6 +36,7 @@ def training_report(
         fits: task and training history of each encoder that was trained.
         held_out: scores of the held-out images ``[n]``.
         picture: JPEG of a normal and a pasted frame with their heatmaps.
+        region: JPEG of a training image and its region; ``None``: the whole frame is inspected.
 
     Raises:
         InputError: the file cannot be written.
@@ -55,10 +59,12 @@ def training_report(
             score_histogram({"held-out good parts": held_out}, manifest.calibration.threshold),
         ),
     ]
+    if region is not None:
+        sections.insert(1, _region(region, manifest.training.config["region"]["mode"]))
+    if manifest.model_selection:
+        sections.append(selection_section(manifest.model_selection, manifest.calibration.false_alarm_rate))
     if manifest.precisions:
         sections.append(_precisions(manifest))
-    if manifest.model_selection:
-        sections.append(_model_selection(manifest.model_selection))
     sections += _pretraining(fits)
     if training.copies:
         sections.append(PageSection("Copies", "These images were left out.", table=lines("image", training.copies)))
@@ -115,41 +121,19 @@ def _precisions(manifest: Manifest) -> PageSection:
     return PageSection("Other precisions", text, table=PageTable(header, rows))
 
 
-def _model_selection(choice: ModelSelection) -> PageSection:
-    share = f"position explains {choice.alignment:.0%} of the variance of the features"
-    how = (
-        f"The parts are aligned ({share}), so the weights of the image score are those that detect synthetic defects "
-        "best, and the heatmap comes from one head of the best encoder."
-        if choice.aligned
-        else f"The parts are not aligned, or are a texture ({share}), so all encoders have the same weight in the "
-        "image score."
+def _region(picture: bytes, mode: str) -> PageSection:
+    found = (
+        "It was found on the training images, in which the parts lie before a plain ground"
+        if mode == "auto"
+        else f"It was read from {mode}"
     )
     text = (
-        "No real defect was used. The candidates were compared on held-out good parts with and without synthetic "
-        f"defects of several kinds, which no training uses. {how} The selected heads together reach an image AUROC of "
-        f"{choice.image_auroc:.3f} and a pixel AUROC of {choice.pixel_auroc:.3f} on these defects; many of them are "
-        "faint on purpose."
+        f"The image score is taken from the region alone. {found}. What lies outside raises no alarm, so check that "
+        "the outline holds all that can be defective; --set region.mode=FILE takes another region, "
+        "--set region.mode=whole inspects the whole frame."
     )
-    rows = [
-        (
-            f"{c.encoder}, {c.scope}",
-            f"{c.sigma:g}, {c.image_score}",
-            f"{c.image_auroc:.4f}",
-            "-" if c.pixel_auroc is None else f"{c.pixel_auroc:.4f}",
-            f"{c.score_weight:.2f}",
-            f"{c.map_weight:.2f}",
-        )
-        for c in choice.candidates
-    ]
-    header = (
-        "head",
-        "smoothing, image score",
-        "image AUROC",
-        "pixel AUROC",
-        "weight in the score",
-        "weight in the heatmap",
-    )
-    return PageSection("Model selection", text, table=PageTable(header, rows))
+    caption = "A training image; the same with what is not inspected under a grey veil."
+    return PageSection("Region", text, pictures=[PagePicture(picture, caption)])
 
 
 def _pretraining(fits: Sequence[tuple[str, Fit]]) -> Iterator[PageSection]:
@@ -163,7 +147,10 @@ def _pretraining(fits: Sequence[tuple[str, Fit]]) -> Iterator[PageSection]:
 def _training_facts(manifest: Manifest) -> list[tuple[str, str]]:
     training, geometry = manifest.training, manifest.geometry
     frame = f"{geometry.frame[1]} x {geometry.frame[0]}" if geometry.frame else "different sizes"
+    choice, rate = manifest.model_selection, manifest.calibration.false_alarm_rate
+    power = [] if choice is None else [(f"Found at {share_in_words(rate)}", of_synthetic(choice))]
     return [
+        *power,
         ("Training set", training_set(training)),
         ("Image size", f"{frame}, scored at {geometry.size[1]} x {geometry.size[0]}"),
         ("Smallest defect", detail(geometry)),
@@ -172,7 +159,7 @@ def _training_facts(manifest: Manifest) -> list[tuple[str, str]]:
             "Grid",
             f"{geometry.grid[0]} x {geometry.grid[1]} windows of {geometry.window} pixels, stride {geometry.stride}",
         ),
-        ("Heads", _heads(training.config)),
+        ("Heads", _heads(manifest)),
         ("Threshold", f"{manifest.calibration.threshold:.4g}"),
         ("Preset, seed", f"{training.preset}, {training.seed}"),
         ("Time", f"{training.seconds / 60:.1f} min, {training.steps} training steps"),
@@ -184,21 +171,19 @@ def _training_facts(manifest: Manifest) -> list[tuple[str, str]]:
     ]
 
 
-def _heads(config: Mapping[str, Any]) -> str:
-    """Describe each branch: its encoder, and kinds and scopes of its heads."""
-    branches = [config, *config.get("further_branches", ())]
-    words = [
-        f"{b['encoder'].get('name', 'dense')}: {_scopes(b['head'])}, {b['head']['dim']} features" for b in branches
-    ]
-    models = config.get("ensemble", 1)
-    return "; ".join(words) + (f"; {models} models of each" if models > 1 else "")
+def _heads(manifest: Manifest) -> str:
+    """Describe each branch: its encoder, and its heads; models of an ensemble once."""
+    branches = dict.fromkeys(
+        f"{branch['encoder']}: {_of_branch(branch)}, {branch['dim']} features" for branch in manifest.head["branches"]
+    )
+    models = manifest.training.config.get("ensemble", 1)
+    return "; ".join(branches) + (f"; {models} models of each" if models > 1 else "")
 
 
-def _scopes(head: Mapping[str, Any]) -> str:
-    scope, kind = head["scope"], head.get("kind", "gaussian")
-    words = scope if isinstance(scope, str) else " and ".join(scope)
-    first = words if kind == "gaussian" else f"{kind}, {words}"
-    return " and ".join((first, *head.get("further_kinds", ())))
+def _of_branch(branch: Mapping[str, Any]) -> str:
+    first, *others = heads_in_words(branch)
+    first = first if branch["kind"] == "gaussian" else f"{branch['kind']}, {first}"
+    return " and ".join((first, *others, *branch["further_kinds"]))
 
 
 def _settings(config: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:

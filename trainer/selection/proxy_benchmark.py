@@ -115,12 +115,13 @@ class ProxyBenchmark:
 
         They are read from every second row and column of the map.
         """
-        inside = None if score_map.gain is None else score_map.gain[::2, ::2].flatten() > 0
+        read = len(score_map.down[::2]) * len(score_map.across[::2])
+        if score_map.gain is not None:  # outside a region maps are 0, so that the highest values lie inside
+            read = int((score_map.gain[::2, ::2] > 0).sum())
+        counts = [max(1, round(share * read)) for share in shares]
         collected = []
         for chunk in torch.split(grids, BATCH):
             maps = score_map.maps(chunk.to(score_map.down.device))[:, ::2, ::2].flatten(1)
-            maps = maps if inside is None else maps[:, inside]
-            counts = [max(1, round(share * maps.shape[1])) for share in shares]
             highest = maps.topk(max(counts), 1).values
             collected.append(torch.stack([highest[:, :count].mean(1) for count in counts]).cpu())
         return list(torch.cat(collected, 1).double().numpy())

@@ -9,9 +9,11 @@ import pytest
 
 from edge_occ.bundle.conformal import calibrate
 from edge_occ.bundle.covariance import Regularisation
-from edge_occ.bundle.fit_heads import fit_and_calibrate, held_out_by_folds
+from edge_occ.bundle.fit_heads import fit_and_calibrate
 from edge_occ.bundle.gaussian import GaussianSettings, fit_gaussian
 from edge_occ.bundle.leave_one_out import leave_one_out
+from edge_occ.bundle.standardise import log_scale
+from engines.base import heads_among
 
 
 def features(n=40, seed=0):
@@ -35,27 +37,28 @@ def test_the_threshold_follows_from_leaving_one_out(scope):
     assert all(v.anomalous == (v.p_value <= 0.05) for v in verdicts)
 
 
-def test_folds_are_scored_by_the_other_folds():
-    normal, settings = features(), GaussianSettings(regularisation=Regularisation("low-rank", components=2))
-    fold_of = np.arange(40) % 3
-    fitted = fit_and_calibrate(normal, settings, 0.05, highest, fold_of)
-    for fold in range(3):
-        others = fit_gaussian(normal[fold_of != fold], settings)
-        np.testing.assert_array_equal(fitted.held_out[fold_of == fold], highest(others.score(normal[fold_of == fold])))
+def test_a_standardised_head_of_a_region():
+    """Each image is standardised without itself, and the tensors are those of the head that is kept."""
+    normal, settings = features(), GaussianSettings()
+    region = np.array([[1, 1, 0, 0], [0, 1, 1, 0], [0, 0, 0, 1]], bool)
+    fitted = fit_and_calibrate(normal, settings, 0.05, highest, region=region, standardise=True)
+    grids = leave_one_out(normal, settings, region=region)
+    assert grids.shape == (40, 1, 5)
+    expected = [log_scale(np.delete(grids, k, 0), region).apply(grids[k : k + 1]).max() for k in range(len(normal))]
+    np.testing.assert_allclose(fitted.held_out, expected)
+    tensors = fitted.tensors()
+    scale = log_scale(grids, region)
+    np.testing.assert_array_equal(tensors["log_mean"], scale.mean.astype(np.float32))
+    np.testing.assert_array_equal(tensors["log_deviation"], scale.deviation.astype(np.float32))
+    np.testing.assert_array_equal(tensors["mean"], fit_gaussian(normal, settings, region).tensors()["mean"])
+    assert heads_among(tensors) == ("gaussian-standardised",)
+    assert heads_among(fit_and_calibrate(normal, settings, 0.05, highest).tensors()) == ("gaussian",)
 
 
-def test_one_fold_holds_nothing_out():
-    with pytest.raises(ValueError, match="two folds"):
-        held_out_by_folds(features(4), GaussianSettings(), np.zeros(4, np.int64))
-
-
-def test_as_many_folds_as_images_are_leaving_one_out():
-    """With a ridge, which does not depend on the images."""
-    normal = features(9)
-    settings = GaussianSettings("per-position", Regularisation("ridge", ridge=0.5, floor=0), 3)
-    np.testing.assert_allclose(
-        held_out_by_folds(normal, settings, np.arange(9)), leave_one_out(normal, settings), rtol=1e-9
-    )
+def test_directions_that_are_kept_cannot_be_left_out():
+    settings = GaussianSettings(regularisation=Regularisation("low-rank", components=2))
+    with pytest.raises(ValueError, match="low-rank"):
+        fit_and_calibrate(features(), settings, 0.05, highest)
 
 
 def test_a_head_is_fitted_stored_and_read_where_torch_cannot_be_imported():
@@ -75,7 +78,7 @@ def test_a_head_is_fitted_stored_and_read_where_torch_cannot_be_imported():
             sys.exit("torch was imported")
         features = np.random.default_rng(0).normal(size=(30, 3, 4, 5)).astype(np.float32)
         fitted = fit_and_calibrate(features, GaussianSettings(), 0.05, lambda grids: grids.max((1, 2)))
-        member = head_member(fitted.gaussian.tensors(), fitted.held_out)
+        member = head_member(fitted.tensors(), fitted.held_out)
         head, held_out = head_from(member)
         assert {name: tensor.shape for name, tensor in head.items()} == {"mean": (3, 4, 5), "whitening": (3, 4, 5, 5)}
         assert (held_out == fitted.held_out).all()

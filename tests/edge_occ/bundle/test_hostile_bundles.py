@@ -116,6 +116,13 @@ def test_a_head_that_cannot_tell_frames_apart_or_is_of_another_graph(tmp_path, t
     refuse(with_tensors(MEMBERS, HEAD, **tensors), tmp_path, "head|Gaussian|gaussian|operators")
 
 
+@pytest.mark.parametrize("deviation", [0, -1])
+def test_no_score_is_divided_by_a_deviation_that_is_not_positive(tmp_path, deviation):
+    scale = {name: np.ones(head("mean").shape[:2], np.float32) for name in ("log_mean", "log_deviation")}
+    scale["log_deviation"][1, 2] = deviation
+    refuse(with_tensors(MEMBERS, HEAD, **scale), tmp_path, "a head's log_deviation of finite numbers in their range")
+
+
 GOOD = np.zeros((56, 56, 3), np.uint8)
 SCORES, MAPS = np.arange(6, dtype=np.float32), np.ones((6, 48, 48), np.float32)
 

@@ -178,6 +178,28 @@ def test_settings_of_which_each_is_right_and_both_together_wrong(tmp_path, setti
 
 
 @pytest.mark.train
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("none.png", None, "no such file"),
+        ("small.png", np.full((48, 96), 255, np.uint8), "96 x 48"),
+        ("empty.png", np.zeros((96, 96), np.uint8), "something to inspect"),
+        ("region.json", b'{"inspect": [[[1, 2], [3, 4]]]}', "inspect.0: List should have at least 3 items"),
+        ("broken.json", b"[", "polygons in"),
+    ],
+)
+def test_a_region_that_is_none_is_found_before_the_training(tmp_path, monkeypatch, name, content, words):
+    path = tmp_path / name
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    elif content is not None:
+        cv2.imwrite(str(path), content)
+    monkeypatch.setattr("trainer.train.pretrain_encoders", None)
+    data = write_images(tmp_path / "data", 6)
+    refused(train(data, tmp_path, "--set", f"region.mode={path}"), 2, name, words)
+
+
+@pytest.mark.train
 def test_a_place_that_cannot_be_written_is_found_before_the_training(tmp_path):
     data = write_images(tmp_path / "set", 8)
     (tmp_path / "file").write_bytes(b"")

@@ -1,4 +1,7 @@
-"""Several heads, fitted, fused and calibrated together, against loops over folds and heads."""
+"""Several heads, fitted, fused and calibrated together, against refits without each part.
+
+Gaussians have a ridge, which does not depend on the images, so that leaving one out in closed form is a refit.
+"""
 
 import math
 
@@ -7,33 +10,37 @@ import pytest
 import torch
 
 from edge_occ.bundle.gaussian import Scope
+from edge_occ.bundle.standardise import log_scale
 from edge_occ.bundle.tensors import head_from, held_out_from
 from edge_occ.common.errors import InputError
 from engines.base import HEADS
 from trainer.calibration.fit_heads import HeadCalibrator
-from trainer.calibration.held_out import folds_of
+from trainer.calibration.held_out import folds_of, inside
 from trainer.config import HeadConfig, HeadKind, TrainConfig
 from trainer.encoders.dense import DensePatchEncoder
 from trainer.graph.branches import PatchBranch
 from trainer.heads.build import fit_head
 
 IMAGES, RATE, SEED = 40, 0.1, 3
-BRANCH = {"encoder": {"width": 4, "dim": 16}, "head": {"dim": 8, "scope": ["shared", "per-position"]}}
+RIDGE = {"regulariser": "ridge", "ridge": 0.1, "floor": 0}
+BRANCH = {"encoder": {"width": 4, "dim": 16}, "head": {"dim": 8, "scope": ["shared", "per-position"], **RIDGE}}
+MASK = np.zeros((96, 96), bool)
+MASK[30:50, 20:70] = True
 
 
 def settings(**changes):
     config = {
         **BRANCH,
         "input": {"size": 96},
-        "further_branches": [{**BRANCH, "head": {"dim": 4, "scope": "shared"}, "map": {"image_score": "top"}}],
+        "further_branches": [{**BRANCH, "head": {"dim": 4, "scope": "shared", **RIDGE}, "map": {"image_score": "top"}}],
         "calibration": {"folds": 4, "false_alarm_rate": RATE},
     }
     return TrainConfig.model_validate({**config, **changes})
 
 
-def branches(config):
+def branches(config, mask=None):
     torch.manual_seed(0)
-    return [PatchBranch(DensePatchEncoder(8, 4, 16).eval(), branch, (96, 96)) for branch in config.branches]
+    return [PatchBranch(DensePatchEncoder(8, 4, 16).eval(), branch, (96, 96), mask) for branch in config.branches]
 
 
 def some_features(*dims):
@@ -45,20 +52,28 @@ def some_features(*dims):
     ]
 
 
-def naive(config, parts, features):
-    """Scores ``[heads, n]`` and maps ``[heads, n, size, size]``, each image by heads fitted on the other folds."""
-    fold_of = folds_of(IMAGES, 4, SEED)
+def places(config):
+    """Each head: its branch, its place among the branch's heads, and its settings."""
+    return [(i, k, own) for i, branch in enumerate(config.branches) for k, own in enumerate(branch.head.each)]
+
+
+def refits(features, own, parts, region=None):
+    """Scores of positions ``[n, ...]``, each by the head fitted without the image's part, in a loop."""
+    scores = [
+        fit_head(features[parts != part], own, region).score(inside(features[k : k + 1], region))[0]
+        for k, part in enumerate(parts.tolist())
+    ]
+    return torch.stack(scores)
+
+
+def naive(config, made, features, parts=None):
+    """Scores ``[heads, n]`` and maps ``[heads, n, 96, 96]``, each image by heads fitted without its part."""
+    parts = torch.arange(IMAGES) if parts is None else parts
     scores, maps = [], []
-    for i, own in config.heads:
-        own_scores, own_maps = torch.empty(IMAGES), torch.empty(IMAGES, 96, 96)
-        for image in range(IMAGES):
-            others = [k for k in range(IMAGES) if fold_of[k] != fold_of[image]]
-            head = fit_head(features[i][others], own, own.scope[0])
-            own_scores[image], own_maps[image] = (
-                x[0] for x in parts[i].score_map(head.score(features[i][image : image + 1]))
-            )
-        scores.append(own_scores)
-        maps.append(own_maps)
+    for i, k, own in places(config):
+        grid = refits(features[i], own, parts, made[i].region(k))
+        scores.append(made[i].score(grid, k))
+        maps.append(made[i].maps(grid, k))
     return torch.stack(scores), torch.stack(maps)
 
 
@@ -84,7 +99,7 @@ def test_every_image_is_scored_by_heads_that_had_not_seen_it(several):
 def test_the_heads_that_are_kept_have_seen_all_images(several):
     config, _, features, fitted, _ = several
     for part, (i, own) in zip(fitted.head.parts, config.heads, strict=True):
-        expected = fit_head(features[i], own, own.scope[0]).tensors()
+        expected = fit_head(features[i], own).tensors()
         assert all(torch.equal(tensor, expected[name]) for name, tensor in part.tensors().items())
 
 
@@ -96,11 +111,9 @@ def test_a_head_of_any_kind_beside_a_gaussian(kind):
     fitted = HeadCalibrator(parts, config, SEED).fit(features)
     expected, fold_of = np.zeros(IMAGES), folds_of(IMAGES, 2, SEED)
     for i, alone in config.heads:
-        scores = torch.empty(IMAGES)
-        for fold in (0, 1):
-            head = fit_head(features[i][fold_of != fold], alone, alone.scope[0])
-            scores[fold_of == fold] = parts[i].score(head.score(features[i][fold_of == fold]))
-        expected += 0.5 * scores.double().numpy() / scores.double().numpy().std()
+        left_out = fold_of if i == 0 else torch.arange(IMAGES)  # a Gaussian leaves out the image alone
+        scores = parts[i].score(refits(features[i], alone, left_out), 0).double().numpy()
+        expected += 0.5 * scores / scores.std()
     np.testing.assert_allclose(fitted.held_out, expected, rtol=1e-4)
     assert set(head_from(fitted.member)) == {*HEADS[kind], "mean.1", "whitening.1", "score_weights", "map_weights"}
 
@@ -120,7 +133,7 @@ def test_heads_of_other_kinds_on_the_same_features():
         ("kde", "shared"),
     ]
     for part, (kind, scope) in zip(fitted.head.parts, one_each, strict=True):
-        expected = fit_head(features[0], HeadConfig(dim=8, kind=kind, scope=scope, references=100), scope).tensors()
+        expected = fit_head(features[0], HeadConfig(dim=8, kind=kind, scope=(scope,), references=100)).tensors()
         assert part.tensors().keys() == expected.keys()
         assert all(torch.equal(tensor, expected[name]) for name, tensor in part.tensors().items())
     alone = settings(head={**own, "scope": "shared"}, further_branches=[])
@@ -148,14 +161,7 @@ def test_shots_of_one_part_are_held_out_together_and_give_one_score():
     made = branches(config)
     calibrator = HeadCalibrator(made, config, SEED, parts)
     fitted = calibrator.fit(shots)
-    fold_of = folds_of(IMAGES // 2, 4, SEED).repeat_interleave(2)
-    scores = []
-    for i, own in config.heads:
-        of_head = torch.empty(IMAGES)
-        for fold in range(4):
-            head = fit_head(shots[i][fold_of != fold], own, own.scope[0])
-            of_head[fold_of == fold] = made[i].score(head.score(shots[i][fold_of == fold]))
-        scores.append(of_head.double().numpy())
+    scores = naive(config, made, shots, torch.tensor(parts))[0].double().numpy()
     fused = sum(score / score.std() / 3 for score in scores)
     np.testing.assert_allclose(fitted.held_out, fused.reshape(-1, 2).max(1), rtol=1e-4)
     assert fitted.calibration.n == IMAGES // 2
@@ -167,7 +173,7 @@ def test_shots_of_one_part_are_held_out_together_and_give_one_score():
 def test_units_of_a_head_do_not_count():
     config, features = settings(), some_features(8, 4)
     plain, loud = branches(config), branches(config)
-    loud[1].score_map.down *= 100  # scores and maps of this branch are 100 times as high
+    loud[1].score_maps[0].get_buffer("down").mul_(100)  # scores and maps of this branch are 100 times as high
     expected, found = (HeadCalibrator(parts, config, SEED).fit(features) for parts in (plain, loud))
     np.testing.assert_allclose(found.held_out, expected.held_out, rtol=1e-4)
     assert found.calibration.threshold == pytest.approx(expected.calibration.threshold, rel=1e-4)
@@ -186,7 +192,7 @@ def test_without_weights_heads_count_alike():
 
 
 def test_one_head_alone_is_left_as_it_is():
-    config = settings(head={"dim": 8, "scope": "shared"}, further_branches=[])
+    config = settings(head={"dim": 8, "scope": "shared", **RIDGE}, further_branches=[])
     parts, features = branches(config), some_features(8)
     fitted = HeadCalibrator(parts, config, SEED).fit(features)
     scores, _ = naive(config, parts, features)
@@ -224,22 +230,19 @@ def test_every_kind_refuses_features_that_never_vary(kind):
 
 def test_changed_copies_are_further_shots_of_their_parts():
     """Heads are fitted on them, neighbours are pooled as the images alone ask for, and each part gives one score."""
-    config, features = settings(head={"dim": 8, "scope": ["shared", "per-position"]}), some_features(8, 4)
+    config, features = settings(head={"dim": 24, "scope": ["shared", "per-position"], **RIDGE}), some_features(24, 4)
+    assert config.head.samples_side(IMAGES) == 3 > config.head.samples_side(2 * IMAGES) == 1
     parts = [i // 2 for i in range(IMAGES)]
     copies = [1.05 * block + 0.02 * block.roll(1, 0) for block in features]
     both = [torch.cat(pair) for pair in zip(features, copies, strict=True)]
-    made = branches(config)
+    made = branches(settings())
     calibrator = HeadCalibrator(made, config, SEED, parts)
     fitted = calibrator.fit(both)
-    fold_of = folds_of(IMAGES // 2, 4, SEED).repeat_interleave(2).repeat(2)
     scores = []
-    for i, own in config.heads:
+    for i, k, own in places(config):
         pooled = own.model_copy(update={"neighbourhood": own.samples_side(IMAGES)})
-        of_head = torch.empty(2 * IMAGES)
-        for fold in range(4):
-            head = fit_head(both[i][fold_of != fold], pooled, own.scope[0])
-            of_head[fold_of == fold] = made[i].score(head.score(both[i][fold_of == fold]))
-        scores.append(of_head.double().numpy())
+        grid = refits(both[i], pooled, torch.tensor(parts).repeat(2))
+        scores.append(made[i].score(grid, k).double().numpy())
     fused = sum(score / score.std() / 3 for score in scores)
     shots = fused.reshape(2, IMAGES // 2, 2)
     np.testing.assert_allclose(fitted.held_out, shots.max((0, 2)), rtol=1e-4)
@@ -253,3 +256,36 @@ def test_changed_copies_are_further_shots_of_their_parts():
 def test_without_copies_the_images_as_taken_are_all_there_is(several):
     _, _, _, fitted, _ = several
     np.testing.assert_array_equal(fitted.as_taken, fitted.held_out)
+
+
+@pytest.mark.parametrize("mask", [None, MASK], ids=["whole", "region"])
+def test_standardised_heads_and_heads_of_a_region(mask):
+    """Each part is standardised by the scores of the others; the head that is kept, by those of all."""
+    own = {"scope": ["per-position", "per-position", "position-mean"], "standardise": [True, False, True]}
+    config = settings(head={"dim": 8, **own, "in_region": [True, True, False], **RIDGE}, further_branches=[])
+    made, features, parts = branches(config, mask), some_features(8), torch.arange(IMAGES) // 2
+    fitted = HeadCalibrator(made, config, SEED, parts.tolist()).fit(features)
+    assert [made[0].region(k) is None for k in range(3)] == ([True] * 3 if mask is None else [False, False, True])
+    fused = np.zeros(IMAGES)
+    for (_, k, alone), head in zip(places(config), fitted.head.parts, strict=True):
+        region = made[0].region(k)
+        grid = refits(features[0], alone, parts, region)
+        tensors = head.tensors()
+        assert tuple(tensors["mean"].shape) == (*grid.shape[1:], 8)
+        if alone.standardise[0]:
+            raw = grid.double().numpy()
+            scale = log_scale(raw, region)
+            np.testing.assert_allclose(tensors["log_mean"], scale.mean, rtol=1e-4)
+            np.testing.assert_allclose(tensors["log_deviation"], scale.deviation, rtol=1e-3)
+            for part in range(IMAGES // 2):
+                of = (parts == part).numpy()
+                grid[of] = torch.from_numpy(log_scale(raw[~of], region).apply(raw[of])).float()
+        else:
+            assert set(tensors) == {"mean", "whitening"}
+        scores = made[0].score(grid, k).double().numpy()
+        fused += scores / scores.std() / 3
+    np.testing.assert_allclose(fitted.held_out, fused.reshape(-1, 2).max(1), rtol=1e-4)
+    standardised = {"log_mean", "log_deviation", "log_mean.2", "log_deviation.2"}
+    assert standardised < set(head_from(fitted.member))
+    again = HeadCalibrator(made, config, SEED, parts.tolist()).held_out(features, features, fitted.head)
+    np.testing.assert_allclose(again, fitted.held_out, rtol=1e-5)

@@ -75,6 +75,12 @@ def test_the_defaults_are_the_released_codes():
     assert (pretext.temperature, pretext.symmetric, pretext.copies) == (0.2, False, "rot")
 
 
+def test_a_region_is_of_positions():
+    for mode in ("auto", "drawn.png"):
+        with pytest.raises(ValidationError, match=f"region.mode={mode} works with patch encoders"):
+            TrainConfig.model_validate({"encoder": {"name": "resnet18"}, "region": {"mode": mode}})
+
+
 def test_images_may_be_as_small_as_cifars():
     assert TrainConfig.model_validate({"input": {"size": 32}}).input.size == 32
     with pytest.raises(ValidationError, match="greater than or equal to 32"):

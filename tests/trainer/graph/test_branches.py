@@ -37,7 +37,7 @@ def patches():
     branch = PatchBranch(DensePatchEncoder(8, 4, 16).eval(), config, (96, 96))
     with torch.inference_mode():
         features = branch.features(pictures(12))
-    return branch, [fit_gaussian(features, config.head, scope) for scope in config.head.scope]
+    return branch, [fit_gaussian(features, own) for own in config.head.each]
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,7 @@ def whole():
     branch = ImageBranch(ResNet18Encoder().eval(), config, (96, 96))
     with torch.inference_mode():
         features = branch.features(pictures(12))
-    return branch, fit_gaussian(features, config.head, "shared")
+    return branch, fit_gaussian(features, config.head)
 
 
 def test_every_head_scores_every_position(patches):
@@ -58,29 +58,29 @@ def test_every_head_scores_every_position(patches):
         assert torch.equal(features, branch.features(images))
     assert features.shape == (2, 5, 5, 8)
     assert len(scored) == 2
-    for head, (scores, maps) in zip(heads, scored, strict=True):
+    for k, (head, (scores, maps)) in enumerate(zip(heads, scored, strict=True)):
         grid = torch.empty(2, 5, 5)
         for n, row, column in np.ndindex(2, 5, 5):
             at = (row, column) if len(head.mean) > 1 else (0, 0)
             grid[n, row, column] = distance(features[n, row, column], head.mean[at], head.whitening[at])
-        expected_scores, expected_maps = branch.score_map(grid)
+        expected_scores, expected_maps = branch.score_maps[k](grid)
         torch.testing.assert_close(scores, expected_scores, rtol=1e-4, atol=0)
         torch.testing.assert_close(maps, expected_maps, rtol=1e-4, atol=1e-4)
         assert maps.shape == (2, 96, 96)
         # Calibration takes a head's grid and must find what the graph does.
-        torch.testing.assert_close(branch.score(grid), scores, rtol=1e-4, atol=0)
-        torch.testing.assert_close(branch.maps(grid), maps, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(branch.score(grid, k), scores, rtol=1e-4, atol=0)
+        torch.testing.assert_close(branch.maps(grid, k), maps, rtol=1e-4, atol=1e-4)
     assert not torch.allclose(scored[0][0], scored[1][0], rtol=0.01)
 
 
 def test_another_smoothing_lies_on_the_same_positions(patches):
     branch, _ = patches
     config = BranchConfig.model_validate({**DENSE, "map": {"sigma": 9, "image_score": "top"}}).map
-    other, grid = branch.score_map_with(config), torch.rand(3, 5, 5)
+    other, grid = branch.score_map(config), torch.rand(3, 5, 5)
     own = ScoreMap(config, (96, 96), (torch.arange(5) * 8.0 + 32,) * 2)
     for found, expected in zip(other(grid), own(grid), strict=True):
         torch.testing.assert_close(found, expected)
-    assert not torch.allclose(other(grid)[1], branch.maps(grid), rtol=0.01)
+    assert not torch.allclose(other(grid)[1], branch.maps(grid, 0), rtol=0.01)
 
 
 def test_an_image_is_scored_by_its_mean_feature(whole):
@@ -104,8 +104,8 @@ def test_an_image_is_scored_by_its_mean_feature(whole):
 def test_a_held_out_image_score_is_the_heads_own(whole):
     branch, _ = whole
     grid = torch.tensor([2.0, 5.0, 0.0]).view(3, 1, 1)
-    assert branch.score(grid).tolist() == [2, 5, 0]
-    maps = branch.maps(grid)
+    assert branch.score(grid, 0).tolist() == [2, 5, 0]
+    maps = branch.maps(grid, 0)
     assert maps.shape == (3, 96, 96)
     assert maps.amax((1, 2)).tolist() == maps.amin((1, 2)).tolist() == [2, 5, 0]
 
@@ -132,3 +132,32 @@ def test_settings_that_do_not_fit_are_told(changes, size, words):
     config = BranchConfig.model_validate({**DENSE, **changes})
     with pytest.raises(ValueError, match=words):
         make_branch(DensePatchEncoder(8, 4, 16), config, (96, size))
+
+
+def test_each_head_has_its_own_positions(patches):
+    """A head in the region scores what it scores there, and its map is 0 outside; another sees the whole grid."""
+    whole, (shared, _) = patches
+    config = BranchConfig.model_validate({**DENSE, "head": {**DENSE["head"], "in_region": [True, False]}})
+    mask = np.zeros((96, 96), bool)
+    mask[20:50, 40:90] = True
+    branch = PatchBranch(whole.extractor.encoder, config, (96, 96), mask)
+    region = branch.region(0)
+    assert region is not None
+    assert 0 < region.sum() < 25
+    assert branch.region(1) is None
+    with torch.inference_mode():
+        features = whole.features(pictures(2))
+        inside = fit_gaussian(whole.features(pictures(12)), config.head.each[1], region)
+        branch.extractor = whole.extractor
+        ((scores, maps), (_, whole_maps)), _ = branch(pictures(2), [inside, shared])
+    grid = inside.score(features[:, torch.from_numpy(region)].unsqueeze(1))
+    torch.testing.assert_close(branch.score(grid, 0), scores)
+    torch.testing.assert_close(branch.maps(grid, 0), maps)
+    assert torch.equal(maps > 0, torch.from_numpy(mask).expand(2, -1, -1))
+    assert (whole_maps > 0).all()
+
+
+def test_an_image_branch_has_no_region(whole):
+    branch, _ = whole
+    branch.set_heads(BranchConfig.model_validate(IMAGE), np.eye(96, dtype=bool))
+    assert branch.region(0) is None

@@ -12,7 +12,8 @@ from engines.base import FRAME, MAP_WEIGHTS, SCORE_WEIGHTS, Graph
 from engines.onnxruntime import OnnxRuntimeEngine
 from engines.opencv import OpenCvEngine
 from engines.openvino import OpenVinoEngine
-from trainer.config import BranchConfig, HeadConfig, HeadKind
+from trainer.calibration.fit_heads import HeadCalibrator
+from trainer.config import BranchConfig, HeadConfig, HeadKind, TrainConfig
 from trainer.encoders.base import Encoder
 from trainer.export.onnx_graph import export_inspection_graph
 from trainer.graph.branches import ImageBranch, PatchBranch
@@ -57,9 +58,8 @@ def spoilt(frame):
 @pytest.fixture(scope="module")
 def graph():
     torch.manual_seed(0)
-    config = BranchConfig.model_validate(
-        {"encoder": {"name": "lite0"}, "pretext": {"name": "none"}, "head": {"dim": 16}}
-    )
+    heads = {"kind": KINDS[0], "scope": "shared", "further_kinds": KINDS[1:], "dim": 16}
+    config = BranchConfig.model_validate({"encoder": {"name": "lite0"}, "pretext": {"name": "none"}, "head": heads})
     branches = [PatchBranch(Small().eval(), config, (64, 64)), ImageBranch(Small().eval(), config, (64, 64))]
     return InspectionGraph(branches, [KINDS, KINDS], (64, 64)).eval()
 
@@ -69,9 +69,7 @@ def parts(graph):
     images = Preprocess((64, 64))(torch.from_numpy(np.stack(frames(12, 0))))
     with torch.inference_mode():
         features = [branch.features(images) for branch in graph.branches]
-    return tuple(
-        fit_head(own, HeadConfig(kind=kind, scope="shared", dim=16), "shared") for own in features for kind in KINDS
-    )
+    return tuple(fit_head(own, HeadConfig(kind=kind, scope=("shared",), dim=16)) for own in features for kind in KINDS)
 
 
 @pytest.fixture(scope="module")
@@ -150,10 +148,10 @@ def subsampled():
         }
     )
     graph = InspectionGraph([PatchBranch(Small().eval(), config, (128, 128))], [["gaussian"]], (128, 128)).eval()
-    assert graph.branches[0].score_map.step == 2
+    assert graph.branches[0].score_maps[0].step == 2
     images = Preprocess((128, 128))(torch.from_numpy(np.stack(frames(12, 0))))
     with torch.inference_mode():
-        part = fit_head(graph.branches[0].features(images), config.head, "per-position")
+        part = fit_head(graph.branches[0].features(images), config.head)
     head = FusedHead((part,), torch.ones(1), torch.ones(1))
     return graph, head, export_inspection_graph(graph, head)
 
@@ -198,3 +196,45 @@ def compiled(model):
     profile.set_shape(FRAME, (2, 2, 3), (96, 96, 3), (1200, 1920, 3))
     config.add_optimization_profile(profile)
     return builder.build_serialized_network(network, config)
+
+
+@pytest.fixture(scope="module")
+def regional():
+    """Graph, heads and model: a standardised head of a region, a plain one, and a standardised one of the whole."""
+    torch.manual_seed(0)
+    own = {"scope": ["per-position", "position-mean", "shared"], "standardise": [True, False, True]}
+    config = BranchConfig.model_validate(
+        {
+            "encoder": {"name": "lite0"},
+            "pretext": {"name": "none"},
+            "head": {"dim": 16, **own, "in_region": [True, True, False]},
+            "map": {"image_score": "top", "top_fraction": 0.03},
+        }
+    )
+    mask = np.zeros((64, 64), bool)
+    mask[8:56, 20:60] = True
+    branch = PatchBranch(Small().eval(), config, (64, 64), mask)
+    graph = InspectionGraph([branch], [config.head.graph_kinds], (64, 64)).eval()
+    images = Preprocess((64, 64))(torch.from_numpy(np.stack(frames(12, 0))))
+    with torch.inference_mode():
+        features = branch.features(images)
+    fitted = HeadCalibrator([branch], TrainConfig.model_validate(config.model_dump()), 0).fit([features]).head
+    return graph, fitted, export_inspection_graph(graph, fitted)
+
+
+def test_standardised_heads_and_regions_are_of_operators_that_devices_accept(regional):
+    _, fused, exported = regional
+    head = {name: tuple(tensor.shape) for name, tensor in fused.tensors().items()}
+    assert head["log_mean"] == head["log_deviation"] == (1, 12)
+    assert head["mean"] == (1, 12, 16)
+    assert head["log_mean.2"] == (4, 4)
+    assert check_inspection_graph(exported, head, [(70, 90)], (64, 64)) == ((4, 4, 16),)
+
+
+@pytest.mark.parametrize("runtime", [OnnxRuntimeEngine, OpenVinoEngine, OpenCvEngine])
+def test_runtimes_compute_standardised_heads_and_regions(regional, runtime):
+    agree(runtime, *regional)
+
+
+def test_nvidias_own_builder_compiles_standardised_heads_and_regions(regional):
+    assert compiled(regional[2])

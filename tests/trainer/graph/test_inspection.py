@@ -1,14 +1,19 @@
 """The fused graph: in torch against its branches, in ONNX Runtime against torch, and trained into a bundle."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
+from typer.testing import CliRunner
 
 from edge_occ.bundle.bundle import ENCODER_GRAPH, read_bundle
 from edge_occ.bundle.manifest import FORMAT
+from edge_occ.cli import app
 from edge_occ.common.images import find_images, read_image
 from engines.base import Graph
 from engines.onnxruntime import EncoderRunner, OnnxRuntimeEngine
+from engines.opencv import OpenCvEngine
 from engines.openvino import OpenVinoEngine
 from engines.parity import require_parity
 from trainer.config import TrainConfig
@@ -58,7 +63,7 @@ def head(graph):
     images = Preprocess((96, 96))(torch.from_numpy(np.stack(frames(8))))
     with torch.inference_mode():
         features = [branch.features(images) for branch in graph.branches]
-    parts = [fit_gaussian(features[i], own, own.scope[0]) for i, own in config.heads]
+    parts = [fit_gaussian(features[i], own) for i, own in config.heads]
     return FusedHead(tuple(parts), torch.tensor([0.5, 0.2, 0.3]), torch.tensor([0.1, 0.0, 2.0]))
 
 
@@ -162,3 +167,53 @@ def test_an_ensemble_trains_a_model_a_seed_and_fuses_them(tiny_data, tmp_path):
     np.testing.assert_allclose(second, OnnxRuntimeEngine(alone).features(frame)[0], rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(bundle.graph().head["mean.1"], alone.head["mean"], rtol=1e-4, atol=1e-4)
     assert set(bundle.graph().head) == {*alone.head, "mean.1", "whitening.1", "score_weights", "map_weights"}
+
+
+@pytest.fixture(scope="module")
+def in_a_region(tiny_data, tmp_path_factory):
+    """Standardised heads, and one of the whole frame beside those of the user's region."""
+    folder = tmp_path_factory.mktemp("region")
+    (folder / "region.json").write_text(json.dumps({"inspect": [[[20, 20], [92, 20], [92, 92], [20, 92]]]}))
+    own = {"scope": ["per-position", "position-mean"], "standardise": [True, False], "in_region": [True, False]}
+    settings = {**LITE, "head": {"dim": 8, "floor": 0.05, **own}, "region": {"mode": str(folder / "region.json")}}
+    fusion = {"score_weights": [1, 0], "map_weights": [0, 1]}
+    top = {"image_score": "top", "top_fraction": 0.03}
+    return trained(tiny_data, folder / "region.occ", **settings, fusion=fusion, map=top)
+
+
+def test_a_region_and_standardised_heads_make_a_bundle(in_a_region):
+    bundle = read_bundle(in_a_region)
+    head = bundle.graph().head
+    positions = head["log_mean"].shape[1]
+    assert 36 <= positions < 144
+    assert head["mean"].shape == (1, positions, 8)
+    assert head["mean.1"].shape == (12, 12, 8)
+    (branch,) = bundle.manifest.head["branches"]
+    assert (branch["standardise"], branch["in_region"]) == ([True, False], [True, False])
+    card = " ".join(bundle.model_card.split())
+    assert "A Gaussian (per-position, standardised, in the region and one position-mean, ledoit-wolf)" in card
+    assert "What lies outside raises no alarm" in in_a_region.with_suffix(".html").read_text(encoding="utf-8")
+    result = CliRunner().invoke(app, ["verify", str(in_a_region)])
+    assert result.exit_code == 0, result.output
+    assert "no verdict flipped" in result.output
+
+
+@pytest.mark.parametrize("runtime", [OnnxRuntimeEngine, OpenVinoEngine, OpenCvEngine])
+def test_every_cpu_engine_reproduces_it(in_a_region, runtime):
+    if runtime is OpenVinoEngine:
+        pytest.importorskip("openvino")
+    bundle = read_bundle(in_a_region)
+    parity = require_parity(runtime(bundle.graph()), bundle.golden(), bundle.tolerance())
+    assert parity.flipped == 0
+
+
+def test_what_lies_outside_the_region_does_not_change_the_score(in_a_region, tiny_data):
+    """But for the positions at its border, whose features see a little of it."""
+    engine = OnnxRuntimeEngine(read_bundle(in_a_region).graph())
+    frame = read_image(find_images(tiny_data / "test" / "good")[0])
+    beside, inside = frame.copy(), frame.copy()
+    beside[2:8, 60:70], inside[52:58, 60:70] = (20, 20, 220), (20, 20, 220)
+    plain, of_beside, of_inside = (engine.infer(image) for image in (frame, beside, inside))
+    assert of_beside.score == pytest.approx(plain.score, rel=0.02)
+    assert of_inside.score > 1.1 * plain.score
+    assert of_beside.map[2:8].max() > 2 * plain.map[2:8].max()  # the map is of the whole frame

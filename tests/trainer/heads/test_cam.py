@@ -23,7 +23,7 @@ def head(kind, channels, dim, seed, dtype=torch.float64):
     generator = torch.Generator().manual_seed(seed)
     projection = torch.linalg.qr(torch.randn(channels, channels, generator=generator, dtype=dtype))[0][:, :dim]
     features = torch.randn(20, 1, 1, channels, generator=generator, dtype=dtype).abs() @ projection
-    fitted = fit_head(features, HeadConfig(kind=kind, scope="shared"), "shared")
+    fitted = fit_head(features, HeadConfig(kind=kind, scope=("shared",)))
     return projection, replace(fitted, **{name: tensor.to(dtype) for name, tensor in fitted.tensors().items()})
 
 
@@ -90,7 +90,7 @@ def test_a_part_that_lacks_something_has_a_map_too(kind):
     generator = torch.Generator().manual_seed(0)
     good = 1 + 0.1 * torch.rand(30, 16, 4, 4, generator=generator)
     features = good.mean((2, 3))[:, None, None]
-    fitted = fit_head(features, HeadConfig(kind=kind, scope="shared", dim=16), "shared")
+    fitted = fit_head(features, HeadConfig(kind=kind, scope=("shared",), dim=16))
     lacking = good[:1].clone()
     lacking[0, :8, 1, 2] = 0
     found = grad_cam(lacking, torch.eye(16), fitted, False)

@@ -8,6 +8,7 @@ import pytest
 
 from edge_occ.bundle.bundle import MODEL_CARD, PREVIEW, Bundle, read_bundle
 from edge_occ.bundle.guarantee import guarantee
+from edge_occ.bundle.manifest import CandidateHead, ModelSelection
 from engines.onnxruntime import OnnxRuntimeEngine
 from engines.parity import Golden, Parity
 from trainer.export.preview import preview
@@ -62,14 +63,32 @@ def test_the_steps_of_every_branch_and_their_fusion(bundle):
     manifest = dict(bundle.manifest)
     dense, *_ = manifest["head"]["branches"]
     whole = {**dense, "encoder": "resnet18", "window": 96, "stride": 96, "grid": (1, 1), "image_score": "top"}
-    for branches, count in (([dense], 2), ([{**dense, "scope": ("shared", "per-position")}], 3), ([dense, whole], 4)):
+    two = {"scope": ("shared", "per-position"), "standardise": (False, True), "in_region": (True, True)}
+    for branches, count in (([dense], 2), ([{**dense, **two}], 3), ([dense, whole], 4)):
         card = model_card({**manifest, "head": {**manifest["head"], "branches": branches}}, Parity(0, 0, 0, 6))
         steps = card.split("## Processing of a frame\n\n")[1].split("\n\n")[0]
         assert [line[:2] for line in steps.split("\n") if line[0] != " "] == [f"{n}." for n in range(1, count + 1)]
         assert ("all heads" in steps) == (count > 2)
+        both = "A Gaussian (shared, in the region and one per-position, standardised, in the region, ledoit-wolf)"
+        assert (both in steps) == (count == 3)
     assert "3. The image becomes 8 features of the encoder resnet18" in steps
     assert "the mean of its highest values" in steps
     assert "one per-position" not in steps
+
+
+def test_what_model_selection_reached_is_stated(bundle):
+    one = CandidateHead(
+        encoder="lite0", scope="shared", sigma=4, image_score="max", image_auroc=0.9, pixel_auroc=0.9,
+        score_weight=1, map_weight=1,
+    )  # fmt: skip
+    choice = ModelSelection(
+        alignment=0.6, aligned=True, candidates=(one, one), image_auroc=0.9, pixel_auroc=0.9, power=0.7349, defects=311
+    )
+    manifest = dict(bundle.manifest)
+    card = " ".join(model_card({**manifest, "model_selection": choice}, Parity(0, 0, 0, 6)).split())
+    assert "## Model selection The heads were selected from 2 candidates without any real defect" in card
+    assert "at the declared rate: together they find 73.5% of 311 synthetic defects." in card
+    assert "Model selection" not in model_card(manifest, Parity(0, 0, 0, 6))
 
 
 def decoded(jpeg: bytes) -> np.ndarray:

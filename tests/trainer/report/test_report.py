@@ -72,20 +72,63 @@ def test_every_encoder_that_was_trained_has_a_curve(tmp_path, manifest, open_pag
     assert len(untrained.named("svg")) == 1
 
 
-def test_model_selection_lists_all_candidates(tmp_path, manifest, open_page):
-    taken = CandidateHead(
-        encoder="lite0", scope="shared", sigma=8, image_score="top", image_auroc=0.9124, pixel_auroc=0.8765,
-        score_weight=0.75, map_weight=0.5,
+def candidate(objective, **changes):
+    given = {
+        "encoder": "lite0", "scope": "per-position", "sigma": 8, "image_score": "max", "power": objective - 0.05,
+        "objective": objective, "image_auroc": 0.9124, "pixel_auroc": None, "score_weight": 0, "map_weight": 0,
+    }  # fmt: skip
+    return CandidateHead.model_validate({**given, **changes})
+
+
+def test_model_selection_shows_power_first_and_the_best_candidates(tmp_path, manifest, open_page):
+    taken = candidate(
+        0.871, standardised=True, in_region=True, image_score="top", top_fraction=0.03, score_weight=0.75, power=0.8372
+    )
+    makes_map = candidate(0.2, scope="shared", pixel_auroc=0.8765, map_weight=1)
+    second = candidate(0.11, encoder="dense", score_weight=0.25)
+    others = [candidate(0.3 + k / 100, sigma=10 + k) for k in range(20)]
+    choice = ModelSelection(
+        alignment=0.62, aligned=True, candidates=(*others, makes_map, second, taken), image_auroc=0.93, pixel_auroc=0.9,
+        power=0.8641, defects=402,
     )  # fmt: skip
-    other = taken.model_copy(update={"encoder": "dense", "image_auroc": 0.6421, "score_weight": 0, "map_weight": 0})
-    choice = ModelSelection(alignment=0.62, aligned=True, candidates=(taken, other), image_auroc=0.93, pixel_auroc=0.9)
-    page = open_page(training_report(
+    path = training_report(
         tmp_path / "r.html", manifest.model_copy(update={"model_selection": choice}), [], HELD_OUT, b""
-    ))  # fmt: skip
-    for text in ("Model selection", "62%", "lite0, shared", "8, top", "0.9124", "0.8765", "0.75", "dense", "0.6421"):
+    )
+    page = open_page(path)
+    for text in (
+        "Found at 1 in 10086.4% of 402 synthetic defects",
+        "The selected model finds 86.4% of 402 synthetic defects at 1 in 100 false alarms",
+        "Image score: dense, per-position, smoothed by 8 pixels, maximum of the map (weight 0.25); lite0, "
+        "per-position, standardised, in the region, smoothed by 8 pixels, mean of the highest 3 % of the map (weight "
+        "0.75).",
+        "Heatmap: lite0, shared.",
+        "Position explains 62%",
+        "The best of 23 candidates",
+        "0.9124",
+        "0.8765",
+    ):
         assert text in page.text
+    # The twelve best, of which one was taken, and two that were taken; by the mean over the rates.
+    shown = [f"{c.objective:.1%}" for c in (taken, *reversed(others[9:]), makes_map, second)]
+    places = [page.text.index(f"{text}0.9124") for text in shown]
+    assert places == sorted(places)
+    assert f"{others[8].objective:.1%}0.9124" not in page.text
     plain = open_page(training_report(tmp_path / "p.html", manifest, [], HELD_OUT, b""))
     assert "Model selection" not in plain.text
+    assert "Found at" not in plain.text
+
+
+@pytest.mark.parametrize(("mode", "words"), [("auto", "found on the training images"), ("a.png", "read from a.png")])
+def test_the_region_is_shown_where_there_is_one(tmp_path, manifest, open_page, mode, words):
+    config = {**manifest.training.config, "region": {"mode": mode}}
+    changed = manifest.model_copy(update={"training": manifest.training.model_copy(update={"config": config})})
+    page = open_page(training_report(tmp_path / "r.html", changed, [], HELD_OUT, b"preview", b"region"))
+    assert page.pictures == [b"preview", b"region"]
+    assert words in page.text
+    assert "What lies outside raises no alarm" in page.text
+    without = open_page(training_report(tmp_path / "w.html", manifest, [], HELD_OUT, b"preview"))
+    assert without.pictures == [b"preview"]
+    assert "Region" not in without.text
 
 
 def test_a_certified_guarantee_is_the_lead(tmp_path, manifest, open_page):
