@@ -56,20 +56,20 @@ def main() -> None:
 def time_frames(path: Path, video: Path | None) -> None:
     """Time every operation on a frame of every size."""
     bundle = read_bundle(path)
-    engine, side = OnnxRuntimeEngine(bundle.graph()), bundle.manifest.geometry.size
+    engine, own = OnnxRuntimeEngine(bundle.graph()), bundle.manifest.geometry.size
     calibration = bundle.manifest.calibration
     low, threshold = calibration.median, calibration.threshold
     operations: dict[tuple[str, tuple[int, int]], Callable[[], object]] = {}
-    for size in [(side, side), *SIZES]:
+    for size in [own, *SIZES]:
         frame = picture(size, video)
         scores = engine.infer(frame)
-        halved = engine.infer(downscale(frame, side, side))
+        halved = engine.infer(downscale(frame, own))
         print(f"{size[1]}x{size[0]}: score {scores.score:.6g}, halved {halved.score / scores.score - 1:+.2%}")
         drawn = overlay(frame, scores.map, low, threshold)
         small = shrink(drawn, HEATMAP_SIDE)
         operations["inference, resized in the graph", size] = partial(engine.infer, frame)
-        operations["inference, halved before it", size] = lambda f=frame: engine.infer(downscale(f, side, side))
-        operations["halving alone", size] = partial(downscale, frame, side, side)
+        operations["inference, halved before it", size] = lambda f=frame: engine.infer(downscale(f, own))
+        operations["halving alone", size] = partial(downscale, frame, own)
         operations["overlay on all pixels", size] = partial(overlay, frame, scores.map, low, threshold)
         operations["overlay, shrunk first", size] = partial(overlay, frame, scores.map, low, threshold, HEATMAP_SIDE)
         operations["JPEG of all pixels", size] = partial(encode_jpeg, drawn)
@@ -82,7 +82,7 @@ def time_frames(path: Path, video: Path | None) -> None:
             wall[row, column] = time.perf_counter() - began
             processor[row, column] = time.process_time() - worked
     medians = dict(zip(operations, 1e3 * np.median([wall, processor], axis=1).T, strict=True))
-    base = medians["inference, resized in the graph", (side, side)][0]
+    base = medians["inference, resized in the graph", own][0]
     for (operation, (height, width)), (elapsed, worked) in sorted(medians.items()):
         print(
             f"{operation:<32} {width:>4} x {height:<4} {elapsed:7.1f} ms, {worked:7.1f} of processor, "

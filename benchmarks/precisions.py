@@ -31,19 +31,20 @@ TARGETS = ("SM86", "SM89")
 
 def torch_graph(bundle: Bundle) -> InspectionGraph:
     """Rebuild the modules of the bundle's settings with the weights of its fp32 graph."""
-    config = TrainConfig.model_validate(bundle.manifest.training.config)
+    config, size = TrainConfig.model_validate(bundle.manifest.training.config), bundle.manifest.geometry.size
     branches: list[Branch] = []
     for branch in config.branches:
-        encoder = make_encoder(branch.encoder, config.input.size).eval()
+        encoder = make_encoder(branch.encoder, size).eval()
         encoder.fuse()
-        branches.append(make_branch(encoder, branch, config.input.size))
+        branches.append(make_branch(encoder, branch, size))
     heads = [branch.head.kinds for branch in config.branches]
-    graph = InspectionGraph(branches, heads, config.input.size).eval()
+    graph = InspectionGraph(branches, heads, size).eval()
     model = onnx.load_from_string(bundle.members["graph.fp32.onnx"])
     weights = {
         tensor.name: torch.from_numpy(numpy_helper.to_array(tensor).copy()) for tensor in model.graph.initializer
     }
-    graph.load_state_dict({name: weights[name] for name in graph.state_dict()})
+    # The exporter leaves out a tensor that equals another: upsampling matrices, which follow from the settings.
+    graph.load_state_dict({name: weights[name] for name in graph.state_dict() if name in weights}, strict=False)
     return graph
 
 

@@ -24,6 +24,7 @@ from torch import Generator, Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from edge_occ.common.settings import load_settings, preset
+from edge_occ.common.size import size_in_words
 from trainer.config import TrainConfig
 from trainer.encoders.build import make_encoder
 from trainer.pretext.build import make_task
@@ -32,6 +33,9 @@ from trainer.pretrain.update import Pretraining, Updates
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+SQUARE = (1, 1)
+"""Shape of the images."""
+
 _MIN_SECONDS = 2.0
 """Minimum duration of a round."""
 
@@ -39,14 +43,14 @@ _MIN_SECONDS = 2.0
 def updates(config: TrainConfig, images: int, device: torch.device) -> Callable[[int], object]:
     """Return the updates of a new encoder on random images."""
     torch.manual_seed(0)
-    encoder = make_encoder(config.encoder, config.input.size)
+    size = config.resized(SQUARE)
+    encoder = make_encoder(config.encoder, size)
     task = make_task(config, encoder)
     model = Pretraining(encoder, task.classifier(encoder.scales))
     model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     model.train()
     optimiser = torch.optim.SGD(model.parameters(), lr=1e-4, momentum=0.9)
-    size = config.input.size
-    pixels = torch.randint(256, (images, 3, size, size), dtype=torch.uint8)
+    pixels = torch.randint(256, (images, 3, *size), dtype=torch.uint8)
     return Updates(model, task, optimiser, pixels, config.optimiser, 0, device)
 
 
@@ -63,9 +67,9 @@ def rate(work: Callable[[int], object], device: torch.device) -> float:
 
 def augmentation(config: TrainConfig, device: torch.device) -> Callable[[int], object]:
     """Return the augmentation of the same batches, without the network."""
-    task = make_task(config, make_encoder(config.encoder, config.input.size))
-    size = config.input.size
-    images = torch.rand(config.optimiser.batch, 3, size, size, device=device)
+    size = config.resized(SQUARE)
+    task = make_task(config, make_encoder(config.encoder, size))
+    images = torch.rand(config.optimiser.batch, 3, *size, device=device)
     return lambda step: task.batch(images, Generator(device).manual_seed(step))
 
 
@@ -119,9 +123,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         share = [f"{done / 1e9:.1f} G", f"{done / peak:.0%}"] if done else ["-", "-"]
         lines.append(f"| {' | '.join([name, f'{calls * config.optimiser.batch:.0f}', *share])} |")
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{platform.machine()} CPU"
+    size = size_in_words(config.resized(SQUARE))
     title = f"Preset {' '.join([options.preset, *options.settings])}: batch {config.optimiser.batch}"
     lines.append(
-        f"\n{title}, {config.input.size} pixels; {name}, {torch.get_num_threads()} threads; a matrix product reaches "
+        f"\n{title}, {size} pixels; {name}, {torch.get_num_threads()} threads; a matrix product reaches "
         f"{peak / 1e9:.0f} G; torch {torch.__version__}."
     )
     print("\n".join(lines))

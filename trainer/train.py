@@ -16,6 +16,7 @@ from torch import Tensor
 from edge_occ.bundle.bundle import MODEL_CARD, PREVIEW, write_bundle
 from edge_occ.bundle.manifest import Manifest
 from edge_occ.common.errors import InputError
+from edge_occ.common.size import Size
 from trainer.augment.camera import change_frame
 from trainer.calibration.fit_heads import HeadCalibrator
 from trainer.config import TrainConfig
@@ -117,11 +118,12 @@ def train(job: Job) -> Trained:
         processes.wait()
         data = find_normal_images(job.data)
         if first:
-            data.traits.log(job.config.input.size)
+            data.traits.log(job.config.resized(data.traits.usual))
         pretrained = pretrain_encoders(data, job.config, job.seed, device, job.checkpoint)
     if not first:
         sys.exit(0)
-    features = _features(pretrained.branches, data, job.config.input.size, device)
+    size = pretrained.size
+    features = _features(pretrained.branches, data, size, device)
     config, branches, record, grids = pretrained.config, pretrained.branches, None, None
     if config.selection.enabled:
         patches = [branch for branch in branches if isinstance(branch, PatchBranch)]
@@ -134,15 +136,15 @@ def train(job: Job) -> Trained:
     if changes.copies:
         # Heads selected on the images as they are have to be scored again together with the copies.
         grids = None
-        features = _with_copies(features, branches, data, config, job.seed, device)
+        features = _with_copies(features, branches, data, size, config, job.seed, device)
     calibrator = HeadCalibrator(branches, config, job.seed, data.parts)
     fitted = calibrator.fit(features, grids)
     heads = [branch.head.kinds for branch in config.branches]
-    graph = InspectionGraph(branches, heads, config.input.size).cpu().eval()
+    graph = InspectionGraph(branches, heads, size).cpu().eval()
     held_out = partial(calibrator.held_out, features, head=fitted.head)
     exported = assemble(graph, fitted, data.paths, job.config.export, held_out, data.traits.white)
     seconds = time.monotonic() - begun
-    facts = Facts(job.command, job.preset, job.seed, config, data, branches, pretrained.fits, record, seconds)
+    facts = Facts(job.command, job.preset, job.seed, size, config, data, branches, pretrained.fits, record, seconds)
     manifest = manifest_fields(facts, fitted.calibration, exported)
     members = {**exported.members, MODEL_CARD: model_card(manifest, exported.parity).encode()}
     written = write_bundle(job.out, manifest, members)
@@ -175,7 +177,7 @@ def _check_places(job: Job) -> None:
 def _features(
     branches: Sequence[Branch],
     data: NormalImages,
-    size: int,
+    size: Size,
     device: torch.device,
     title: str = "extracting features",
     change: Change | None = None,
@@ -195,6 +197,7 @@ def _with_copies(
     features: Sequence[Tensor],
     branches: Sequence[Branch],
     data: NormalImages,
+    size: Size,
     config: TrainConfig,
     seed: int,
     device: torch.device,
@@ -205,5 +208,5 @@ def _with_copies(
     for copy in range(changes.copies):
         change = partial(change_frame, config=changes, seed=seed, copy=copy)
         title = f"features of changed copies, {copy + 1} of {changes.copies}"
-        blocks.append(_features(branches, data, config.input.size, device, title, change))
+        blocks.append(_features(branches, data, size, device, title, change))
     return [torch.cat(of_branch) for of_branch in zip(*blocks, strict=True)]

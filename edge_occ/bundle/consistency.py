@@ -19,6 +19,7 @@ from edge_occ.bundle.graphs.check import check_encoder_graph, check_inspection_g
 from edge_occ.bundle.graphs.wire import Malformed
 from edge_occ.bundle.manifest import Calibration, Geometry
 from edge_occ.bundle.tensors import refused
+from edge_occ.common.size import Size, size_in_words
 from engines.base import GAMMA, MAP_WEIGHTS, REFERENCES, SCORE_WEIGHTS, WEIGHTS, WHITENING
 from engines.parity import Golden
 
@@ -68,18 +69,18 @@ def check_head(head: Mapping[str, NDArray[np.float32]]) -> None:
             raise refused(f"a head's {name} that is not zero", "zeros, by which no frame could be anomalous")
 
 
-def check_golden(golden: Golden, size: int) -> None:
+def check_golden(golden: Golden, size: Size) -> None:
     """Check that golden frames can reveal a wrong computation.
 
     Args:
         golden: frames and a precision's reference.
-        size: side of the score maps.
+        size: height and width of the score maps.
 
     Raises:
         BundleRefused: they cannot.
     """
-    if golden.maps.shape != (len(golden.frames), size, size):
-        raise refused(f"golden maps of {size} times {size} pixels", f"the shape {golden.maps.shape}")
+    if golden.maps.shape != (len(golden.frames), *size):
+        raise refused(f"golden maps of {size_in_words(size)} pixels", f"the shape {golden.maps.shape}")
     for name, values in (("scores", golden.scores), ("maps", golden.maps)):
         if not np.isfinite(values).all() or values.min() < 0:
             raise refused(f"golden {name} that are finite and at least 0", "others")
@@ -93,7 +94,7 @@ def check_golden(golden: Golden, size: int) -> None:
 
 
 def check_graph(
-    name: str, onnx: bytes, head: Mapping[str, NDArray[np.float32]], golden: Golden, size: int
+    name: str, onnx: bytes, head: Mapping[str, NDArray[np.float32]], golden: Golden, size: Size
 ) -> tuple[tuple[int, ...], ...]:
     """Check that a graph has known operators only, fits the head, and has a bounded cost.
 
@@ -102,7 +103,7 @@ def check_graph(
         onnx: the graph from frame to score.
         head: the graph's inputs other than the frame.
         golden: the frames of the parity gate.
-        size: side of the score maps.
+        size: height and width of the score maps.
 
     Returns:
         Shapes of the branches' features, ``[rows, columns, d]`` each.

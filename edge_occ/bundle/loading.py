@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_occ.bundle.bundle import Bundle
-from edge_occ.bundle.downscale import downscale, downscaled_shape
+from edge_occ.bundle.downscale import downscale, downscaled_size
+from edge_occ.common.size import Size
 from engines.base import Engine, EngineOptions, Progress, Scores
 from engines.frame import require_frame
 from engines.parity import Golden, Parity
@@ -21,10 +22,10 @@ class DownscalingEngine:
 
     Args:
         engine: scores the downscaled frames; closed with this one.
-        size: side in pixels that the graph resizes to.
+        size: height and width that the graph resizes to.
     """
 
-    def __init__(self, engine: Engine, size: int) -> None:
+    def __init__(self, engine: Engine, size: Size) -> None:
         self.name, self.precision = engine.name, engine.precision
         self._engine, self._size = engine, size
 
@@ -51,7 +52,7 @@ class DownscalingEngine:
 
     def _downscaled(self, frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
         require_frame(frame)
-        return downscale(frame, self._size, self._size)
+        return downscale(frame, self._size)
 
 
 @dataclass(frozen=True)
@@ -100,17 +101,17 @@ def load_engine(
     return LoadedEngine(engine if size is None else DownscalingEngine(engine, size), parity)
 
 
-def _downscaled(golden: Golden, size: int) -> Golden:
+def _downscaled(golden: Golden, size: Size) -> Golden:
     """Downscale the golden frames, so that the parity gate covers this machine's downscaling too."""
-    return replace(golden, frames=[downscale(frame, size, size) for frame in golden.frames])
+    return replace(golden, frames=[downscale(frame, size) for frame in golden.frames])
 
 
-def _sizes(options: EngineOptions, golden: Golden, usual: tuple[int, int] | None, size: int | None) -> EngineOptions:
+def _sizes(options: EngineOptions, golden: Golden, usual: Size | None, size: Size | None) -> EngineOptions:
     """Set the frame sizes of a built engine; golden frames are downscaled, ``usual`` is the camera's frame."""
     sizes = [(frame.shape[0], frame.shape[1]) for frame in golden.frames]
     if size is None:
         tallest, widest = zip(options.max_frame, usual or sizes[0], *sizes, strict=True)
         return replace(options, frame=usual or sizes[0], max_frame=(max(tallest), max(widest)))
     # A downscaled frame is smaller than twice the size.
-    frame = downscaled_shape(usual, size, size) if usual else sizes[0]
-    return replace(options, frame=frame, max_frame=(2 * size - 1, 2 * size - 1))
+    frame = downscaled_size(usual, size) if usual else sizes[0]
+    return replace(options, frame=frame, max_frame=(2 * size[0] - 1, 2 * size[1] - 1))

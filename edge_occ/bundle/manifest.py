@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from engines.parity import TOLERANCE
 
-FORMAT = 4
+FORMAT = 5
 """Version of the format; a reader refuses newer ones.
 
 2 added graphs in less than fp32, with their measurements; 3 several heads in one graph, and encoders that are not exact
 window by window; 4 downscaling before the graph, which changes the scores of large frames, and the count of copies
-among the training images.  Heads of other kinds than Gaussians needed no new version: an older reader refuses a bundle
-without a Gaussian's tensors."""
+among the training images; 5 resized frames that are not square.  Heads of other kinds than Gaussians needed no new
+version: an older reader refuses a bundle without a Gaussian's tensors."""
 
 _MEMBER_LIMIT = 2 << 30
 
@@ -24,7 +24,13 @@ class _Record(BaseModel):
 
 
 _Side = Annotated[int, Field(ge=1, le=4096)]
-"""Pixels, or positions; trainer.config takes images of 2048 pixels at most."""
+"""Pixels, or positions; trainer.config makes images of as many pixels at most as a square of 2048."""
+
+
+def _square(size: object) -> object:
+    """Return the height and width of a square of which a manifest before format 5 has the side alone."""
+    return (size, size) if isinstance(size, int) else size
+
 
 _FrameSide = Annotated[int, Field(ge=1, le=65_536)]
 
@@ -41,7 +47,9 @@ class Member(_Record):
 class Geometry(_Record):
     """The way of a frame to the encoder.  Only the downscaling has an effect; the graph contains the rest."""
 
-    size: _Side = Field(description="side in pixels that frames are resized to")
+    size: Annotated[tuple[_Side, _Side], BeforeValidator(_square)] = Field(
+        description="height and width in pixels that frames are resized to"
+    )
     branch: int = Field(0, ge=0, description="the encoder that window, stride and grid are of")
     exact: bool = Field(True, description="whether its features depend on their windows alone")
     window: _Side = Field(description="side of a window in resized pixels")
@@ -57,7 +65,8 @@ class Geometry(_Record):
     @model_validator(mode="after")
     def _fits(self) -> Geometry:
         # Elsewhere the window is nominal: a position sees beyond the image.
-        if self.exact and any((positions - 1) * self.stride + self.window > self.size for positions in self.grid):
+        axes = zip(self.grid, self.size, strict=True)
+        if self.exact and any((positions - 1) * self.stride + self.window > side for positions, side in axes):
             raise ValueError(f"{self.grid} windows of {self.window} every {self.stride} in {self.size} pixels")
         return self
 
@@ -155,7 +164,7 @@ class Training(_Record):
 class Manifest(_Record):
     """``manifest.json``."""
 
-    format: Literal[1, 2, 3, 4] = 4
+    format: Literal[1, 2, 3, 4, 5] = 5
     created_at: str
     edge_occ: str
     geometry: Geometry

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from edge_occ.bundle.manifest import Manifest
 from edge_occ.common.decoding import has_colour
+from edge_occ.common.size import size_in_words
 from edge_occ.inspection.result import Inspection
 
 
@@ -29,7 +30,7 @@ class Likeness:
     def look(self, image: NDArray[np.uint8]) -> None:
         """Compare a frame, uint8 ``[height, width, 3]`` BGR."""
         if self._frame is not None and image.shape[:2] != self._frame:
-            trained, got = (f"{shape[1]}x{shape[0]}" for shape in (self._frame, image.shape))
+            trained, got = size_in_words(self._frame), size_in_words(image.shape)
             self._notify(
                 f"frames of {got} pixels, but the training images had {trained}: scores hold for the same camera and "
                 "distance only; train anew with frames of this size"

@@ -61,7 +61,7 @@ def shrink(image: NDArray[np.uint8], longest_side: int) -> NDArray[np.uint8]:
         return image
     rows, columns = max(1, round(height * scale)), max(1, round(width * scale))
     # Below a factor of two, linear interpolation skips no pixel; area interpolation would take several times as long.
-    halved = downscale(image, rows, columns)
+    halved = downscale(image, (rows, columns))
     return np.asarray(cv2.resize(halved, (columns, rows), interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
 
 

@@ -169,12 +169,12 @@ def _inspect(engine: Engine, bundle: Bundle, uri: str, frames: int | None = None
 def _dense(bundle: Bundle, frame: NDArray[np.uint8]) -> dict[str, float]:
     """Compare one pass of the encoder over a frame with the same encoder on each of its windows, in one runtime."""
     geometry = bundle.manifest.geometry
-    resized = cv2.resize(frame, (geometry.size, geometry.size), interpolation=cv2.INTER_AREA)
-    square = np.asarray(resized, dtype=np.uint8)
+    # Of the size of the graph's images, so that it is not resized again.
+    image = np.asarray(cv2.resize(frame, geometry.size[::-1], interpolation=cv2.INTER_AREA), dtype=np.uint8)
     rows, columns = geometry.grid
     windows = np.stack(
         [
-            square[y : y + geometry.window, x : x + geometry.window]
+            image[y : y + geometry.window, x : x + geometry.window]
             for y in range(0, rows * geometry.stride, geometry.stride)
             for x in range(0, columns * geometry.stride, geometry.stride)
         ]
@@ -182,12 +182,12 @@ def _dense(bundle: Bundle, frame: NDArray[np.uint8]) -> dict[str, float]:
     one_by_one = np.split(windows, len(windows))
     # The dense features are those inside the graph that inspects, not those of the encoder's own graph.
     with closing(OnnxRuntimeEngine(bundle.graph())) as inspecting:
-        inside = inspecting.features(square)[geometry.branch]
+        inside = inspecting.features(image)[geometry.branch]
     dense_s, windows_s, batch_s = [], [], []
     with closing(EncoderRunner(bundle.members[ENCODER_GRAPH])) as encoder:
         difference = np.abs(inside - encoder.features(windows).reshape(rows, columns, -1)).max()
         for _ in range(_WINDOW_ROUNDS):
-            dense_s += [_seconds(lambda: encoder.features(square[None])) for _ in range(20)]
+            dense_s += [_seconds(lambda: encoder.features(image[None])) for _ in range(20)]
             windows_s.append(_seconds(lambda: [encoder.features(window) for window in one_by_one]))
             batch_s.append(_seconds(lambda: encoder.features(windows)))
     dense_ms, windows_ms, batch_ms = (float(np.median(values)) * 1e3 for values in (dense_s, windows_s, batch_s))

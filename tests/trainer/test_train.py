@@ -256,9 +256,9 @@ def test_the_two_stage_papers_presets_make_bundles(tiny_data, tmp_path, name, si
     train(Job(tiny_data, out, settings, name, 0, "cpu", "edge-occ train"))
     bundle = read_bundle(out)
     geometry = bundle.manifest.geometry
-    assert (geometry.size, geometry.grid, geometry.exact) == (size, (1, 1), False)
+    assert (geometry.size, geometry.grid, geometry.exact) == ((size, size), (1, 1), False)
     assert bundle.manifest.training.config["views"]["enabled"]
-    engine = DownscalingEngine(OnnxRuntimeEngine(bundle.graph()), size)
+    engine = DownscalingEngine(OnnxRuntimeEngine(bundle.graph()), geometry.size)
     require_parity(engine, bundle.golden(), bundle.manifest.parity_tolerance["fp32"])
     evaluation = evaluate(out, tiny_data)
     assert 0 <= evaluation.image_auroc <= 1

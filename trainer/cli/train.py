@@ -16,6 +16,7 @@ from edge_occ.common.console import print_json, say
 from edge_occ.common.printable import printable
 from edge_occ.common.settings import load_settings, preset
 from edge_occ.common.signals import ending_at_once
+from edge_occ.common.size import size_in_words
 from trainer.cli.extras import require_extra
 
 
@@ -74,7 +75,7 @@ def train(  # noqa: PLR0913 - one parameter an option
     if manifest.training.white:
         say(f"16-bit values from {manifest.training.white} on are white, at the line too: the pictures have none above")
     if manifest.geometry.frame is None:
-        say("the pictures differ in size; each was stretched to a square")
+        say(f"the pictures differ in size; each was stretched to {size_in_words(manifest.geometry.size)}")
     if manifest.model_selection:
         taken = [c for c in manifest.model_selection.candidates if c.score_weight or c.map_weight]
         say("chosen by synthetic defects on held-out good parts (the report says why):")

@@ -2,19 +2,58 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from edge_occ.common.size import Size
 from trainer.config.section import Section
+
+_Side = Annotated[int, Field(ge=32, le=2048)]
+
+MULTIPLE = 32
+"""Sides of images that are not square are multiples of it, as of the strides of all encoders."""
+
+MIN_SIDE = 64
+"""Smallest side of images that are not square: a window of the dense encoder."""
+
+MAX_SIDE = 4096
+"""Largest side of images that are not square, and the largest that a manifest allows."""
 
 
 class InputConfig(Section):
     """The resizing of frames."""
 
-    size: int = Field(
-        256, ge=32, le=2048, description="Side in pixels of the square that every frame is resized to, 32 to 2048."
+    size: _Side | tuple[_Side, _Side] = Field(
+        256,
+        description="Size that every frame is resized to: the side in pixels of a square, 32 to 2048, whose number of "
+        "pixels limits frames that are not square, which keep their shape; or [height, width].",
     )
+
+    def resized(self, frame: Size) -> Size:
+        """Return the size that frames of this size are resized to.
+
+        Frames that are not square get multiples of 32 pixels, at least 64, and together no more pixels than the
+        square.  Of these sizes it is the one with the finest detail along the axis that loses more of it, and the
+        fewest pixels that give as much; the square itself where no size fits.
+        """
+        if not isinstance(self.size, int):
+            return self.size
+        square = (self.size, self.size)
+        if frame[0] == frame[1]:
+            return square
+        budget = self.size * self.size
+        sizes = (
+            (height, width)
+            for height in range(MIN_SIDE, MAX_SIDE + 1, MULTIPLE)
+            for width in range(MIN_SIDE, min(budget // height, MAX_SIDE) + 1, MULTIPLE)
+        )
+
+        def detail(size: Size) -> tuple[int, int]:
+            # Whole numbers in the order of height / frame height and width / frame width, without rounding.
+            return min(size[0] * frame[1], size[1] * frame[0]), -size[0] * size[1]
+
+        return max(sizes, key=detail, default=square)
 
 
 class EncoderConfig(Section):

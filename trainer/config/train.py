@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from pydantic import Field, model_validator
 
+from edge_occ.common.size import Size
 from trainer.config.bundle import CalibrationConfig, ExportConfig
 from trainer.config.camera_changes import CameraChangesConfig
 from trainer.config.encoder import EncoderConfig, InputConfig
@@ -87,6 +88,23 @@ class TrainConfig(BranchConfig):
     def heads(self) -> tuple[tuple[int, HeadConfig], ...]:
         """Every head, in the order of the graph: its branch and its own settings, with one scope."""
         return tuple((i, head) for i, branch in enumerate(self.branches) for head in branch.head.each)
+
+    def resized(self, frame: Size) -> Size:
+        """Return the size that frames of this size are resized to, a square if a task turns images by 90 degrees."""
+        return self.input.resized((1, 1) if self._turns else frame)
+
+    @property
+    def _turns(self) -> bool:
+        return any(branch.pretext.name in _WITH_VIEWS for branch in self.branches)
+
+    @model_validator(mode="after")
+    def _square(self) -> TrainConfig:
+        if self._turns and len(set(self.resized((1, 1)))) > 1:
+            raise ValueError(
+                f"pretext.name={', '.join(_WITH_VIEWS)} turns and crops squares: input.size needs one side, not "
+                f"{self.input.size}"
+            )
+        return self
 
     @model_validator(mode="after")
     def _selectable(self) -> TrainConfig:

@@ -19,6 +19,7 @@ from edge_occ.common.errors import InputError
 from edge_occ.common.images import find_images, read_image
 from edge_occ.common.printable import printable
 from edge_occ.common.progress import ProgressReport
+from edge_occ.common.size import Size
 from trainer.data.copies import Thumbnail, look_alike, parts_of, thumbnail
 from trainer.data.layout import check_unusable, normal_folder
 from trainer.data.read_ahead import BATCH_PIXELS, area, read_ahead, same_size
@@ -55,7 +56,7 @@ class NormalImages:
     look_alike: bool
     skipped: tuple[str, ...]
     conversions: tuple[str, ...]
-    frame: tuple[int, int] | None
+    frame: Size | None
     sha256: str
     traits: Traits
 
@@ -118,7 +119,7 @@ def read_frames(
     title: str,
     batch: int = 16,
     *,
-    size: int | None = None,
+    size: Size | None = None,
     white: int | None = None,
     pixels: int = BATCH_PIXELS,
     change: Change | None = None,
@@ -129,7 +130,7 @@ def read_frames(
         paths: the images.
         title: of the progress report.
         batch: maximum number of images in a batch.
-        size: side that the graph resizes to, for downscaling as on the device; ``None``: no downscaling.
+        size: height and width that the graph resizes to, for downscaling as on the device; ``None``: no downscaling.
         white: white level of 16-bit images, see :func:`edge_occ.common.images.read_image`.
         pixels: maximum number of pixels in a batch, to bound memory; a larger image is a batch of its own.
         change: makes another image of the same size of each one, before it is downscaled; called in several threads.
@@ -146,11 +147,11 @@ def read_frames(
             progress.advance(steps=len(images))
 
 
-def _read(path: Path, white: int | None, size: int | None, change: Change | None) -> NDArray[np.uint8]:
+def _read(path: Path, white: int | None, size: Size | None, change: Change | None) -> NDArray[np.uint8]:
     image = read_image(path, white)
     if change is not None:
         image = change(image)
-    return image if size is None else downscale(image, size, size)
+    return image if size is None else downscale(image, size)
 
 
 @dataclass(frozen=True)

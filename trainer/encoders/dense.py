@@ -140,11 +140,11 @@ class DensePatchEncoder(Encoder):
         centre = functional.avg_pool2d(inner[:, :, _CENTRE:, _CENTRE:], 2, self.stride // _INNER_STRIDE)
         return torch.cat((window, centre[:, :, :rows, :columns]), 1)
 
-    def centres(self, size: int) -> Tensor:
+    def centres(self, side: int) -> Tensor:
         """See :meth:`trainer.encoders.base.Encoder.centres`."""
-        if size < self.window:
-            raise ValueError(f"image of {size} pixels is smaller than one window of {self.window}")
-        count = (size - self.window) // self.stride + 1
+        if side < self.window:
+            raise ValueError(f"image of {side} pixels is smaller than one window of {self.window}")
+        count = (side - self.window) // self.stride + 1
         return torch.arange(count, dtype=torch.float64) * self.stride + self.window / 2
 
     def fuse(self) -> None:

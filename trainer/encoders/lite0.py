@@ -150,12 +150,12 @@ class Lite0Encoder(Encoder):
                 maps.append(down @ (x @ across.transpose(0, 1)))
         return torch.cat(maps, 1)
 
-    def centres(self, size: int) -> Tensor:
+    def centres(self, side: int) -> Tensor:
         """See :meth:`trainer.encoders.base.Encoder.centres`."""
         multiple = max(STRIDE, self._deepest)
-        if size < multiple or size % multiple:
-            raise ValueError(f"the side of an image must be a multiple of {multiple}, not {size}")
-        return (torch.arange(size // STRIDE, dtype=torch.float64) + 0.5) * STRIDE
+        if side < multiple or side % multiple:
+            raise ValueError(f"the side of an image must be a multiple of {multiple}, not {side}")
+        return (torch.arange(side // STRIDE, dtype=torch.float64) + 0.5) * STRIDE
 
     def fuse(self) -> None:
         """See :meth:`trainer.encoders.base.Encoder.fuse`."""

@@ -102,11 +102,11 @@ class ResNet18Encoder(Encoder):
             x = layer(x)
         return x
 
-    def centres(self, size: int) -> Tensor:
+    def centres(self, side: int) -> Tensor:
         """See :meth:`trainer.encoders.base.Encoder.centres`; the first one is the first pixel's."""
-        if size < self.stride:
-            raise ValueError(f"image of {size} pixels is smaller than the encoder's stride of {self.stride}")
-        count = -(-size // self.stride)
+        if side < self.stride:
+            raise ValueError(f"image of {side} pixels is smaller than the encoder's stride of {self.stride}")
+        count = -(-side // self.stride)
         return torch.arange(count, dtype=torch.float64) * self.stride + 0.5
 
     def fuse(self) -> None:

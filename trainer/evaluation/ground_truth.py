@@ -16,6 +16,7 @@ from edge_occ.common.errors import InputError
 from edge_occ.common.images import counted, read_image, read_unconverted
 from edge_occ.common.printable import printable
 from edge_occ.common.progress import ProgressReport
+from edge_occ.common.size import size_in_words
 from trainer.data.layout import LabelledImage, check_unusable
 
 MAX_MARKED_SHARE = 0.9
@@ -104,8 +105,8 @@ def _marked(path: Path, image: Path, shape: tuple[int, ...]) -> NDArray[np.bool_
         raise InputError("a mask of whole numbers", f"{pixels.dtype} in {path}", "save it as 8-bit PNG")
     if pixels.shape[:2] != shape[:2]:
         raise InputError(
-            f"a mask of {_size(shape)} pixels, the size of {image}",
-            f"{_size(pixels.shape)} in {path}",
+            f"a mask of {size_in_words(shape)} pixels, the size of {image}",
+            f"{size_in_words(pixels.shape)} in {path}",
             "save the mask at the size of its image",
         )
     values = pixels.reshape(*pixels.shape[:2], -1)
@@ -169,15 +170,11 @@ def _check(image: LabelledImage, frame: tuple[int, int] | None, white: int | Non
         return _Finding(f"{image.path}: {error.found}")
     if frame and shape[:2] != frame:
         raise InputError(
-            f"test images of {_size(frame)} pixels, the size of the training images",
-            f"{_size(shape)} in {image.path}",
+            f"test images of {size_in_words(frame)} pixels, the size of the training images",
+            f"{size_in_words(shape)} in {image.path}",
             "resize them as the training images were, or train with images of both sizes",
         )
     marked = float(read_mask(image, shape).mean())
     if image.defective and image.masks and not marked:
         return _Finding(f"{image.path}: nothing is marked in {image.masks[0]}")
     return _Finding(None, marked)
-
-
-def _size(shape: tuple[int, ...]) -> str:
-    return f"{shape[1]}x{shape[0]}"

@@ -16,6 +16,7 @@ from edge_occ.bundle.downscale import HALVING
 from edge_occ.bundle.manifest import Calibration, Geometry, Training
 from edge_occ.bundle.manifest import ModelSelection as SelectionRecord
 from edge_occ.common.printable import printable
+from edge_occ.common.size import Size
 from trainer.config import BranchConfig, TrainConfig
 from trainer.data.images import NormalImages
 from trainer.export.assemble import Assembled
@@ -34,6 +35,7 @@ class Facts:
         command: as typed.
         preset: name of the preset.
         seed: of the training.
+        size: height and width that frames are resized to.
         config: the settings that were used, after model selection.
         data: the normal images.
         branches: of the graph.
@@ -45,6 +47,7 @@ class Facts:
     command: str
     preset: str
     seed: int
+    size: Size
     config: TrainConfig
     data: NormalImages
     branches: Sequence[Branch]
@@ -64,7 +67,7 @@ def manifest_fields(facts: Facts, calibration: Calibration, exported: Assembled)
         "created_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "edge_occ": __version__,
         "geometry": Geometry(
-            size=config.input.size,
+            size=facts.size,
             branch=exact or 0,
             exact=exact is not None,
             window=window,

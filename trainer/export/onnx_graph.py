@@ -90,7 +90,7 @@ def reference(graph: InspectionGraph, head: FusedHead, frames: Sequence[Tensor],
     """Compute the reference of the parity gate in torch from downscaled frames; the frames are stored unchanged."""
     size = graph.preprocess.size
     with torch.inference_mode():
-        small = [torch.from_numpy(downscale(frame.numpy(), size, size)) for frame in frames]
+        small = [torch.from_numpy(downscale(frame.numpy(), size)) for frame in frames]
         results = [graph(frame, list(head.tensors().values()))[:2] for frame in small]
     return Golden(
         [frame.numpy() for frame in frames],

@@ -20,6 +20,7 @@ from edge_occ.bundle.bundle import graph_name, reference_name
 from edge_occ.bundle.loading import DownscalingEngine
 from edge_occ.bundle.manifest import Precision
 from edge_occ.bundle.tensors import graph_from, reference_member
+from edge_occ.common.size import Size
 from engines.base import Graph
 from engines.errors import ParityFailure
 from engines.onnxruntime import OnnxRuntimeEngine
@@ -61,7 +62,7 @@ class Fp32Baseline:
         golden: frames of the parity gate and the reference of fp32.
         held_out: maps the features of all good parts, for each branch, to scores; each image is scored by fp32 heads
             that were fitted without it.
-        size: side in pixels that the graph resizes to.
+        size: height and width that the graph resizes to.
         white: white level of 16-bit images, see :func:`edge_occ.common.decoding.white_level`.
 
     Attributes:
@@ -76,7 +77,7 @@ class Fp32Baseline:
         golden: Golden,
         held_out: Callable[[Sequence[Tensor]], NDArray[np.float64]],
         *,
-        size: int,
+        size: Size,
         white: int | None = None,
     ) -> None:
         self.paths, self.fitted, self.golden, self.size = paths, fitted, golden, size

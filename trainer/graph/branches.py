@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from edge_occ.common.size import Size
 from trainer.config import BranchConfig, MapConfig
 from trainer.encoders.base import Encoder
 from trainer.graph.features import FeatureExtractor
@@ -19,7 +20,7 @@ from trainer.heads.base import Head
 from trainer.heads.cam import grad_cam, peak_at
 
 Scored = tuple[Tensor, Tensor]
-"""Image scores ``[n]`` and score maps ``[n, size, size]``."""
+"""Image scores ``[n]`` and score maps ``[n, height, width]``."""
 
 
 class Branch(nn.Module, ABC):
@@ -28,7 +29,7 @@ class Branch(nn.Module, ABC):
     Args:
         encoder: trained encoder.
         config: head and map.
-        size: side of the images in pixels.
+        size: height and width of the images in pixels.
 
     Attributes:
         extractor: from images to the features that heads are fitted on.
@@ -40,10 +41,10 @@ class Branch(nn.Module, ABC):
     geometry: tuple[int, int, tuple[int, int]]
     exact: bool
 
-    def __init__(self, encoder: Encoder, config: BranchConfig, size: int) -> None:
+    def __init__(self, encoder: Encoder, config: BranchConfig, size: Size) -> None:
         super().__init__()
         self.extractor = FeatureExtractor(encoder, config.head)
-        self._size, self._centres = size, encoder.centres(size)
+        self._size, self._centres = size, (encoder.centres(size[0]), encoder.centres(size[1]))
         self.score_map = self.score_map_with(config.map)
 
     def score_map_with(self, config: MapConfig) -> ScoreMap:
@@ -52,7 +53,7 @@ class Branch(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, images: Tensor, heads: Sequence[Head]) -> tuple[list[Scored], Tensor]:
-        """Map RGB ``[n, 3, size, size]`` of 0..255 to the scores of each head, and the features ``[n, rows, columns,
+        """Map RGB ``[n, 3, height, width]`` of 0..255 to the scores of each head, and the features ``[n, rows, columns,
         d]``.
         """
 
@@ -66,16 +67,16 @@ class Branch(nn.Module, ABC):
 
     @abstractmethod
     def maps(self, grid: Tensor) -> Tensor:
-        """Score maps ``[n, size, size]`` from the same; on the CPU."""
+        """Score maps ``[n, height, width]`` from the same; on the CPU."""
 
 
 class PatchBranch(Branch):
     """A head's score at every position of the grid, smoothed to a map (CutPaste, section 2.4)."""
 
-    def __init__(self, encoder: Encoder, config: BranchConfig, size: int) -> None:
+    def __init__(self, encoder: Encoder, config: BranchConfig, size: Size) -> None:
         super().__init__(encoder, config, size)
-        positions = len(self._centres)
-        self.geometry = encoder.window, encoder.stride, (positions, positions)
+        rows, columns = map(len, self._centres)
+        self.geometry = encoder.window, encoder.stride, (rows, columns)
         self.exact = encoder.exact
 
     def forward(self, images: Tensor, heads: Sequence[Head]) -> tuple[list[Scored], Tensor]:
@@ -90,21 +91,21 @@ class PatchBranch(Branch):
 
     def score(self, grid: Tensor) -> Tensor:
         """See :meth:`Branch.score`."""
-        score: Tensor = self.score_map(grid.to(self.score_map.spread.device))[0]
+        score: Tensor = self.score_map(grid.to(self.score_map.down.device))[0]
         return score.cpu()
 
     def maps(self, grid: Tensor) -> Tensor:
         """See :meth:`Branch.maps`."""
-        maps: Tensor = self.score_map(grid.to(self.score_map.spread.device))[1]
+        maps: Tensor = self.score_map(grid.to(self.score_map.down.device))[1]
         return maps.cpu()
 
 
 class ImageBranch(Branch):
     """A head's score of the mean feature, with a map of what raised it (CutPaste, sections 2.2 and 4.2)."""
 
-    def __init__(self, encoder: Encoder, config: BranchConfig, size: int) -> None:
+    def __init__(self, encoder: Encoder, config: BranchConfig, size: Size) -> None:
         super().__init__(encoder, config, size)
-        self.geometry = size, size, (1, 1)
+        self.geometry = max(size), max(size), (1, 1)
         self.exact = False
 
     def forward(self, images: Tensor, heads: Sequence[Head]) -> tuple[list[Scored], Tensor]:
@@ -124,7 +125,7 @@ class ImageBranch(Branch):
 
     def maps(self, grid: Tensor) -> Tensor:
         """The score at every pixel, as the highest value of a map is its image's score: see :meth:`Branch.maps`."""
-        return grid.expand(-1, self._size, self._size)
+        return grid.expand(-1, *self._size)
 
     def _scored(self, feature_map: Tensor, features: Tensor, head: Head) -> Scored:
         score = head.score(features)[:, 0, 0]
@@ -132,7 +133,7 @@ class ImageBranch(Branch):
         return score, peak_at(self.score_map(cam)[1], score)
 
 
-def make_branch(encoder: Encoder, config: BranchConfig, size: int) -> Branch:
+def make_branch(encoder: Encoder, config: BranchConfig, size: Size) -> Branch:
     """A branch of the kind that its settings ask for.
 
     Raises:

@@ -7,6 +7,7 @@ from typing import cast
 
 from torch import Tensor, nn
 
+from edge_occ.common.size import Size
 from trainer.graph.branches import Branch
 from trainer.graph.features import FeatureExtractor
 from trainer.graph.preprocess import Preprocess, to_rgb
@@ -19,10 +20,10 @@ class InspectionGraph(nn.Module):
     Args:
         branches: all of one image size.
         heads: the kinds of each branch's heads.
-        size: side of the images in pixels.
+        size: height and width of the images in pixels.
     """
 
-    def __init__(self, branches: Sequence[Branch], heads: Sequence[Sequence[str]], size: int) -> None:
+    def __init__(self, branches: Sequence[Branch], heads: Sequence[Sequence[str]], size: Size) -> None:
         super().__init__()
         self.preprocess = Preprocess(size)
         self.parts = nn.ModuleList(branches)
@@ -41,7 +42,7 @@ class InspectionGraph(nn.Module):
             head: the tensors of :meth:`trainer.heads.fused.FusedHead.tensors`.
 
         Returns:
-            Image score ``[1]``, score map ``[size, size]``, and each branch's features ``[rows, columns, d]``, which
+            Image score ``[1]``, score map ``[height, width]``, and each branch's features ``[rows, columns, d]``, which
             cost nothing where nobody asks for them.
         """
         fused = from_tensors([kind for kinds in self.heads for kind in kinds], head)

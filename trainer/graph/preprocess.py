@@ -1,9 +1,11 @@
-"""From the raw frame to the square image that encoders see."""
+"""From the raw frame to the image that encoders see."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+
+from edge_occ.common.size import Size
 
 
 def resize_matrix(extent: Tensor, target: int) -> Tensor:
@@ -27,18 +29,18 @@ class Preprocess(nn.Module):
     """Resizes raw frames.
 
     Args:
-        size: side of the result in pixels.
+        size: height and width of the result in pixels.
     """
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: Size) -> None:
         super().__init__()
         self.size = size
 
     def forward(self, frames: Tensor) -> Tensor:
-        """Map BGR ``[n, h, w, 3]``, uint8 or float32 of 0..255, to float32 RGB ``[n, 3, size, size]``, 0 to 255."""
+        """Map BGR ``[n, h, w, 3]``, uint8 or float32 of 0..255, to float32 RGB ``[n, 3, *size]``, 0 to 255."""
         images = frames.float().permute(0, 3, 1, 2)
-        across = resize_matrix(torch.arange(frames.shape[2], device=frames.device).float(), self.size)
-        down = resize_matrix(torch.arange(frames.shape[1], device=frames.device).float(), self.size)
+        across = resize_matrix(torch.arange(frames.shape[2], device=frames.device).float(), self.size[1])
+        down = resize_matrix(torch.arange(frames.shape[1], device=frames.device).float(), self.size[0])
         images = down @ (images @ across.transpose(0, 1))
         return to_rgb(images)
 

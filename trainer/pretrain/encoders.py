@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from edge_occ.common.errors import InputError
+from edge_occ.common.size import Size
 from trainer.config import BranchConfig, SelectionConfig, TrainConfig
 from trainer.data.images import NormalImages, read_frames
 from trainer.encoders.base import Encoder
@@ -33,12 +34,14 @@ class PretrainedEncoders:
     """The encoders of all branches, trained where a task is set.
 
     Attributes:
+        size: height and width of the images in pixels.
         config: the settings, without further branches that are not needed.
-        images: normal images as the graph resizes them, uint8 RGB ``[n, 3, size, size]``, on the CPU.
+        images: normal images as the graph resizes them, uint8 RGB ``[n, 3, height, width]``, on the CPU.
         branches: on the device, in evaluation mode, with fused encoders.
         fits: record of each encoder's training; ``None`` without training.
     """
 
+    size: Size
     config: TrainConfig
     images: Tensor
     branches: tuple[Branch, ...]
@@ -62,11 +65,11 @@ def pretrain_encoders(
             be read, a checkpoint is of another run, or a training has collapsed.
         KeyboardInterrupt: interrupted; the checkpoint is written.
     """
-    size = config.input.size
+    size = config.resized(data.traits.usual)
     # Settings of later branches and the memory are checked before the first branch is trained.
     untrained = [_branch(make_encoder(branch.encoder, size), branch, size) for branch in config.branches]
     _check_size(untrained, len(data))
-    images = resized(data, config.input.size)
+    images = resized(data, size)
     sample = images[:: max(1, len(images) // _LEVEL_IMAGES)].to(device)
     models = len(config.branches) // config.ensemble
     seeds = [seed + i // models for i in range(len(config.branches))]
@@ -77,18 +80,18 @@ def pretrain_encoders(
             config = config.model_copy(update={"further_branches": ()})
             break
         torch.manual_seed(own_seed)
-        encoder = make_encoder(branch.encoder, config.input.size)
-        built = _branch(encoder, branch, config.input.size)
+        encoder = make_encoder(branch.encoder, size)
+        built = _branch(encoder, branch, size)
         fit = None
         if branch.pretext.name != "none":
-            run = fingerprint(branch, config.input.size, own_seed, data.sha256)
+            run = fingerprint(branch, size, own_seed, data.sha256)
             fit = fit_encoder(images, encoder, branch, own_seed, device, checkpoint(i, run), run)
         encoder.eval().to(device).fuse()
         built.to(device).eval()
         built.extractor.level(sample)
         branches.append(built)
         fits.append(fit)
-    return PretrainedEncoders(config, images, tuple(branches), tuple(fits))
+    return PretrainedEncoders(size, config, images, tuple(branches), tuple(fits))
 
 
 def _check_size(branches: Sequence[Branch], images: int) -> None:
@@ -116,7 +119,7 @@ def _first_is_enough(first: Branch, sample: Tensor, config: SelectionConfig) -> 
     return alignment(features) >= config.aligned
 
 
-def fingerprint(config: BranchConfig, size: int, seed: int, content: str) -> str:
+def fingerprint(config: BranchConfig, size: Size, seed: int, content: str) -> str:
     """Return a hash of all that must be equal to resume a run: settings of pretraining, size, seed, and ``content``, a
     hash of the images.
     """
@@ -125,8 +128,8 @@ def fingerprint(config: BranchConfig, size: int, seed: int, content: str) -> str
     return hashlib.sha256(json.dumps([settings, size, seed, content], sort_keys=True).encode()).hexdigest()
 
 
-def resized(data: NormalImages, size: int) -> Tensor:
-    """Return all images, downscaled and then resized as by the graph, rounded: uint8 RGB ``[n, 3, size, size]``."""
+def resized(data: NormalImages, size: Size) -> Tensor:
+    """Return all images, downscaled and then resized as by the graph, rounded: uint8 RGB ``[n, 3, height, width]``."""
     preprocess = Preprocess(size)
     with torch.inference_mode():
         batches = read_frames(data.paths, "reading", size=size, white=data.traits.white)
@@ -134,7 +137,7 @@ def resized(data: NormalImages, size: int) -> Tensor:
     return torch.cat(chunks).clone()
 
 
-def _branch(encoder: Encoder, config: BranchConfig, size: int) -> Branch:
+def _branch(encoder: Encoder, config: BranchConfig, size: Size) -> Branch:
     try:
         return make_branch(encoder, config, size)
     except ValueError as error:

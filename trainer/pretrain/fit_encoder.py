@@ -64,7 +64,7 @@ def fit_encoder(
     as an uninterrupted one.
 
     Args:
-        images: normal images, uint8 RGB ``[n, 3, size, size]``.
+        images: normal images, uint8 RGB ``[n, 3, height, width]``.
         encoder: trained in place, and left in evaluation mode.
         config: pretext task, views and optimiser.
         seed: of every step.

@@ -44,7 +44,7 @@ class Updates:
         model: trained in place; on the device.
         task: the task to learn.
         optimiser: of the model's parameters.
-        images: normal images, uint8 RGB ``[n, 3, size, size]``; kept on the device if they need at most half of its
+        images: normal images, uint8 RGB ``[n, 3, height, width]``; kept on the device if they need at most half of its
             free memory.
         settings: batch, shards, and whether to compile the network.
         seed: of every update.

@@ -10,7 +10,7 @@ from edge_occ.bundle.guarantee import guarantee, share_in_words
 from edge_occ.bundle.manifest import Calibration, Geometry, Training
 from edge_occ.common.printable import printable
 from engines.parity import Parity
-from trainer.data.traits import shrinking
+from trainer.data.detail import detail
 from trainer.report.rendering import render
 from trainer.report.training_set import doubts, training_set
 
@@ -40,15 +40,10 @@ def model_card(manifest: Mapping[str, Any], parity: Parity) -> str:
         software=", ".join(f"{name} {version}" for name, version in training.software.items()),
         command=f"    {printable(training.command)}",
         steps=_steps(manifest["head"]["branches"]),
-        unseen=_unseen(geometry),
+        detail=fill(
+            f"A defect with a smaller side may not be detected: {detail(geometry)}.", 118, subsequent_indent="  "
+        ),
     )
-
-
-def _unseen(geometry: Geometry) -> str:
-    lost = shrinking(geometry.frame, geometry.size) if geometry.frame else None
-    if lost is None:
-        return "A defect of a few pixels of the resized frame may not be detected."
-    return fill(f"{lost[0].upper()}{lost[1:]}.", 120, subsequent_indent="  ")
 
 
 def _steps(branches: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from edge_occ.bundle.guarantee import guarantee
 from edge_occ.bundle.manifest import Manifest, ModelSelection
-from trainer.data.traits import shrinking
+from trainer.data.detail import detail
 from trainer.pretrain.fit_encoder import Fit
 from trainer.report.charts import score_histogram, training_curve
 from trainer.report.page import Page, PagePicture, PageSection, PageTable, lines, write_report
@@ -163,11 +163,10 @@ def _pretraining(fits: Sequence[tuple[str, Fit]]) -> Iterator[PageSection]:
 def _training_facts(manifest: Manifest) -> list[tuple[str, str]]:
     training, geometry = manifest.training, manifest.geometry
     frame = f"{geometry.frame[1]} x {geometry.frame[0]}" if geometry.frame else "different sizes"
-    lost = shrinking(geometry.frame, geometry.size) if geometry.frame else None
     return [
         ("Training set", training_set(training)),
-        ("Image size", f"{frame}, scored at {geometry.size} x {geometry.size}"),
-        *([("Small defects", lost)] if lost else []),
+        ("Image size", f"{frame}, scored at {geometry.size[1]} x {geometry.size[0]}"),
+        ("Smallest defect", detail(geometry)),
         ("Converted", ", ".join(training.conversions) or "nothing"),
         (
             "Grid",

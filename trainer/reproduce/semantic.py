@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from edge_occ.common.progress import ProgressReport
+from edge_occ.common.size import Size
 from trainer.config import HeadConfig
 from trainer.encoders.base import Encoder
 from trainer.encoders.build import make_encoder
@@ -38,6 +39,8 @@ from trainer.reproduce.table import CellTask, Measured, Procedure
 
 _MAX_FITTED = 20_000
 _BATCH = 256
+_SQUARE = (1, 1)
+"""Shape of the protocols' images."""
 
 HEADS: Mapping[str, HeadConfig] = {
     "ocsvm": HeadConfig(kind="ocsvm", scope=("shared",), references=_MAX_FITTED),
@@ -70,7 +73,7 @@ def measure(data_set: DataSet, task: CellTask) -> Measured:
     """
     task.bundle.with_suffix(".train").mkdir(exist_ok=True)  # the cell has begun
     experiment = data_set.load(task.data, task.category)
-    device, size = choose_device(task.device), task.config.input.size
+    device, size = choose_device(task.device), task.config.resized(_SQUARE)
     train, test = (_resized(torch.from_numpy(images), size) for images in (experiment.train, experiment.test))
     content = data_set.fingerprint(task.data, task.category)
     learned = _learn(train, task, content, device)
@@ -105,7 +108,7 @@ class _Learned:
 
 
 def _learn(images: Tensor, task: CellTask, content: str, device: torch.device) -> _Learned:
-    branch, size = task.config.branches[0], task.config.input.size
+    branch, size = task.config.branches[0], task.config.resized(_SQUARE)
     torch.manual_seed(task.seed)
     encoder = make_encoder(branch.encoder, size)
     if branch.pretext.name == "none":
@@ -146,12 +149,12 @@ def _chosen(count: int) -> Tensor:
     return torch.randperm(count, generator=torch.Generator().manual_seed(0))[:_MAX_FITTED].sort().values
 
 
-def _resized(images: Tensor, size: int) -> Tensor:
-    """Resize uint8 images ``[n, 3, s, s]`` to ``[n, 3, size, size]``, for encoders of larger images."""
-    if images.shape[2] == size:
+def _resized(images: Tensor, size: Size) -> Tensor:
+    """Resize uint8 images ``[n, 3, s, s]`` to ``[n, 3, *size]``, for encoders of larger images."""
+    if images.shape[2:] == size:
         return images
     chunks = [
-        functional.interpolate(chunk.float(), (size, size), mode="bilinear", antialias=True).round().byte()
+        functional.interpolate(chunk.float(), size, mode="bilinear", antialias=True).round().byte()
         for chunk in torch.split(images, _BATCH)
     ]
     return torch.cat(chunks)

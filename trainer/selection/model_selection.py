@@ -163,7 +163,7 @@ def _heads_of(
 
 
 def _features(branch: PatchBranch, images: Tensor) -> Tensor:
-    device = branch.score_map.spread.device
+    device = branch.score_map.down.device
     with torch.inference_mode():
         return torch.cat([branch.features(chunk.to(device).float()).cpu() for chunk in torch.split(images, BATCH)])
 

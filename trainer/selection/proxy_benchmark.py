@@ -35,8 +35,8 @@ class Defects:
     """Synthetic defects on normal images.
 
     Attributes:
-        images: uint8 RGB ``[m, 3, size, size]``.
-        masks: visibly changed pixels, bool ``[m, size, size]``.
+        images: uint8 RGB ``[m, 3, height, width]``.
+        masks: visibly changed pixels, bool ``[m, height, width]``.
         source: which normal image each was made from, ``[m]``.
         kind: index of the generator, ``[m]``.
     """
@@ -51,7 +51,7 @@ def make_defects(images: Tensor, count: int, seed: int) -> Defects:
     """Make synthetic defects with every generator, and leave out those that are not visible.
 
     Args:
-        images: normal images, uint8 RGB ``[n, 3, size, size]``.
+        images: normal images, uint8 RGB ``[n, 3, height, width]``.
         count: defects of each generator; at most one an image.
         seed: of all randomness.
     """
@@ -124,7 +124,7 @@ class ProxyBenchmark:
         """Return the image scores and maps that a head's grids give with a smoothing."""
         scores, maps = [], []
         for chunk in torch.split(grids, BATCH):
-            score, smoothed = score_map(chunk.to(score_map.spread.device))
+            score, smoothed = score_map(chunk.to(score_map.down.device))
             scores.append(score.cpu())
             maps.append(smoothed[:, _EVERY // 2 :: _EVERY, _EVERY // 2 :: _EVERY].cpu())
         joined = torch.cat(scores)

@@ -8,6 +8,7 @@ from edge_occ.bundle.graphs.model import Model, read_model
 from edge_occ.bundle.graphs.shapes import cost_of
 from edge_occ.bundle.graphs.values import Shape
 from edge_occ.bundle.graphs.wire import Malformed
+from edge_occ.common.size import Size
 from engines.base import FEATURES, FRAME, IMAGES, MAP, SCORE, of_head
 
 SMALLEST_FRAME, LARGEST_FRAME = (2, 2), (4096, 4096)
@@ -29,7 +30,7 @@ _FLOAT, _UINT8 = 1, 2
 
 
 def check_inspection_graph(
-    onnx: bytes, head: Mapping[str, Shape], frames: Iterable[tuple[int, int]], size: int
+    onnx: bytes, head: Mapping[str, Shape], frames: Iterable[Size], size: Size
 ) -> tuple[Shape, ...]:
     """Check a graph from the frame to score and map.
 
@@ -37,7 +38,7 @@ def check_inspection_graph(
         onnx: the serialised model.
         head: shapes of the head's tensors.
         frames: heights and widths of frames that it will be run on in any case.
-        size: side of the score map.
+        size: height and width of the score map.
 
     Returns:
         Shapes of the branches' features, ``[rows, columns, d]`` each.
@@ -52,17 +53,17 @@ def check_inspection_graph(
     for frame in {SMALLEST_FRAME, *frames, LARGEST_FRAME}:
         shapes = _affordable(model, {FRAME: (*frame, 3), **head})
         features = tuple(shapes.get(name, ()) for name in branches)
-        _require_outputs(model, shapes, {SCORE: (1,), MAP: (size, size), **dict(zip(branches, features, strict=True))})
+        _require_outputs(model, shapes, {SCORE: (1,), MAP: size, **dict(zip(branches, features, strict=True))})
     return features
 
 
-def check_encoder_graph(onnx: bytes, window: int, size: int, features: Shape) -> None:
+def check_encoder_graph(onnx: bytes, window: int, size: Size, features: Shape) -> None:
     """Check a graph from images to an encoder's features.
 
     Args:
         onnx: the serialised model.
         window: side of images that give one position, pixels; there may be as many as positions.
-        size: side of an image that gives all.
+        size: height and width of an image that gives all.
         features: of these, ``[rows, columns, d]``.
 
     Raises:
@@ -71,9 +72,9 @@ def check_encoder_graph(onnx: bytes, window: int, size: int, features: Shape) ->
     model = read_model(onnx)
     _require_inputs(model, {IMAGES: (_UINT8, (None, None, None, 3))})
     windows = features[0] * features[1]
-    for images, side, wanted in ((1, size, features), (windows, window, (1, 1, *features[2:]))):
+    for images, given, wanted in ((1, size, features), (windows, (window, window), (1, 1, *features[2:]))):
         limit = max(MAX_VALUES, images * MAX_VALUES_PER_WINDOW)
-        shapes = _affordable(model, {IMAGES: (images, side, side, 3)}, limit)
+        shapes = _affordable(model, {IMAGES: (images, *given, 3)}, limit)
         _require_outputs(model, shapes, {FEATURES: (images, *wanted)})
 
 

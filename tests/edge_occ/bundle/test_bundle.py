@@ -87,7 +87,8 @@ def test_a_bundle_of_the_second_format_is_still_read(tiny_bundle, tmp_path):
     """It had one head, one encoder, and no word of either's place among others."""
     bundle = read_bundle(tiny_bundle)
     fields = {**bundle.manifest.model_dump(exclude={"members", "model_selection"}), "format": 2}
-    fields["geometry"] = {name: fields["geometry"][name] for name in ("size", "window", "stride", "grid", "frame")}
+    fields["geometry"] = {name: fields["geometry"][name] for name in ("window", "stride", "grid", "frame")}
+    fields["geometry"]["size"] = 96  # the side of a square, up to format 4
     write_bundle(tmp_path / "old.occ", fields, bundle.members)
     again = read_bundle(tmp_path / "old.occ")
     assert again.manifest.format == 2

@@ -158,7 +158,8 @@ def test_golden_frames_that_prove_nothing(tmp_path, member, tensors):
 @pytest.mark.parametrize(
     "geometry",
     [
-        *({"size": 10**9}, {"size": 0}, {"size": 56}, {"grid": [3, 10**9]}, {"grid": [4, 3]}, {"window": -1}),
+        *({"size": 10**9}, {"size": 0}, {"size": 56}, {"size": [64, 56]}, {"size": [64]}, {"size": True}),
+        *({"grid": [3, 10**9]}, {"grid": [4, 3]}, {"window": -1}),
         *({"stride": 20}, {"branch": 7}, {"exact": False}, {"frame": [10**9, 56]}),
     ],
 )

@@ -102,7 +102,7 @@ def test_where_frames_are_downscaled_it_is_built_for_what_is_left(bundle, monkey
 def test_large_frames_are_downscaled_before_the_graph(bundle, size):
     frame, graph = frame_of(*size), OnnxRuntimeEngine(bundle.graph())
     loaded = load_engine(bundle, "cpu")
-    expected, found = graph.infer(downscale(frame, 96, 96)), loaded.engine.infer(frame)
+    expected, found = graph.infer(downscale(frame, (96, 96))), loaded.engine.infer(frame)
     assert found.score == expected.score
     np.testing.assert_array_equal(found.map, expected.map)
     large = max(size) >= 2 * 96
@@ -122,7 +122,7 @@ def test_the_gate_is_passed_by_downscaled_frames_alone(bundle, monkeypatch):
     load_engine(large, "cpu").engine.close()
     with pytest.raises(ParityFailure):
         load_engine(changed(large, downscaling=None), "cpu")
-    monkeypatch.setattr(edge_occ_engine, "downscale", lambda frame, height, width: frame[: 2 * height : 2, ::4])
+    monkeypatch.setattr(edge_occ_engine, "downscale", lambda frame, size: frame[: 2 * size[0] : 2, ::4])
     with pytest.raises(ParityFailure):
         load_engine(large, "cpu")
 

@@ -161,7 +161,7 @@ def test_shots_of_one_part_are_held_out_together_and_give_one_score():
 def test_units_of_a_head_do_not_count():
     config, features = settings(), some_features(8, 4)
     plain, loud = branches(config), branches(config)
-    loud[1].score_map.spread *= 10  # of both axes: scores and maps of this branch are 100 times as high
+    loud[1].score_map.down *= 100  # scores and maps of this branch are 100 times as high
     expected, found = (HeadCalibrator(parts, config, SEED).fit(features) for parts in (plain, loud))
     np.testing.assert_allclose(found.held_out, expected.held_out, rtol=1e-4)
     assert found.calibration.threshold == pytest.approx(expected.calibration.threshold, rel=1e-4)

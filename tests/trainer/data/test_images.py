@@ -52,7 +52,7 @@ def test_large_images_come_one_at_a_time(tmp_path):
 def test_frames_are_resized_alike_alone_and_in_a_batch():
     """So that it does not matter how many of them fit into memory."""
     frames = torch.randint(0, 256, (5, 70, 90, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    preprocess = Preprocess(32)
+    preprocess = Preprocess((32, 32))
     together = preprocess(frames)
     alone = torch.cat([preprocess(frame.unsqueeze(0)) for frame in frames])
     torch.testing.assert_close(alone, together, rtol=0, atol=1e-4)
@@ -94,7 +94,7 @@ def test_frames_are_changed_before_they_are_downscaled(tmp_path):
         shapes.add(image.shape)
         return image + np.uint8(1)
 
-    frames = torch.cat(list(read_frames(paths, "reading", size=32, change=change)))
+    frames = torch.cat(list(read_frames(paths, "reading", size=(32, 32), change=change)))
     assert shapes == {(64, 80, 3)}
     assert frames.shape == (8, 32, 40, 3)
     assert frames[:, 0, 0, 0].tolist() == [10 * i + 1 for i in range(8)]
@@ -112,10 +112,10 @@ def test_large_frames_are_downscaled_as_they_are_read(tmp_path):
     pictures = [np.random.default_rng(i).integers(0, 256, (150, 250 + i, 3), dtype=np.uint8) for i in (0, 0, 8)]
     for i, picture in enumerate(pictures):
         assert cv2.imwrite(str(tmp_path / f"{i}.png"), picture)
-    batches = list(read_frames(tuple(sorted(tmp_path.iterdir())), "reading", size=64))
+    batches = list(read_frames(tuple(sorted(tmp_path.iterdir())), "reading", size=(64, 64)))
     assert [tuple(batch.shape) for batch in batches] == [(2, 75, 125, 3), (1, 75, 64, 3)]
     for frame, picture in zip((frame for batch in batches for frame in batch), pictures, strict=True):
-        np.testing.assert_array_equal(frame, downscale(picture, 64, 64))
+        np.testing.assert_array_equal(frame, downscale(picture, (64, 64)))
 
 
 def test_an_image_that_vanishes_is_an_error(tmp_path):

@@ -7,7 +7,7 @@ import pytest
 
 from edge_occ.bundle.manifest import Exposure
 from edge_occ.common.decoding import Picture
-from trainer.data.traits import MIN_DEFECT, ImageTraits, Traits, shrinking
+from trainer.data.traits import ImageTraits, Traits
 
 
 def picture(pixels, orientation=1):
@@ -48,10 +48,12 @@ def test_of_a_set():
         ImageTraits((20, 15), turned=True, colour=True, highest=3000, **light(1365, 546, 0)),
     ]
     found = Traits.of(images)
-    assert (found.largest, found.turned, found.colour, found.white) == ((20, 30), 2, True, 4095)
+    assert (found.largest, found.usual, found.turned) == ((20, 30), (20, 15), 2)
+    assert (found.colour, found.white) == (True, 4095)
     # 16-bit values in units of 4095 / 255.
     assert found.exposure == Exposure(mean=(34, 85), deviation=(22.667, 50), repeated_rows=0.2)
     assert Traits.of(images[1:2]).white is None
+    assert Traits.of(images[:2]).usual == (20, 15)  # of two shapes the narrower one
     grey = ImageTraits((5, 5), turned=False, colour=False, highest=None, **light())
     assert Traits.of([grey]).colour is False
     assert Traits.of([grey, *images]).colour is None
@@ -59,17 +61,12 @@ def test_of_a_set():
 
 def test_orientation_and_shrinking_are_logged(caplog):
     with caplog.at_level(logging.WARNING):
-        Traits(largest=(3000, 4000), turned=3, colour=True, white=None, exposure=EXPOSURE).log(256)
+        Traits((3000, 4000), (3000, 4000), turned=3, colour=True, white=None, exposure=EXPOSURE).log((192, 256))
     first, second = caplog.messages
     assert first == "3 pictures would be turned by a viewer; here orientation is ignored, in pictures and in videos"
-    assert "4000x3000 are shrunk 15.6 x 11.7 times to 256x256" in second
-    assert f"smaller than about {MIN_DEFECT * 4000 / 256:.0f} pixels" in second
+    assert "4000x3000 are shrunk 15.6 x 15.6 times to 256x192" in second
+    assert "smaller than about 62 pixels may not be seen: crop the pictures" in second
     caplog.clear()
     with caplog.at_level(logging.DEBUG):
-        Traits(largest=(300, 400), turned=0, colour=True, white=None, exposure=EXPOSURE).log(256)
+        Traits((300, 400), (300, 400), turned=0, colour=True, white=None, exposure=EXPOSURE).log((192, 256))
     assert caplog.messages == []
-
-
-@pytest.mark.parametrize(("frame", "expected"), [((512, 512), False), ((256, 513), True), ((513, 256), True)])
-def test_shrinking_is_reported_from_half_on(frame, expected):
-    assert (shrinking(frame, 256) is not None) == expected

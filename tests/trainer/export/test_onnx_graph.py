@@ -38,7 +38,7 @@ def graph():
         if isinstance(module, torch.nn.BatchNorm2d):  # or there would be no bias to leave unquantised
             module.running_mean.normal_(0, 0.1)
     encoder.fuse()
-    return InspectionGraph([make_branch(encoder, CONFIG.branches[0], 96)], [["gaussian"]], 96).eval()
+    return InspectionGraph([make_branch(encoder, CONFIG.branches[0], (96, 96))], [["gaussian"]], (96, 96)).eval()
 
 
 @pytest.fixture(scope="module")

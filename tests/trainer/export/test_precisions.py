@@ -50,8 +50,8 @@ def features(bundle, paths):
 
 @pytest.fixture(scope="module")
 def calibrator(bundle):
-    config = TrainConfig.model_validate(bundle.manifest.training.config)
-    branches = [make_branch(make_encoder(b.encoder, config.input.size), b, config.input.size) for b in config.branches]
+    config, size = TrainConfig.model_validate(bundle.manifest.training.config), bundle.manifest.geometry.size
+    branches = [make_branch(make_encoder(b.encoder, size), b, size) for b in config.branches]
     return HeadCalibrator(branches, config, bundle.manifest.training.seed)
 
 
@@ -60,7 +60,7 @@ def baseline(bundle, paths, fitted, features, calibrator):
     def held_out(others):
         return calibrator.held_out(features, others, fitted.head)
 
-    return Fp32Baseline(paths, bundle.graph(), fitted, bundle.golden(), held_out, size=96)
+    return Fp32Baseline(paths, bundle.graph(), fitted, bundle.golden(), held_out, size=(96, 96))
 
 
 def record(**changes):
@@ -112,7 +112,7 @@ def test_a_graph_with_other_features_does_not_agree(bundle, paths, fitted, featu
     def held_out(others):
         return calibrator.held_out(features, [2 * grids + 1 for grids in others], fitted.head)
 
-    baseline = Fp32Baseline(paths, bundle.graph(), fitted, bundle.golden(), held_out, size=96)
+    baseline = Fp32Baseline(paths, bundle.graph(), fitted, bundle.golden(), held_out, size=(96, 96))
     compared = baseline.compare(bundle.graph())
     assert compared.flagged == len(paths)
     assert compared.flagged_fp32 < len(paths)
@@ -129,7 +129,7 @@ def test_a_graph_that_overflows_stays_out(bundle, paths, fitted, wrong):
     def held_out(others):
         return np.full(len(others[0]), wrong)
 
-    baseline = Fp32Baseline(paths, bundle.graph(), fitted, bundle.golden(), held_out, size=96)
+    baseline = Fp32Baseline(paths, bundle.graph(), fitted, bundle.golden(), held_out, size=(96, 96))
     compared = baseline.compare(bundle.graph())
     assert compared.flagged == len(paths)
     assert objection(compared).endswith("less than 99%")
@@ -142,7 +142,7 @@ def test_fp16_out_of_the_gates_tolerance_stays_out(bundle, paths, fitted, featur
     def held_out(others):
         return calibrator.held_out(features, others, fitted.head)
 
-    baseline = Fp32Baseline(paths, bundle.graph(), fitted, golden, held_out, size=96)
+    baseline = Fp32Baseline(paths, bundle.graph(), fitted, golden, held_out, size=(96, 96))
     outcome = reduce_to_fp16(bundle.members["graph.fp16.onnx"], baseline)
     assert not outcome.record.included
     assert "map error" in outcome.record.reason

@@ -43,10 +43,10 @@ def fp16(head):
     torch.manual_seed(0)
     branches = []
     for branch in CONFIG.branches:
-        encoder = make_encoder(branch.encoder, 96).eval()
+        encoder = make_encoder(branch.encoder, (96, 96)).eval()
         encoder.fuse()
-        branches.append(make_branch(encoder, branch, 96))
-    return export_inspection_graph(InspectionGraph(branches, [["gaussian"]] * 2, 96).eval(), head, half=True)
+        branches.append(make_branch(encoder, branch, (96, 96)))
+    return export_inspection_graph(InspectionGraph(branches, [["gaussian"]] * 2, (96, 96)).eval(), head, half=True)
 
 
 def frames(n):

@@ -34,7 +34,7 @@ def distance(feature, mean, whitening):
 def patches():
     torch.manual_seed(0)
     config = BranchConfig.model_validate(DENSE)
-    branch = PatchBranch(DensePatchEncoder(8, 4, 16).eval(), config, 96)
+    branch = PatchBranch(DensePatchEncoder(8, 4, 16).eval(), config, (96, 96))
     with torch.inference_mode():
         features = branch.features(pictures(12))
     return branch, [fit_gaussian(features, config.head, scope) for scope in config.head.scope]
@@ -44,7 +44,7 @@ def patches():
 def whole():
     torch.manual_seed(0)
     config = BranchConfig.model_validate(IMAGE)
-    branch = ImageBranch(ResNet18Encoder().eval(), config, 96)
+    branch = ImageBranch(ResNet18Encoder().eval(), config, (96, 96))
     with torch.inference_mode():
         features = branch.features(pictures(12))
     return branch, fit_gaussian(features, config.head, "shared")
@@ -77,7 +77,8 @@ def test_another_smoothing_lies_on_the_same_positions(patches):
     branch, _ = patches
     config = BranchConfig.model_validate({**DENSE, "map": {"sigma": 9, "image_score": "top"}}).map
     other, grid = branch.score_map_with(config), torch.rand(3, 5, 5)
-    for found, expected in zip(other(grid), ScoreMap(config, 96, torch.arange(5) * 8.0 + 32)(grid), strict=True):
+    own = ScoreMap(config, (96, 96), (torch.arange(5) * 8.0 + 32,) * 2)
+    for found, expected in zip(other(grid), own(grid), strict=True):
         torch.testing.assert_close(found, expected)
     assert not torch.allclose(other(grid)[1], branch.maps(grid), rtol=0.01)
 
@@ -113,14 +114,15 @@ def test_a_branch_knows_its_geometry(patches, whole):
     assert (patches[0].geometry, patches[0].exact) == ((64, 8, (5, 5)), True)
     assert (whole[0].geometry, whole[0].exact) == ((96, 96, (1, 1)), False)
     lite = BranchConfig.model_validate({"encoder": {"name": "lite0"}, "pretext": {"name": "none"}, "head": {"dim": 8}})
-    branch = make_branch(Lite0Encoder((0, 1)).eval(), lite, 96)
+    branch = make_branch(Lite0Encoder((0, 1)).eval(), lite, (96, 96))
     assert isinstance(branch, PatchBranch)
     assert (branch.geometry, branch.exact) == ((16, 8, (12, 12)), False)
 
 
 def test_the_encoders_name_decides_the_kind():
-    assert isinstance(make_branch(ResNet18Encoder(), BranchConfig.model_validate(IMAGE), 96), ImageBranch)
-    assert isinstance(make_branch(DensePatchEncoder(8, 4, 16), BranchConfig.model_validate(DENSE), 96), PatchBranch)
+    image, patch = BranchConfig.model_validate(IMAGE), BranchConfig.model_validate(DENSE)
+    assert isinstance(make_branch(ResNet18Encoder(), image, (96, 96)), ImageBranch)
+    assert isinstance(make_branch(DensePatchEncoder(8, 4, 16), patch, (96, 96)), PatchBranch)
 
 
 @pytest.mark.parametrize(
@@ -129,4 +131,4 @@ def test_the_encoders_name_decides_the_kind():
 def test_settings_that_do_not_fit_are_told(changes, size, words):
     config = BranchConfig.model_validate({**DENSE, **changes})
     with pytest.raises(ValueError, match=words):
-        make_branch(DensePatchEncoder(8, 4, 16), config, size)
+        make_branch(DensePatchEncoder(8, 4, 16), config, (96, size))

@@ -89,7 +89,7 @@ def test_a_window_has_the_features_of_its_place_in_the_frame():
     alone = EncoderGraph(extractor)
     frame = torch.randint(0, 256, (1, 96, 96, 3), dtype=torch.uint8)
     with torch.inference_mode():
-        dense = extractor(Preprocess(96)(frame))
+        dense = extractor(Preprocess((96, 96))(frame))
         for row in range(5):
             for column in range(5):
                 window = frame[:, 8 * row : 8 * row + 64, 8 * column : 8 * column + 64]

@@ -60,13 +60,13 @@ def graph():
     config = BranchConfig.model_validate(
         {"encoder": {"name": "lite0"}, "pretext": {"name": "none"}, "head": {"dim": 16}}
     )
-    branches = [PatchBranch(Small().eval(), config, 64), ImageBranch(Small().eval(), config, 64)]
-    return InspectionGraph(branches, [KINDS, KINDS], 64).eval()
+    branches = [PatchBranch(Small().eval(), config, (64, 64)), ImageBranch(Small().eval(), config, (64, 64))]
+    return InspectionGraph(branches, [KINDS, KINDS], (64, 64)).eval()
 
 
 @pytest.fixture(scope="module")
 def parts(graph):
-    images = Preprocess(64)(torch.from_numpy(np.stack(frames(12, 0))))
+    images = Preprocess((64, 64))(torch.from_numpy(np.stack(frames(12, 0))))
     with torch.inference_mode():
         features = [branch.features(images) for branch in graph.branches]
     return tuple(
@@ -98,7 +98,7 @@ def with_head(exported, head):
 def test_heads_of_all_kinds_are_of_operators_that_devices_accept(exported, fused):
     """What a device refuses no bundle may hold; shapes are those that its own reader foretells."""
     head = {name: tuple(tensor.shape) for name, tensor in fused.tensors().items()}
-    assert check_inspection_graph(exported, head, [(70, 90)], 64) == ((4, 4, 16), (1, 1, 16))
+    assert check_inspection_graph(exported, head, [(70, 90)], (64, 64)) == ((4, 4, 16), (1, 1, 16))
 
 
 @pytest.mark.parametrize("place", range(len(ALL)), ids=["-".join(pair) for pair in ALL])
@@ -149,9 +149,9 @@ def subsampled():
             "map": {"image_score": "top", "top_fraction": 0.25},
         }
     )
-    graph = InspectionGraph([PatchBranch(Small().eval(), config, 128)], [["gaussian"]], 128).eval()
+    graph = InspectionGraph([PatchBranch(Small().eval(), config, (128, 128))], [["gaussian"]], (128, 128)).eval()
     assert graph.branches[0].score_map.step == 2
-    images = Preprocess(128)(torch.from_numpy(np.stack(frames(12, 0))))
+    images = Preprocess((128, 128))(torch.from_numpy(np.stack(frames(12, 0))))
     with torch.inference_mode():
         part = fit_head(graph.branches[0].features(images), config.head, "per-position")
     head = FusedHead((part,), torch.ones(1), torch.ones(1))

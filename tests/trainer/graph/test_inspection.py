@@ -46,16 +46,16 @@ def graph():
     config = TrainConfig.model_validate({**DENSE, **REST, "further_branches": [LITE]})
     branches = []
     for branch in config.branches:
-        encoder = make_encoder(branch.encoder, 96).eval()
+        encoder = make_encoder(branch.encoder, (96, 96)).eval()
         encoder.fuse()
-        branches.append(make_branch(encoder, branch, 96))
-    return InspectionGraph(branches, [branch.head.kinds for branch in config.branches], 96).eval()
+        branches.append(make_branch(encoder, branch, (96, 96)))
+    return InspectionGraph(branches, [branch.head.kinds for branch in config.branches], (96, 96)).eval()
 
 
 @pytest.fixture(scope="module")
 def head(graph):
     config = TrainConfig.model_validate({**DENSE, **REST, "further_branches": [LITE]})
-    images = Preprocess(96)(torch.from_numpy(np.stack(frames(8))))
+    images = Preprocess((96, 96))(torch.from_numpy(np.stack(frames(8))))
     with torch.inference_mode():
         features = [branch.features(images) for branch in graph.branches]
     parts = [fit_gaussian(features[i], own, own.scope[0]) for i, own in config.heads]
@@ -67,7 +67,7 @@ def test_the_fusion_is_the_sum_of_what_each_head_says(graph, head):
     for frame in map(torch.from_numpy, frames(2)):
         with torch.inference_mode():
             score, score_map, *features = graph(frame, list(head.tensors().values()))
-            image = Preprocess(96)(frame[None])
+            image = Preprocess((96, 96))(frame[None])
             said = []
             for branch, part in ((dense, head.parts[0]), (dense, head.parts[1]), (lite, head.parts[2])):
                 ((own_score, own_map),), _ = branch(image, [part])

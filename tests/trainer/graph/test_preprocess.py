@@ -20,20 +20,20 @@ def test_resizing_is_torchs_antialiased_linear(source, target):
 def test_a_frame_is_resized_along_both_axes_and_turned_to_rgb():
     frames = torch.randint(0, 256, (2, 70, 130, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     rgb = frames.flip(3).permute(0, 3, 1, 2).float()
-    expected = functional.interpolate(rgb, (64, 64), mode="bilinear", antialias=True)
-    torch.testing.assert_close(Preprocess(64)(frames), expected, rtol=1e-4, atol=1e-3)
+    expected = functional.interpolate(rgb, (64, 96), mode="bilinear", antialias=True)
+    torch.testing.assert_close(Preprocess((64, 96))(frames), expected, rtol=1e-4, atol=1e-3)
 
 
 def test_nothing_to_resize_changes_no_bit():
-    frames = torch.randint(0, 256, (2, 96, 96, 3), dtype=torch.uint8)
-    images = Preprocess(96)(frames)
+    frames = torch.randint(0, 256, (2, 96, 128, 3), dtype=torch.uint8)
+    images = Preprocess((96, 128))(frames)
     assert torch.equal(images, frames.flip(3).permute(0, 3, 1, 2).float())
-    assert torch.equal(Preprocess(96)(frames.float()), images)
+    assert torch.equal(Preprocess((96, 128))(frames.float()), images)
 
 
 def test_values_stay_between_0_and_255():
     frames = torch.tensor([0, 255], dtype=torch.uint8).view(2, 1, 1, 1).expand(2, 70, 80, 3)
-    low, high = Preprocess(64)(frames)
+    low, high = Preprocess((64, 64))(frames)
     assert low.unique().item() == 0
     assert high.min().item() == pytest.approx(255)
     assert high.max().item() == pytest.approx(255)

@@ -19,17 +19,18 @@ def centres_of(size, stride=8):
 @settings(max_examples=15, deadline=None)
 @given(sigma=st.floats(1, 30), stride=st.sampled_from([4, 8, 16]), seed=st.integers(0, 1000))
 def test_smoothing_is_a_normalised_sum_of_gaussians(sigma, stride, seed):
-    size = 96
-    count = (size - 64) // stride + 1
-    grid = torch.rand(1, count, count, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-    _, maps = ScoreMap(MapConfig(sigma=sigma), size, centres_of(size, stride))(grid.float())
-    centres = [stride * i + 32 for i in range(count)]
-    for y, x in ((0, 0), (40, 51), (95, 95), (0, 60)):
+    size = (96, 160)
+    rows, columns = ([stride * i + 32 for i in range((side - 64) // stride + 1)] for side in size)
+    seeded = torch.Generator().manual_seed(seed)
+    grid = torch.rand(1, len(rows), len(columns), generator=seeded, dtype=torch.float64)
+    centres = (centres_of(size[0], stride), centres_of(size[1], stride))
+    _, maps = ScoreMap(MapConfig(sigma=sigma), size, centres)(grid.float())
+    for y, x in ((0, 0), (40, 51), (95, 159), (0, 120)):
         total = weight = 0.0
         # Relative to the nearest centre, as far from all of them every Gaussian vanishes in float64.
-        nearest = min((y + 0.5 - cy) ** 2 for cy in centres) + min((x + 0.5 - cx) ** 2 for cx in centres)
-        for i, cy in enumerate(centres):
-            for j, cx in enumerate(centres):
+        nearest = min((y + 0.5 - cy) ** 2 for cy in rows) + min((x + 0.5 - cx) ** 2 for cx in columns)
+        for i, cy in enumerate(rows):
+            for j, cx in enumerate(columns):
                 distance = (y + 0.5 - cy) ** 2 + (x + 0.5 - cx) ** 2 - nearest
                 gain = np.exp(-distance / (2 * sigma**2))
                 total += gain * float(grid[0, i, j])
@@ -39,7 +40,7 @@ def test_smoothing_is_a_normalised_sum_of_gaussians(sigma, stride, seed):
 
 def test_borders_are_not_attenuated():
     for sigma in (2, 10):
-        score, maps = ScoreMap(MapConfig(sigma=sigma), 256, centres_of(256))(torch.full((1, 25, 25), 7.0))
+        score, maps = ScoreMap(MapConfig(sigma=sigma), (256, 256), (centres_of(256),) * 2)(torch.full((1, 25, 25), 7.0))
         torch.testing.assert_close(maps, torch.full((1, 256, 256), 7.0))
         torch.testing.assert_close(score, torch.tensor([7.0]))
     assert upsampling_matrix(256, centres_of(256), MapConfig(sigma=4)).shape == (256, 25)
@@ -51,7 +52,7 @@ def test_the_papers_upsampling_is_a_transposed_gaussian_convolution(stride):
     size = 128
     centres = centres_of(size, stride)
     grid = torch.rand(1, len(centres), len(centres), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    _, maps = ScoreMap(MapConfig(sigma=10, upsampling="paper"), size, centres)(grid.float())
+    _, maps = ScoreMap(MapConfig(sigma=10, upsampling="paper"), (size, size), (centres, centres))(grid.float())
     at = torch.arange(32, dtype=torch.float64) - 15.5
     kernel = torch.exp(-at.square() / 200)
     kernel = kernel / max(kernel[phase::stride].sum() for phase in range(stride))
@@ -63,7 +64,8 @@ def test_the_papers_upsampling_is_a_transposed_gaussian_convolution(stride):
 
 
 def test_the_papers_upsampling_loses_its_gain_towards_the_border_alone():
-    _, maps = ScoreMap(MapConfig(sigma=10, upsampling="paper"), 256, centres_of(256))(torch.ones(1, 25, 25))
+    score_map = ScoreMap(MapConfig(sigma=10, upsampling="paper"), (256, 256), (centres_of(256),) * 2)
+    _, maps = score_map(torch.ones(1, 25, 25))
     assert float(maps.amax()) == pytest.approx(1)
     assert float(maps[0, 64:192, 64:192].min()) > 0.95  # 8 pixels apart, kernels of 32 pixels ripple
     assert float(maps[0, 128, 32]) < 0.75  # at the centre of an outermost window, what would lie beyond it is missing
@@ -72,23 +74,25 @@ def test_the_papers_upsampling_loses_its_gain_towards_the_border_alone():
 
 def test_the_image_score_is_the_maximum_or_the_mean_of_the_top():
     grid = torch.rand(3, 25, 25)
-    score, maps = ScoreMap(MapConfig(), 256, centres_of(256))(grid)
+    score, maps = ScoreMap(MapConfig(), (256, 256), (centres_of(256),) * 2)(grid)
     assert torch.equal(score, maps.flatten(1).max(1).values)
-    top, maps = ScoreMap(MapConfig(image_score="top", top_fraction=0.01), 256, centres_of(256))(grid)
+    top, maps = ScoreMap(MapConfig(image_score="top", top_fraction=0.01), (256, 256), (centres_of(256),) * 2)(grid)
     highest = maps.flatten(1).sort(1, descending=True).values[:, :655]
     torch.testing.assert_close(top, highest.mean(1))
 
 
 @settings(max_examples=15, deadline=None)
-@given(fraction=st.floats(0.001, 0.25), size=st.sampled_from([128, 256, 257, 512]))
+@given(
+    fraction=st.floats(0.001, 0.25), size=st.sampled_from([(128, 128), (256, 256), (257, 257), (224, 288), (64, 512)])
+)
 def test_the_top_is_no_more_than_tensorrt_can_take(fraction, size):
-    centres = centres_of(size)
-    score_map = ScoreMap(MapConfig(image_score="top", top_fraction=fraction), size, centres)
-    grid = torch.rand(1, len(centres), len(centres), generator=torch.Generator().manual_seed(size))
+    rows, columns = map(centres_of, size)
+    score_map = ScoreMap(MapConfig(image_score="top", top_fraction=fraction), size, (rows, columns))
+    grid = torch.rand(1, len(rows), len(columns), generator=torch.Generator().manual_seed(size[1]))
     top, maps = score_map(grid)
     assert score_map.top <= 3840
-    assert score_map.step == 1 or fraction * size * size > 3840
-    highest = maps.flatten(1).sort(1, descending=True).values[:, : max(1, round(fraction * size * size))]
+    assert score_map.step == 1 or fraction * size[0] * size[1] > 3840
+    highest = maps.flatten(1).sort(1, descending=True).values[:, : max(1, round(fraction * size[0] * size[1]))]
     torch.testing.assert_close(top, highest.mean(1), rtol=1e-2, atol=0)
 
 
@@ -97,7 +101,7 @@ def test_positions_may_lie_anywhere():
     centres = torch.tensor([4.0, 36.0, 68.0, 92.0], dtype=torch.float64)
     grid = torch.zeros(1, 4, 4)
     grid[0, 3, 0] = 5
-    _, maps = ScoreMap(MapConfig(sigma=2), 96, centres)(grid)
+    _, maps = ScoreMap(MapConfig(sigma=2), (96, 96), (centres, centres))(grid)
     assert float(maps[0, 95, 0]) == pytest.approx(5)
     assert float(maps[0, 0, 0]) == pytest.approx(0, abs=1e-6)
     assert float(maps[0, 95, 95]) == pytest.approx(0, abs=1e-6)

@@ -39,7 +39,7 @@ def weights(branch):
     return torch.cat([value.flatten().float() for value in branch.extractor.state_dict().values()])
 
 
-def of(data, seed=0, size=96, **changes):
+def of(data, seed=0, size=(96, 96), **changes):
     return fingerprint(config(**changes).branches[0], size, seed, data.sha256)
 
 
@@ -54,7 +54,7 @@ def test_only_what_changes_stage_1_changes_the_fingerprint(data):
         assert of(data, **changes) == base, changes
     for changes in (
         {"seed": 1},
-        {"size": 128},
+        {"size": (128, 96)},
         {"optimiser": {**BRANCH["optimiser"], "steps": 4}},
         {"encoder": {**BRANCH["encoder"], "stride": 16}},
         {"pretext": {"name": "cutpaste"}},
@@ -72,7 +72,7 @@ def test_the_settings_of_further_branches_do_not_count(data):
 
 
 def test_images_are_those_that_the_graph_sees(data):
-    images = resized(data, 64)
+    images = resized(data, (64, 64))
     assert images.shape == (16, 3, 64, 64)
     assert images.dtype == torch.uint8
     for i in (0, 7, 15):
@@ -84,7 +84,7 @@ def test_images_are_those_that_the_graph_sees(data):
 def test_branches_come_ready_to_be_exported(data, tmp_path):
     settings = config(further_branches=[{**BRANCH, "pretext": {"name": "none"}}])
     pretrained = pretrain_encoders(data, settings, 0, CPU, checkpoints_in(tmp_path))
-    assert torch.equal(pretrained.images, resized(data, 96))
+    assert torch.equal(pretrained.images, resized(data, (96, 96)))
     assert [fit is None for fit in pretrained.fits] == [False, True]
     assert pretrained.fits[0].history[-1][0] == 2
     assert [path.name for path in tmp_path.iterdir()] == ["0.safetensors"]

@@ -65,7 +65,7 @@ def train(path, settings, seed=0, fingerprint="x"):
     """A fresh encoder, trained; and how."""
     side = 96 if settings.encoder.name == "dense" else 32
     torch.manual_seed(seed)
-    encoder = make_encoder(settings.encoder, side)
+    encoder = make_encoder(settings.encoder, (side, side))
     return encoder, fit_encoder(images(side=side), encoder, settings, seed, CPU, path, fingerprint)
 
 
@@ -88,7 +88,7 @@ def test_the_seed_is_of_the_steps_too(tmp_path):
     encoders = []
     for seed in (3, 4):
         torch.manual_seed(0)
-        encoder = make_encoder(config().encoder, 96)
+        encoder = make_encoder(config().encoder, (96, 96))
         fit_encoder(images(), encoder, config(), seed, CPU, tmp_path / str(seed), "x")
         encoders.append(encoder)
     assert not torch.equal(weights(encoders[0]), weights(encoders[1]))
@@ -265,7 +265,7 @@ def fresh():
     from trainer.pretext.build import make_task
 
     settings = config()
-    encoder = make_encoder(settings.encoder, 96)
+    encoder = make_encoder(settings.encoder, (96, 96))
     model = Pretraining(encoder, make_task(settings, encoder).classifier(encoder.scales))
     return model, torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
 

@@ -58,7 +58,7 @@ def train(task, checkpoint, **changes):
     """History, every second step, and state of an encoder trained with or without others."""
     config, normal = settings(task, **changes), images(task)
     torch.manual_seed(0)
-    encoder = make_encoder(config.encoder, normal.shape[2])
+    encoder = make_encoder(config.encoder, normal.shape[2:])
     with mock.patch.object(fit_module, "_REPORT_EVERY", 2):
         fit = fit_encoder(normal, encoder, config, 0, CPU, checkpoint, "x")
     return fit.history, encoder.state_dict()
@@ -104,7 +104,7 @@ def test_two_processes_have_the_loss_curve_of_one_with_the_doubled_batch(pair, t
         assert row[1] == pytest.approx(wanted[1], rel=5e-3)
         assert row[2:] == pytest.approx(wanted[2:], abs=0.15)
     torch.manual_seed(0)
-    begun = make_encoder(settings(task).encoder, images(task).shape[2]).state_dict()
+    begun = make_encoder(settings(task).encoder, images(task).shape[2:]).state_dict()
     moved = distance(begun, state)
     assert distance(weights, state) < 0.25 * moved
     assert distance(other, state) > moved
@@ -142,7 +142,7 @@ def test_a_run_of_two_processes_goes_on_in_one(tmp_path):
     from trainer.pretrain.update import Pretraining
 
     config = settings("rotation")
-    encoder = make_encoder(config.encoder, 32)
+    encoder = make_encoder(config.encoder, (32, 32))
     model = Pretraining(encoder, make_task(config, encoder).classifier(encoder.scales))
     optimiser = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
     step = load_checkpoint(checkpoint, "x", model, optimiser).step

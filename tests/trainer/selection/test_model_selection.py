@@ -60,7 +60,7 @@ def discs(n=16, aligned=True):
 
 def select(images, encoders, config):
     config = TrainConfig.model_validate(config)
-    branches = [PatchBranch(e.eval(), own, 64) for e, own in zip(encoders, config.branches, strict=True)]
+    branches = [PatchBranch(e.eval(), own, (64, 64)) for e, own in zip(encoders, config.branches, strict=True)]
     for branch in branches:
         branch.extractor.level(images)
     with torch.inference_mode():
@@ -111,7 +111,7 @@ def test_a_branch_without_weight_is_dropped(taken, kept, monkeypatch):
     assert selection.config.fusion.map_weights == (0, 1)
     assert selection.record.image_auroc == selection.record.candidates[taken].image_auroc
     branch = branches[kept[0]]
-    assert torch.equal(branch.score_map.spread, branch.score_map_with(selection.config.map).spread)
+    assert torch.equal(branch.score_map.down, branch.score_map_with(selection.config.map).down)
 
 
 def test_the_settings_hold_the_selected_model_and_nothing_else(with_noise):
@@ -128,7 +128,7 @@ def test_the_settings_hold_the_selected_model_and_nothing_else(with_noise):
     # Branches score with the selected smoothing.
     for own, i in zip(config.branches, selection.kept, strict=True):
         expected = branches[i].score_map_with(own.map)
-        assert torch.equal(branches[i].score_map.spread, expected.spread)
+        assert torch.equal(branches[i].score_map.down, expected.down)
         assert branches[i].score_map.top == expected.top
     # Other settings stay.
     assert (config.head.dim, config.head.floor, config.input.size) == (3, 0.05, 64)

@@ -1,0 +1,142 @@
+"""A training on frames that are not square keeps their shape, from the images to boxes and heatmaps."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from discs import TINY, write
+from torch.nn import functional
+from typer.testing import CliRunner
+
+from edge_occ.bundle.bundle import MANIFEST, read_bundle
+from edge_occ.bundle.loading import load_engine
+from edge_occ.cli import app
+from edge_occ.common.images import read_image
+from edge_occ.inspection.regions import find_boxes
+from engines.parity import measure_parity
+from trainer.config import TrainConfig
+from trainer.data.images import find_normal_images
+from trainer.evaluation.evaluate import evaluate
+from trainer.pretrain.encoders import resized
+from trainer.train import Job, train
+
+FRAME, SIZE, GRID = (112, 200), (96, 160), (5, 13)
+SPOT = (150, 40)
+"""Middle of the defects, x and y in frame pixels: far from the middle of the frame, and from its mirror images."""
+
+
+def wide(seed):
+    """A grey disc in the left half of a noisy frame of 200 x 112 pixels."""
+    image = np.clip(np.random.default_rng(seed).normal(60, 6, (*FRAME, 3)), 0, 255).astype(np.uint8)
+    cv2.circle(image, (56, 56), 36, (150, 160, 170), -1, cv2.LINE_AA)
+    return image
+
+
+def spoilt(seed):
+    image = wide(seed)
+    cv2.circle(image, SPOT, 9, (20, 20, 220), -1)
+    return image
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("wide")
+    for i in range(16):
+        write(folder / "train" / "good" / f"{i:03}.png", wide(i))
+    for i in range(4):
+        write(folder / "test" / "good" / f"{i:03}.png", wide(100 + i))
+        write(folder / "test" / "spot" / f"{i:03}.png", spoilt(200 + i))
+        mask = cv2.circle(np.zeros(FRAME, np.uint8), SPOT, 9, 255, -1)
+        write(folder / "ground_truth" / "spot" / f"{i:03}_mask.png", mask)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def bundle(data, tmp_path_factory):
+    """Of a budget of 128 x 128 pixels; with every part of the pipeline that has a size."""
+    config = TrainConfig.model_validate(
+        {**TINY, "input": {"size": 128}, "map": {"image_score": "top"}, "export": {"fp16": False, "int8": False}}
+    )
+    out = tmp_path_factory.mktemp("bundle") / "wide.occ"
+    train(Job(data, out, config, "tiny", 0, "cpu", "edge-occ train"))
+    return out
+
+
+def edge_occ(*arguments):
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    assert result.exit_code == 0, result.output
+    return result
+
+
+def test_the_manifest_says_so(bundle):
+    found = read_bundle(bundle)
+    geometry = found.manifest.geometry
+    assert (geometry.frame, geometry.size, geometry.grid, geometry.exact) == (FRAME, SIZE, GRID, True)
+    assert json.loads(found.manifest.model_dump_json())["geometry"]["size"] == list(SIZE)
+    assert found.manifest.training.config["input"]["size"] == 128, "the setting as it was given"
+    assert {reference.shape for reference in found.golden().maps} == {SIZE}
+    assert "resized to 160 x 96 pixels" in found.model_card
+    assert "200 x 112, scored at 160 x 96" in bundle.with_suffix(".html").read_text(encoding="utf-8")
+    assert MANIFEST not in found.members
+
+
+def test_encoders_learn_from_images_of_this_shape(data):
+    found = find_normal_images(data)
+    images = resized(found, SIZE)
+    assert images.shape == (16, 3, *SIZE)
+    frame = torch.from_numpy(read_image(found.paths[0])).flip(2).permute(2, 0, 1).unsqueeze(0).float()
+    expected = functional.interpolate(frame, SIZE, mode="bilinear", antialias=True)
+    assert float((images[0].float() - expected[0]).abs().max()) <= 0.501
+
+
+def test_it_verifies_and_engines_reproduce_it(bundle):
+    assert "no verdict flipped" in edge_occ("verify", bundle).output
+    found = read_bundle(bundle)
+    for engine in ("cpu", "openvino"):
+        if engine == "openvino":
+            pytest.importorskip("openvino")
+        loaded = load_engine(found, engine)
+        assert measure_parity(loaded.engine, found.golden(), found.tolerance()).score_error <= found.tolerance()
+        loaded.engine.close()
+
+
+def test_map_and_box_are_where_the_defect_is(bundle):
+    found = read_bundle(bundle)
+    loaded = load_engine(found, "cpu")
+    for seed in range(200, 204):
+        scores = loaded.engine.infer(spoilt(seed))
+        assert scores.map.shape == SIZE
+        row, column = np.unravel_index(scores.map.argmax(), SIZE)
+        x, y = (column + 0.5) * FRAME[1] / SIZE[1], (row + 0.5) * FRAME[0] / SIZE[0]
+        assert abs(x - SPOT[0]) < 20
+        assert abs(y - SPOT[1]) < 20
+        box = find_boxes(scores.map, found.manifest.calibration.threshold, FRAME)[0]
+        assert box.x <= SPOT[0] <= box.x + box.width
+        assert box.y <= SPOT[1] <= box.y + box.height
+    loaded.engine.close()
+
+
+def test_an_evaluation_finds_the_defects_and_their_pixels(bundle, data):
+    found = evaluate(bundle, data)
+    assert found.image_auroc == 1.0
+    assert found.pixel_auroc > 0.9
+
+
+def test_it_runs_and_is_timed(bundle, data, tmp_path):
+    lines = edge_occ("run", "--bundle", bundle, "--source", data / "test" / "spot", "--no-mqtt", "--json").stdout
+    records = [json.loads(line) for line in lines.splitlines()]
+    assert [record["verdict"] for record in records if "verdict" in record] == ["anomalous"] * 4
+    timed = json.loads(edge_occ("bench", bundle, "--frames", 10, "--json").stdout)
+    assert (timed["input"], timed["grid"]) == (list(FRAME), list(GRID))
+    assert timed["dense"]["max_abs_difference"] < 1e-3
+
+
+def test_large_frames_are_halved_along_each_axis_alone(bundle):
+    """An axis of less than twice its own side stays as it is."""
+    loaded = load_engine(read_bundle(bundle), "cpu")
+    tall = cv2.resize(spoilt(200), (319, 192), interpolation=cv2.INTER_LINEAR)
+    halved = np.asarray(cv2.resize(tall, (319, 96), interpolation=cv2.INTER_AREA), np.uint8)
+    assert loaded.engine.infer(tall).score == loaded.engine.infer(halved).score
+    loaded.engine.close()
