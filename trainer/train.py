@@ -15,12 +15,14 @@ from torch import Tensor
 
 from edge_occ.bundle.bundle import MODEL_CARD, PREVIEW, write_bundle
 from edge_occ.bundle.manifest import Manifest
+from edge_occ.bundle.pre_stage import PreStage
 from edge_occ.common.errors import InputError
 from edge_occ.common.size import Size
 from trainer.augment.camera import change_frame
 from trainer.calibration.fit_heads import HeadCalibrator
 from trainer.config import TrainConfig
 from trainer.data.images import Change, NormalImages, find_normal_images, read_frames
+from trainer.data.posed_images import posed_images
 from trainer.export.assemble import assemble
 from trainer.export.manifest import Facts, manifest_fields
 from trainer.graph.branches import Branch, PatchBranch
@@ -116,9 +118,9 @@ def train(job: Job) -> Trained:
             if job.restart:
                 remove_own(job.checkpoints, CHECKPOINTS)
         processes.wait()
-        data = find_normal_images(job.data)
+        data = posed_images(find_normal_images(job.data), job.config.pose.mode)
         if first:
-            data.traits.log(job.config.resized(data.traits.usual))
+            data.traits.log(job.config.resized(data.viewed), data.viewed if data.pose else None)
         pretrained = pretrain_encoders(data, job.config, job.seed, device, job.checkpoint)
     if not first:
         sys.exit(0)
@@ -142,7 +144,7 @@ def train(job: Job) -> Trained:
     heads = [branch.head.kinds for branch in config.branches]
     graph = InspectionGraph(branches, heads, size).cpu().eval()
     held_out = partial(calibrator.held_out, features, head=fitted.head)
-    exported = assemble(graph, fitted, data.paths, job.config.export, held_out, data.traits.white)
+    exported = assemble(graph, fitted, data, job.config.export, held_out)
     seconds = time.monotonic() - begun
     facts = Facts(job.command, job.preset, job.seed, size, config, data, branches, pretrained.fits, record, seconds)
     manifest = manifest_fields(facts, fitted.calibration, exported)
@@ -186,7 +188,9 @@ def _features(
     preprocess = Preprocess(size)
     collected: list[list[Tensor]] = [[] for _ in branches]
     with torch.inference_mode():
-        for frames in read_frames(data.paths, title, size=size, white=data.traits.white, change=change):
+        for frames in read_frames(
+            data.paths, title, stage=PreStage(size, data.pose), white=data.traits.white, change=change
+        ):
             images = preprocess(frames.to(device))
             for branch, batches in zip(branches, collected, strict=True):
                 batches.append(branch.features(images).cpu())

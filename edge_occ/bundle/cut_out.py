@@ -53,7 +53,7 @@ def halved(frame: NDArray[np.uint8], times: int) -> NDArray[np.uint8]:
         times: how often, at least 0 and so that pixels are left.
     """
     rows, columns = frame.shape[0] >> times, frame.shape[1] >> times
-    return downscale(frame[: rows << times, : columns << times], rows, columns)
+    return downscale(frame[: rows << times, : columns << times], (rows, columns))
 
 
 def cut_out(frame: NDArray[np.uint8], rectangle: Rectangle, factor: int = 1) -> NDArray[np.uint8]:

@@ -10,10 +10,12 @@ from enum import Enum
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from edge_occ.bundle.cut_out import Rectangle, cut_out, halved
 from edge_occ.bundle.part import Part, find_part
+from edge_occ.common.size import Size
+from engines.limits import MAX_PIXELS
 
 
 class Outcome(str, Enum):
@@ -63,6 +65,12 @@ class Pose(BaseModel):
         ge=0, description="smallest skewness of a part whose direction is known; null: both ends are alike"
     )
 
+    @model_validator(mode="after")
+    def _bounded(self) -> Pose:
+        if self.height * self.width > MAX_PIXELS:
+            raise ValueError(f"a cut-out of {self.width} x {self.height}, more than {MAX_PIXELS} pixels")
+        return self
+
     def place(self, part: Part | None) -> Rectangle:
         """Return the rectangle to cut out of a frame in which this part was found.
 
@@ -108,28 +116,37 @@ def find_in(frame: NDArray[np.uint8], side: int, contrast: float) -> Part | None
     return None if found is None else found.scaled(1 << times)
 
 
-def turn(frame: NDArray[np.uint8], pose: Pose, height: int, width: int) -> tuple[NDArray[np.uint8], Rectangle]:
+def turn(frame: NDArray[np.uint8], pose: Pose, wanted: Size) -> tuple[NDArray[np.uint8], Rectangle]:
     """Turn, centre and cut out the part of a frame.
 
     Args:
         frame: uint8 ``[h, w, 3]``.
         pose: of the bundle.
-        height: pixels of the result at least, where the cut-out has as many.
-        width: as ``height``.
+        wanted: height and width of the result at least, where the cut-out has as many pixels.
 
     Returns:
-        uint8 ``[pose.height >> k, pose.width >> k, 3]``, of the frame halved k times, and where it lies in the frame.
+        uint8 of the size :func:`turned_size`, out of the frame halved as often, and where it lies in the frame.
 
     Raises:
         NoPose: see :meth:`Pose.place`.
     """
     search = _halvings(min(frame.shape[:2]), pose.side)
-    halvings = min(_halvings(pose.height, height), _halvings(pose.width, width))
+    halvings = _cut_out_halvings(pose, wanted)
     # Both begin with the same halvings.
     common = halved(frame, min(search, halvings))
     part = find_part(halved(common, max(0, search - halvings)), pose.contrast)
     rectangle = pose.place(None if part is None else part.scaled(1 << search))
     return cut_out(halved(common, max(0, halvings - search)), rectangle, 1 << halvings), rectangle
+
+
+def turned_size(pose: Pose, wanted: Size) -> Size:
+    """Return height and width of what :func:`turn` gives: both sides are halved while both keep what is wanted."""
+    times = _cut_out_halvings(pose, wanted)
+    return pose.height >> times, pose.width >> times
+
+
+def _cut_out_halvings(pose: Pose, wanted: Size) -> int:
+    return min(_halvings(pose.height, wanted[0]), _halvings(pose.width, wanted[1]))
 
 
 def _halvings(pixels: int, wanted: int) -> int:

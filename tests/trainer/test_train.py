@@ -9,7 +9,7 @@ import pytest
 from discs import part
 
 from edge_occ.bundle.bundle import read_bundle
-from edge_occ.bundle.loading import DownscalingEngine
+from edge_occ.bundle.pre_stage import PreStageEngine
 from edge_occ.common.errors import InputError
 from edge_occ.common.images import find_images, read_image
 from edge_occ.common.settings import load_settings, preset
@@ -258,7 +258,7 @@ def test_the_two_stage_papers_presets_make_bundles(tiny_data, tmp_path, name, si
     geometry = bundle.manifest.geometry
     assert (geometry.size, geometry.grid, geometry.exact) == ((size, size), (1, 1), False)
     assert bundle.manifest.training.config["views"]["enabled"]
-    engine = DownscalingEngine(OnnxRuntimeEngine(bundle.graph()), geometry.size)
+    engine = PreStageEngine(OnnxRuntimeEngine(bundle.graph()), geometry.pre_stage)
     require_parity(engine, bundle.golden(), bundle.manifest.parity_tolerance["fp32"])
     evaluation = evaluate(out, tiny_data)
     assert 0 <= evaluation.image_auroc <= 1

@@ -9,6 +9,7 @@ from trainer.config.camera_changes import CameraChangesConfig
 from trainer.config.encoder import EncoderConfig, InputConfig
 from trainer.config.head import FusionConfig, HeadConfig, HeadKind, MapConfig
 from trainer.config.optimiser import OptimiserConfig
+from trainer.config.pose import PoseConfig, PoseMode
 from trainer.config.pretext import PretextConfig
 from trainer.config.section import Range
 from trainer.config.selection import SelectionConfig
@@ -27,6 +28,8 @@ __all__ = [
     "InputConfig",
     "MapConfig",
     "OptimiserConfig",
+    "PoseConfig",
+    "PoseMode",
     "PretextConfig",
     "Range",
     "Scope",

@@ -13,6 +13,7 @@ from trainer.config.camera_changes import CameraChangesConfig
 from trainer.config.encoder import EncoderConfig, InputConfig
 from trainer.config.head import FusionConfig, HeadConfig, MapConfig
 from trainer.config.optimiser import OptimiserConfig
+from trainer.config.pose import PoseConfig
 from trainer.config.pretext import PretextConfig
 from trainer.config.section import Section
 from trainer.config.selection import SelectionConfig
@@ -61,6 +62,7 @@ class TrainConfig(BranchConfig):
     renamed: ClassVar[Mapping[str, str]] = {"beside": "further_branches", "choice": "selection"}
 
     input: InputConfig = InputConfig()
+    pose: PoseConfig = PoseConfig()
     further_branches: tuple[BranchConfig, ...] = Field(
         (),
         description="Further branches, each with the sections encoder, pretext, views, optimiser, head and map; their "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from edge_occ.bundle.bundle import Bundle, read_bundle
 from edge_occ.bundle.loading import LoadedEngine, load_engine
 from edge_occ.bundle.manifest import Calibration
+from edge_occ.bundle.pose import NoPose
 from edge_occ.common.images import read_image
 from edge_occ.common.printable import printable
 from edge_occ.common.progress import ProgressReport
@@ -33,17 +35,32 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
+class FaultedImage:
+    """A test image that has no score, as its part cannot be turned to the pose of the training.
+
+    Attributes:
+        image: the image.
+        fault: why.
+    """
+
+    image: LabelledImage
+    fault: NoPose
+
+
+@dataclass(frozen=True)
 class DefectResult:
     """Detection of one kind of defect against all good images.
 
     Attributes:
         images: number of images of this kind.
+        faulted: number of them without a score.
         detected: number of them with a score above the threshold.
-        image_auroc, pixel_auroc: on these and the good images; ``None`` where undefined.
+        image_auroc, pixel_auroc: on these and the good images with a score; ``None`` where undefined.
         aupimo: mean over these images; ``None`` where undefined.
     """
 
     images: int
+    faulted: int
     detected: int
     image_auroc: float | None
     pixel_auroc: float | None
@@ -56,7 +73,8 @@ class Evaluation:
 
     Attributes:
         bundle, data: path of the bundle and of the labelled set.
-        records: every usable image with its verdict, in the order of the folders.
+        records: every image with a score, with its verdict, in the order of the folders.
+        faulted: images that are a fault in place of a verdict: neither found nor false alarms.
         skipped: path and problem of each unusable image.
         warnings: limitations of the figures, a sentence each.
         image_auroc, pixel_auroc, aupro, f1_max: see :mod:`trainer.evaluation.metrics`; ``None`` where undefined.
@@ -71,6 +89,7 @@ class Evaluation:
     bundle: Path
     data: Path
     records: tuple[ScoredImage, ...]
+    faulted: tuple[FaultedImage, ...]
     skipped: tuple[str, ...]
     warnings: tuple[str, ...]
     image_auroc: float | None
@@ -113,11 +132,12 @@ class Evaluation:
 
     def as_json(self) -> dict[str, Any]:
         """Return the content of ``evaluate --json``; metrics are fractions of 1 with six digits, or ``None``."""
-        good = len(self.good)
+        good, faulted_defects = len(self.good), sum(faulted.image.defective for faulted in self.faulted)
         return {
             "images": {
-                "good": good,
-                "defect": len(self.defects),
+                "good": good + len(self.faulted) - faulted_defects,
+                "defect": len(self.defects) + faulted_defects,
+                "faulted": {"good": len(self.faulted) - faulted_defects, "defect": faulted_defects},
                 "with_mask": sum(bool(record.image.masks) for record in self.defects),
                 "skipped": list(self.skipped),
             },
@@ -178,8 +198,9 @@ def evaluate(
         bundle=bundle_path,
         data=data,
         records=tuple(scored.records),
+        faulted=tuple(scored.faulted),
         skipped=checked.skipped,
-        warnings=checked.warnings,
+        warnings=(*checked.warnings, *_faults_in_words(scored.faulted)),
         image_auroc=image_auroc(defective, scores),
         pixel_auroc=pixel_auroc(scored.masks, scored.maps),
         aupro=aupro(scored.masks, scored.maps),
@@ -203,6 +224,7 @@ class _Scored:
     """
 
     records: list[ScoredImage] = field(default_factory=list)
+    faulted: list[FaultedImage] = field(default_factory=list)
     kinds: list[str] = field(default_factory=list)
     masks: list[Mask] = field(default_factory=list)
     maps: list[ScoreMap] = field(default_factory=list)
@@ -217,7 +239,11 @@ def _score(images: Sequence[LabelledImage], engine: Engine, bundle: Bundle) -> _
             progress.advance()
             frame = read_image(image.path, bundle.manifest.training.white_level)
             likeness.look(frame)
-            scores = engine.infer(frame)
+            try:
+                scores = engine.infer(frame)
+            except NoPose as fault:
+                scored.faulted.append(FaultedImage(image, fault))
+                continue
             scored.records.append(ScoredImage(image, judge.verdict(scores.score)))
             if with_masks and has_pixels(image):
                 scored.kinds.append(image.kind)
@@ -228,15 +254,30 @@ def _score(images: Sequence[LabelledImage], engine: Engine, bundle: Bundle) -> _
     return scored
 
 
+def _faults_in_words(faulted: Sequence[FaultedImage]) -> tuple[str, ...]:
+    """Return one sentence if any image is a fault."""
+    if not faulted:
+        return ()
+    defective = sum(image.image.defective for image in faulted)
+    kinds = Counter(image.fault.outcome.value for image in faulted)
+    reasons = ", ".join(f"{count} {reason}" for reason, count in kinds.most_common())
+    return (
+        f"{len(faulted) - defective} good and {defective} defective images are faults, neither found nor false alarms, "
+        f"and are in no AUROC: {reasons}",
+    )
+
+
 def _per_defect(scored: _Scored, aupimos: NDArray[np.float64]) -> dict[str, DefectResult]:
     results = {}
     defects_with_masks = [kind for kind in scored.kinds if kind != GOOD]
-    for kind in sorted({record.image.kind for record in scored.records if record.image.defective}):
+    faulted = Counter(faulted.image.kind for faulted in scored.faulted if faulted.image.defective)
+    for kind in sorted({record.image.kind for record in scored.records if record.image.defective} | set(faulted)):
         records = [r for r in scored.records if r.image.kind == kind or not r.image.defective]
         defective = np.array([record.image.defective for record in records])
         chosen = [i for i, of in enumerate(scored.kinds) if of in (kind, GOOD)]
         results[kind] = DefectResult(
-            images=int(defective.sum()),
+            images=int(defective.sum()) + faulted[kind],
+            faulted=faulted[kind],
             detected=sum(record.image.defective and record.verdict.anomalous for record in records),
             image_auroc=image_auroc(defective, np.array([record.verdict.score for record in records])),
             pixel_auroc=pixel_auroc([scored.masks[i] for i in chosen], [scored.maps[i] for i in chosen]),

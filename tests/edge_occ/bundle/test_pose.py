@@ -8,7 +8,7 @@ from parts import ROD, picture, together
 from pydantic import ValidationError
 
 from edge_occ.bundle.cut_out import map_in_frame
-from edge_occ.bundle.pose import NoPose, Outcome, Pose, turn
+from edge_occ.bundle.pose import NoPose, Outcome, Pose, turn, turned_size
 
 POSE = Pose(height=64, width=144, side=256, contrast=0.5, area=500, elongation=0.4, skewness=0.07)
 EITHER = POSE.model_copy(update={"skewness": None})
@@ -22,7 +22,7 @@ places = st.floats(100, 156)
 
 
 def cut(frame, pose=POSE):
-    return turn(frame, pose, *INPUT)[0]
+    return turn(frame, pose, INPUT)[0]
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def test_a_part_in_any_direction_and_place_gives_the_same_cut_out(upright, degre
 @given(st.floats(0, 360))
 def test_a_spot_on_the_part_is_found_there_in_the_frame(degrees):
     frame = picture(degrees=degrees, centre=(120, 135))
-    _, place = turn(frame, POSE, *INPUT)
+    _, place = turn(frame, POSE, INPUT)
     # The spot is on the head, 50 pixels from the middle.
     scores = np.zeros(INPUT, np.float32)
     scores[30:34, 20:24] = 5
@@ -68,16 +68,17 @@ def test_a_large_frame_is_searched_small_and_cut_out_of_its_own_pixels(degrees):
     large = picture(degrees=degrees, centre=(256, 256), shape=(512, 512), scale=2)
     pose = POSE.model_copy(update={"height": 128, "width": 288, "area": 2000})
     expected = cut(picture(degrees=degrees, centre=(127.75, 127.75)))
-    fine = turn(large, pose, 128, 288)[0]
+    fine = turn(large, pose, (128, 288))[0]
     assert fine.shape == (128, 288, 3)
-    assert difference(turn(large, pose, *INPUT)[0], expected) < TOLERANCE
+    assert difference(turn(large, pose, INPUT)[0], expected) < TOLERANCE
     assert difference(fine.reshape(64, 2, 144, 2, 3).mean((1, 3)), expected) < TOLERANCE
 
 
 @settings(max_examples=40)
 @given(height=st.integers(1, 400), width=st.integers(1, 400))
 def test_the_cut_out_keeps_the_pixels_that_are_wanted(upright, height, width):
-    found = turn(upright, POSE, height, width)[0]
+    found = turn(upright, POSE, (height, width))[0]
+    assert found.shape[:2] == turned_size(POSE, (height, width))
     halvings = 64 // found.shape[0]
     assert found.shape == (64 // halvings, 144 // halvings, 3)
     if halvings > 1:
@@ -96,7 +97,7 @@ def test_ends_that_are_alike_may_be_exchanged(degrees):
 
 @pytest.mark.parametrize("degrees", [80, 90, 100, -80])
 def test_an_axis_without_direction_points_to_the_right_or_down(degrees):
-    _, place = turn(picture(ROD, degrees=degrees), EITHER, *INPUT)
+    _, place = turn(picture(ROD, degrees=degrees), EITHER, INPUT)
     assert place.cos > 0 or place.sin == 1
 
 
@@ -142,6 +143,11 @@ def test_dust_beside_the_part_changes_nothing():
     dusty = frame.copy()
     dusty[20:34, 20:34] = 60
     np.testing.assert_allclose(cut(dusty), cut(frame), atol=12)
+
+
+def test_a_cut_out_beyond_the_largest_frame_is_refused():
+    with pytest.raises(ValidationError, match="pixels"):
+        Pose.model_validate({**POSE.model_dump(), "height": 60_000, "width": 60_000})
 
 
 @pytest.mark.parametrize("field", ["height", "area", "contrast", "skewness"])

@@ -34,7 +34,7 @@ def test_parts_in_any_direction_are_turned():
     assert 46 <= pose.height <= 58
     assert pose.side == 256
     for image in pictures():
-        assert turn(image, pose, 1000, 1000)[0].shape == (pose.height, pose.width, 3)
+        assert turn(image, pose, (1000, 1000))[0].shape == (pose.height, pose.width, 3)
 
 
 def test_parts_that_lie_in_one_direction_have_a_pose_that_auto_does_not_take():
