@@ -117,8 +117,8 @@ def test_large_frames_are_downscaled_as_they_are_read(tmp_path):
         assert cv2.imwrite(str(tmp_path / f"{i}.png"), image)
     batches = list(read_frames(tuple(sorted(tmp_path.iterdir())), "reading", stage=PreStage((64, 64))))
     assert [tuple(batch.shape) for batch in batches] == [(2, 75, 125, 3), (1, 75, 64, 3)]
-    for frame, picture in zip((frame for batch in batches for frame in batch), pictures, strict=True):
-        np.testing.assert_array_equal(frame, downscale(picture, (64, 64)))
+    for frame, image in zip((frame for batch in batches for frame in batch), pictures, strict=True):
+        np.testing.assert_array_equal(frame, downscale(image, (64, 64)))
 
 
 def test_an_image_that_vanishes_is_an_error(tmp_path):
