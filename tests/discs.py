@@ -75,7 +75,8 @@ def make_bundle(data: Path, out: Path) -> Path:
     """
     from trainer.config import TrainConfig
     from trainer.export import precisions
-    from trainer.train import Job, train
+    from trainer.job import Job
+    from trainer.train import train
 
     config = TrainConfig.model_validate(TINY)
     with mock.patch.object(precisions, "objection", return_value=None), mock.patch.object(precisions, "require_parity"):

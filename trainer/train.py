@@ -2,43 +2,34 @@
 
 from __future__ import annotations
 
-import re
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from edge_occ.bundle.bundle import MODEL_CARD, PREVIEW, write_bundle
-from edge_occ.bundle.manifest import Manifest
 from edge_occ.common.errors import InputError
 from edge_occ.common.printable import printable
-from edge_occ.common.size import Size
-from trainer.augment.camera import change_frame
+from trainer.calibration.features import extract_features, with_copies
 from trainer.calibration.fit_heads import HeadCalibrator
 from trainer.config import TrainConfig
-from trainer.data.images import Change, NormalImages, find_normal_images, read_frames
+from trainer.data.images import NormalImages, find_normal_images
 from trainer.data.layout import image_names
+from trainer.data.posed_images import posed_images
 from trainer.data.region import find_region, read_region
 from trainer.evaluation.pictures import picture_row, region_pair
 from trainer.export.assemble import assemble
 from trainer.export.manifest import Facts, manifest_fields
 from trainer.graph.branches import Branch, PatchBranch
 from trainer.graph.inspection import InspectionGraph
-from trainer.graph.preprocess import Preprocess
+from trainer.job import CHECKPOINTS, Job, Trained, check_places
 from trainer.own_files import (
-    check_writable,
-    foreign,
     remove_own,
-    require_outside,
-    require_own_bundle,
-    require_own_page,
 )
 from trainer.pretrain import processes
 from trainer.pretrain.encoders import pretrain_encoders
@@ -47,76 +38,9 @@ from trainer.report.model_card import model_card
 from trainer.report.training import training_report
 from trainer.review.collect import stored_features
 from trainer.review.oddness import by_oddness
-from trainer.review.stored_features import GoodImages, features_path, require_own_features, write_features
+from trainer.review.stored_features import GoodImages, write_features
 from trainer.selection.model_selection import select_model
 from trainer.selection.proxy_benchmark import make_defects
-
-CHECKPOINTS = re.compile(r"\.?checkpoint(-\d+)?\.safetensors(\..+\.part)?")
-"""Names of a training's checkpoints, including those that a power cut left incomplete."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """A training to run.
-
-    Attributes:
-        data: MVTec layout or a folder of normal images.
-        out: file of the bundle, ``.occ``.
-        config: all settings.
-        preset: name of the preset, for the manifest.
-        seed: of everything random.
-        device: ``auto``, ``cpu`` or ``cuda``.
-        command: as typed, for the manifest.
-        restart: whether to discard the checkpoints of an earlier run.
-        encoders: folder in which trained encoders are kept, for other trainings with equal pretraining; ``None``: the
-            checkpoints are removed when the bundle is written.
-    """
-
-    data: Path
-    out: Path
-    config: TrainConfig
-    preset: str
-    seed: int
-    device: str
-    command: str
-    restart: bool = False
-    encoders: Path | None = None
-
-    @property
-    def checkpoints(self) -> Path:
-        """Folder of the checkpoints, which exists until the bundle is written."""
-        return self.out.with_suffix(".train")
-
-    @property
-    def report(self) -> Path:
-        """File of the page about the training."""
-        return self.out.with_suffix(".html")
-
-    @property
-    def features(self) -> Path:
-        """File of the good images' features, for review and refit."""
-        return features_path(self.out)
-
-    def checkpoint(self, branch: int, fingerprint: str) -> Path:
-        """Return the checkpoint file of a branch's encoder."""
-        if self.encoders is not None:
-            return self.encoders / f"{fingerprint}.safetensors"
-        return self.checkpoints / ("checkpoint.safetensors" if branch == 0 else f"checkpoint-{branch}.safetensors")
-
-
-@dataclass(frozen=True)
-class Trained:
-    """The result of a training.
-
-    Attributes:
-        manifest: of the bundle.
-        report: the page.
-        odd: how many of the good images look odd, see :mod:`trainer.review.oddness`.
-    """
-
-    manifest: Manifest
-    report: Path
-    odd: int
 
 
 def train(job: Job) -> Trained:
@@ -133,19 +57,19 @@ def train(job: Job) -> Trained:
     with processes.joined(device):
         first = processes.rank() == 0
         if first:
-            _check_places(job)
+            check_places(job)
             if job.restart:
                 remove_own(job.checkpoints, CHECKPOINTS)
         processes.wait()
-        data = find_normal_images(job.data)
+        data = posed_images(find_normal_images(job.data), job.config.pose.mode)
         if first:
-            data.traits.log(job.config.resized(data.traits.usual))
+            data.traits.log(job.config.resized(data.viewed), data.viewed if data.pose else None)
         drawn = _drawn_region(job.config, data)  # a wrong file is found before the pretraining
         pretrained = pretrain_encoders(data, job.config, job.seed, device, job.checkpoint)
     if not first:
         sys.exit(0)
     size = pretrained.size
-    features = _features(pretrained.branches, data, size, device)
+    features = extract_features(pretrained.branches, data, size, device)
     config, branches, record = pretrained.config, pretrained.branches, None
     mask = find_region(pretrained.images) if config.region.mode == "auto" else drawn
     for branch, settings in zip(branches, config.branches, strict=True):
@@ -158,105 +82,55 @@ def train(job: Job) -> Trained:
         branches = tuple(branches[i] for i in selected.kept)
         features = [features[i] for i in selected.kept]
     if config.camera_changes.copies:
-        features = _with_copies(features, branches, data, size, config, job.seed, device)
+        features = with_copies(features, branches, data, size, config.camera_changes, job.seed, device)
     calibrator = HeadCalibrator(branches, config, job.seed, data.parts)
     held_out_grids = calibrator.held_out_grids(features)
     fitted = calibrator.fit(features, held_out_grids)
     heads = [branch.head.graph_kinds for branch in config.branches]
     graph = InspectionGraph(branches, heads, size, config.fusion).cpu().eval()
     held_out = partial(calibrator.held_out, features, head=fitted.head)
-    exported = assemble(graph, fitted, data.paths, job.config.export, held_out, data.traits.white)
+    exported = assemble(graph, fitted, data, job.config.export, held_out)
     seconds = time.monotonic() - begun
     facts = Facts(job.command, job.preset, job.seed, size, config, data, branches, pretrained.fits, record, seconds)
     manifest = manifest_fields(facts, fitted.calibration, exported)
     members = {**exported.members, MODEL_CARD: model_card(manifest, exported.parity).encode()}
     written = write_bundle(job.out, manifest, members)
-    trained = zip(pretrained.config.branches, pretrained.fits, strict=True)
-    fits = [(branch.pretext.name, fit) for branch, fit in trained if fit is not None]
-    inspects_region = any(branch.region(k) is not None for branch in branches for k in range(len(branch.score_maps)))
-    region = None if mask is None or not inspects_region else _region_picture(pretrained.images[0], mask)
-    report = training_report(job.report, written, fits, fitted.held_out, members[PREVIEW], region)
-    good = GoodImages(
-        folder=printable(job.data.absolute()),
-        data_sha256=data.sha256,
-        names=image_names(job.data, data.paths),
-        parts=data.parts,
-        digests=data.digests,
-    )
-    stored = stored_features(good, features, held_out_grids, calibrator, branches, fitted.head, mask)
+    region = _region_picture(pretrained.images[0], mask, branches)
+    report = training_report(job.report, written, pretrained.trained, fitted.held_out, members[PREVIEW], region)
+    stored = stored_features(_good(job, data), features, held_out_grids, calibrator, branches, fitted.head, mask)
     if config.export.features:
         write_features(job.features, stored, written)
     remove_own(job.checkpoints, CHECKPOINTS)
     return Trained(written, report, sum(image.odd for image in by_oddness(stored.scores)))
 
 
-def _check_places(job: Job) -> None:
-    """Check before the training that its files can be written and replace no file of another program."""
-    out = job.out
-    if out.suffix != ".occ":
-        raise InputError("a bundle's name that ends in .occ", str(out), f"use --out {out.with_suffix('.occ')}")
-    for place in (out, job.report, job.checkpoints):
-        require_outside(place, job.data, "--out")
-    require_own_bundle(out)
-    require_own_page(job.report, "--out")
-    if job.config.export.features:
-        require_own_features(job.features)
-    other = foreign(job.checkpoints, CHECKPOINTS)
-    if other is not None:
-        raise InputError(
-            f"no folder or an earlier training's checkpoints at {job.checkpoints}",
-            f"{other}, which edge-occ did not write",
-            "choose another place with --out",
-        )
-    check_writable(out.parent, "--out")
+def _good(job: Job, data: NormalImages) -> GoodImages:
+    """Return what is stored of the images beside their features."""
+    return GoodImages(
+        folder=printable(job.data.absolute()),
+        data_sha256=data.sha256,
+        names=image_names(job.data, data.paths),
+        parts=data.parts,
+        digests=data.digests,
+    )
 
 
 def _drawn_region(config: TrainConfig, data: NormalImages) -> NDArray[np.bool_] | None:
     """Pixels of the user's region, bool of the resized images' shape; ``None``: none was drawn."""
     if config.region.file is None:
         return None
+    if data.pose is not None:
+        raise InputError(
+            "a region of frames that stay as they are",
+            f"{config.region.file}, and parts that are turned to one pose",
+            "use --set pose.mode=none or --set region.mode=auto",
+        )
     return read_region(Path(config.region.file).expanduser(), data.frame, config.resized(data.traits.usual))
 
 
-def _region_picture(image: Tensor, mask: NDArray[np.bool_]) -> bytes:
-    """JPEG of a normal image, RGB ``[3, height, width]``, and its region."""
+def _region_picture(image: Tensor, mask: NDArray[np.bool_] | None, branches: Sequence[Branch]) -> bytes | None:
+    """JPEG of a normal image, RGB ``[3, height, width]``, and its region; ``None`` if no head keeps to it."""
+    if mask is None or all(branch.region(k) is None for branch in branches for k in range(len(branch.score_maps))):
+        return None
     frame = np.ascontiguousarray(image.permute(1, 2, 0).flip(2).numpy())
     return picture_row(region_pair(frame, mask))
-
-
-def _features(
-    branches: Sequence[Branch],
-    data: NormalImages,
-    size: Size,
-    device: torch.device,
-    title: str = "extracting features",
-    change: Change | None = None,
-) -> list[Tensor]:
-    """Features of all images, changed if so asked, for each branch: ``[n, rows, columns, d]``, on the CPU."""
-    preprocess = Preprocess(size)
-    collected: list[list[Tensor]] = [[] for _ in branches]
-    with torch.inference_mode():
-        for frames in read_frames(data.paths, title, size=size, white=data.traits.white, change=change):
-            images = preprocess(frames.to(device))
-            for branch, batches in zip(branches, collected, strict=True):
-                batches.append(branch.features(images).cpu())
-    return [torch.cat(batches) for batches in collected]
-
-
-def _with_copies(
-    features: Sequence[Tensor],
-    branches: Sequence[Branch],
-    data: NormalImages,
-    size: Size,
-    config: TrainConfig,
-    seed: int,
-    device: torch.device,
-) -> list[Tensor]:
-    """Features of all images, then of their first changed copies, then of the second ones, and so on."""
-    changes = config.camera_changes
-    blocks = [features]
-    for copy in range(changes.copies):
-        change = partial(change_frame, config=changes, seed=seed, copy=copy)
-        title = f"features of changed copies, {copy + 1} of {changes.copies}"
-        blocks.append(_features(branches, data, size, device, title, change))
-    return [torch.cat(of_branch) for of_branch in zip(*blocks, strict=True)]

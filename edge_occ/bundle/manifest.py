@@ -7,6 +7,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from edge_occ.bundle.pose import Pose
+from edge_occ.bundle.pre_stage import PreStage
+from edge_occ.common.size import Size
 from engines.parity import TOLERANCE
 
 FORMAT = 5
@@ -14,9 +17,9 @@ FORMAT = 5
 
 2 added graphs in less than fp32, with their measurements; 3 several heads in one graph, and encoders that are not exact
 window by window; 4 downscaling before the graph, which changes the scores of large frames, and the count of copies
-among the training images; 5 resized frames that are not square, tensors of heads in float16, and whitenings without
-quarters of zeros.  Heads of other kinds than Gaussians needed no new version: an older reader refuses a bundle without
-a Gaussian's tensors."""
+among the training images; 5 resized frames that are not square, parts that are turned to one pose, tensors of heads in
+float16, and whitenings without quarters of zeros.  Heads of other kinds than Gaussians needed no new version: an older
+reader refuses a bundle without a Gaussian's tensors."""
 
 _MEMBER_LIMIT = 2 << 30
 
@@ -47,7 +50,7 @@ class Member(_Record):
 
 
 class Geometry(_Record):
-    """The way of a frame to the encoder.  Only the downscaling has an effect; the graph contains the rest."""
+    """The way of a frame to the encoder.  Only pose and downscaling have an effect; the graph contains the rest."""
 
     size: Annotated[tuple[_Side, _Side], BeforeValidator(_square)] = Field(
         description="height and width in pixels that frames are resized to"
@@ -60,9 +63,22 @@ class Geometry(_Record):
     downscaling: Literal["halving"] | None = Field(
         None, description="what edge_occ/bundle/downscale.py does to large frames before the graph; null: nothing"
     )
+    pose: Pose | None = Field(
+        None, description="how parts are turned, centred and cut out; null: the frame stays whole"
+    )
     frame: tuple[_FrameSide, _FrameSide] | None = Field(
         description="height and width of the training images; null if they differed"
     )
+
+    @property
+    def pre_stage(self) -> PreStage | None:
+        """What is done to frames before the graph; ``None``: nothing, in bundles before format 4."""
+        return PreStage(self.size, self.pose) if self.downscaling or self.pose else None
+
+    @property
+    def viewed(self) -> Size | None:
+        """Height and width in frame pixels of what the graph sees, cut-out or frame; ``None`` if frames differed."""
+        return self.frame if self.pose is None else (self.pose.height, self.pose.width)
 
     @model_validator(mode="after")
     def _fits(self) -> Geometry:

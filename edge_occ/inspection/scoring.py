@@ -7,6 +7,7 @@ from collections import Counter
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_occ.bundle.pose import NoPose
 from edge_occ.common.errors import EngineUnavailable, SourceLost, UserError
 from edge_occ.sources.faults import GUARDED, Reason, Unscored, one_line
 from engines.base import Engine, Scores
@@ -20,7 +21,7 @@ def score_frame(engine: Engine, image: NDArray[np.uint8]) -> Scores:
     """Score one frame.
 
     Raises:
-        Unscored: the array is not a frame, the engine raised an error, or a score is not finite.
+        Unscored: the array is not a frame, its part has no pose, the engine raised an error, or a score is not finite.
     """
     if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         found = f"{image.dtype} {list(image.shape)}" if isinstance(image, np.ndarray) else type(image).__name__
@@ -29,6 +30,8 @@ def score_frame(engine: Engine, image: NDArray[np.uint8]) -> Scores:
         raise Unscored(Reason.FRAME, f"a frame without pixels, {list(image.shape)}")
     try:
         scores = engine.infer(image)
+    except NoPose as found:
+        raise Unscored(Reason(found.outcome.value), found.detail) from found
     except Exception as error:  # each runtime has exceptions of its own, and one frame must not end a run
         raise unscored(error) from error
     # The map too: the maximum of some runtimes ignores NaN.

@@ -209,7 +209,7 @@ class Publisher:
             fps=round(frames / elapsed, 2) if elapsed > 0 else 0.0,
             dropped=self._source_dropped(),
             faults=sum(counts.faults.values()),
-            **{f"faults_{reason}": count for reason, count in counts.faults.items()},
+            **{f"faults_{reason.replace(' ', '_')}": count for reason, count in counts.faults.items()},
             output_lost=self._output_lost(),
             silent_s=round(max(now - self._inspected_at, 0.0), 1),
             queues=Queues(**queues),

@@ -40,10 +40,25 @@ class Reason(str, Enum):
     """A part of its rows repeats the row above."""
     FROZEN = "frozen"
     """It equals the frames of the camera before it, pixel by pixel."""
+    NO_PART = "no part"
+    """Nothing lies before a plain ground; this and the following: edge_occ/bundle/pose.py."""
+    SMALL = "part too small"
+    """The largest part is a fragment, or dust."""
+    SEVERAL = "several parts"
+    """There is another part beside the largest."""
+    EDGE = "part at the edge"
+    """A piece of the part lies outside the frame."""
+    LARGE = "part too large"
+    """The part does not fit into the cut-out."""
+    DIRECTION = "direction undecided"
+    """The outline does not show how the part lies."""
 
 
-GUARDED = frozenset((Reason.BLACK, Reason.WHITE, Reason.UNIFORM, Reason.GREY, Reason.TORN, Reason.FROZEN))
-"""Reasons of frames that a guard found: any number of them never ends a run, and the process is alive."""
+POSELESS = frozenset((Reason.NO_PART, Reason.SMALL, Reason.SEVERAL, Reason.EDGE, Reason.LARGE, Reason.DIRECTION))
+"""Reasons of frames whose part cannot be turned to the pose of the training."""
+
+GUARDED = POSELESS | {Reason.BLACK, Reason.WHITE, Reason.UNIFORM, Reason.GREY, Reason.TORN, Reason.FROZEN}
+"""Reasons that lie in what the camera sees: any number of such frames never ends a run, and the process is alive."""
 
 
 class Unscored(Exception):

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from fakes.jetson import VERSIONS, machine
 
-from edge_occ.bundle.loading import DownscalingEngine
+from edge_occ.bundle.pre_stage import PreStage, PreStageEngine
 from engines.base import FEATURES, Engine, Graph
 from engines.errors import EngineUnavailable, FrameRefused, GraphRefused
 from engines.fake import CELL, GRID, FakeEngine, fake_graph
@@ -51,8 +51,10 @@ def case(request, graph, options):
             "openvino": OpenVinoEngine,
             "opencv": OpenCvEngine,
             "fake": FakeEngine,
-            "downscaling cpu": lambda graph: DownscalingEngine(OnnxRuntimeEngine(graph, threads=1), (10**6, 10**6)),
-            "downscaling fake": lambda graph: DownscalingEngine(FakeEngine(graph), (10**6, 10**6)),
+            "downscaling cpu": lambda graph: PreStageEngine(
+                OnnxRuntimeEngine(graph, threads=1), PreStage((10**6, 10**6))
+            ),
+            "downscaling fake": lambda graph: PreStageEngine(FakeEngine(graph), PreStage((10**6, 10**6))),
             **{f"tensorrt {version}": lambda graph: open_tensorrt(graph, options) for version in VERSIONS},
         }
         if name == "openvino":
@@ -203,7 +205,7 @@ def test_a_closed_engine_scores_nothing(case, frame):
 
 
 def test_scores_and_features_are_of_the_downscaled_frame():
-    engine, frame = DownscalingEngine(FakeEngine(fake_graph()), (10, 10)), np.zeros((40, 40, 3), np.uint8)
+    engine, frame = PreStageEngine(FakeEngine(fake_graph()), PreStage((10, 10))), np.zeros((40, 40, 3), np.uint8)
     frame[::4, ::4] = 255  # the pixels that the fake would take of the whole frame
     (features,) = engine.features(frame)
     assert features.shape == (GRID, GRID, 3)

@@ -16,8 +16,9 @@ from engines.parity import measure_parity
 from trainer.config import TrainConfig
 from trainer.data.images import find_normal_images
 from trainer.evaluation.evaluate import evaluate
+from trainer.job import Job
 from trainer.pretrain.encoders import resized
-from trainer.train import Job, train
+from trainer.train import train
 
 SETTINGS = {
     "input": {"size": 64},

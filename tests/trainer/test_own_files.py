@@ -6,9 +6,9 @@ import shutil
 import pytest
 
 from edge_occ.common.errors import InputError
+from trainer.job import CHECKPOINTS
 from trainer.own_files import check_writable, foreign, remove_own, require_outside, require_own_bundle, require_own_page
 from trainer.report.page import Page, write_report
-from trainer.train import CHECKPOINTS
 
 OWN = re.compile(r"\d\.jpg")
 

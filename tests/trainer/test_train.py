@@ -9,7 +9,7 @@ import pytest
 from discs import part
 
 from edge_occ.bundle.bundle import read_bundle
-from edge_occ.bundle.loading import DownscalingEngine
+from edge_occ.bundle.pre_stage import PreStageEngine
 from edge_occ.common.errors import InputError
 from edge_occ.common.images import find_images, read_image
 from edge_occ.common.settings import load_settings, preset
@@ -17,9 +17,10 @@ from engines.onnxruntime import OnnxRuntimeEngine
 from engines.parity import require_parity
 from trainer.config import TrainConfig
 from trainer.evaluation.evaluate import evaluate
+from trainer.job import Job
 from trainer.pretrain import processes
 from trainer.pretrain.encoders import pretrain_encoders
-from trainer.train import Job, train
+from trainer.train import train
 
 CONFIG = {
     "input": {"size": 96},
@@ -258,7 +259,7 @@ def test_the_two_stage_papers_presets_make_bundles(tiny_data, tmp_path, name, si
     geometry = bundle.manifest.geometry
     assert (geometry.size, geometry.grid, geometry.exact) == ((size, size), (1, 1), False)
     assert bundle.manifest.training.config["views"]["enabled"]
-    engine = DownscalingEngine(OnnxRuntimeEngine(bundle.graph()), geometry.size)
+    engine = PreStageEngine(OnnxRuntimeEngine(bundle.graph()), geometry.pre_stage)
     require_parity(engine, bundle.golden(), bundle.manifest.parity_tolerance["fp32"])
     evaluation = evaluate(out, tiny_data)
     assert 0 <= evaluation.image_auroc <= 1

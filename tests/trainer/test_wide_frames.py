@@ -19,8 +19,9 @@ from engines.parity import measure_parity
 from trainer.config import TrainConfig
 from trainer.data.images import find_normal_images
 from trainer.evaluation.evaluate import evaluate
+from trainer.job import Job
 from trainer.pretrain.encoders import resized
-from trainer.train import Job, train
+from trainer.train import train
 
 FRAME, SIZE, GRID = (112, 200), (96, 160), (5, 13)
 SPOT = (150, 40)

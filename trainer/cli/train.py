@@ -53,10 +53,10 @@ def train(  # noqa: PLR0913 - one parameter an option
     require_extra("torch", "train")
     with ending_at_once():
         from trainer.config import TrainConfig  # noqa: PLC0415
+        from trainer.job import Job  # noqa: PLC0415
         from trainer.report.heads import candidate_in_words  # noqa: PLC0415
         from trainer.report.model_selection import of_synthetic  # noqa: PLC0415
         from trainer.report.training_set import doubts, training_set  # noqa: PLC0415
-        from trainer.train import Job  # noqa: PLC0415
         from trainer.train import train as run_job  # noqa: PLC0415
 
     files = [preset(preset_name), *([config] if config else [])]

@@ -9,6 +9,7 @@ from trainer.config.camera_changes import CameraChangesConfig
 from trainer.config.encoder import EncoderConfig, InputConfig
 from trainer.config.head import FusionConfig, HeadConfig, HeadKind, MapConfig
 from trainer.config.optimiser import OptimiserConfig
+from trainer.config.pose import PoseConfig, PoseMode
 from trainer.config.pretext import PretextConfig
 from trainer.config.region import RegionConfig
 from trainer.config.section import Range
@@ -28,6 +29,8 @@ __all__ = [
     "InputConfig",
     "MapConfig",
     "OptimiserConfig",
+    "PoseConfig",
+    "PoseMode",
     "PretextConfig",
     "Range",
     "RegionConfig",

@@ -13,6 +13,7 @@ from trainer.config.camera_changes import CameraChangesConfig
 from trainer.config.encoder import EncoderConfig, InputConfig
 from trainer.config.head import FusionConfig, HeadConfig, MapConfig
 from trainer.config.optimiser import OptimiserConfig
+from trainer.config.pose import PoseConfig
 from trainer.config.pretext import PretextConfig
 from trainer.config.region import RegionConfig
 from trainer.config.section import Section
@@ -62,6 +63,7 @@ class TrainConfig(BranchConfig):
     renamed: ClassVar[Mapping[str, str]] = {"beside": "further_branches", "choice": "selection"}
 
     input: InputConfig = InputConfig()
+    pose: PoseConfig = PoseConfig()
     region: RegionConfig = RegionConfig()
     further_branches: tuple[BranchConfig, ...] = Field(
         (),

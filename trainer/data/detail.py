@@ -41,11 +41,11 @@ def shrinking(frame: Size, size: Size) -> str | None:
 
 def detail(geometry: Geometry) -> str:
     """Describe the smallest defect that is found reliably, and what a feature covers, for reports and model cards."""
-    if geometry.frame is None:
+    if geometry.viewed is None:
         return f"about {MIN_DEFECT} pixels of the resized frame; the training images differ in size"
-    down, across = _shrunk(geometry.frame, geometry.size)
+    down, across = _shrunk(geometry.viewed, geometry.size)
     text = (
-        f"about {smallest_defect(geometry.frame, geometry.size)} frame pixels, which are {MIN_DEFECT} after resizing "
+        f"about {smallest_defect(geometry.viewed, geometry.size)} frame pixels, which are {MIN_DEFECT} after resizing "
         f"(by {across:.1f} x {down:.1f})"
     )
     if geometry.grid == (1, 1):

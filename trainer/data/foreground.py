@@ -1,37 +1,19 @@
-"""Segmentation of the part from a plain background, by the colour of the image's border.
+"""Segmentation of the part from a plain background in batches of images, by the rule of :mod:`edge_occ.bundle.part`.
 
-NSA (Schlüter et al., 2022, section 3) sets a background grey and a threshold for each product; here both come from the
-border.  The mask places synthetic defects on the part; no inspection uses it.
+The mask places synthetic defects on the part; no inspection uses it.
 """
 
 from __future__ import annotations
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional
 
-BORDER = 4
-"""Width of the border in pixels."""
-
-UNIFORM = 24 / 255
-"""Maximum distance of nine tenths of the border from its median colour in an image with a plain background.  Light that
-falls off towards the corners stays below it (17 of 255 for MVTec screw), textures exceed it."""
-
-MIN_CONTRAST = 12 / 255
-"""Minimum contrast between part and background, far above camera noise."""
-
-SPREAD = 1.5
-"""Minimum contrast as a multiple of the spread of the border, which is mostly shading."""
-
-STEPS = 4
-"""Number of steps of Ridler and Calvard's rule (threshold half-way between background and mean of the part), which
-exclude the shadow around the part."""
+from edge_occ.bundle.part import differing
 
 MIN_SHARE = 0.01
 """Minimum share of the image that a part covers; with less, the image shows an even surface."""
-
-_MEDIAN = 5
-"""Side of the majority filter that removes specks (NSA: a 7x7 median filter)."""
 
 
 def foreground(images: Tensor) -> Tensor:
@@ -42,52 +24,28 @@ def foreground(images: Tensor) -> Tensor:
     differs from the border.
 
     Args:
-        images: float ``[n, 3, h, w]``, 0 to 1, larger than 8 pixels.
+        images: float ``[n, 3, h, w]``, 0 to 1 in steps of 1/255, larger than 8 pixels.
     """
-    border = torch.cat(
-        [
-            images[..., :BORDER, :].flatten(2),
-            images[..., -BORDER:, :].flatten(2),
-            images[..., BORDER:-BORDER, :BORDER].flatten(2),
-            images[..., BORDER:-BORDER, -BORDER:].flatten(2),
-        ],
-        dim=2,
-    )
-    ground = border.median(2, keepdim=True).values
-    spread = (border - ground).abs().amax(1).quantile(0.9, dim=1).view(-1, 1, 1, 1)
-    # Two maxima of whole planes are several times faster than one reduction over the three channels.
-    red, green, blue = (images - ground.unsqueeze(3)).abs().unbind(1)
-    contrast = torch.maximum(torch.maximum(red, green), blue).unsqueeze(1)
-    threshold = (SPREAD * spread).clamp_min(MIN_CONTRAST)
-    for _ in range(STEPS):
-        threshold = torch.maximum(threshold, _mean_above(contrast, threshold) / 2)
-    part = _surrounded(_majority(contrast > threshold))
-    plain = (spread <= UNIFORM) & (part.float().mean((2, 3), keepdim=True) >= MIN_SHARE)
-    return part | ~plain
+    frames = (images * 255).round().byte().permute(0, 2, 3, 1).contiguous().cpu().numpy()
+    masks = np.stack([_part(frame) for frame in frames])
+    return torch.from_numpy(masks).unsqueeze(1).to(images.device)
 
 
-def _mean_above(values: Tensor, threshold: Tensor) -> Tensor:
-    """Return the mean of each image's values above its threshold, zero without any: ``[n, 1, 1, 1]``."""
-    above = (values > threshold).to(values.dtype)
-    return (values * above).sum((2, 3), keepdim=True) / above.sum((2, 3), keepdim=True).clamp_min(1)
+def _part(frame: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    mask = differing(frame)
+    if mask is not None:
+        mask = _surrounded(mask)
+        if mask.mean() >= MIN_SHARE:
+            return mask
+    return np.ones(frame.shape[:2], dtype=np.bool_)
 
 
-def _majority(mask: Tensor) -> Tensor:
-    """Return whether most pixels of the square about each pixel are true; pixels outside the image are false."""
-    counts = functional.pad(mask.byte(), (_MEDIAN // 2,) * 4)
-    for axis in (2, 3):
-        # Sums of shifted bytes, as pooling floats takes many times as long.
-        size = mask.shape[axis]
-        counts = torch.stack([counts.narrow(axis, k, size) for k in range(_MEDIAN)]).sum(0, dtype=torch.uint8)
-    return counts > _MEDIAN**2 // 2
-
-
-def _surrounded(mask: Tensor) -> Tensor:
+def _surrounded(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Return the pixels that have a pixel of the mask in all four directions, or belong to it."""
-    values = mask.float()
 
-    def seen(axis: int) -> Tensor:
-        upto = values.cumsum(axis)
-        return (upto > 0) & (upto - values < upto.narrow(axis, -1, 1))
+    def between(axis: int) -> NDArray[np.bool_]:
+        before = np.logical_or.accumulate(mask, axis)
+        after = np.flip(np.logical_or.accumulate(np.flip(mask, axis), axis), axis)
+        return np.asarray(before & after)
 
-    return seen(2) & seen(3)
+    return between(0) & between(1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,7 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_occ.bundle.downscale import downscale
+from edge_occ.bundle.pose import NoPose, Pose
+from edge_occ.bundle.pre_stage import PreStage
 from edge_occ.common.decoding import Pixels, decode_image, to_8_bit, white_level
 from edge_occ.common.errors import InputError
 from edge_occ.common.images import find_images, read_image
@@ -49,6 +51,7 @@ class NormalImages:
         digests: SHA-256 of each image's pixels, in hexadecimal.
         sha256: of the digests, in order.
         traits: other common properties.
+        pose: how their parts are turned; ``None`` if they stay as they lie.
     """
 
     paths: tuple[Path, ...]
@@ -61,9 +64,15 @@ class NormalImages:
     digests: tuple[str, ...]
     sha256: str
     traits: Traits
+    pose: Pose | None = None
 
     def __len__(self) -> int:
         return len(self.paths)
+
+    @property
+    def viewed(self) -> Size:
+        """Usual height and width of what the graph sees: of the cut-out, or of the image."""
+        return self.traits.usual if self.pose is None else (self.pose.height, self.pose.width)
 
 
 def find_normal_images(data: Path) -> NormalImages:
@@ -122,7 +131,7 @@ def read_frames(
     title: str,
     batch: int = 16,
     *,
-    size: Size | None = None,
+    stage: PreStage | None = None,
     white: int | None = None,
     pixels: int = BATCH_PIXELS,
     change: Change | None = None,
@@ -133,28 +142,33 @@ def read_frames(
         paths: the images.
         title: of the progress report.
         batch: maximum number of images in a batch.
-        size: height and width that the graph resizes to, for downscaling as on the device; ``None``: no downscaling.
+        stage: what the device does before the graph; ``None``: nothing, the images as they are.
         white: white level of 16-bit images, see :func:`edge_occ.common.images.read_image`.
         pixels: maximum number of pixels in a batch, to bound memory; a larger image is a batch of its own.
-        change: makes another image of the same size of each one, before it is downscaled; called in several threads.
+        change: makes another image of the same size of each one, before ``stage``; called in several threads.
 
     Raises:
         InputError: an image became unreadable.
+        NoPose: an image has no pose; see :mod:`trainer.data.pose`.
     """
     import torch  # noqa: PLC0415 - an evaluation reads images without torch
 
     with ProgressReport(title, len(paths)) as progress:
-        read = partial(_read, white=white, size=size, change=change)
+        read = partial(_read, white=white, stage=stage, change=change)
         for images in same_size(read_ahead(read, paths, area), batch, pixels):
             yield torch.from_numpy(np.stack(images))
             progress.advance(steps=len(images))
 
 
-def _read(path: Path, white: int | None, size: Size | None, change: Change | None) -> NDArray[np.uint8]:
+def _read(path: Path, white: int | None, stage: PreStage | None, change: Change | None) -> NDArray[np.uint8]:
     image = read_image(path, white)
+    if stage is None:
+        return image if change is None else change(image)
     if change is not None:
-        image = change(image)
-    return image if size is None else downscale(image, size)
+        # A copy that has lost its pose would be a fault on the device; the image itself stands in for it.
+        with suppress(NoPose):
+            return stage.prepared(change(image))
+    return stage.prepared(image)
 
 
 @dataclass(frozen=True)

@@ -101,18 +101,19 @@ class Traits:
             ),
         )
 
-    def log(self, size: Size) -> None:
+    def log(self, size: Size, cut_out: Size | None = None) -> None:
         """Log warnings about the images before a training.
 
         Args:
             size: height and width that the images are resized to.
+            cut_out: height and width of what is cut out of each; ``None``: the whole.
         """
         if self.turned:
             logger.warning(
                 "%s would be turned by a viewer; here orientation is ignored, in pictures and in videos",
                 counted(self.turned, "picture"),
             )
-        lost = shrinking(self.largest, size)
+        lost = shrinking(cut_out or self.largest, size)
         if lost:
             logger.warning(
                 "%s: crop the pictures to the part, or raise input.size; the time grows with its square", lost

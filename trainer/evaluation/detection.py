@@ -34,11 +34,13 @@ class ImageScores:
     Attributes:
         held_out: of normal training images by heads that had not seen them, ``[n]``, at least one.
         good, defects: of the test images, ``[m]`` each; possibly empty.
+        faulted_defects: number of further defects without a score, which are not found.
     """
 
     held_out: NDArray[np.float64]
     good: NDArray[np.float64]
     defects: NDArray[np.float64]
+    faulted_defects: int = 0
 
     @property
     def auroc_held_out(self) -> float | None:
@@ -56,7 +58,7 @@ class Detection:
 
     Attributes:
         calibration: declared rate, threshold and guarantee.
-        found, of: number of defects with a score above the threshold, and of all.
+        found, of: number of defects with a score above the threshold, and of all, with those that have no score.
         false_alarms, false_alarms_of: the same of the good images.
     """
 
@@ -139,7 +141,7 @@ def detect_above(scores: ImageScores, calibration: Calibration) -> Detection:
     return Detection(
         calibration,
         int((scores.defects > calibration.threshold).sum()),
-        len(scores.defects),
+        len(scores.defects) + scores.faulted_defects,
         int((scores.good > calibration.threshold).sum()),
         len(scores.good),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 from edge_occ.bundle.bundle import Bundle, read_bundle
 from edge_occ.bundle.loading import LoadedEngine, load_engine
+from edge_occ.bundle.pose import NoPose
 from edge_occ.common.images import read_image
 from edge_occ.common.progress import ProgressReport
 from edge_occ.inspection.likeness import Likeness
@@ -24,7 +26,7 @@ from trainer.data.layout import GOOD, LabelledImage, find_labelled_images
 from trainer.evaluation.cases import ScoredImage, picture_cases
 from trainer.evaluation.ground_truth import check_labelled, has_pixels, read_mask
 from trainer.evaluation.metrics import Mask, ScoreMap, aupimo, aupro, f1_max, image_auroc, pixel_auroc
-from trainer.evaluation.result import DefectResult, Evaluation, mean
+from trainer.evaluation.result import DefectResult, Evaluation, FaultedImage, mean
 
 logger = logging.getLogger(__name__)
 
@@ -64,8 +66,9 @@ def evaluate(
         bundle=bundle_path,
         data=data,
         records=tuple(scored.records),
+        faulted=tuple(scored.faulted),
         skipped=checked.skipped,
-        warnings=checked.warnings,
+        warnings=(*checked.warnings, *_faults_in_words(scored.faulted)),
         image_auroc=image_auroc(defective, scores),
         pixel_auroc=pixel_auroc(scored.masks, scored.maps),
         aupro=aupro(scored.masks, scored.maps),
@@ -90,6 +93,7 @@ class _Scored:
     """
 
     records: list[ScoredImage] = field(default_factory=list)
+    faulted: list[FaultedImage] = field(default_factory=list)
     kinds: list[str] = field(default_factory=list)
     masks: list[Mask] = field(default_factory=list)
     maps: list[ScoreMap] = field(default_factory=list)
@@ -104,7 +108,11 @@ def _score(images: Sequence[LabelledImage], engine: Engine, bundle: Bundle) -> _
             progress.advance()
             frame = read_image(image.path, bundle.manifest.training.white_level)
             likeness.look(frame)
-            scores = engine.infer(frame)
+            try:
+                scores = engine.infer(frame)
+            except NoPose as fault:
+                scored.faulted.append(FaultedImage(image, fault))
+                continue
             scored.records.append(ScoredImage(image, judge.verdict(scores.score)))
             if with_masks and has_pixels(image):
                 scored.kinds.append(image.kind)
@@ -115,15 +123,30 @@ def _score(images: Sequence[LabelledImage], engine: Engine, bundle: Bundle) -> _
     return scored
 
 
+def _faults_in_words(faulted: Sequence[FaultedImage]) -> tuple[str, ...]:
+    """Return one sentence if any image is a fault."""
+    if not faulted:
+        return ()
+    defective = sum(image.image.defective for image in faulted)
+    kinds = Counter(image.fault.outcome.value for image in faulted)
+    reasons = ", ".join(f"{count} {reason}" for reason, count in kinds.most_common())
+    return (
+        f"{len(faulted) - defective} good and {defective} defective images are faults, neither found nor false alarms, "
+        f"and are in no AUROC: {reasons}",
+    )
+
+
 def _per_defect(scored: _Scored, aupimos: NDArray[np.float64]) -> dict[str, DefectResult]:
     results = {}
     defects_with_masks = [kind for kind in scored.kinds if kind != GOOD]
-    for kind in sorted({record.image.kind for record in scored.records if record.image.defective}):
+    faulted = Counter(faulted.image.kind for faulted in scored.faulted if faulted.image.defective)
+    for kind in sorted({record.image.kind for record in scored.records if record.image.defective} | set(faulted)):
         records = [r for r in scored.records if r.image.kind == kind or not r.image.defective]
         defective = np.array([record.image.defective for record in records])
         chosen = [i for i, of in enumerate(scored.kinds) if of in (kind, GOOD)]
         results[kind] = DefectResult(
-            images=int(defective.sum()),
+            images=int(defective.sum()) + faulted[kind],
+            faulted=faulted[kind],
             detected=sum(record.image.defective and record.verdict.anomalous for record in records),
             image_auroc=image_auroc(defective, np.array([record.verdict.score for record in records])),
             pixel_auroc=pixel_auroc([scored.masks[i] for i in chosen], [scored.maps[i] for i in chosen]),

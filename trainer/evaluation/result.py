@@ -11,10 +11,25 @@ from typing import Any
 import numpy as np
 
 from edge_occ.bundle.manifest import Calibration
+from edge_occ.bundle.pose import NoPose
 from edge_occ.common.printable import printable
 from engines.parity import Parity
+from trainer.data.layout import LabelledImage
 from trainer.evaluation.cases import Cases, ScoredImage
 from trainer.evaluation.detection import Detection, ImageScores, detect
+
+
+@dataclass(frozen=True)
+class FaultedImage:
+    """A test image that has no score, as its part cannot be turned to the pose of the training.
+
+    Attributes:
+        image: the image.
+        fault: why.
+    """
+
+    image: LabelledImage
+    fault: NoPose
 
 
 @dataclass(frozen=True)
@@ -23,12 +38,14 @@ class DefectResult:
 
     Attributes:
         images: number of images of this kind.
+        faulted: number of them without a score.
         detected: number of them with a score above the threshold.
-        image_auroc, pixel_auroc: on these and the good images; ``None`` where undefined.
+        image_auroc, pixel_auroc: on these and the good images with a score; ``None`` where undefined.
         aupimo: mean over these images; ``None`` where undefined.
     """
 
     images: int
+    faulted: int
     detected: int
     image_auroc: float | None
     pixel_auroc: float | None
@@ -41,7 +58,8 @@ class Evaluation:
 
     Attributes:
         bundle, data: path of the bundle and of the labelled set.
-        records: every usable image with its verdict, in the order of the folders.
+        records: every image with a score, with its verdict, in the order of the folders.
+        faulted: images that are a fault in place of a verdict: neither found nor false alarms.
         skipped: path and problem of each unusable image.
         warnings: limitations of the figures, a sentence each.
         image_auroc, pixel_auroc, aupro, f1_max: see :mod:`trainer.evaluation.metrics`; ``None`` where undefined.
@@ -57,6 +75,7 @@ class Evaluation:
     bundle: Path
     data: Path
     records: tuple[ScoredImage, ...]
+    faulted: tuple[FaultedImage, ...]
     skipped: tuple[str, ...]
     warnings: tuple[str, ...]
     image_auroc: float | None
@@ -102,7 +121,11 @@ class Evaluation:
     def scores(self) -> ImageScores:
         """Image scores of the held-out training images and of the test images."""
         good, defects = ([record.verdict.score for record in records] for records in (self.good, self.defects))
-        return ImageScores(np.array(self.held_out), np.array(good), np.array(defects))
+        return ImageScores(np.array(self.held_out), np.array(good), np.array(defects), self._faulted_defects)
+
+    @property
+    def _faulted_defects(self) -> int:
+        return sum(faulted.image.defective for faulted in self.faulted)
 
     @cached_property
     def detection(self) -> tuple[Detection, ...]:
@@ -111,13 +134,14 @@ class Evaluation:
 
     def as_json(self) -> dict[str, Any]:
         """Return the content of ``evaluate --json``; metrics are fractions of 1 with six digits, or ``None``."""
-        good = len(self.good)
+        good, faulted_defects = len(self.good), self._faulted_defects
         held_out = {"auroc_held_out": _six(self.scores.auroc_held_out)}
         return {
             "detection": [{**detection.as_json(), **held_out} for detection in self.detection],
             "images": {
-                "good": good,
-                "defect": len(self.defects),
+                "good": good + len(self.faulted) - faulted_defects,
+                "defect": len(self.defects) + faulted_defects,
+                "faulted": {"good": len(self.faulted) - faulted_defects, "defect": faulted_defects},
                 "with_mask": sum(bool(record.image.masks) for record in self.defects),
                 "skipped": list(self.skipped),
             },

@@ -5,26 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
 from edge_occ.bundle.bundle import ENCODER_GRAPH, GOLDEN, HEAD, PREVIEW, graph_name
-from edge_occ.bundle.loading import DownscalingEngine
 from edge_occ.bundle.manifest import Precision
+from edge_occ.bundle.pre_stage import PreStage, PreStageEngine
 from edge_occ.bundle.tensors import golden_from, golden_member, graph_from
 from engines.onnxruntime import OnnxRuntimeEngine
 from engines.parity import TOLERANCE, Parity, require_parity
 from trainer.calibration.fit_heads import CalibratedHead
 from trainer.config import ExportConfig
-from trainer.data.images import read_frames
+from trainer.data.images import NormalImages, read_frames
+from trainer.export.golden_frames import cropped, golden_frames
 from trainer.export.onnx_graph import (
-    GOLDEN_SIDE,
     export_encoder_graph,
     export_inspection_graph,
-    golden_frames,
     reference,
 )
 from trainer.export.precisions import Fp32Baseline, reduce_to_fp16, reduce_to_int8
@@ -52,30 +50,30 @@ class Assembled:
 def assemble(
     graph: InspectionGraph,
     fitted: CalibratedHead,
-    paths: tuple[Path, ...],
+    data: NormalImages,
     config: ExportConfig,
     held_out: Callable[[Sequence[Tensor]], NDArray[np.float64]],
-    white: int | None = None,
 ) -> Assembled:
     """Export the graphs, pass them through the parity gate and collect the members.
 
     Args:
         graph: the graph on the CPU, in evaluation mode, with fused encoders.
         fitted: head and threshold.
-        paths: the training images.
+        data: the training images.
         config: the precisions to export.
         held_out: maps the features of all training images, ``[n, rows, columns, d]`` for each branch, to scores
             ``[n]``; each image is scored by fp32 heads that were fitted without it.
-        white: white level of 16-bit images, see :func:`edge_occ.common.decoding.white_level`.
 
     Raises:
         ParityFailure: the exported fp32 graph does not reproduce the scores of torch.
     """
     threshold = fitted.calibration.threshold
+    stage = PreStage(graph.preprocess.size, data.pose)
+    golden = reference(graph, stage, fitted.head, golden_frames(_some_frames(data), stage), threshold)
     members = {
         graph_name("fp32"): export_inspection_graph(graph, fitted.head),
         HEAD: fitted.member,
-        GOLDEN: golden_member(reference(graph, fitted.head, golden_frames(_some_frames(paths, white)), threshold)),
+        GOLDEN: golden_member(golden),
     }
     exact = exact_branch(graph.branches)
     if exact is not None:
@@ -83,13 +81,13 @@ def assemble(
     # The gate reads the bytes that go into the bundle, so it also covers serialisation.
     exported = graph_from(members[graph_name("fp32")], "fp32", members[HEAD])
     golden = golden_from(members[GOLDEN], threshold)
-    size = graph.preprocess.size
-    with closing(DownscalingEngine(OnnxRuntimeEngine(exported), size)) as engine:
-        parity = require_parity(engine, golden, TOLERANCE["fp32"])
-        members[PREVIEW] = preview(engine, golden, fitted.calibration)
+    prepared = stage.golden(golden)
+    with closing(OnnxRuntimeEngine(exported)) as engine:
+        parity = require_parity(engine, prepared, TOLERANCE["fp32"])
+        members[PREVIEW] = preview(PreStageEngine(engine, stage), golden, fitted.calibration)
     reduced = {}
     if config.fp16 or config.int8:
-        baseline = Fp32Baseline(paths, exported, fitted, golden, held_out, size=size, white=white)
+        baseline = Fp32Baseline(data.paths, exported, fitted, prepared, held_out, stage=stage, white=data.traits.white)
         half = export_inspection_graph(graph, fitted.head, half=True)
         if config.fp16:
             reduced["fp16"] = reduce_to_fp16(half, baseline)
@@ -105,8 +103,8 @@ def assemble(
     )
 
 
-def _some_frames(paths: tuple[Path, ...], white: int | None) -> list[Tensor]:
-    step = max(1, len(paths) // 6)
-    batches = read_frames(paths[::step][:6], "golden frames", white=white)
+def _some_frames(data: NormalImages) -> list[Tensor]:
+    step = max(1, len(data) // 6)
+    batches = read_frames(data.paths[::step][:6], "golden frames", white=data.traits.white)
     # A copy, because a view would keep the whole frame in memory.
-    return [frame[:GOLDEN_SIDE, :GOLDEN_SIDE].clone() for frames in batches for frame in frames]
+    return [cropped(frame, data.pose).clone() for frames in batches for frame in frames]

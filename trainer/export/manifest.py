@@ -74,6 +74,7 @@ def manifest_fields(facts: Facts, calibration: Calibration, exported: Assembled)
             stride=stride,
             grid=grid,
             downscaling=HALVING,
+            pose=data.pose,
             frame=data.frame,
         ),
         "head": {

@@ -14,10 +14,9 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from edge_occ.bundle.downscale import downscale
+from edge_occ.bundle.pre_stage import PreStage
 from engines.base import FEATURES, FRAME, IMAGES, MAP, SCORE, of_head
 from engines.parity import Golden
-from trainer.augment.paste import paste, sample_cutpaste
 from trainer.encoders.dense import WINDOW
 from trainer.graph.features import HalfEncoder
 from trainer.graph.inspection import EncoderGraph, InspectionGraph
@@ -28,11 +27,6 @@ NAME_SCOPES = "pkg.torch.onnx.name_scopes"
 
 OPSET = 19
 """The first opset whose Q/DQ nodes accept fp16; TensorRT 10.3 reads opsets up to 20."""
-
-GOLDEN_NORMAL, GOLDEN_PASTED = 3, 3
-GOLDEN_SIDE = 1024
-"""Golden frames are cropped to this side in pixels.  It bounds the bundle's size, and is large enough for the gate to
-cover downscaling."""
 
 
 def export_inspection_graph(graph: InspectionGraph, head: FusedHead, *, half: bool = False) -> bytes:
@@ -69,29 +63,13 @@ def export_encoder_graph(graph: EncoderGraph) -> bytes:
     return _export(graph, (example,), [IMAGES], [FEATURES], {"images": free})
 
 
-def golden_frames(frames: Sequence[Tensor]) -> list[Tensor]:
-    """Return the frames of the parity gate: three normal ones and three with a conspicuous CutPaste defect.
-
-    Args:
-        frames: at least one normal frame, uint8 BGR ``[h, w, 3]``.
-    """
-    chosen = [frames[i % len(frames)][:GOLDEN_SIDE, :GOLDEN_SIDE] for i in range(GOLDEN_NORMAL + GOLDEN_PASTED)]
-    generator = torch.Generator().manual_seed(0)
-    golden = chosen[:GOLDEN_NORMAL]
-    for frame in chosen[GOLDEN_NORMAL:]:
-        image = frame.permute(2, 0, 1).unsqueeze(0)
-        rectangle = sample_cutpaste(1, (frame.shape[0], frame.shape[1]), (0.02, 0.04), 2.0, generator)
-        pasted, _ = paste(image, 255 - image, rectangle)
-        golden.append(pasted[0].permute(1, 2, 0))
-    return golden
-
-
-def reference(graph: InspectionGraph, head: FusedHead, frames: Sequence[Tensor], threshold: float) -> Golden:
-    """Compute the reference of the parity gate in torch from downscaled frames; the frames are stored unchanged."""
-    size = graph.preprocess.size
+def reference(
+    graph: InspectionGraph, stage: PreStage, head: FusedHead, frames: Sequence[Tensor], threshold: float
+) -> Golden:
+    """Compute the reference of the parity gate in torch from prepared frames; the frames are stored unchanged."""
     with torch.inference_mode():
-        small = [torch.from_numpy(downscale(frame.numpy(), size)) for frame in frames]
-        results = [graph(frame, list(head.tensors().values()))[:2] for frame in small]
+        prepared = [torch.from_numpy(stage.prepared(frame.numpy())) for frame in frames]
+        results = [graph(frame, list(head.tensors().values()))[:2] for frame in prepared]
     return Golden(
         [frame.numpy() for frame in frames],
         np.array([float(score) for score, _ in results], dtype=np.float32),

@@ -6,7 +6,7 @@ scores of all good parts, computed from the features of the graph under test.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,10 +17,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from edge_occ.bundle.bundle import graph_name, reference_name
-from edge_occ.bundle.loading import DownscalingEngine
 from edge_occ.bundle.manifest import Precision
+from edge_occ.bundle.pre_stage import PreStage
 from edge_occ.bundle.tensors import graph_from, reference_member
-from edge_occ.common.size import Size
 from engines.base import Graph
 from engines.errors import ParityFailure
 from engines.onnxruntime import OnnxRuntimeEngine
@@ -59,10 +58,10 @@ class Fp32Baseline:
         paths: images of the good parts; up to 64 evenly spaced ones also get a pasted patch.
         fp32: the fp32 graph and its head.
         fitted: head, held-out scores and threshold.
-        golden: frames of the parity gate and the reference of fp32.
+        golden: frames of the parity gate as the graph gets them, and the reference of fp32.
         held_out: maps the features of all good parts, for each branch, to scores; each image is scored by fp32 heads
             that were fitted without it.
-        size: height and width that the graph resizes to.
+        stage: what is done before the graph.
         white: white level of 16-bit images, see :func:`edge_occ.common.decoding.white_level`.
 
     Attributes:
@@ -77,10 +76,10 @@ class Fp32Baseline:
         golden: Golden,
         held_out: Callable[[Sequence[Tensor]], NDArray[np.float64]],
         *,
-        size: Size,
+        stage: PreStage,
         white: int | None = None,
     ) -> None:
-        self.paths, self.fitted, self.golden, self.size = paths, fitted, golden, size
+        self.paths, self.fitted, self.golden, self.stage = paths, fitted, golden, stage
         self._held_out = held_out
         self.white = white
         with closing(OnnxRuntimeEngine(fp32)) as engine:
@@ -91,7 +90,7 @@ class Fp32Baseline:
         with closing(OnnxRuntimeEngine(graph)) as engine:
             features = [
                 [torch.from_numpy(grid) for grid in engine.features(frame.numpy())]
-                for frames in read_frames(self.paths, f"comparing {graph.precision}", size=self.size, white=self.white)
+                for frames in self.read(self.paths, f"comparing {graph.precision}")
                 for frame in frames
             ]
             pasted = self.pasted_scores(engine)
@@ -119,11 +118,15 @@ class Fp32Baseline:
             reason=None,
         )
 
+    def read(self, paths: tuple[Path, ...], title: str) -> Iterator[Tensor]:
+        """Read images as the graph gets them, in batches."""
+        return read_frames(paths, title, stage=self.stage, white=self.white)
+
     def pasted_scores(self, engine: OnnxRuntimeEngine) -> NDArray[np.float64]:
         """Score evenly spaced images with a pasted patch, the same ones at every call ``[m]``."""
         generator = torch.Generator().manual_seed(0)
         spaced = _spaced(self.paths, _PASTED_IMAGES)
-        chosen = read_frames(spaced, f"pasting, {engine.precision}", size=self.size, white=self.white)
+        chosen = self.read(spaced, f"pasting, {engine.precision}")
         return np.array([engine.infer(_with_paste(f, generator).numpy()).score for frames in chosen for f in frames])
 
 
@@ -133,7 +136,7 @@ def reduce_to_fp16(onnx: bytes, baseline: Fp32Baseline) -> ReducedGraph:
     record = baseline.compare(graph)
     reason = objection(record)
     try:
-        with closing(DownscalingEngine(OnnxRuntimeEngine(graph), baseline.size)) as engine:
+        with closing(OnnxRuntimeEngine(graph)) as engine:
             require_parity(engine, baseline.golden, TOLERANCE["fp16"])
     except ParityFailure as failure:
         reason = reason or failure.found
@@ -148,7 +151,7 @@ def reduce_to_int8(fp16: bytes, baseline: Fp32Baseline) -> ReducedGraph:
     head = baseline.fitted.member
     for kept in _KEPT:
         title = f"int8 ranges, {kept} convolutions left in fp16"
-        ranges = read_frames(_spaced(baseline.paths, _RANGE_IMAGES), title, size=baseline.size, white=baseline.white)
+        ranges = baseline.read(_spaced(baseline.paths, _RANGE_IMAGES), title)
         frames = (frame.numpy() for chunk in ranges for frame in chunk)
         onnx = quantise(fp16, frames, graph_from(fp16, "fp16", head).head, kept)
         graph = graph_from(onnx, "int8", head)
@@ -177,7 +180,7 @@ def _result(record: Precision, reason: str | None, members: Mapping[str, bytes])
 
 def _reference(graph: Graph, baseline: Fp32Baseline) -> Golden:
     golden = baseline.golden
-    with closing(DownscalingEngine(OnnxRuntimeEngine(graph), baseline.size)) as engine:
+    with closing(OnnxRuntimeEngine(graph)) as engine:
         results = [engine.infer(frame) for frame in golden.frames]
     scores = np.array([result.score for result in results], dtype=np.float32)
     return Golden(golden.frames, scores, np.stack([result.map for result in results]), golden.threshold)

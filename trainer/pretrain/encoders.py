@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from edge_occ.bundle.pre_stage import PreStage
 from edge_occ.common.errors import InputError
 from edge_occ.common.size import Size
 from trainer.config import BranchConfig, SelectionConfig, TrainConfig
@@ -47,6 +48,12 @@ class PretrainedEncoders:
     branches: tuple[Branch, ...]
     fits: tuple[Fit | None, ...]
 
+    @property
+    def trained(self) -> list[tuple[str, Fit]]:
+        """Task and record of each encoder that was trained."""
+        fits = zip(self.config.branches, self.fits, strict=True)
+        return [(branch.pretext.name, fit) for branch, fit in fits if fit is not None]
+
 
 def pretrain_encoders(
     data: NormalImages, config: TrainConfig, seed: int, device: torch.device, checkpoint: Callable[[int, str], Path]
@@ -65,7 +72,7 @@ def pretrain_encoders(
             be read, a checkpoint is of another run, or a training has collapsed.
         KeyboardInterrupt: interrupted; the checkpoint is written.
     """
-    size = config.resized(data.traits.usual)
+    size = config.resized(data.viewed)
     # Settings of later branches and the memory are checked before the first branch is trained.
     untrained = [_branch(make_encoder(branch.encoder, size), branch, size) for branch in config.branches]
     _check_size(untrained, len(data))
@@ -84,7 +91,7 @@ def pretrain_encoders(
         built = _branch(encoder, branch, size)
         fit = None
         if branch.pretext.name != "none":
-            run = fingerprint(branch, size, own_seed, data.sha256)
+            run = fingerprint(branch, size, own_seed, _content(data))
             fit = fit_encoder(images, encoder, branch, own_seed, device, checkpoint(i, run), run)
         encoder.eval().to(device).fuse()
         built.to(device).eval()
@@ -119,6 +126,11 @@ def _first_is_enough(first: Branch, sample: Tensor, config: SelectionConfig) -> 
     return alignment(features) >= config.aligned
 
 
+def _content(data: NormalImages) -> str:
+    """Return a hash of the images, with their pose, if they have one."""
+    return data.sha256 if data.pose is None else data.sha256 + data.pose.model_dump_json()
+
+
 def fingerprint(config: BranchConfig, size: Size, seed: int, content: str) -> str:
     """Return a hash of all that must be equal to resume a run: settings of pretraining, size, seed, and ``content``, a
     hash of the images.
@@ -129,10 +141,10 @@ def fingerprint(config: BranchConfig, size: Size, seed: int, content: str) -> st
 
 
 def resized(data: NormalImages, size: Size) -> Tensor:
-    """Return all images, downscaled and then resized as by the graph, rounded: uint8 RGB ``[n, 3, height, width]``."""
+    """Return all images prepared, and then resized as by the graph, rounded: uint8 RGB ``[n, 3, height, width]``."""
     preprocess = Preprocess(size)
     with torch.inference_mode():
-        batches = read_frames(data.paths, "reading", size=size, white=data.traits.white)
+        batches = read_frames(data.paths, "reading", stage=PreStage(size, data.pose), white=data.traits.white)
         chunks = [preprocess(frames).round().clamp(0, 255).byte() for frames in batches]
     return torch.cat(chunks).clone()
 

@@ -71,13 +71,23 @@ def evaluation_report(folder: Path, evaluation: Evaluation) -> Path:
         sections.append(
             PageSection("Skipped images", "These images could not be used.", table=lines("image", evaluation.skipped))
         )
+    if evaluation.faulted:
+        sections.append(
+            PageSection(
+                "Faults",
+                "These images have no score, as their parts cannot be turned to the pose of the training.",
+                table=lines("image", [f"{found.image.path}: {found.fault}" for found in evaluation.faulted]),
+            )
+        )
     sections.append(PageSection("All images", table=_all_images(evaluation), folded=True))
     title = f"Evaluation of {evaluation.bundle.name} on {evaluation.data.resolve().name}"
     return write_report(folder / "index.html", Page(title, _verdict(evaluation), _facts(evaluation), sections))
 
 
 def _verdict(evaluation: Evaluation) -> str:
-    good, defects = len(evaluation.good), len(evaluation.defects)
+    good = len(evaluation.good)
+    # A defective part that is a fault was not found.
+    defects = len(evaluation.defects) + sum(faulted.image.defective for faulted in evaluation.faulted)
     found = f"{evaluation.detected} of {defects} defects found" if defects else "no defects in the set"
     alarms = (
         f"{counted(evaluation.false_alarms, 'false alarm')} in {good} good parts"

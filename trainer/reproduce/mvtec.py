@@ -6,7 +6,7 @@ import hashlib
 import shlex
 import sys
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from torch import Generator, Tensor
 from edge_occ.bundle.bundle import read_bundle
 from edge_occ.bundle.loading import load_engine
 from edge_occ.bundle.manifest import Manifest
+from edge_occ.bundle.pose import NoPose
 from edge_occ.common.errors import BundleRefused, InputError
 from edge_occ.common.images import find_images
 from edge_occ.common.progress import ProgressReport
@@ -23,12 +24,13 @@ from engines.base import Engine
 from trainer.data.images import read_frames
 from trainer.evaluation.evaluate import evaluate
 from trainer.evaluation.metrics import image_auroc
+from trainer.job import Job
 from trainer.reproduce.cells import drop_damaged
 from trainer.reproduce.figures import figures
 from trainer.reproduce.heatmaps import heatmap_sheet
 from trainer.reproduce.table import CellTask, Measured, Procedure
 from trainer.selection.synthetic_defects import GENERATORS, DefectGenerator
-from trainer.train import Job, train
+from trainer.train import train
 
 
 def measure(task: CellTask) -> Measured:
@@ -138,7 +140,12 @@ def _with_defects(frames: Tensor, paste: DefectGenerator, generator: Generator) 
 
 
 def _scores(engine: Engine, batches: list[Tensor]) -> NDArray[np.float64]:
-    return np.array([engine.infer(frame).score for batch in batches for frame in batch.numpy()])
+    """Scores of all frames but those without a pose, which are faults."""
+    scores = []
+    for frame in (frame for batch in batches for frame in batch.numpy()):
+        with suppress(NoPose):
+            scores.append(engine.infer(frame).score)
+    return np.array(scores)
 
 
 def _auroc(clean: NDArray[np.float64], pasted: NDArray[np.float64]) -> float | None:

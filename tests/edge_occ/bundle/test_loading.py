@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from fakes.jetson import frame_of, machine
 
-from edge_occ.bundle import loading as edge_occ_engine
+from edge_occ.bundle import pre_stage
 from edge_occ.bundle.bundle import GOLDEN, Bundle, read_bundle
 from edge_occ.bundle.downscale import downscale
 from edge_occ.bundle.loading import load_engine
@@ -122,7 +122,7 @@ def test_the_gate_is_passed_by_downscaled_frames_alone(bundle, monkeypatch):
     load_engine(large, "cpu").engine.close()
     with pytest.raises(ParityFailure):
         load_engine(changed(large, downscaling=None), "cpu")
-    monkeypatch.setattr(edge_occ_engine, "downscale", lambda frame, size: frame[: 2 * size[0] : 2, ::4])
+    monkeypatch.setattr(pre_stage, "downscale", lambda frame, size: frame[: 2 * size[0] : 2, ::4])
     with pytest.raises(ParityFailure):
         load_engine(large, "cpu")
 

@@ -20,13 +20,14 @@ def disc(ground, part, size=64, radius=20, hole=0):
 def naive_foreground(image):
     """The same rules with numpy, one image and one pixel at a time."""
     _, height, width = image.shape
+    image = np.rint(image * 255).astype(int)
     y, x = np.indices((height, width))
     frame = np.minimum(np.minimum(y, height - 1 - y), np.minimum(x, width - 1 - x)) < 4
     border = image[:, frame]
     ground = np.sort(border, axis=1)[:, (border.shape[1] - 1) // 2]
     spread = np.quantile(np.abs(border - ground[:, None]).max(0), 0.9)
     contrast = np.abs(image - ground[:, None, None]).max(0)
-    threshold = max(1.5 * spread, 12 / 255)
+    threshold = max(1.5 * spread, 12)
     for _ in range(4):
         above = contrast[contrast > threshold]
         threshold = max(threshold, above.mean() / 2) if len(above) else threshold
@@ -37,7 +38,7 @@ def naive_foreground(image):
         for c in range(width):
             rays = (smooth[: r + 1, c], smooth[r:, c], smooth[r, : c + 1], smooth[r, c:])
             part[r, c] = all(ray.any() for ray in rays)
-    return part if spread <= 24 / 255 and part.mean() >= 0.01 else np.ones_like(part)
+    return part if spread <= 24 and part.mean() >= 0.01 else np.ones_like(part)
 
 
 def test_the_batch_equals_a_loop_over_pixels():

@@ -7,9 +7,12 @@ import numpy as np
 import pytest
 import torch
 from discs import part
+from parts import picture
 from picture_files import add_exif
 
 from edge_occ.bundle.downscale import downscale
+from edge_occ.bundle.pose import Pose
+from edge_occ.bundle.pre_stage import PreStage
 from edge_occ.common.errors import InputError
 from trainer.data.images import find_normal_images, read_frames
 from trainer.graph.preprocess import Preprocess
@@ -94,7 +97,7 @@ def test_frames_are_changed_before_they_are_downscaled(tmp_path):
         shapes.add(image.shape)
         return image + np.uint8(1)
 
-    frames = torch.cat(list(read_frames(paths, "reading", size=(32, 32), change=change)))
+    frames = torch.cat(list(read_frames(paths, "reading", stage=PreStage((32, 32)), change=change)))
     assert shapes == {(64, 80, 3)}
     assert frames.shape == (8, 32, 40, 3)
     assert frames[:, 0, 0, 0].tolist() == [10 * i + 1 for i in range(8)]
@@ -110,12 +113,12 @@ def test_a_pattern_takes_what_it_matches(tmp_path):
 
 def test_large_frames_are_downscaled_as_they_are_read(tmp_path):
     pictures = [np.random.default_rng(i).integers(0, 256, (150, 250 + i, 3), dtype=np.uint8) for i in (0, 0, 8)]
-    for i, picture in enumerate(pictures):
-        assert cv2.imwrite(str(tmp_path / f"{i}.png"), picture)
-    batches = list(read_frames(tuple(sorted(tmp_path.iterdir())), "reading", size=(64, 64)))
+    for i, image in enumerate(pictures):
+        assert cv2.imwrite(str(tmp_path / f"{i}.png"), image)
+    batches = list(read_frames(tuple(sorted(tmp_path.iterdir())), "reading", stage=PreStage((64, 64))))
     assert [tuple(batch.shape) for batch in batches] == [(2, 75, 125, 3), (1, 75, 64, 3)]
-    for frame, picture in zip((frame for batch in batches for frame in batch), pictures, strict=True):
-        np.testing.assert_array_equal(frame, downscale(picture, (64, 64)))
+    for frame, image in zip((frame for batch in batches for frame in batch), pictures, strict=True):
+        np.testing.assert_array_equal(frame, downscale(image, (64, 64)))
 
 
 def test_an_image_that_vanishes_is_an_error(tmp_path):
@@ -187,3 +190,13 @@ def test_names_that_are_no_utf8_are_reported_as_text(tmp_path):
     found = find_normal_images(folder)
     assert len(found) == 100
     assert found.skipped[0].startswith(f"{tmp_path}/Pr\\xfcfteile/d\\xe9faut.png: ")
+
+
+def test_a_changed_copy_that_has_lost_its_pose_is_left_unchanged(tmp_path):
+    pose = Pose(height=64, width=144, side=256, contrast=0.5, area=500, elongation=0.4, skewness=0.07)
+    cv2.imwrite(str(tmp_path / "part.png"), picture(degrees=30))
+    stage = PreStage((64, 144), pose)
+    expected = stage.prepared(picture(degrees=30))
+    for change, changed in ((np.zeros_like, False), (lambda image: image[:, ::-1], True)):
+        (frames,) = read_frames((tmp_path / "part.png",), "reading", stage=stage, change=change)
+        assert np.array_equal(frames[0].numpy(), expected) is not changed

@@ -15,7 +15,8 @@ from trainer.config import EncoderConfig, TrainConfig
 from trainer.encoders.build import make_encoder
 from trainer.encoders.dense import NARROW_STRIDES, NARROW_WINDOW, DensePatchEncoder
 from trainer.evaluation.evaluate import evaluate
-from trainer.train import Job, train
+from trainer.job import Job
+from trainer.train import train
 
 
 def make(stride, seed, width=4, dim=8):

@@ -8,6 +8,7 @@ import torch
 
 from edge_occ.bundle.bundle import read_bundle
 from edge_occ.bundle.manifest import Precision
+from edge_occ.bundle.pre_stage import PreStage
 from edge_occ.common.images import find_images, read_image
 from engines.onnxruntime import OnnxRuntimeEngine
 from engines.parity import measure_parity
@@ -60,7 +61,7 @@ def baseline(bundle, paths, fitted, features, calibrator):
     def held_out(others):
         return calibrator.held_out(features, others, fitted.head)
 
-    return Fp32Baseline(paths, bundle.graph(), fitted, bundle.golden(), held_out, size=(96, 96))
+    return Fp32Baseline(paths, bundle.graph(), fitted, bundle.golden(), held_out, stage=PreStage((96, 96)))
 
 
 def record(**changes):
@@ -112,7 +113,7 @@ def test_a_graph_with_other_features_does_not_agree(bundle, paths, fitted, featu
     def held_out(others):
         return calibrator.held_out(features, [2 * grids + 1 for grids in others], fitted.head)
 
-    baseline = Fp32Baseline(paths, bundle.graph(), fitted, bundle.golden(), held_out, size=(96, 96))
+    baseline = Fp32Baseline(paths, bundle.graph(), fitted, bundle.golden(), held_out, stage=PreStage((96, 96)))
     compared = baseline.compare(bundle.graph())
     assert compared.flagged == len(paths)
     assert compared.flagged_fp32 < len(paths)
@@ -129,7 +130,7 @@ def test_a_graph_that_overflows_stays_out(bundle, paths, fitted, wrong):
     def held_out(others):
         return np.full(len(others[0]), wrong)
 
-    baseline = Fp32Baseline(paths, bundle.graph(), fitted, bundle.golden(), held_out, size=(96, 96))
+    baseline = Fp32Baseline(paths, bundle.graph(), fitted, bundle.golden(), held_out, stage=PreStage((96, 96)))
     compared = baseline.compare(bundle.graph())
     assert compared.flagged == len(paths)
     assert objection(compared).endswith("less than 99%")
@@ -142,7 +143,7 @@ def test_fp16_out_of_the_gates_tolerance_stays_out(bundle, paths, fitted, featur
     def held_out(others):
         return calibrator.held_out(features, others, fitted.head)
 
-    baseline = Fp32Baseline(paths, bundle.graph(), fitted, golden, held_out, size=(96, 96))
+    baseline = Fp32Baseline(paths, bundle.graph(), fitted, golden, held_out, stage=PreStage((96, 96)))
     outcome = reduce_to_fp16(bundle.members["graph.fp16.onnx"], baseline)
     assert not outcome.record.included
     assert "map error" in outcome.record.reason

@@ -25,7 +25,8 @@ from trainer.graph.inspection import InspectionGraph, exact_branch
 from trainer.graph.preprocess import Preprocess
 from trainer.heads.fused import FusedHead
 from trainer.heads.gaussian import fit_gaussian
-from trainer.train import Job, train
+from trainer.job import Job
+from trainer.train import train
 
 DENSE = {
     "encoder": {"width": 4, "dim": 16},

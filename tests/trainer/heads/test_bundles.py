@@ -9,7 +9,8 @@ from engines.onnxruntime import OnnxRuntimeEngine
 from engines.parity import require_parity
 from trainer.config import TrainConfig
 from trainer.evaluation.evaluate import evaluate
-from trainer.train import Job, train
+from trainer.job import Job
+from trainer.train import train
 
 SETTINGS = {
     "input": {"size": 64},

@@ -12,8 +12,9 @@ from discs import part, spoil, write
 
 from edge_occ.bundle.bundle import read_bundle
 from trainer.config import TrainConfig
+from trainer.job import Job
 from trainer.review.stored_features import features_path
-from trainer.train import Job, train
+from trainer.train import train
 
 SPOILT = ("train/good/005.png", "train/good/011.png")
 SMALL = {

@@ -17,10 +17,11 @@ from edge_occ.common.images import find_images, read_image
 from trainer.calibration.held_out import folds_of
 from trainer.config import TrainConfig
 from trainer.heads.build import fit_head
+from trainer.job import Job
 from trainer.review import exchange
 from trainer.review.refit import refit, without
 from trainer.review.stored_features import features_path, read_features
-from trainer.train import Job, train
+from trainer.train import train
 
 SPOILT = ("train/good/005.png", "train/good/011.png")
 

@@ -14,9 +14,10 @@ from edge_occ.bundle.bundle import read_bundle
 from edge_occ.bundle.loading import load_engine
 from edge_occ.common.errors import InputError
 from trainer.config import TrainConfig
+from trainer.job import Job
 from trainer.review.review import review
 from trainer.review.stored_features import features_path, read_features
-from trainer.train import Job, train
+from trainer.train import train
 
 
 def policy(page):

@@ -14,9 +14,10 @@ from edge_occ.common.images import find_images
 from engines.onnxruntime import OnnxRuntimeEngine
 from trainer.config import TrainConfig
 from trainer.data.images import find_normal_images, read_frames
+from trainer.job import Job
 from trainer.review.oddness import by_oddness
 from trainer.review.stored_features import GoodImages, compact, features_path, read_features, write_features
-from trainer.train import Job, train
+from trainer.train import train
 
 
 def read(bundle):

@@ -18,10 +18,11 @@ from trainer.calibration.held_out import Shots
 from trainer.config import TrainConfig
 from trainer.encoders.base import Encoder
 from trainer.graph.branches import PatchBranch
+from trainer.job import Job
 from trainer.selection import model_selection
 from trainer.selection.model_selection import select_model
 from trainer.selection.proxy_benchmark import ProxyBenchmark, make_defects
-from trainer.train import Job, train
+from trainer.train import train
 
 CELL: dict[str, Any] = {"head": {"dim": 3, "floor": 0.05}, "pretext": {"name": "none"}}
 SELECTION: dict[str, Any] = {"enabled": True, "images": 8, "sigmas": [4, 8], "shares": [0, 0.03]}

@@ -1,0 +1,108 @@
+"""The stage before the graph: parts are turned to one pose where the bundle describes one, large frames are downscaled.
+
+Training, calibration, golden frames and every engine pass it, so that all see the same pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_occ.bundle.cut_out import Rectangle, map_in_frame
+from edge_occ.bundle.downscale import downscale, downscaled_size
+from edge_occ.bundle.pose import Pose, turn, turned_size
+from edge_occ.common.size import Size
+from engines.base import Engine, Scores
+from engines.frame import require_frame
+from engines.parity import Golden
+
+
+@dataclass(frozen=True)
+class PreStage:
+    """What is done to a frame before the graph.
+
+    Attributes:
+        size: height and width that the graph resizes to.
+        pose: how parts are turned, centred and cut out; ``None``: the whole frame is passed on.
+    """
+
+    size: Size
+    pose: Pose | None = None
+
+    def prepare(self, frame: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], Rectangle | None]:
+        """Return what the graph gets of a frame, and the rectangle of the frame that it shows, if not the whole.
+
+        Args:
+            frame: uint8 ``[h, w, 3]``.
+
+        Raises:
+            NoPose: see :meth:`edge_occ.bundle.pose.Pose.place`.
+        """
+        if self.pose is None:
+            return downscale(frame, self.size), None
+        cut, rectangle = turn(frame, self.pose, self.size)
+        return downscale(cut, self.size), rectangle
+
+    def prepared(self, frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return what the graph gets of a frame; see :meth:`prepare`."""
+        return self.prepare(frame)[0]
+
+    def prepared_size(self, frame: Size) -> Size:
+        """Return the size of what the graph gets of a frame of this size, each side below twice :attr:`size`."""
+        return downscaled_size(frame if self.pose is None else turned_size(self.pose, self.size), self.size)
+
+    def golden(self, golden: Golden) -> Golden:
+        """Return golden frames as the graph gets them, so that the parity gate covers this stage on this machine."""
+        return replace(golden, frames=[self.prepared(frame) for frame in golden.frames])
+
+
+class PreStageEngine:
+    """An engine whose frames pass the stage before its graph; its score maps are of the whole frame.
+
+    Args:
+        engine: scores prepared frames; closed with this one.
+        stage: what is done before.
+    """
+
+    def __init__(self, engine: Engine, stage: PreStage) -> None:
+        self.name, self.precision = engine.name, engine.precision
+        self._engine, self._stage = engine, stage
+
+    @property
+    def detail(self) -> str:
+        """The runtime's version and where it computes."""
+        return self._engine.detail
+
+    def infer(self, frame: NDArray[np.uint8]) -> Scores:
+        """Score one frame, uint8 ``[h, w, 3]`` BGR.
+
+        Returns:
+            Image score and map; where parts are cut out, the map is 0 outside, see
+            :func:`edge_occ.bundle.cut_out.map_in_frame`.
+
+        Raises:
+            FrameRefused: see :func:`engines.frame.require_frame`.
+            NoPose: see :meth:`edge_occ.bundle.pose.Pose.place`.
+        """
+        require_frame(frame)
+        prepared, rectangle = self._stage.prepare(frame)
+        scores = self._engine.infer(prepared)
+        if rectangle is None:
+            return scores
+        return Scores(scores.score, map_in_frame(scores.map, rectangle, frame.shape))
+
+    def features(self, frame: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+        """Features of one frame; see :meth:`engines.base.Engine.features`, and :meth:`infer` for the errors."""
+        require_frame(frame)
+        return self._engine.features(self._stage.prepared(frame))
+
+    def set_head(self, head: Mapping[str, NDArray[np.float32]]) -> None:
+        """Replace the head; see :meth:`engines.base.Engine.set_head`."""
+        self._engine.set_head(head)
+
+    def close(self) -> None:
+        """Close the engine."""
+        self._engine.close()
