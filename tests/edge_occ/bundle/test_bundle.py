@@ -76,7 +76,7 @@ def test_a_bundle_is_identified_by_its_members(tiny_bundle, tmp_path):
         name: getattr(bundle.manifest, name) for name in type(bundle.manifest).model_fields if name != "members"
     }
     assert write_bundle(tmp_path / "same.occ", manifest, bundle.members).identity == bundle.manifest.identity
-    reversed_ = dict(reversed(bundle.members.items()))
+    reversed_ = dict(reversed(list(bundle.members.items())))
     assert write_bundle(tmp_path / "same.occ", manifest, reversed_).identity == bundle.manifest.identity
     other = {**bundle.members, "MODEL_CARD.md": b"another card"}
     assert write_bundle(tmp_path / "other.occ", manifest, other).identity != bundle.manifest.identity
