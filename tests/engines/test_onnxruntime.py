@@ -1,7 +1,10 @@
 """ONNX Runtime against torch on a real bundle; what runs on a device."""
 
+import gc
 import subprocess
 import sys
+from contextlib import closing
+from dataclasses import replace
 
 import numpy as np
 import onnxruntime as ort
@@ -246,3 +249,17 @@ def test_a_session_has_a_thread_for_each_usable_processor(bundle, monkeypatch):
     open_session(bundle.members[ENCODER_GRAPH])
     open_session(bundle.members[ENCODER_GRAPH], threads=1)
     assert asked == [3, 1]
+
+
+def test_a_head_that_nobody_can_write_to_is_kept_without_a_copy(bundle):
+    frame = np.random.default_rng(0).integers(0, 256, (96, 96, 3), dtype=np.uint8)
+    head = {name: value.copy() for name, value in bundle.head.items()}
+    for value in head.values():
+        value.flags.writeable = False
+    with closing(OnnxRuntimeEngine(replace(bundle.graph(), head=head), threads=1)) as engine:
+        assert all(engine._head[name].data_ptr() == value.ctypes.data for name, value in head.items())
+        expected = engine.infer(frame).score
+        del head, value
+        gc.collect()
+        _others = [np.full(array.shape, np.nan, np.float32) for array in bundle.head.values()]  # in freed memory
+        assert engine.infer(frame).score == expected
