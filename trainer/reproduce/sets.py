@@ -84,7 +84,7 @@ def find_sets(data: Path) -> dict[str, Path]:
         ]
     sets: dict[str, Path] = {}
     for folder in filter(_is_set, folders):
-        name = folder.resolve().name
+        name = folder.name if folder != data else data.resolve().name
         if name in sets:
             raise InputError(f"sets of different names in {data}", f"{sets[name]} and {folder}", "rename one of them")
         sets[name] = folder

@@ -1,16 +1,16 @@
-"""The tables of decisions, with a very short training."""
+"""The tables of decisions, with a bundle in place of trainings."""
 
-import json
 import shutil
-from dataclasses import replace
+from unittest import mock
 
 import pytest
-from discs import TINY, make_data
 
 from edge_occ.bundle.bundle import read_bundle
+from edge_occ.common.images import find_images
 from trainer.evaluation.evaluate import evaluate
 from trainer.evaluation.threshold_rules import RULES
-from trainer.reproduce import find_table
+from trainer.own_files import remove_own
+from trainer.reproduce import find_table, mvtec
 from trainer.reproduce.budget import Budget
 from trainer.reproduce.cells import Store
 from trainer.reproduce.markdown import RunInfo
@@ -19,36 +19,41 @@ from trainer.reproduce.run import TableRequest, plan, reproduce
 from trainer.reproduce.set_changes import SetChange
 from trainer.reproduce.summary import summarise
 from trainer.reproduce.write import write_table
+from trainer.train import CHECKPOINTS, Trained
 
-SETTINGS = (
-    "pretext.name=none",
-    *(f"{section}.{name}={value}" for section, values in TINY.items() for name, value in values.items()),
-)
 CHANGES = (SetChange(), SetChange(0.1, images=12), SetChange(images=99))
 
 
 class Run:
-    """Both tables of one set, unchanged and changed."""
+    """Both tables of one set, unchanged and changed; every training gives the same bundle."""
 
-    def __init__(self, folder):
-        self.data, self.said = make_data(folder / "sets" / "discs").parent, []
+    def __init__(self, folder, data, bundle):
+        self.data, self.said, self.trained_on = folder / "sets", [], []
+        self.data.mkdir()
+        (self.data / "discs").symlink_to(data)
         self.store = Store(folder / "work", self.said.append)
         about = RunInfo("edge-occ reproduce", "sets", provenance("cpu"))
-        self.outcomes, self.texts, self.contents = {}, {}, {}
+        self.outcomes, self.texts = {}, {}
+
+        def train(job):
+            self.trained_on.append([path.name for path in find_images(job.data / "train" / "good")])
+            shutil.copy(bundle, job.out)
+            remove_own(job.checkpoints, CHECKPOINTS)
+            return Trained(read_bundle(bundle).manifest, job.report)
+
         for name in ("decisions", "thresholds"):
             table = find_table(name).on(self.data)
-            table = replace(table, rows=tuple(replace(row, preset="quick") for row in table.rows))
-            request = TableRequest(table, self.data, categories=("discs",), seeds=1, settings=SETTINGS, changes=CHANGES)
-            outcome = reproduce(plan(request), self.store, Budget(None), "cpu", self.said.append)
+            request = TableRequest(table, self.data, categories=("discs",), seeds=1, changes=CHANGES)
+            with mock.patch.object(mvtec, "train", train):
+                outcome = reproduce(plan(request), self.store, Budget(None), "cpu", self.said.append)
             summary = summarise(table, outcome.statuses)
             path = write_table(folder, summary, outcome.statuses, self.store, about)
             self.outcomes[name], self.texts[name] = outcome, path.read_text()
-            self.contents[name] = json.loads(path.with_suffix(".json").read_text())
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    return Run(tmp_path_factory.mktemp("decisions"))
+def run(tmp_path_factory, tiny_data, tiny_bundle):
+    return Run(tmp_path_factory.mktemp("decisions"), tiny_data, tiny_bundle)
 
 
 def test_a_cell_holds_what_evaluate_says_and_its_costs(run):
@@ -74,12 +79,14 @@ def test_a_cell_holds_what_evaluate_says_and_its_costs(run):
 def test_changed_rows_train_on_changed_sets(run):
     statuses = {status.cell.row.name: status for status in run.outcomes["decisions"].statuses}
     assert list(statuses) == ["auto", "auto-10-percent-defects-12-images", "auto-99-images"]
-    images = {
-        name: read_bundle(run.store.bundle(status.cell)).manifest.training.images
-        for name, status in statuses.items()
-        if status.state == "done"
-    }
-    assert images == {"auto": 16, "auto-10-percent-defects-12-images": 13}
+    assert [status.state for status in statuses.values()] == ["done", "done", "failed"]
+    whole, changed = run.trained_on
+    assert whole == [f"{i:03}.png" for i in range(16)]
+    (mixed,) = set(changed) - set(whole)
+    kind, _, name = mixed.rpartition("_")
+    assert (run.data / "discs" / "test" / kind / name).exists()
+    assert kind != "good"
+    assert len(changed) == 13
     assert len({status.cell.key for status in statuses.values()}) == 3
     assert [line for line in run.said if "auto-99-images, discs, seed 0 failed" in line and "found 16" in line]
     assert not [path for path in (run.store.bundle(statuses["auto"].cell)).parent.iterdir() if path.is_dir()]
@@ -89,9 +96,9 @@ def test_an_unchanged_set_shares_its_bundle_with_the_tables_of_mvtec(run):
     data = run.data.parent / "mvtec"
     shutil.copytree(run.data / "discs", data / "bottle")
     table = find_table("mvtec")
-    cells = plan(TableRequest(table, data, rows=("untrained",), seeds=1, settings=SETTINGS))
+    cells = plan(TableRequest(table, data, rows=("auto",), seeds=1))
     own = run.outcomes["decisions"].statuses[0].cell
-    (cell,) = (cell for cell in cells if cell.row.name == "untrained")
+    (cell,) = (cell for cell in cells if cell.row.name == "auto")
     assert cell.bundle_key == own.bundle_key
     assert cell.key != own.key
 
