@@ -80,7 +80,7 @@ def train(  # noqa: PLR0913 - one parameter an option
         say(f"the pictures differ in size; each was stretched to {size_in_words(manifest.geometry.size)}")
     if manifest.model_selection:
         choice = manifest.model_selection
-        say(f"selected by synthetic defects on held-out good parts: finds {of_synthetic(choice)} at the declared rate")
+        say(f"selected by synthetic defects on held-out good parts: finds {of_synthetic(choice)}")
         for head in (c for c in choice.candidates if c.score_weight or c.map_weight):
             weights = f"{head.score_weight:.2f} of the score, {head.map_weight:.2f} of the heatmap"
             say(f"- {candidate_in_words(head)}: {weights}")

@@ -55,8 +55,8 @@ def _selection(choice: ModelSelection | None) -> str:
         return ""
     return fill(
         f"The heads were selected from {len(choice.candidates)} candidates without any real defect, by the share of "
-        f"defects found at the declared rate: together they find {of_synthetic(choice)}. Real defects may be easier "
-        "or harder to find.",
+        f"defects above the threshold of held-out good parts: together they find {of_synthetic(choice)}. Real defects "
+        "may be easier or harder to find.",
         118,
     )
 

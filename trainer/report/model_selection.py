@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from edge_occ.bundle.guarantee import share_in_words
 from edge_occ.bundle.manifest import CandidateHead, ModelSelection
 from trainer.report.heads import candidate_in_words
 from trainer.report.page import PageSection, PageTable
@@ -11,12 +10,12 @@ _LISTED = 12
 """Number of the best candidates that are listed; those that were taken are listed too."""
 
 
-def selection_section(choice: ModelSelection, rate: float) -> PageSection:
+def selection_section(choice: ModelSelection, rate: str) -> PageSection:
     """Return the section about what was selected and from what.
 
     Args:
         choice: the record.
-        rate: declared false-alarm rate.
+        rate: false-alarm rate in words: the declared one, or the lowest that the good parts certify.
     """
     scoring = [c for c in choice.candidates if c.score_weight]
     makes_map = [c for c in choice.candidates if c.map_weight]
@@ -25,7 +24,7 @@ def selection_section(choice: ModelSelection, rate: float) -> PageSection:
         for c in scoring
     )
     text = (
-        f"The selected model finds {of_synthetic(choice)} at {share_in_words(rate)} false alarms. No real defect was "
+        f"The selected model finds {of_synthetic(choice)} at {rate} false alarms. No real defect was "
         "used: the candidates were compared on held-out good parts and on the same parts with synthetic defects of "
         "several kinds, which no training uses; many of them are faint on purpose. A defect counts as found where it "
         "scores above the threshold that follows from the good parts.\n\n"
@@ -34,14 +33,16 @@ def selection_section(choice: ModelSelection, rate: float) -> PageSection:
         f"{choice.pixel_auroc:.3f} on these defects.\n\n"
         f"The best of {len(choice.candidates)} candidates and those that were taken, sorted by the mean share found at "
         "the declared rate and at 2, 5 and 10 times that. Of image scores within one standard error of the best, "
-        "the one that averages the largest share of the map is taken."
+        f"the one that averages the largest share of the map is taken. Found: at {rate}; AUROC: of images and of "
+        "pixels."
     )
     ranked = sorted(choice.candidates, key=lambda c: c.objective or 0, reverse=True)
     listed = [c for k, c in enumerate(ranked) if k < _LISTED or c.score_weight or c.map_weight]
     rows = [
         (
             candidate_in_words(c),
-            f"{c.sigma:g} pixels, {_image_score(c)}",
+            f"{c.sigma:g} pixels",
+            "maximum" if c.top_fraction is None else f"highest {100 * c.top_fraction:g} %",
             _percent(c.power),
             _percent(c.objective),
             f"{c.image_auroc:.4f}",
@@ -53,11 +54,12 @@ def selection_section(choice: ModelSelection, rate: float) -> PageSection:
     ]
     header = (
         "head",
-        "smoothing, image score",
-        f"found at {share_in_words(rate)}",
-        "mean over rates",
-        "image AUROC",
-        "pixel AUROC",
+        "smoothing",
+        "image score",
+        "found",
+        "mean",
+        "AUROC",
+        "pixels",
         "weight",
         "heatmap",
     )

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_occ.bundle.guarantee import guarantee, share_in_words
-from edge_occ.bundle.manifest import Manifest
+from edge_occ.bundle.guarantee import guarantee, lowest_certified_rate, share_in_words
+from edge_occ.bundle.manifest import Calibration, Manifest
 from trainer.data.detail import detail
 from trainer.pretrain.fit_encoder import Fit
 from trainer.report.charts import score_histogram, training_curve
@@ -62,7 +62,7 @@ def training_report(
     if region is not None:
         sections.insert(1, _region(region, manifest.training.config["region"]["mode"]))
     if manifest.model_selection:
-        sections.append(selection_section(manifest.model_selection, manifest.calibration.false_alarm_rate))
+        sections.append(selection_section(manifest.model_selection, _rate(manifest.calibration)))
     if manifest.precisions:
         sections.append(_precisions(manifest))
     sections += _pretraining(fits)
@@ -91,6 +91,11 @@ def _threshold_text(manifest: Manifest) -> str:
         "raises an alarm. The guarantee holds for parts, camera and light like those in the images; recalibrate after "
         "a change."
     )
+
+
+def _rate(calibration: Calibration) -> str:
+    """The false-alarm rate of the threshold in words: the declared one, or the lowest that the good parts certify."""
+    return share_in_words(max(calibration.false_alarm_rate, lowest_certified_rate(calibration.n)))
 
 
 def _precisions(manifest: Manifest) -> PageSection:
@@ -147,8 +152,8 @@ def _pretraining(fits: Sequence[tuple[str, Fit]]) -> Iterator[PageSection]:
 def _training_facts(manifest: Manifest) -> list[tuple[str, str]]:
     training, geometry = manifest.training, manifest.geometry
     frame = f"{geometry.frame[1]} x {geometry.frame[0]}" if geometry.frame else "different sizes"
-    choice, rate = manifest.model_selection, manifest.calibration.false_alarm_rate
-    power = [] if choice is None else [(f"Found at {share_in_words(rate)}", of_synthetic(choice))]
+    choice = manifest.model_selection
+    power = [] if choice is None else [(f"Found at {_rate(manifest.calibration)}", of_synthetic(choice))]
     return [
         *power,
         ("Training set", training_set(training)),

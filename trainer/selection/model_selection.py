@@ -207,11 +207,12 @@ def _best(benchmark: ProxyBenchmark, candidates: Sequence[_Candidate]) -> _Candi
 
 def _map_head(candidates: Sequence[_Candidate], scoring: Sequence[_Candidate]) -> _Candidate:
     """Return the candidate with the highest pixel AUROC among those that can make the map, and that have the smoothing
-    of their branch's scoring head, as a branch has one.
+    of their branch's scoring head, as a branch has one; a scoring head itself where it has that map.
     """
     sigma_of = {own.branch: own.map.sigma for own in scoring}
     able = [own for own in candidates if sigma_of.get(own.branch, own.map.sigma) == own.map.sigma]
-    return max((own for own in able if own.pixel_auroc is not None), key=lambda own: own.pixel_auroc or 0.0)
+    best = max((own for own in able if own.pixel_auroc is not None), key=lambda own: own.pixel_auroc or 0.0)
+    return next((own for own in scoring if own.same_map(best)), best)
 
 
 def _fused(heads: Sequence[_Candidate], weights: Sequence[float], normal: int) -> NDArray[np.float64]:

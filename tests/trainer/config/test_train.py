@@ -78,7 +78,9 @@ def test_the_defaults_are_the_released_codes():
 def test_a_region_is_of_positions():
     for mode in ("auto", "drawn.png"):
         with pytest.raises(ValidationError, match=f"region.mode={mode} works with patch encoders"):
-            TrainConfig.model_validate({"encoder": {"name": "resnet18"}, "region": {"mode": mode}})
+            TrainConfig.model_validate(
+                {"encoder": {"name": "resnet18"}, "pretext": {"name": "none"}, "region": {"mode": mode}}
+            )
 
 
 def test_images_may_be_as_small_as_cifars():

@@ -87,7 +87,7 @@ def test_what_model_selection_reached_is_stated(bundle):
     manifest = dict(bundle.manifest)
     card = " ".join(model_card({**manifest, "model_selection": choice}, Parity(0, 0, 0, 6)).split())
     assert "## Model selection The heads were selected from 2 candidates without any real defect" in card
-    assert "at the declared rate: together they find 73.5% of 311 synthetic defects." in card
+    assert "above the threshold of held-out good parts: together they find 73.5% of 311 synthetic defects." in card
     assert "Model selection" not in model_card(manifest, Parity(0, 0, 0, 6))
 
 

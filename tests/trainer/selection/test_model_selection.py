@@ -60,11 +60,12 @@ def discs(n=24):
 
 
 def with_noisy_ground(images):
-    """The part is the middle; every cell of the ground has another grey level in every image."""
+    """The part is the middle, which varies little; every cell of the ground has another grey level in every image."""
     generator = torch.Generator().manual_seed(3)
     noise = functional.interpolate(torch.rand(len(images), 1, 8, 8, generator=generator) * 255, scale_factor=8)
     spoilt = noise.byte().expand(-1, 3, -1, -1).clone()
-    spoilt[:, :, 16:48, 16:48] = images[:, :, 16:48, 16:48]
+    middle = images[:, :, 16:48, 16:48].float()
+    spoilt[:, :, 16:48, 16:48] = (middle + 8 * torch.randn(middle.shape, generator=generator)).clamp(0, 255).byte()
     return spoilt
 
 
@@ -232,6 +233,16 @@ def test_the_map_is_of_one_head_with_one_covariance(with_noise):
     best = max(c.pixel_auroc for c in able[:8] + able[8:] if c.sigma in sigma)
     assert makes_map.pixel_auroc == pytest.approx(best)
     assert with_noise.record.pixel_auroc == makes_map.pixel_auroc
+
+
+def test_one_head_may_give_both_score_and_map():
+    """Whatever its image score: the same head is not computed twice."""
+    only = {**SELECTION, "scopes": ["shared"], "standardise": [False]}
+    found = Selected(discs(), [Means()], selection=only)
+    assert len(found.selected.heads) == 1
+    assert (found.selected.fusion.score_weights, found.selected.fusion.map_weights) == ((1,), (1,))
+    assert found.scoring() == [found.makes_map]
+    assert TrainConfig.model_validate(found.selected.model_dump()) == found.selected
 
 
 @pytest.mark.parametrize(("taken", "kept"), [(0, (0,)), (1, (1,))])
