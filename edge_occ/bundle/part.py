@@ -147,9 +147,10 @@ def _majority(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 def _filled(region: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Fill the holes of a region."""
-    outside = np.pad(~region, 1, constant_values=True).astype(np.uint8)
-    _, labels = cv2.connectedComponents(outside, connectivity=4)
-    return np.asarray(labels[1:-1, 1:-1] != labels[0, 0])
+    # Not by connected components of the ground: with 4-connectivity OpenCV 4.5.5 crashes on some shapes.
+    padded = np.pad(region, 1).astype(np.uint8)
+    cv2.floodFill(padded, None, (0, 0), 2)
+    return np.asarray(padded[1:-1, 1:-1] != 2)
 
 
 def _measured(region: NDArray[np.bool_], left: int, top: int, *, at_edge: bool, next_area: float) -> Part:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from edge_occ.bundle.guarantee import guarantee, lowest_certified_rate, share_in_words
 from edge_occ.bundle.manifest import Calibration, Manifest
+from edge_occ.bundle.pose import Pose
 from trainer.data.detail import detail
 from trainer.pretrain.fit_encoder import Fit
 from trainer.report.charts import score_histogram, training_curve
@@ -158,6 +159,7 @@ def _training_facts(manifest: Manifest) -> list[tuple[str, str]]:
         *power,
         ("Training set", training_set(training)),
         ("Image size", f"{frame}, scored at {geometry.size[1]} x {geometry.size[0]}"),
+        ("Pose", _pose(geometry.pose)),
         ("Smallest defect", detail(geometry)),
         ("Converted", ", ".join(training.conversions) or "nothing"),
         (
@@ -174,6 +176,11 @@ def _training_facts(manifest: Manifest) -> list[tuple[str, str]]:
         ),
         ("Fingerprint of the images", training.data_sha256[:16]),
     ]
+
+
+def _pose(pose: Pose | None) -> str:
+    """Describe what is done about the direction and place of the parts."""
+    return f"turned, centred and cut out, {pose.width} x {pose.height}" if pose else "parts stay as they lie"
 
 
 def _heads(manifest: Manifest) -> str:

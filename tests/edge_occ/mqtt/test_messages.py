@@ -68,7 +68,7 @@ def test_stats_of_older_versions_have_null_before_the_first_score():
 
 
 def test_stats_count_every_reason_of_a_fault():
-    assert {f"faults_{reason.value}" for reason in Reason} <= Stats.model_fields.keys()
+    assert {f"faults_{reason.value.replace(' ', '_')}" for reason in Reason} <= Stats.model_fields.keys()
 
 
 def test_ts_is_in_epoch_milliseconds():

@@ -20,6 +20,8 @@ from engines.onnxruntime import OnnxRuntimeEngine
 from trainer.evaluation.evaluate import evaluate
 from trainer.evaluation.result import Evaluation
 
+NO_FAULTS = {"good": 0, "defect": 0}
+
 
 @pytest.fixture(scope="module")
 def evaluation(tiny_bundle: Path, tiny_data: Path) -> Evaluation:
@@ -44,7 +46,7 @@ def test_the_metrics_are_those_of_the_exported_graph_s_scores(evaluation, tiny_b
         truth.append(np.zeros(frame.shape[:2], bool) if mask is None else mask > 0)
         pixels.append(cv2.resize(found.map, frame.shape[1::-1]))
     result = evaluation.as_json()
-    assert result["images"] == {"good": 6, "defect": 7, "with_mask": 7, "skipped": []}
+    assert result["images"] == {"good": 6, "defect": 7, "faulted": NO_FAULTS, "with_mask": 7, "skipped": []}
     assert result["image_auroc"] == pytest.approx(roc_auc_score(labels, scores), abs=1e-6)
     assert 0.5 < result["image_auroc"] < 1  # two defects are hidden, so neither a constant nor a perfect one will do
     everywhere = roc_auc_score(np.ravel(truth), np.ravel(pixels))
@@ -163,7 +165,7 @@ def test_pixel_figures_are_of_the_defects_with_masks_and_image_figures_of_all(ti
     result, whole = found.as_json(), evaluation.as_json()
     for name in ("detection", "image_auroc", "f1_max", "false_alarms"):
         assert result[name] == whole[name]
-    assert result["images"] == {"good": 6, "defect": 7, "with_mask": 3, "skipped": []}
+    assert result["images"] == {"good": 6, "defect": 7, "faulted": NO_FAULTS, "with_mask": 3, "skipped": []}
     assert result["warnings"] == [warning]
     for kind in ("scratch", "spot"):
         assert result["per_defect"][kind]["image_auroc"] == whole["per_defect"][kind]["image_auroc"]
