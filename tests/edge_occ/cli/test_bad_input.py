@@ -182,7 +182,7 @@ def test_settings_of_which_each_is_right_and_both_together_wrong(tmp_path, setti
     ("name", "content", "words"),
     [
         ("none.png", None, "no such file"),
-        ("small.png", np.full((48, 96), 255, np.uint8), "96 x 48"),
+        ("small.png", np.full((48, 96), 255, np.uint8), "96x48"),
         ("empty.png", np.zeros((96, 96), np.uint8), "something to inspect"),
         ("region.json", b'{"inspect": [[[1, 2], [3, 4]]]}', "inspect.0: List should have at least 3 items"),
         ("broken.json", b"[", "polygons in"),
@@ -195,7 +195,7 @@ def test_a_region_that_is_none_is_found_before_the_training(tmp_path, monkeypatc
     elif content is not None:
         cv2.imwrite(str(path), content)
     monkeypatch.setattr("trainer.train.pretrain_encoders", None)
-    data = write_images(tmp_path / "data", 6)
+    data = write_images(tmp_path / "data", 10)
     refused(train(data, tmp_path, "--set", f"region.mode={path}"), 2, name, words)
 
 
