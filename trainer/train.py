@@ -15,8 +15,9 @@ from torch import Tensor
 
 from edge_occ.bundle.bundle import MODEL_CARD, PREVIEW, write_bundle
 from edge_occ.bundle.manifest import Manifest
+from edge_occ.bundle.tiles import Tiling
 from edge_occ.common.errors import InputError
-from edge_occ.common.size import Size
+from edge_occ.common.size import Size, size_in_words
 from trainer.augment.camera import change_frame
 from trainer.calibration.fit_heads import HeadCalibrator
 from trainer.config import TrainConfig
@@ -118,17 +119,20 @@ def train(job: Job) -> Trained:
         processes.wait()
         data = find_normal_images(job.data)
         if first:
-            data.traits.log(job.config.resized(data.traits.usual))
+            _check_input(data, job.config)
         pretrained = pretrain_encoders(data, job.config, job.seed, device, job.checkpoint)
     if not first:
         sys.exit(0)
     size = pretrained.size
-    features = _features(pretrained.branches, data, size, device)
+    tiling = pretrained.config.input.tiling(size)
+    # A tile is one more shot of its image's part: tiles of a part share a fold, and its score is their highest.
+    parts = data.parts if tiling is None else tuple(part for part in data.parts for _ in range(tiling.count))
+    features = _features(pretrained.branches, data, size, tiling, device)
     config, branches, record, grids = pretrained.config, pretrained.branches, None, None
     if config.selection.enabled:
         patches = [branch for branch in branches if isinstance(branch, PatchBranch)]
         defects = make_defects(pretrained.images, config.selection.images, job.seed)
-        selected = select_model(patches, features, defects, config, job.seed, data.parts)
+        selected = select_model(patches, features, defects, config, job.seed, parts)
         config, record, grids = selected.config, selected.record, selected.grids
         branches = tuple(branches[i] for i in selected.kept)
         features = [features[i] for i in selected.kept]
@@ -137,12 +141,12 @@ def train(job: Job) -> Trained:
         # Heads selected on the images as they are have to be scored again together with the copies.
         grids = None
         features = _with_copies(features, branches, data, size, config, job.seed, device)
-    calibrator = HeadCalibrator(branches, config, job.seed, data.parts)
+    calibrator = HeadCalibrator(branches, config, job.seed, parts)
     fitted = calibrator.fit(features, grids)
     heads = [branch.head.kinds for branch in config.branches]
     graph = InspectionGraph(branches, heads, size).cpu().eval()
     held_out = partial(calibrator.held_out, features, head=fitted.head)
-    exported = assemble(graph, fitted, data.paths, job.config.export, held_out, data.traits.white)
+    exported = assemble(graph, fitted, data.paths, job.config.export, held_out, data.traits.white, tiling)
     seconds = time.monotonic() - begun
     facts = Facts(job.command, job.preset, job.seed, size, config, data, branches, pretrained.fits, record, seconds)
     manifest = manifest_fields(facts, fitted.calibration, exported)
@@ -174,10 +178,37 @@ def _check_places(job: Job) -> None:
     check_writable(out.parent, "--out")
 
 
+def _check_input(data: NormalImages, config: TrainConfig) -> None:
+    """Check that tiles fit the images, and log warnings about these.
+
+    Raises:
+        InputError: the images are too small for the tiles, or differ in size.
+    """
+    size = config.resized(data.traits.usual)
+    tiling = config.input.tiling(size)
+    if tiling is None:
+        data.traits.log(size)
+        return
+    if data.frame is None:
+        raise InputError(
+            "training images of one size for input.tiles", "different sizes", "resize them, or leave input.tiles out"
+        )
+    whole = tiling.map_size
+    if any(side > pixels for side, pixels in zip(whole, data.frame, strict=True)):
+        raise InputError(
+            f"images of at least {size_in_words(whole)} pixels for {tiling.columns} x {tiling.rows} tiles of "
+            f"{size_in_words(size)}",
+            f"{size_in_words(data.frame)}",
+            "use fewer tiles, or a smaller input.size",
+        )
+    data.traits.log(whole)
+
+
 def _features(
     branches: Sequence[Branch],
     data: NormalImages,
     size: Size,
+    tiling: Tiling | None,
     device: torch.device,
     title: str = "extracting features",
     change: Change | None = None,
@@ -186,7 +217,8 @@ def _features(
     preprocess = Preprocess(size)
     collected: list[list[Tensor]] = [[] for _ in branches]
     with torch.inference_mode():
-        for frames in read_frames(data.paths, title, size=size, white=data.traits.white, change=change):
+        white = data.traits.white
+        for frames in read_frames(data.paths, title, size=size, tiling=tiling, white=white, change=change):
             images = preprocess(frames.to(device))
             for branch, batches in zip(branches, collected, strict=True):
                 batches.append(branch.features(images).cpu())
@@ -208,5 +240,5 @@ def _with_copies(
     for copy in range(changes.copies):
         change = partial(change_frame, config=changes, seed=seed, copy=copy)
         title = f"features of changed copies, {copy + 1} of {changes.copies}"
-        blocks.append(_features(branches, data, size, device, title, change))
+        blocks.append(_features(branches, data, size, config.input.tiling(size), device, title, change))
     return [torch.cat(of_branch) for of_branch in zip(*blocks, strict=True)]

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from edge_occ.bundle.bundle import Bundle
 from edge_occ.bundle.downscale import downscale, downscaled_size
+from edge_occ.bundle.tiles import Tiling
 from edge_occ.common.size import Size
 from engines.base import Engine, EngineOptions, Progress, Scores
 from engines.frame import require_frame
@@ -55,6 +56,31 @@ class DownscalingEngine:
         return downscale(frame, self._size)
 
 
+class TilingEngine(DownscalingEngine):
+    """An engine whose frames are cut into tiles, each of which is downscaled before its graph.
+
+    Args:
+        engine: scores the downscaled tiles; closed with this one.
+        tiling: cuts the frames.
+    """
+
+    def __init__(self, engine: Engine, tiling: Tiling) -> None:
+        super().__init__(engine, tiling.size)
+        self._tiling = tiling
+
+    def infer(self, frame: NDArray[np.uint8]) -> Scores:
+        """Score one frame: the highest score of its tiles, and their maps put together."""
+        require_frame(frame)
+        tiles = [super(TilingEngine, self).infer(tile) for tile in self._tiling.cut(frame)]
+        return Scores(max(tile.score for tile in tiles), self._tiling.stitch([tile.map for tile in tiles]))
+
+    def features(self, frame: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+        """Features of the tiles of one frame: ``[tiles, rows, columns, d]`` for each branch."""
+        require_frame(frame)
+        tiles = [super(TilingEngine, self).features(tile) for tile in self._tiling.cut(frame)]
+        return [np.stack(of_branch) for of_branch in zip(*tiles, strict=True)]
+
+
 @dataclass(frozen=True)
 class LoadedEngine:
     """An engine that has passed the bundle's parity gate.
@@ -93,11 +119,15 @@ def load_engine(
     geometry = bundle.manifest.geometry
     size = geometry.size if geometry.downscaling else None
     golden = {p: bundle.golden(p) if size is None else _downscaled(bundle.golden(p), size) for p in bundle.precisions}
-    options = _sizes(options or EngineOptions(), golden["fp32"], geometry.frame, size)
+    tiling = geometry.tiling
+    usual = tiling.tile(geometry.frame) if tiling is not None and geometry.frame is not None else geometry.frame
+    options = _sizes(options or EngineOptions(), golden["fp32"], usual, size)
     graphs = {p: GatedGraph(bundle.graph(p), golden[p], bundle.tolerance(p)) for p in bundle.precisions}
     engine, parity = open_engine(
         name, graphs, precision, options, notify=notify, everything=everything, progress=progress
     )
+    if tiling is not None:
+        return LoadedEngine(TilingEngine(engine, tiling), parity)
     return LoadedEngine(engine if size is None else DownscalingEngine(engine, size), parity)
 
 
@@ -107,7 +137,7 @@ def _downscaled(golden: Golden, size: Size) -> Golden:
 
 
 def _sizes(options: EngineOptions, golden: Golden, usual: Size | None, size: Size | None) -> EngineOptions:
-    """Set the frame sizes of a built engine; golden frames are downscaled, ``usual`` is the camera's frame."""
+    """Set the frame sizes of a built engine; golden frames are downscaled, ``usual`` is the camera's frame or tile."""
     sizes = [(frame.shape[0], frame.shape[1]) for frame in golden.frames]
     if size is None:
         tallest, widest = zip(options.max_frame, usual or sizes[0], *sizes, strict=True)

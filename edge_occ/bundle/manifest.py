@@ -6,6 +6,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from edge_occ.bundle.tiles import Tiling
+from edge_occ.common.size import Size
+from engines.limits import MAX_PIXELS
 from engines.parity import TOLERANCE
 
 FORMAT = 5
@@ -13,8 +16,8 @@ FORMAT = 5
 
 2 added graphs in less than fp32, with their measurements; 3 several heads in one graph, and encoders that are not exact
 window by window; 4 downscaling before the graph, which changes the scores of large frames, and the count of copies
-among the training images; 5 resized frames that are not square.  Heads of other kinds than Gaussians needed no new
-version: an older reader refuses a bundle without a Gaussian's tensors."""
+among the training images; 5 resized frames that are not square, and tiles.  Heads of other kinds than Gaussians needed
+no new version: an older reader refuses a bundle without a Gaussian's tensors."""
 
 _MEMBER_LIMIT = 2 << 30
 
@@ -33,6 +36,9 @@ def _square(size: object) -> object:
 
 
 _FrameSide = Annotated[int, Field(ge=1, le=65_536)]
+
+_Tiles = Annotated[int, Field(ge=1, le=16)]
+"""Tiles along an axis."""
 
 _Share = Annotated[float, Field(gt=0, le=1)]
 
@@ -61,6 +67,21 @@ class Geometry(_Record):
     frame: tuple[_FrameSide, _FrameSide] | None = Field(
         description="height and width of the training images; null if they differed"
     )
+    tiles: tuple[_Tiles, _Tiles, Annotated[float, Field(ge=0, le=0.5)]] | None = Field(
+        None,
+        description="columns and rows of tiles that edge_occ/bundle/tiles.py cuts frames into before the graph, and "
+        "the share of a tile that the next one has too; size, window and grid are those of a tile; null: none",
+    )
+
+    @property
+    def tiling(self) -> Tiling | None:
+        """The cutting of frames into tiles."""
+        return None if self.tiles is None else Tiling(*self.tiles, self.size)
+
+    @property
+    def map_size(self) -> Size:
+        """Height and width of the score map of a frame."""
+        return self.size if self.tiling is None else self.tiling.map_size
 
     @model_validator(mode="after")
     def _fits(self) -> Geometry:
@@ -68,6 +89,12 @@ class Geometry(_Record):
         axes = zip(self.grid, self.size, strict=True)
         if self.exact and any((positions - 1) * self.stride + self.window > side for positions, side in axes):
             raise ValueError(f"{self.grid} windows of {self.window} every {self.stride} in {self.size} pixels")
+        if self.tiles is not None:
+            if self.frame is None or self.downscaling is None:
+                raise ValueError("tiles without a frame and its downscaling")
+            larger = any(side > whole for side, whole in zip(self.map_size, self.frame, strict=True))
+            if larger or self.frame[0] * self.frame[1] > MAX_PIXELS:
+                raise ValueError(f"tiles of {self.map_size} pixels in frames of {self.frame}")
         return self
 
 

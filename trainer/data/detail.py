@@ -43,13 +43,14 @@ def detail(geometry: Geometry) -> str:
     """Describe the smallest defect that is found reliably, and what a feature covers, for reports and model cards."""
     if geometry.frame is None:
         return f"about {MIN_DEFECT} pixels of the resized frame; the training images differ in size"
-    down, across = _shrunk(geometry.frame, geometry.size)
+    whole = geometry.map_size
+    down, across = _shrunk(geometry.frame, whole)
     text = (
-        f"about {smallest_defect(geometry.frame, geometry.size)} frame pixels, which are {MIN_DEFECT} after resizing "
+        f"about {smallest_defect(geometry.frame, whole)} frame pixels, which are {MIN_DEFECT} after resizing "
         f"(by {across:.1f} x {down:.1f})"
     )
     if geometry.grid == (1, 1):
-        return f"{text}; a feature covers the whole frame"
+        return f"{text}; a feature covers the whole {'frame' if geometry.tiles is None else 'tile'}"
     window, stride = (f"{across * side:.0f} x {down * side:.0f}" for side in (geometry.window, geometry.stride))
     return f"{text}; a feature covers a window of {window} frame pixels, and there is one each {stride}"
 

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_occ.bundle.downscale import downscale
+from edge_occ.bundle.tiles import Tiling
 from edge_occ.common.decoding import Pixels, decode_image, to_8_bit, white_level
 from edge_occ.common.errors import InputError
 from edge_occ.common.images import find_images, read_image
@@ -114,12 +116,13 @@ def find_normal_images(data: Path) -> NormalImages:
     )
 
 
-def read_frames(
+def read_frames(  # noqa: PLR0913 - most callers give three
     paths: tuple[Path, ...],
     title: str,
     batch: int = 16,
     *,
     size: Size | None = None,
+    tiling: Tiling | None = None,
     white: int | None = None,
     pixels: int = BATCH_PIXELS,
     change: Change | None = None,
@@ -131,27 +134,33 @@ def read_frames(
         title: of the progress report.
         batch: maximum number of images in a batch.
         size: height and width that the graph resizes to, for downscaling as on the device; ``None``: no downscaling.
+        tiling: cuts each image into tiles, which follow each other as images do.
         white: white level of 16-bit images, see :func:`edge_occ.common.images.read_image`.
         pixels: maximum number of pixels in a batch, to bound memory; a larger image is a batch of its own.
-        change: makes another image of the same size of each one, before it is downscaled; called in several threads.
+        change: makes another image of the same size of each one, before it is cut; called in several threads.
 
     Raises:
         InputError: an image became unreadable.
     """
     import torch  # noqa: PLC0415 - an evaluation reads images without torch
 
-    with ProgressReport(title, len(paths)) as progress:
-        read = partial(_read, white=white, size=size, change=change)
-        for images in same_size(read_ahead(read, paths, area), batch, pixels):
+    tiles = 1 if tiling is None else tiling.count
+    with ProgressReport(title, tiles * len(paths)) as progress:
+        read = partial(_read, white=white, size=size, tiling=tiling, change=change)
+        frames = chain.from_iterable(read_ahead(read, paths, lambda of_image: sum(map(area, of_image))))
+        for images in same_size(frames, batch, pixels):
             yield torch.from_numpy(np.stack(images))
             progress.advance(steps=len(images))
 
 
-def _read(path: Path, white: int | None, size: Size | None, change: Change | None) -> NDArray[np.uint8]:
+def _read(
+    path: Path, white: int | None, size: Size | None, tiling: Tiling | None, change: Change | None
+) -> list[NDArray[np.uint8]]:
     image = read_image(path, white)
     if change is not None:
         image = change(image)
-    return image if size is None else downscale(image, size)
+    frames = [image] if tiling is None else tiling.cut(image)
+    return frames if size is None else [downscale(frame, size) for frame in frames]
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from edge_occ.bundle.bundle import ENCODER_GRAPH, GOLDEN, HEAD, PREVIEW, graph_n
 from edge_occ.bundle.loading import DownscalingEngine
 from edge_occ.bundle.manifest import Precision
 from edge_occ.bundle.tensors import golden_from, golden_member, graph_from
+from edge_occ.bundle.tiles import Tiling
 from engines.onnxruntime import OnnxRuntimeEngine
 from engines.parity import TOLERANCE, Parity, require_parity
 from trainer.calibration.fit_heads import CalibratedHead
@@ -56,6 +57,7 @@ def assemble(
     config: ExportConfig,
     held_out: Callable[[Sequence[Tensor]], NDArray[np.float64]],
     white: int | None = None,
+    tiling: Tiling | None = None,
 ) -> Assembled:
     """Export the graphs, pass them through the parity gate and collect the members.
 
@@ -67,15 +69,17 @@ def assemble(
         held_out: maps the features of all training images, ``[n, rows, columns, d]`` for each branch, to scores
             ``[n]``; each image is scored by fp32 heads that were fitted without it.
         white: white level of 16-bit images, see :func:`edge_occ.common.decoding.white_level`.
+        tiling: cuts the training images; the graph scores their tiles.
 
     Raises:
         ParityFailure: the exported fp32 graph does not reproduce the scores of torch.
     """
     threshold = fitted.calibration.threshold
+    chosen = golden_frames(_some_frames(paths, white, tiling))
     members = {
         graph_name("fp32"): export_inspection_graph(graph, fitted.head),
         HEAD: fitted.member,
-        GOLDEN: golden_member(reference(graph, fitted.head, golden_frames(_some_frames(paths, white)), threshold)),
+        GOLDEN: golden_member(reference(graph, fitted.head, chosen, threshold)),
     }
     exact = exact_branch(graph.branches)
     if exact is not None:
@@ -89,7 +93,7 @@ def assemble(
         members[PREVIEW] = preview(engine, golden, fitted.calibration)
     reduced = {}
     if config.fp16 or config.int8:
-        baseline = Fp32Baseline(paths, exported, fitted, golden, held_out, size=size, white=white)
+        baseline = Fp32Baseline(paths, exported, fitted, golden, held_out, size=size, white=white, tiling=tiling)
         half = export_inspection_graph(graph, fitted.head, half=True)
         if config.fp16:
             reduced["fp16"] = reduce_to_fp16(half, baseline)
@@ -105,8 +109,11 @@ def assemble(
     )
 
 
-def _some_frames(paths: tuple[Path, ...], white: int | None) -> list[Tensor]:
+def _some_frames(paths: tuple[Path, ...], white: int | None, tiling: Tiling | None) -> list[Tensor]:
+    """Return a frame of each of some images; of their tiles, another one each time."""
     step = max(1, len(paths) // 6)
-    batches = read_frames(paths[::step][:6], "golden frames", white=white)
+    batches = read_frames(paths[::step][:6], "golden frames", white=white, tiling=tiling)
     # A copy, because a view would keep the whole frame in memory.
-    return [frame[:GOLDEN_SIDE, :GOLDEN_SIDE].clone() for frames in batches for frame in frames]
+    frames = [frame[:GOLDEN_SIDE, :GOLDEN_SIDE].clone() for frames in batches for frame in frames]
+    tiles = 1 if tiling is None else tiling.count
+    return [frames[i * tiles + i % tiles] for i in range(len(frames) // tiles)]

@@ -62,6 +62,8 @@ def manifest_fields(facts: Facts, calibration: Calibration, exported: Assembled)
     fits = [fit for fit in facts.fits if fit is not None]
     exact = exact_branch(facts.branches)
     window, stride, grid = facts.branches[exact or 0].geometry
+    tiling = config.input.tiling(facts.size)
+    tiles = 1 if tiling is None else tiling.count
     software = {"python": platform.python_version(), "torch": torch.__version__, "onnx": onnx.__version__}
     return {
         "created_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -75,10 +77,11 @@ def manifest_fields(facts: Facts, calibration: Calibration, exported: Assembled)
             grid=grid,
             downscaling=HALVING,
             frame=data.frame,
+            tiles=config.input.tiles,
         ),
         "head": {
             **config.head.model_dump(),
-            "samples_side": config.head.samples_side(len(data)),
+            "samples_side": config.head.samples_side(len(data) * tiles),
             "branches": [_branch(*pair) for pair in zip(config.branches, facts.branches, strict=True)],
         },
         "calibration": calibration,

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from edge_occ.bundle.bundle import graph_name, reference_name
 from edge_occ.bundle.loading import DownscalingEngine
 from edge_occ.bundle.manifest import Precision
 from edge_occ.bundle.tensors import graph_from, reference_member
+from edge_occ.bundle.tiles import Tiling
 from edge_occ.common.size import Size
 from engines.base import Graph
 from engines.errors import ParityFailure
@@ -64,12 +66,15 @@ class Fp32Baseline:
             that were fitted without it.
         size: height and width that the graph resizes to.
         white: white level of 16-bit images, see :func:`edge_occ.common.decoding.white_level`.
+        tiling: cuts the images; scores of good parts are the highest of their tiles, those of pasted images the
+            tiles' own.
 
     Attributes:
+        read: reads images as the graph takes them.
         pasted: scores of the fp32 graph on the images with a pasted patch ``[m]``.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what reading the images takes, besides
         self,
         paths: tuple[Path, ...],
         fp32: Graph,
@@ -79,10 +84,11 @@ class Fp32Baseline:
         *,
         size: Size,
         white: int | None = None,
+        tiling: Tiling | None = None,
     ) -> None:
         self.paths, self.fitted, self.golden, self.size = paths, fitted, golden, size
         self._held_out = held_out
-        self.white = white
+        self.read = partial(read_frames, size=size, white=white, tiling=tiling)
         with closing(OnnxRuntimeEngine(fp32)) as engine:
             self.pasted = self.pasted_scores(engine)
 
@@ -91,7 +97,7 @@ class Fp32Baseline:
         with closing(OnnxRuntimeEngine(graph)) as engine:
             features = [
                 [torch.from_numpy(grid) for grid in engine.features(frame.numpy())]
-                for frames in read_frames(self.paths, f"comparing {graph.precision}", size=self.size, white=self.white)
+                for frames in self.read(self.paths, f"comparing {graph.precision}")
                 for frame in frames
             ]
             pasted = self.pasted_scores(engine)
@@ -122,8 +128,7 @@ class Fp32Baseline:
     def pasted_scores(self, engine: OnnxRuntimeEngine) -> NDArray[np.float64]:
         """Score evenly spaced images with a pasted patch, the same ones at every call ``[m]``."""
         generator = torch.Generator().manual_seed(0)
-        spaced = _spaced(self.paths, _PASTED_IMAGES)
-        chosen = read_frames(spaced, f"pasting, {engine.precision}", size=self.size, white=self.white)
+        chosen = self.read(_spaced(self.paths, _PASTED_IMAGES), f"pasting, {engine.precision}")
         return np.array([engine.infer(_with_paste(f, generator).numpy()).score for frames in chosen for f in frames])
 
 
@@ -148,7 +153,7 @@ def reduce_to_int8(fp16: bytes, baseline: Fp32Baseline) -> ReducedGraph:
     head = baseline.fitted.member
     for kept in _KEPT:
         title = f"int8 ranges, {kept} convolutions left in fp16"
-        ranges = read_frames(_spaced(baseline.paths, _RANGE_IMAGES), title, size=baseline.size, white=baseline.white)
+        ranges = baseline.read(_spaced(baseline.paths, _RANGE_IMAGES), title)
         frames = (frame.numpy() for chunk in ranges for frame in chunk)
         onnx = quantise(fp16, frames, graph_from(fp16, "fp16", head).head, kept)
         graph = graph_from(onnx, "int8", head)

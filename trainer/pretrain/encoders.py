@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from edge_occ.bundle.tiles import Tiling
 from edge_occ.common.errors import InputError
 from edge_occ.common.size import Size
 from trainer.config import BranchConfig, SelectionConfig, TrainConfig
@@ -68,8 +69,9 @@ def pretrain_encoders(
     size = config.resized(data.traits.usual)
     # Settings of later branches and the memory are checked before the first branch is trained.
     untrained = [_branch(make_encoder(branch.encoder, size), branch, size) for branch in config.branches]
-    _check_size(untrained, len(data))
-    images = resized(data, size)
+    tiling = config.input.tiling(size)
+    _check_size(untrained, len(data) * (1 if tiling is None else tiling.count))
+    images = resized(data, size, tiling)
     sample = images[:: max(1, len(images) // _LEVEL_IMAGES)].to(device)
     models = len(config.branches) // config.ensemble
     seeds = [seed + i // models for i in range(len(config.branches))]
@@ -84,7 +86,7 @@ def pretrain_encoders(
         built = _branch(encoder, branch, size)
         fit = None
         if branch.pretext.name != "none":
-            run = fingerprint(branch, size, own_seed, data.sha256)
+            run = fingerprint(branch, size, own_seed, f"{data.sha256} {config.input.tiles}" if tiling else data.sha256)
             fit = fit_encoder(images, encoder, branch, own_seed, device, checkpoint(i, run), run)
         encoder.eval().to(device).fuse()
         built.to(device).eval()
@@ -128,11 +130,15 @@ def fingerprint(config: BranchConfig, size: Size, seed: int, content: str) -> st
     return hashlib.sha256(json.dumps([settings, size, seed, content], sort_keys=True).encode()).hexdigest()
 
 
-def resized(data: NormalImages, size: Size) -> Tensor:
-    """Return all images, downscaled and then resized as by the graph, rounded: uint8 RGB ``[n, 3, height, width]``."""
+def resized(data: NormalImages, size: Size, tiling: Tiling | None = None) -> Tensor:
+    """Return all images, or their tiles, downscaled and then resized as by the graph, rounded.
+
+    Returns:
+        uint8 RGB ``[n, 3, height, width]``.
+    """
     preprocess = Preprocess(size)
     with torch.inference_mode():
-        batches = read_frames(data.paths, "reading", size=size, white=data.traits.white)
+        batches = read_frames(data.paths, "reading", size=size, tiling=tiling, white=data.traits.white)
         chunks = [preprocess(frames).round().clamp(0, 255).byte() for frames in batches]
     return torch.cat(chunks).clone()
 
