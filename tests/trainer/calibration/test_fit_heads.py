@@ -11,7 +11,7 @@ import torch
 
 from edge_occ.bundle.gaussian import Scope
 from edge_occ.bundle.standardise import log_scale
-from edge_occ.bundle.tensors import head_from, held_out_from
+from edge_occ.bundle.tensors import head_from
 from edge_occ.common.errors import InputError
 from engines.base import HEADS
 from trainer.calibration.fit_heads import HeadCalibrator
@@ -115,7 +115,7 @@ def test_a_head_of_any_kind_beside_a_gaussian(kind):
         scores = parts[i].score(refits(features[i], alone, left_out), 0).double().numpy()
         expected += 0.5 * scores / scores.std()
     np.testing.assert_allclose(fitted.held_out, expected, rtol=1e-4)
-    assert set(head_from(fitted.member)) == {*HEADS[kind], "mean.1", "whitening.1", "score_weights", "map_weights"}
+    assert set(head_from(fitted.member)[0]) == {*HEADS[kind], "mean.1", "whitening.1", "score_weights", "map_weights"}
 
 
 def test_heads_of_other_kinds_on_the_same_features():
@@ -166,7 +166,7 @@ def test_shots_of_one_part_are_held_out_together_and_give_one_score():
     np.testing.assert_allclose(fitted.held_out, fused.reshape(-1, 2).max(1), rtol=1e-4)
     assert fitted.calibration.n == IMAGES // 2
     assert fitted.calibration.threshold == np.sort(fitted.held_out)[math.ceil((IMAGES // 2 + 1) * (1 - RATE)) - 1]
-    assert np.array_equal(held_out_from(fitted.member), fitted.held_out)
+    assert np.array_equal(head_from(fitted.member)[1], fitted.held_out)
     np.testing.assert_allclose(calibrator.held_out(shots, shots, fitted.head), fitted.held_out, rtol=1e-5)
 
 
@@ -198,8 +198,8 @@ def test_one_head_alone_is_left_as_it_is():
     scores, _ = naive(config, parts, features)
     np.testing.assert_allclose(fitted.held_out, scores[0], rtol=1e-4)
     assert list(fitted.head.tensors()) == ["mean", "whitening"]
-    assert set(head_from(fitted.member)) == {"mean", "whitening"}
-    assert np.array_equal(held_out_from(fitted.member), fitted.held_out)
+    assert set(head_from(fitted.member)[0]) == {"mean", "whitening"}
+    assert np.array_equal(head_from(fitted.member)[1], fitted.held_out)
 
 
 def test_another_precision_is_scored_by_the_same_heads(several):
@@ -286,6 +286,6 @@ def test_standardised_heads_and_heads_of_a_region(mask):
         fused += scores / scores.std() / 3
     np.testing.assert_allclose(fitted.held_out, fused.reshape(-1, 2).max(1), rtol=1e-4)
     standardised = {"log_mean", "log_deviation", "log_mean.2", "log_deviation.2"}
-    assert standardised < set(head_from(fitted.member))
+    assert standardised < set(head_from(fitted.member)[0])
     again = HeadCalibrator(made, config, SEED, parts.tolist()).held_out(features, features, fitted.head)
     np.testing.assert_allclose(again, fitted.held_out, rtol=1e-5)

@@ -1,5 +1,7 @@
 """Branches against distances computed one by one."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -12,7 +14,10 @@ from trainer.graph.branches import ImageBranch, PatchBranch, make_branch
 from trainer.graph.score_map import ScoreMap
 from trainer.heads.gaussian import fit_gaussian
 
-DENSE = {"encoder": {"width": 4, "dim": 16}, "head": {"dim": 8, "scope": ["shared", "per-position"], "floor": 0.05}}
+DENSE: dict[str, dict[str, Any]] = {
+    "encoder": {"width": 4, "dim": 16},
+    "head": {"dim": 8, "scope": ["shared", "per-position"], "floor": 0.05},
+}
 IMAGE = {
     "encoder": {"name": "resnet18"},
     "pretext": {"name": "rotation", "mode": "image"},

@@ -78,7 +78,12 @@ def test_the_gradient_of_standardised_scores_is_that_of_automatic_differentiatio
     head = doubled(fit_head(features(12), config("gaussian", scope=scope), scale=scale))
     assert type(head) is CLASSES["gaussian-standardised"]
     cut = 0
-    for test in (features(4, 1), 100 * features(4, 2), -features(4, 4), head.mean.expand(2, 3, 6).unsqueeze(0)):
+    for test in (
+        features(4, 1),
+        100 * features(4, 2),
+        -features(4, 4),
+        head.tensors()["mean"].expand(2, 3, 6).unsqueeze(0),
+    ):
         free = test.double().requires_grad_()
         scores = head.score(free)
         (expected,) = torch.autograd.grad(scores.sum(), free)

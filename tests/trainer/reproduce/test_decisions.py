@@ -39,7 +39,7 @@ class Run:
             self.trained_on.append([path.name for path in find_images(job.data / "train" / "good")])
             shutil.copy(bundle, job.out)
             remove_own(job.checkpoints, CHECKPOINTS)
-            return Trained(read_bundle(bundle).manifest, job.report)
+            return Trained(read_bundle(bundle).manifest, job.report, 0)
 
         for name in ("decisions", "thresholds"):
             table = find_table(name).on(self.data)

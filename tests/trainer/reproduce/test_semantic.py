@@ -141,10 +141,10 @@ def test_a_head_that_cannot_be_fitted_leaves_a_gap_and_is_reported(done, tmp_pat
     cell = next(s.cell for s in outcome.statuses if s.cell.row.name == "untrained-kde")
     said = []
 
-    def fit(features, config, scope):
+    def fit(features, config):
         if config.kind == "nearest":
             raise Unfit("24 features that are all the same", "try another")
-        return fit_head(features, config, scope)
+        return fit_head(features, config)
 
     monkeypatch.setattr("trainer.reproduce.semantic.fit_head", fit)
     (status,) = reproduce([cell], Store(tmp_path, said.append), Budget(None), "cpu", said.append).statuses

@@ -14,7 +14,7 @@ from edge_occ.bundle.conformal import calibrate
 from edge_occ.bundle.loading import load_engine
 from edge_occ.common.errors import InputError, ParityFailure
 from edge_occ.common.images import find_images, read_image
-from trainer.calibration.held_out import folds_of
+from trainer.calibration.held_out import Shots, held_out_scores
 from trainer.config import TrainConfig
 from trainer.heads.build import fit_head
 from trainer.job import Job
@@ -43,14 +43,11 @@ def test_the_new_bundle_is_that_of_the_images_left(own_bundle, judged, tmp_path)
     keep = [i for i, name in enumerate(stored.images.names) if name not in SPOILT]
     features = torch.from_numpy(stored.features[0][keep].astype(np.float32))
     settings = TrainConfig.model_validate(old.manifest.training.config)
-    head = fit_head(features, settings.head, "per-position")
+    head = fit_head(features, settings.head)
     for name, tensor in head.tensors().items():
         np.testing.assert_allclose(new.head[name], tensor.numpy(), rtol=1e-5)
-    fold_of = folds_of(len(keep), 3, 0)
-    scores = torch.empty(len(keep), 5, 5)
-    for fold in range(3):
-        inside = fold_of == fold
-        scores[inside] = fit_head(features[~inside], settings.head, "per-position").score(features[inside])
+    shots = Shots.of(torch.arange(len(keep)), 3, 0)
+    scores = held_out_scores(features, settings.head, shots)
     # The highest value of a smoothed map is at most that of its grid, and near it.
     ratio = left.scores / scores.amax((1, 2)).numpy()
     assert (ratio <= 1.001).all()
