@@ -99,7 +99,7 @@ def check_places(job: Job) -> None:
         require_outside(place, job.data, "--out")
     require_own_bundle(out)
     require_own_page(job.report, "--out")
-    if job.config.export.features:
+    if job.config.keeps_features:
         require_own_features(job.features)
     other = foreign(job.checkpoints, CHECKPOINTS)
     if other is not None:

@@ -22,6 +22,7 @@ from trainer.data.images import NormalImages, find_normal_images
 from trainer.data.layout import image_names
 from trainer.data.posed_images import posed_images
 from trainer.data.region import find_region, read_region
+from trainer.data.tiled_images import tiled_images
 from trainer.evaluation.pictures import picture_row, region_pair
 from trainer.export.assemble import assemble
 from trainer.export.manifest import Facts, manifest_fields
@@ -36,7 +37,7 @@ from trainer.pretrain.encoders import pretrain_encoders
 from trainer.pretrain.processes import choose_device
 from trainer.report.model_card import model_card
 from trainer.report.training import training_report
-from trainer.review.collect import stored_features
+from trainer.review.collect import held_out_scores, stored_features
 from trainer.review.oddness import by_oddness
 from trainer.review.stored_features import GoodImages, write_features
 from trainer.selection.model_selection import select_model
@@ -61,9 +62,9 @@ def train(job: Job) -> Trained:
             if job.restart:
                 remove_own(job.checkpoints, CHECKPOINTS)
         processes.wait()
-        data = posed_images(find_normal_images(job.data), job.config.pose.mode)
+        data = _images(job)
         if first:
-            data.traits.log(job.config.resized(data.viewed), data.viewed if data.pose else None)
+            _log_traits(data, job.config)
         drawn = _drawn_region(job.config, data)  # a wrong file is found before the pretraining
         pretrained = pretrain_encoders(data, job.config, job.seed, device, job.checkpoint)
     if not first:
@@ -71,19 +72,19 @@ def train(job: Job) -> Trained:
     size = pretrained.size
     features = extract_features(pretrained.branches, data, size, device)
     config, branches, record = pretrained.config, pretrained.branches, None
-    mask = find_region(pretrained.images) if config.region.mode == "auto" else drawn
+    mask = find_region(pretrained.images) if config.region.mode == "auto" and data.tiles is None else drawn
     for branch, settings in zip(branches, config.branches, strict=True):
         branch.set_heads(settings, mask)
     if config.selection.enabled:
         patches = [branch for branch in branches if isinstance(branch, PatchBranch)]
         defects = make_defects(pretrained.images, config.selection.images, job.seed)
-        selected = select_model(patches, features, defects, config, job.seed, data.parts, mask)
+        selected = select_model(patches, features, defects, config, job.seed, data.shots, mask)
         config, record = selected.config, selected.record
         branches = tuple(branches[i] for i in selected.kept)
         features = [features[i] for i in selected.kept]
     if config.camera_changes.copies:
         features = with_copies(features, branches, data, size, config.camera_changes, job.seed, device)
-    calibrator = HeadCalibrator(branches, config, job.seed, data.parts)
+    calibrator = HeadCalibrator(branches, config, job.seed, data.shots)
     held_out_grids = calibrator.held_out_grids(features)
     fitted = calibrator.fit(features, held_out_grids)
     heads = [branch.head.graph_kinds for branch in config.branches]
@@ -97,11 +98,25 @@ def train(job: Job) -> Trained:
     written = write_bundle(job.out, manifest, members)
     region = _region_picture(pretrained.images[0], mask, branches)
     report = training_report(job.report, written, pretrained.trained, fitted.held_out, members[PREVIEW], region)
-    stored = stored_features(_good(job, data), features, held_out_grids, calibrator, branches, fitted.head, mask)
-    if config.export.features:
+    if config.keeps_features:
+        stored = stored_features(_good(job, data), features, held_out_grids, calibrator, branches, fitted.head, mask)
         write_features(job.features, stored, written)
     remove_own(job.checkpoints, CHECKPOINTS)
-    return Trained(written, report, sum(image.odd for image in by_oddness(stored.scores)))
+    scores = held_out_scores(held_out_grids, calibrator, fitted.head, len(data), data.stage(size).tiles)
+    return Trained(written, report, sum(image.odd for image in by_oddness(scores)))
+
+
+def _images(job: Job) -> NormalImages:
+    """Find and check the normal images; with their tiles, or their pose."""
+    data = find_normal_images(job.data)
+    if job.config.input.tiles is not None:
+        return tiled_images(data, job.config)
+    return posed_images(data, job.config.pose.mode)
+
+
+def _log_traits(data: NormalImages, config: TrainConfig) -> None:
+    whole = data.stage(config.resized(data.viewed)).map_size
+    data.traits.log(whole, data.viewed if data.pose else None)
 
 
 def _good(job: Job, data: NormalImages) -> GoodImages:

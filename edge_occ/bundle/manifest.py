@@ -9,7 +9,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 
 from edge_occ.bundle.pose import Pose
 from edge_occ.bundle.pre_stage import PreStage
+from edge_occ.bundle.tiles import Tiling
 from edge_occ.common.size import Size
+from engines.limits import MAX_PIXELS
 from engines.parity import TOLERANCE
 
 FORMAT = 5
@@ -17,9 +19,9 @@ FORMAT = 5
 
 2 added graphs in less than fp32, with their measurements; 3 several heads in one graph, and encoders that are not exact
 window by window; 4 downscaling before the graph, which changes the scores of large frames, and the count of copies
-among the training images; 5 resized frames that are not square, parts that are turned to one pose, tensors of heads in
-float16, and whitenings without quarters of zeros.  Heads of other kinds than Gaussians needed no new version: an older
-reader refuses a bundle without a Gaussian's tensors."""
+among the training images; 5 resized frames that are not square, parts that are turned to one pose, tiles, tensors of
+heads in float16, and whitenings without quarters of zeros.  Heads of other kinds than Gaussians needed no new version:
+an older reader refuses a bundle without a Gaussian's tensors."""
 
 _MEMBER_LIMIT = 2 << 30
 
@@ -39,6 +41,9 @@ def _square(size: object) -> object:
 
 _FrameSide = Annotated[int, Field(ge=1, le=65_536)]
 
+_Tiles = Annotated[int, Field(ge=1, le=16)]
+"""Tiles along an axis."""
+
 _Share = Annotated[float, Field(gt=0, le=1)]
 
 
@@ -50,7 +55,7 @@ class Member(_Record):
 
 
 class Geometry(_Record):
-    """The way of a frame to the encoder.  Only pose and downscaling have an effect; the graph contains the rest."""
+    """The way of a frame to the encoder.  The graph contains all but pose, tiles and downscaling."""
 
     size: Annotated[tuple[_Side, _Side], BeforeValidator(_square)] = Field(
         description="height and width in pixels that frames are resized to"
@@ -69,11 +74,26 @@ class Geometry(_Record):
     frame: tuple[_FrameSide, _FrameSide] | None = Field(
         description="height and width of the training images; null if they differed"
     )
+    tiles: tuple[_Tiles, _Tiles, Annotated[float, Field(ge=0, le=0.5)]] | None = Field(
+        None,
+        description="columns and rows of tiles that edge_occ/bundle/tiles.py cuts frames into before the graph, and "
+        "the share of a tile that the next one has too; size, window and grid are those of a tile; null: none",
+    )
+
+    @property
+    def tiling(self) -> Tiling | None:
+        """The cutting of frames into tiles; ``None``: they stay whole."""
+        return None if self.tiles is None else Tiling(*self.tiles, self.size)
+
+    @property
+    def map_size(self) -> Size:
+        """Height and width in resized pixels of what :attr:`viewed` has: of all tiles together."""
+        return self.size if self.tiling is None else self.tiling.map_size
 
     @property
     def pre_stage(self) -> PreStage | None:
         """What is done to frames before the graph; ``None``: nothing, in bundles before format 4."""
-        return PreStage(self.size, self.pose) if self.downscaling or self.pose else None
+        return PreStage(self.size, self.pose, self.tiling) if self.downscaling or self.pose else None
 
     @property
     def viewed(self) -> Size | None:
@@ -86,6 +106,12 @@ class Geometry(_Record):
         axes = zip(self.grid, self.size, strict=True)
         if self.exact and any((positions - 1) * self.stride + self.window > side for positions, side in axes):
             raise ValueError(f"{self.grid} windows of {self.window} every {self.stride} in {self.size} pixels")
+        if self.tiles is not None:
+            if self.frame is None or self.downscaling is None or self.pose is not None:
+                raise ValueError("tiles without a frame and its downscaling, or of parts with a pose")
+            larger = any(side > whole for side, whole in zip(self.map_size, self.frame, strict=True))
+            if larger or self.frame[0] * self.frame[1] > MAX_PIXELS:
+                raise ValueError(f"tiles of {self.map_size} pixels in frames of {self.frame}")
         return self
 
 

@@ -1,4 +1,4 @@
-"""The stage before the graph: parts are turned to one pose where the bundle describes one, large frames are downscaled.
+"""The stage before the graph: parts are turned to one pose or frames cut into tiles, and what is large is downscaled.
 
 Training, calibration, golden frames and every engine pass it, so that all see the same pixels.
 """
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from edge_occ.bundle.cut_out import Rectangle, map_in_frame
 from edge_occ.bundle.downscale import downscale, downscaled_size
 from edge_occ.bundle.pose import Pose, turn, turned_size
+from edge_occ.bundle.tiles import Tiling
 from edge_occ.common.size import Size
 from engines.base import Engine, Scores
 from engines.frame import require_frame
@@ -27,16 +28,40 @@ class PreStage:
     Attributes:
         size: height and width that the graph resizes to.
         pose: how parts are turned, centred and cut out; ``None``: the whole frame is passed on.
+        tiling: cuts frames into tiles of this size, which the graph gets one by one, and which have no pose; ``None``:
+            it gets one image of a frame.
+
+    Raises:
+        ValueError: a pose and tiles.
     """
 
     size: Size
     pose: Pose | None = None
+    tiling: Tiling | None = None
+
+    def __post_init__(self) -> None:
+        if self.pose is not None and self.tiling is not None:
+            raise ValueError("tiles of parts with a pose")
+
+    @property
+    def tiles(self) -> int:
+        """Number of images that the graph gets of a frame."""
+        return 1 if self.tiling is None else self.tiling.count
+
+    @property
+    def map_size(self) -> Size:
+        """Height and width in resized pixels of a frame or of what is cut out of it: of all tiles together."""
+        return self.size if self.tiling is None else self.tiling.map_size
+
+    def cut(self, frame: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
+        """Return the tiles of a frame, uint8 ``[h, w, 3]``, or the frame alone, as it is."""
+        return [frame] if self.tiling is None else self.tiling.cut(frame)
 
     def prepare(self, frame: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], Rectangle | None]:
-        """Return what the graph gets of a frame, and the rectangle of the frame that it shows, if not the whole.
+        """Return what the graph gets of a frame or tile, and the rectangle of it that this shows, if not the whole.
 
         Args:
-            frame: uint8 ``[h, w, 3]``.
+            frame: uint8 ``[h, w, 3]``; one of :meth:`cut`.
 
         Raises:
             NoPose: see :meth:`edge_occ.bundle.pose.Pose.place`.
@@ -47,15 +72,21 @@ class PreStage:
         return downscale(cut, self.size), rectangle
 
     def prepared(self, frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Return what the graph gets of a frame; see :meth:`prepare`."""
+        """Return what the graph gets of a frame or tile; see :meth:`prepare`."""
         return self.prepare(frame)[0]
+
+    def all_prepared(self, frame: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
+        """Return all that the graph gets of a frame, :attr:`tiles` images; see :meth:`prepare`."""
+        return [self.prepared(tile) for tile in self.cut(frame)]
 
     def prepared_size(self, frame: Size) -> Size:
         """Return the size of what the graph gets of a frame of this size, each side below twice :attr:`size`."""
-        return downscaled_size(frame if self.pose is None else turned_size(self.pose, self.size), self.size)
+        if self.pose is not None:
+            return downscaled_size(turned_size(self.pose, self.size), self.size)
+        return downscaled_size(frame if self.tiling is None else self.tiling.tile(frame), self.size)
 
     def golden(self, golden: Golden) -> Golden:
-        """Return golden frames as the graph gets them, so that the parity gate covers this stage on this machine."""
+        """Return golden frames, or tiles, as the graph gets them, so that the parity gate covers this stage here."""
         return replace(golden, frames=[self.prepared(frame) for frame in golden.frames])
 
 
@@ -80,14 +111,19 @@ class PreStageEngine:
         """Score one frame, uint8 ``[h, w, 3]`` BGR.
 
         Returns:
-            Image score and map; where parts are cut out, the map is 0 outside, see
-            :func:`edge_occ.bundle.cut_out.map_in_frame`.
+            Image score and map.  Where parts are cut out, the map is 0 outside, see
+            :func:`edge_occ.bundle.cut_out.map_in_frame`; of tiles, the score is the highest, and the maps are put
+            together, see :meth:`edge_occ.bundle.tiles.Tiling.stitch`.
 
         Raises:
             FrameRefused: see :func:`engines.frame.require_frame`.
             NoPose: see :meth:`edge_occ.bundle.pose.Pose.place`.
         """
         require_frame(frame)
+        tiling = self._stage.tiling
+        if tiling is not None:
+            tiles = [self._engine.infer(tile) for tile in self._stage.all_prepared(frame)]
+            return Scores(max(tile.score for tile in tiles), tiling.stitch([tile.map for tile in tiles]))
         prepared, rectangle = self._stage.prepare(frame)
         scores = self._engine.infer(prepared)
         if rectangle is None:
@@ -95,9 +131,16 @@ class PreStageEngine:
         return Scores(scores.score, map_in_frame(scores.map, rectangle, frame.shape))
 
     def features(self, frame: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
-        """Features of one frame; see :meth:`engines.base.Engine.features`, and :meth:`infer` for the errors."""
+        """Features of one frame; see :meth:`engines.base.Engine.features`, and :meth:`infer` for the errors.
+
+        Returns:
+            ``[rows, columns, d]`` for each branch; of tiles, ``[tiles, rows, columns, d]``.
+        """
         require_frame(frame)
-        return self._engine.features(self._stage.prepared(frame))
+        if self._stage.tiling is None:
+            return self._engine.features(self._stage.prepared(frame))
+        tiles = [self._engine.features(tile) for tile in self._stage.all_prepared(frame)]
+        return [np.stack(of_branch) for of_branch in zip(*tiles, strict=True)]
 
     def set_head(self, head: Mapping[str, NDArray[np.float32]]) -> None:
         """Replace the head; see :meth:`engines.base.Engine.set_head`."""

@@ -76,7 +76,8 @@ def run_bench(
     loaded = load(bundle, engine, precision)
     cold_start = time.perf_counter() - begun
     golden = bundle.golden()
-    pictures = [golden.frames[i % len(golden.frames)] for i in range(frames)]
+    own = _whole_frames(bundle, golden.frames)
+    pictures = [own[i % len(own)] for i in range(frames)]
     with closing(loaded.engine) as running:
         for picture in pictures[:_WARM_UP]:
             running.infer(picture)
@@ -106,9 +107,18 @@ def run_bench(
         "dense": _dense(bundle, golden.frames[0]) if ENCODER_GRAPH in bundle.members else None,
         "rss_mb": round(resident, 1),
         "cold_start_s": round(cold_start, 3),
-        "input": list(golden.frames[0].shape[:2]),
+        "input": list(own[0].shape[:2]),
         "grid": list(geometry.grid),
     }
+
+
+def _whole_frames(bundle: Bundle, golden: Sequence[NDArray[np.uint8]]) -> Sequence[NDArray[np.uint8]]:
+    """Return frames to time: the golden ones, or, where these are tiles, the same stretched to the camera's frame."""
+    geometry = bundle.manifest.geometry
+    if geometry.tiles is None or geometry.frame is None:
+        return golden
+    size = geometry.frame[::-1]
+    return [np.asarray(cv2.resize(tile, size, interpolation=cv2.INTER_LINEAR), dtype=np.uint8) for tile in golden]
 
 
 def _other(load: Callable[[], LoadedEngine], pictures: Sequence[NDArray[np.uint8]]) -> dict[str, Any]:

@@ -6,9 +6,10 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from discs import TINY, write
+from discs import TINY
 from torch.nn import functional
 from typer.testing import CliRunner
+from wide import FRAME, SPOT, make_wide_data, spoilt
 
 from edge_occ.bundle.bundle import MANIFEST, read_bundle
 from edge_occ.bundle.loading import load_engine
@@ -23,36 +24,12 @@ from trainer.job import Job
 from trainer.pretrain.encoders import resized
 from trainer.train import train
 
-FRAME, SIZE, GRID = (112, 200), (96, 160), (5, 13)
-SPOT = (150, 40)
-"""Middle of the defects, x and y in frame pixels: far from the middle of the frame, and from its mirror images."""
-
-
-def wide(seed):
-    """A grey disc in the left half of a noisy frame of 200 x 112 pixels."""
-    image = np.clip(np.random.default_rng(seed).normal(60, 6, (*FRAME, 3)), 0, 255).astype(np.uint8)
-    cv2.circle(image, (56, 56), 36, (150, 160, 170), -1, cv2.LINE_AA)
-    return image
-
-
-def spoilt(seed):
-    image = wide(seed)
-    cv2.circle(image, SPOT, 9, (20, 20, 220), -1)
-    return image
+SIZE, GRID = (96, 160), (5, 13)
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("wide")
-    for i in range(16):
-        write(folder / "train" / "good" / f"{i:03}.png", wide(i))
-    for i in range(4):
-        write(folder / "test" / "good" / f"{i:03}.png", wide(100 + i))
-        write(folder / "test" / "spot" / f"{i:03}.png", spoilt(200 + i))
-        mask = np.zeros(FRAME, np.uint8)
-        cv2.circle(mask, SPOT, 9, 255, -1)
-        write(folder / "ground_truth" / "spot" / f"{i:03}_mask.png", mask)
-    return folder
+    return make_wide_data(tmp_path_factory.mktemp("wide"))
 
 
 @pytest.fixture(scope="module")
@@ -138,7 +115,7 @@ def test_it_runs_and_is_timed(bundle, data, tmp_path):
 def test_large_frames_are_halved_along_each_axis_alone(bundle):
     """An axis of less than twice its own side stays as it is."""
     loaded = load_engine(read_bundle(bundle), "cpu")
-    tall = cv2.resize(spoilt(200), (319, 192), interpolation=cv2.INTER_LINEAR)
+    tall = np.asarray(cv2.resize(spoilt(200), (319, 192), interpolation=cv2.INTER_LINEAR), np.uint8)
     halved = np.asarray(cv2.resize(tall, (319, 96), interpolation=cv2.INTER_AREA), np.uint8)
     assert loaded.engine.infer(tall).score == loaded.engine.infer(halved).score
     loaded.engine.close()

@@ -8,7 +8,6 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from edge_occ.bundle.pre_stage import PreStage
 from edge_occ.common.size import Size
 from trainer.augment.camera import change_frame
 from trainer.config import CameraChangesConfig
@@ -25,7 +24,7 @@ def extract_features(
     title: str = "extracting features",
     change: Change | None = None,
 ) -> list[Tensor]:
-    """Return the features of all images for each branch, ``[n, rows, columns, d]``, on the CPU.
+    """Return the features of all images, or of their tiles, for each branch: ``[n, rows, columns, d]``, on the CPU.
 
     Args:
         branches: on ``device``.
@@ -38,9 +37,8 @@ def extract_features(
     preprocess = Preprocess(size)
     collected: list[list[Tensor]] = [[] for _ in branches]
     with torch.inference_mode():
-        for frames in read_frames(
-            data.paths, title, stage=PreStage(size, data.pose), white=data.traits.white, change=change
-        ):
+        stage, white = data.stage(size), data.traits.white
+        for frames in read_frames(data.paths, title, stage=stage, white=white, change=change):
             images = preprocess(frames.to(device))
             for branch, batches in zip(branches, collected, strict=True):
                 batches.append(branch.features(images).cpu())

@@ -85,7 +85,7 @@ def train(  # noqa: PLR0913 - one parameter an option
             weights = f"{head.score_weight:.2f} of the score, {head.map_weight:.2f} of the heatmap"
             say(f"- {candidate_in_words(head)}: {weights}")
     say(guarantee(manifest.calibration))
-    say(_oddness(trained.odd, manifest.training.images, target, options.export.features))
+    say(_oddness(trained.odd, manifest.training.images, target, options.keeps_features))
     say(f"{target} written in {manifest.training.seconds:.0f} s; report: {trained.report}")
     say(f"next: edge-occ run --bundle {target} --camera 0")
     if json:

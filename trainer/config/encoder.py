@@ -6,10 +6,12 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from edge_occ.bundle.tiles import Tiling
 from edge_occ.common.size import Size
 from trainer.config.section import Section
 
 _Side = Annotated[int, Field(ge=32, le=2048)]
+_Tiles = Annotated[int, Field(ge=1, le=16)]
 
 MULTIPLE = 32
 """Sides of images that are not square are multiples of it, as of the strides of all encoders."""
@@ -30,8 +32,19 @@ class InputConfig(Section):
         "pixels limits frames that are not square, which keep their shape; or [height, width].",
     )
 
+    tiles: tuple[_Tiles, _Tiles, Annotated[float, Field(ge=0, le=0.5)]] | None = Field(
+        None,
+        description="Tiles that large frames are cut into: [columns, rows, overlap], 1 to 16 each and the share of a "
+        "tile that the next one has too, 0 to 0.5. input.size is then that of a tile; parts are not turned, and there is "
+        "no region, review or refit.",
+    )
+
+    def tiling(self, size: Size) -> Tiling | None:
+        """Return the cutting of frames into tiles that are resized to this size; ``None`` without tiles."""
+        return None if self.tiles is None else Tiling(*self.tiles, size)
+
     def resized(self, frame: Size) -> Size:
-        """Return the size that frames of this size are resized to.
+        """Return the size that frames of this size, or their tiles, are resized to.
 
         Frames that are not square get multiples of 32 pixels, at least 64, and together no more pixels than the
         square.  Of these sizes it is the one with the finest detail along the axis that loses more of it, and the
@@ -40,6 +53,8 @@ class InputConfig(Section):
         if not isinstance(self.size, int):
             return self.size
         square = (self.size, self.size)
+        tiling = self.tiling(square)
+        frame = frame if tiling is None else tiling.tile(frame)
         if frame[0] == frame[1]:
             return square
         budget = self.size * self.size

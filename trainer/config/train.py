@@ -98,6 +98,11 @@ class TrainConfig(BranchConfig):
         return self.input.resized((1, 1) if self._turns else frame)
 
     @property
+    def keeps_features(self) -> bool:
+        """Whether features are stored beside the bundle: not those of tiles, which are no image's."""
+        return self.export.features and self.input.tiles is None
+
+    @property
     def _turns(self) -> bool:
         return any(branch.pretext.name in _WITH_VIEWS for branch in self.branches)
 
@@ -107,6 +112,16 @@ class TrainConfig(BranchConfig):
             raise ValueError(
                 f"pretext.name={', '.join(_WITH_VIEWS)} turns and crops squares: input.size needs one side, not "
                 f"{self.input.size}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _tiled(self) -> TrainConfig:
+        if self.input.tiles is not None and self.pose.mode == "turn":
+            raise ValueError("pose.mode=turn needs whole parts: use pose.mode=none, or leave input.tiles out")
+        if self.input.tiles is not None and self.region.file is not None:
+            raise ValueError(
+                f"region.mode={self.region.file} is of whole frames: use region.mode=whole, or leave input.tiles out"
             )
         return self
 

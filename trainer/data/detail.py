@@ -43,13 +43,13 @@ def detail(geometry: Geometry) -> str:
     """Describe the smallest defect that is found reliably, and what a feature covers, for reports and model cards."""
     if geometry.viewed is None:
         return f"about {MIN_DEFECT} pixels of the resized frame; the training images differ in size"
-    down, across = _shrunk(geometry.viewed, geometry.size)
+    down, across = _shrunk(geometry.viewed, geometry.map_size)
     text = (
-        f"about {smallest_defect(geometry.viewed, geometry.size)} frame pixels, which are {MIN_DEFECT} after resizing "
-        f"(by {across:.1f} x {down:.1f})"
+        f"about {smallest_defect(geometry.viewed, geometry.map_size)} frame pixels, which are {MIN_DEFECT} after "
+        f"resizing (by {across:.1f} x {down:.1f})"
     )
     if geometry.grid == (1, 1):
-        return f"{text}; a feature covers the whole frame"
+        return f"{text}; a feature covers the whole {'frame' if geometry.tiles is None else 'tile'}"
     window, stride = (f"{across * side:.0f} x {down * side:.0f}" for side in (geometry.window, geometry.stride))
     return f"{text}; a feature covers a window of {window} frame pixels, and there is one each {stride}"
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 from edge_occ.bundle.pose import NoPose, Pose
 from edge_occ.bundle.pre_stage import PreStage
+from edge_occ.bundle.tiles import Tiling
 from edge_occ.common.decoding import Pixels, decode_image, to_8_bit, white_level
 from edge_occ.common.errors import InputError
 from edge_occ.common.images import find_images, read_image
@@ -52,6 +54,7 @@ class NormalImages:
         sha256: of the digests, in order.
         traits: other common properties.
         pose: how their parts are turned; ``None`` if they stay as they lie.
+        tiles: columns, rows and overlap of the tiles that they are cut into; ``None`` if they stay whole.
     """
 
     paths: tuple[Path, ...]
@@ -65,6 +68,7 @@ class NormalImages:
     sha256: str
     traits: Traits
     pose: Pose | None = None
+    tiles: tuple[int, int, float] | None = None
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -73,6 +77,16 @@ class NormalImages:
     def viewed(self) -> Size:
         """Usual height and width of what the graph sees: of the cut-out, or of the image."""
         return self.traits.usual if self.pose is None else (self.pose.height, self.pose.width)
+
+    @property
+    def shots(self) -> tuple[int, ...]:
+        """The part that each image shows, or each of its tiles: one more shot of that part each."""
+        count = 1 if self.tiles is None else self.tiles[0] * self.tiles[1]
+        return tuple(part for part in self.parts for _ in range(count))
+
+    def stage(self, size: Size) -> PreStage:
+        """Return what is done to the images before a graph that resizes to this height and width."""
+        return PreStage(size, self.pose, None if self.tiles is None else Tiling(*self.tiles, size))
 
 
 def find_normal_images(data: Path) -> NormalImages:
@@ -136,7 +150,7 @@ def read_frames(
     pixels: int = BATCH_PIXELS,
     change: Change | None = None,
 ) -> Iterator[Tensor]:
-    """Read images in order, in batches of neighbours of equal size: uint8 BGR ``[n, h, w, 3]``.
+    """Read images, or their tiles, in order, in batches of neighbours of equal size: uint8 BGR ``[n, h, w, 3]``.
 
     Args:
         paths: the images.
@@ -153,22 +167,23 @@ def read_frames(
     """
     import torch  # noqa: PLC0415 - an evaluation reads images without torch
 
-    with ProgressReport(title, len(paths)) as progress:
+    with ProgressReport(title, len(paths) * (1 if stage is None else stage.tiles)) as progress:
         read = partial(_read, white=white, stage=stage, change=change)
-        for images in same_size(read_ahead(read, paths, area), batch, pixels):
+        tiles = chain.from_iterable(read_ahead(read, paths, lambda of_image: sum(map(area, of_image))))
+        for images in same_size(tiles, batch, pixels):
             yield torch.from_numpy(np.stack(images))
             progress.advance(steps=len(images))
 
 
-def _read(path: Path, white: int | None, stage: PreStage | None, change: Change | None) -> NDArray[np.uint8]:
+def _read(path: Path, white: int | None, stage: PreStage | None, change: Change | None) -> list[NDArray[np.uint8]]:
     image = read_image(path, white)
     if stage is None:
-        return image if change is None else change(image)
+        return [image if change is None else change(image)]
     if change is not None:
         # A copy that has lost its pose would be a fault on the device; the image itself stands in for it.
         with suppress(NoPose):
-            return stage.prepared(change(image))
-    return stage.prepared(image)
+            return stage.all_prepared(change(image))
+    return stage.all_prepared(image)
 
 
 @dataclass(frozen=True)

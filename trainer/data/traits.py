@@ -105,7 +105,7 @@ class Traits:
         """Log warnings about the images before a training.
 
         Args:
-            size: height and width that the images are resized to.
+            size: height and width that the images are resized to, as a whole.
             cut_out: height and width of what is cut out of each; ``None``: the whole.
         """
         if self.turned:
@@ -116,7 +116,8 @@ class Traits:
         lost = shrinking(cut_out or self.largest, size)
         if lost:
             logger.warning(
-                "%s: crop the pictures to the part, or raise input.size; the time grows with its square", lost
+                "%s: crop the pictures to the part, or take time for a larger input.size or for input.tiles",
+                lost,
             )
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -68,8 +69,8 @@ def assemble(
         ParityFailure: the exported fp32 graph does not reproduce the scores of torch.
     """
     threshold = fitted.calibration.threshold
-    stage = PreStage(graph.preprocess.size, data.pose)
-    golden = reference(graph, stage, fitted.head, golden_frames(_some_frames(data), stage), threshold)
+    stage = data.stage(graph.preprocess.size)
+    golden = reference(graph, stage, fitted.head, golden_frames(_some_frames(data, stage), stage), threshold)
     members = {
         graph_name("fp32"): export_inspection_graph(graph, fitted.head),
         HEAD: fitted.member,
@@ -84,7 +85,8 @@ def assemble(
     prepared = stage.golden(golden)
     with closing(OnnxRuntimeEngine(exported)) as engine:
         parity = require_parity(engine, prepared, TOLERANCE["fp32"])
-        members[PREVIEW] = preview(PreStageEngine(engine, stage), golden, fitted.calibration)
+        # Golden frames are tiles where frames are cut.
+        members[PREVIEW] = preview(PreStageEngine(engine, replace(stage, tiling=None)), golden, fitted.calibration)
     reduced = {}
     if config.fp16 or config.int8:
         baseline = Fp32Baseline(data.paths, exported, fitted, prepared, held_out, stage=stage, white=data.traits.white)
@@ -103,8 +105,10 @@ def assemble(
     )
 
 
-def _some_frames(data: NormalImages) -> list[Tensor]:
+def _some_frames(data: NormalImages, stage: PreStage) -> list[Tensor]:
+    """Return some images, or a tile of each, another one each time."""
     step = max(1, len(data) // 6)
     batches = read_frames(data.paths[::step][:6], "golden frames", white=data.traits.white)
+    tiles = (stage.cut(frame.numpy()) for frames in batches for frame in frames)
     # A copy, because a view would keep the whole frame in memory.
-    return [cropped(frame, data.pose).clone() for frames in batches for frame in frames]
+    return [cropped(torch.from_numpy(of_frame[i % stage.tiles]), data.pose).clone() for i, of_frame in enumerate(tiles)]

@@ -76,10 +76,11 @@ def manifest_fields(facts: Facts, calibration: Calibration, exported: Assembled)
             downscaling=HALVING,
             pose=data.pose,
             frame=data.frame,
+            tiles=data.tiles,
         ),
         "head": {
             **config.head.model_dump(),
-            "samples_side": config.head.samples_side(len(data)),
+            "samples_side": config.head.samples_side(len(data.shots)),
             "branches": [_branch(*pair) for pair in zip(config.branches, facts.branches, strict=True)],
         },
         "calibration": calibration,

@@ -61,7 +61,8 @@ class Fp32Baseline:
         golden: frames of the parity gate as the graph gets them, and the reference of fp32.
         held_out: maps the features of all good parts, for each branch, to scores; each image is scored by fp32 heads
             that were fitted without it.
-        stage: what is done before the graph.
+        stage: what is done before the graph.  Where it cuts tiles, the score of a good part is the highest of them, and
+            those of pasted images are the tiles' own.
         white: white level of 16-bit images, see :func:`edge_occ.common.decoding.white_level`.
 
     Attributes:
@@ -119,7 +120,7 @@ class Fp32Baseline:
         )
 
     def read(self, paths: tuple[Path, ...], title: str) -> Iterator[Tensor]:
-        """Read images as the graph gets them, in batches."""
+        """Read images, or tiles, as the graph gets them, in batches."""
         return read_frames(paths, title, stage=self.stage, white=self.white)
 
     def pasted_scores(self, engine: OnnxRuntimeEngine) -> NDArray[np.float64]:

@@ -11,7 +11,6 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from edge_occ.bundle.pre_stage import PreStage
 from edge_occ.common.errors import InputError
 from edge_occ.common.size import Size
 from trainer.config import BranchConfig, SelectionConfig, TrainConfig
@@ -37,7 +36,7 @@ class PretrainedEncoders:
     Attributes:
         size: height and width of the images in pixels.
         config: the settings, without further branches that are not needed.
-        images: normal images as the graph resizes them, uint8 RGB ``[n, 3, height, width]``, on the CPU.
+        images: normal images, or tiles, as the graph resizes them, uint8 RGB ``[n, 3, height, width]``, on the CPU.
         branches: on the device, in evaluation mode, with fused encoders.
         fits: record of each encoder's training; ``None`` without training.
     """
@@ -75,7 +74,7 @@ def pretrain_encoders(
     size = config.resized(data.viewed)
     # Settings of later branches and the memory are checked before the first branch is trained.
     untrained = [_branch(make_encoder(branch.encoder, size), branch, size) for branch in config.branches]
-    _check_size(untrained, len(data))
+    _check_size(untrained, len(data.shots))
     images = resized(data, size)
     sample = images[:: max(1, len(images) // _LEVEL_IMAGES)].to(device)
     models = len(config.branches) // config.ensemble
@@ -127,8 +126,9 @@ def _first_is_enough(first: Branch, sample: Tensor, config: SelectionConfig) -> 
 
 
 def _content(data: NormalImages) -> str:
-    """Return a hash of the images, with their pose, if they have one."""
-    return data.sha256 if data.pose is None else data.sha256 + data.pose.model_dump_json()
+    """Return a hash of the images, with their pose or tiles, if they have them."""
+    pose = "" if data.pose is None else data.pose.model_dump_json()
+    return data.sha256 + pose + ("" if data.tiles is None else str(data.tiles))
 
 
 def fingerprint(config: BranchConfig, size: Size, seed: int, content: str) -> str:
@@ -141,10 +141,12 @@ def fingerprint(config: BranchConfig, size: Size, seed: int, content: str) -> st
 
 
 def resized(data: NormalImages, size: Size) -> Tensor:
-    """Return all images prepared, and then resized as by the graph, rounded: uint8 RGB ``[n, 3, height, width]``."""
+    """Return all images, or their tiles, prepared, then resized as by the graph, rounded: uint8 RGB ``[n, 3, height,
+    width]``.
+    """
     preprocess = Preprocess(size)
     with torch.inference_mode():
-        batches = read_frames(data.paths, "reading", stage=PreStage(size, data.pose), white=data.traits.white)
+        batches = read_frames(data.paths, "reading", stage=data.stage(size), white=data.traits.white)
         chunks = [preprocess(frames).round().clamp(0, 255).byte() for frames in batches]
     return torch.cat(chunks).clone()
 

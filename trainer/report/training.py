@@ -152,13 +152,14 @@ def _pretraining(fits: Sequence[tuple[str, Fit]]) -> Iterator[PageSection]:
 
 def _training_facts(manifest: Manifest) -> list[tuple[str, str]]:
     training, geometry = manifest.training, manifest.geometry
+    tiles = "" if geometry.tiles is None else " in each of {} x {} tiles, overlap {:.0%}".format(*geometry.tiles)
     frame = f"{geometry.frame[1]} x {geometry.frame[0]}" if geometry.frame else "different sizes"
     choice = manifest.model_selection
     power = [] if choice is None else [(f"Found at {_rate(manifest.calibration)}", of_synthetic(choice))]
     return [
         *power,
         ("Training set", training_set(training)),
-        ("Image size", f"{frame}, scored at {geometry.size[1]} x {geometry.size[0]}"),
+        ("Image size", f"{frame}, scored at {geometry.size[1]} x {geometry.size[0]}{tiles}"),
         ("Pose", _pose(geometry.pose)),
         ("Smallest defect", detail(geometry)),
         ("Converted", ", ".join(training.conversions) or "nothing"),

@@ -16,6 +16,22 @@ from trainer.heads.fused import FusedHead
 from trainer.review.stored_features import MAP_SIDE, GoodImages, StoredFeatures, compact
 
 
+def held_out_scores(
+    held_out: Sequence[HeldOut], calibrator: HeadCalibrator, head: FusedHead, images: int, tiles: int = 1
+) -> NDArray[np.float64]:
+    """Return the held-out score of each image as it was taken, ``[images]``: the highest of its tiles.
+
+    Args:
+        held_out: for each head, scores of all tiles of the images, then of their changed copies.
+        calibrator: turns grids into scores.
+        head: gives the weights of the heads.
+        images: number of images.
+        tiles: number of tiles of an image.
+    """
+    of_tiles = calibrator.scores([own.grid[: images * tiles] for own in held_out], head)
+    return np.asarray(of_tiles.reshape(images, tiles).max(1), dtype=np.float64)
+
+
 def stored_features(
     images: GoodImages,
     features: Sequence[Tensor],
@@ -38,7 +54,7 @@ def stored_features(
     """
     n = len(images.names)
     of_images = [own.grid[:n] for own in held_out]
-    scores = calibrator.scores(of_images, head)
+    scores = held_out_scores(held_out, calibrator, head, n)
     placed = not any(isinstance(branch, ImageBranch) for branch in branches)
     maps = _maps(of_images, calibrator, head) if placed else None
     return StoredFeatures(images, scores, tuple(compact(of.numpy()) for of in features), maps, region)

@@ -42,6 +42,14 @@ def test_every_generator_makes_as_many_as_asked_for_less_the_invisible_ones(imag
     assert len(make_defects(images, 500, seed=1).images) > 8 * len(GENERATORS)
 
 
+@pytest.mark.parametrize("size", [(64, 512), (512, 64)])
+def test_defects_fit_into_narrow_images(size):
+    narrow = (torch.rand(3, 3, *size, generator=torch.Generator().manual_seed(0)) * 60 + 90).byte()
+    found = make_defects(narrow, 3, seed=0)
+    assert found.images.shape == (3 * len(GENERATORS), 3, *size)
+    assert (found.masks.sum((1, 2)) >= MIN_PIXELS).all()
+
+
 def test_masks_are_where_an_image_differs_from_its_source(images, defects):
     change = (defects.images.float() - images[defects.source].float()).abs().mean(1) / 255
     # Rounding to bytes moves a pixel by half a grey level at most.
