@@ -35,8 +35,8 @@ class InputConfig(Section):
     tiles: tuple[_Tiles, _Tiles, Annotated[float, Field(ge=0, le=0.5)]] | None = Field(
         None,
         description="Tiles that large frames are cut into: [columns, rows, overlap], 1 to 16 each and the share of a "
-        "tile that the next one has too, 0 to 0.5. input.size is then that of a tile; parts are not turned, and there is "
-        "no region, review or refit.",
+        "tile that the next one has too, 0 to 0.5. input.size is then that of a tile; parts are not turned, and there "
+        "is no region, review or refit.",
     )
 
     def tiling(self, size: Size) -> Tiling | None:
