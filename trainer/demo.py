@@ -25,6 +25,7 @@ from trainer.data.solar_cells import LICENCE, SolarCells, prepare_solar_cells
 from trainer.evaluation.detection import detect, table_lines
 from trainer.own_files import remove_own, require_own_page
 from trainer.report.demo import DemoResult, facts_of, image_scores, write_page
+from trainer.review.stored_features import features_path
 
 _PORT = 1883
 _TOPICS, _DEVICE = "edge-occ-demo", "line"
@@ -95,10 +96,13 @@ def run_demo(folder: Path, fps: float, *, from_scratch: bool = False) -> None:
         _print(line)
     facts = facts_of(result, cells, bundle)
     write_page(page, facts, detections, result, cells, bundle, messages / "heatmaps" / _DEVICE)
-    review = folder / "review.html"
-    _edge_occ("review", str(folder / name), "--out", str(review))
+    pages = [("Report", str(page))]
+    if features_path(folder / name).is_file():  # a bundle of an earlier demo has none
+        review = folder / "review.html"
+        _edge_occ("review", str(folder / name), "--out", str(review))
+        pages.append(("Odd good cells", str(review)))
     width = max(len(label) for label, _ in facts)
-    for label, value in (*facts, ("Report", str(page)), ("Odd good cells", str(review))):
+    for label, value in (*facts, *pages):
         sys.stdout.write(f"  {label:<{width}}  {value}\n")
 
 

@@ -112,9 +112,7 @@ def test_changed_copies_widen_what_is_normal_and_change_nothing_else(tiny_data, 
 
 def test_copies_go_with_model_selection(tiny_data, tmp_path):
     """Candidates are compared on the images as they are; what is taken is fitted on the copies too."""
-    choosing = {
-        "selection": {"enabled": True, "images": 8, "scopes": ["shared"], "sigmas": [4], "image_scores": ["max"]}
-    }
+    choosing = {"selection": {"enabled": True, "images": 8, "scopes": ["shared"], "sigmas": [4], "shares": [0]}}
     plain = train(job(tiny_data, tmp_path / "a.occ", **choosing)).manifest
     copied = train(job(tiny_data, tmp_path / "b.occ", **choosing, camera_changes={"copies": 1})).manifest
     assert copied.model_selection == plain.model_selection
@@ -223,7 +221,7 @@ def test_every_scope_passes_its_own_gate(tiny_data, tmp_path, scope, stride):
     assert trained.manifest.geometry.grid == (grid, grid)
     head = read_bundle(tmp_path / "x.occ").graph().head
     assert head["mean"].shape == ((1, 1, 8) if scope == "shared" else (grid, grid, 8))
-    assert head["whitening"].shape == ((grid, grid, 8, 8) if scope == "per-position" else (1, 1, 8, 8))
+    assert head["whitening"].shape == ((grid, grid, 3, 4, 4) if scope == "per-position" else (1, 1, 8, 8))
 
 
 def test_the_mean_of_the_top_is_exported_too(tiny_data, tmp_path):

@@ -62,6 +62,7 @@ def posed_images(data: NormalImages, mode: PoseMode) -> NormalImages:
         data,
         paths=tuple(data.paths[index] for index in kept),
         parts=tuple(numbers[data.parts[index]] for index in kept),
+        digests=tuple(data.digests[index] for index in kept),
         skipped=data.skipped + lines,
         pose=fit.pose,
     )

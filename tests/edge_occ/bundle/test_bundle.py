@@ -177,7 +177,7 @@ def test_a_head_of_any_kind_comes_back(kind):
 @pytest.mark.parametrize("names", [(), ("mean",), ("mean", "something-new"), ("mean", "whitening", "gamma.1")])
 def test_a_head_of_no_known_kind_is_refused(names):
     head = {name: np.zeros(3, np.float32) for name in names}
-    with pytest.raises(BundleRefused, match="gaussian, kde, ocsvm, ocsvm-linear, nearest, knn"):
+    with pytest.raises(BundleRefused, match="gaussian, gaussian-standardised, kde, ocsvm, ocsvm-linear, nearest, knn"):
         head_from(head_member(head, np.arange(3.0)))
 
 

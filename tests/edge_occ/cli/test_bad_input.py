@@ -224,7 +224,11 @@ def test_a_changed_setting_does_not_go_on_from_another_runs_checkpoint(tiny_data
     assert not out.exists()
     done = edge_occ("train", "--data", tiny_data, "--out", out, *TINY, "--seed", "1", "--restart")
     assert done.exit_code == 0, done.output
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["part.html", "part.occ"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "part.features.safetensors",
+        "part.html",
+        "part.occ",
+    ]
 
 
 @pytest.mark.parametrize("command", ["inspect", "verify", "score", "run", "bench", "evaluate"])

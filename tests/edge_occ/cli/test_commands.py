@@ -24,7 +24,7 @@ from edge_occ.common.progress import ProgressReport
 PRESETS = ["quick", "auto", "imagenet", "scratch", "paper", "paper-image", "rotation", "contrastive-da"]
 COMMANDS = [
     *("run", "record", "watch", "score", "inspect", "verify", "compile", "bench", "doctor"),
-    *("train", "evaluate", "reproduce", "demo"),
+    *("train", "review", "refit", "evaluate", "reproduce", "demo"),
 ]
 
 

@@ -23,7 +23,7 @@ def ground_with(radius, n=20, dust=False):
     for k, picture in enumerate(pictures):
         cv2.circle(picture, (64, 64), radius, (180, 190, 200), -1)
         if dust:
-            x, y = (12, 12 + 5 * k) if k % 2 else (12 + 5 * k, 12)
+            x, y = (12, 25 + 5 * k) if k % 2 else (12 + 5 * k, 12)
             cv2.circle(picture, (x, y), 4, (220, 220, 220), -1)
     return torch.from_numpy(pictures).permute(0, 3, 1, 2).contiguous()
 

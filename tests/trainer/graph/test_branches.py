@@ -55,6 +55,14 @@ def whole():
     return branch, fit_gaussian(features, config.head)
 
 
+def full_matrix(whitening):
+    """A lower triangular matrix, also from three of its quarters."""
+    if whitening.ndim == 2:
+        return whitening
+    upper, left, right = whitening
+    return torch.cat((torch.cat((upper, torch.zeros_like(upper)), 1), torch.cat((left, right), 1)))
+
+
 def test_every_head_scores_every_position(patches):
     branch, heads = patches
     images = pictures(2)
@@ -67,7 +75,7 @@ def test_every_head_scores_every_position(patches):
         grid = torch.empty(2, 5, 5)
         for n, row, column in np.ndindex(2, 5, 5):
             at = (row, column) if len(head.mean) > 1 else (0, 0)
-            grid[n, row, column] = distance(features[n, row, column], head.mean[at], head.whitening[at])
+            grid[n, row, column] = distance(features[n, row, column], head.mean[at], full_matrix(head.whitening[at]))
         expected_scores, expected_maps = branch.score_maps[k](grid)
         torch.testing.assert_close(scores, expected_scores, rtol=1e-4, atol=0)
         torch.testing.assert_close(maps, expected_maps, rtol=1e-4, atol=1e-4)

@@ -173,7 +173,7 @@ def test_a_region_has_a_head_of_one_row(scope):
     head = fit_gaussian(train, config, REGION)
     positions = 5 if scope == "per-position" else 1
     assert head.mean.shape == (1, 1 if scope == "shared" else 5, 6)
-    assert head.whitening.shape == (1, positions, 6, 6)
+    assert head.whitening.shape == (1, positions, *((3, 3, 3) if scope == "per-position" else (6, 6)))
     scores = head.score(test[:, torch.from_numpy(REGION)].unsqueeze(1))
     assert scores.shape == (5, 1, 5)
     if scope == "per-position":
