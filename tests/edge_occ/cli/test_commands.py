@@ -24,7 +24,7 @@ from edge_occ.common.progress import ProgressReport
 PRESETS = ["quick", "auto", "imagenet", "scratch", "paper", "paper-image", "rotation", "contrastive-da"]
 COMMANDS = [
     *("run", "record", "watch", "score", "inspect", "verify", "compile", "bench", "doctor"),
-    *("train", "review", "refit", "evaluate", "reproduce", "demo"),
+    *("train", "evaluate", "review", "refit", "reproduce", "demo"),
 ]
 
 
