@@ -29,15 +29,13 @@ from trainer.export.manifest import Facts, manifest_fields
 from trainer.graph.branches import Branch, PatchBranch
 from trainer.graph.inspection import InspectionGraph
 from trainer.job import CHECKPOINTS, Job, Trained, check_places
-from trainer.own_files import (
-    remove_own,
-)
+from trainer.own_files import remove_own
 from trainer.pretrain import processes
 from trainer.pretrain.encoders import pretrain_encoders
 from trainer.pretrain.processes import choose_device
 from trainer.report.model_card import model_card
 from trainer.report.training import training_report
-from trainer.review.collect import held_out_scores, stored_features
+from trainer.review.collect import scores_as_taken, stored_features
 from trainer.review.oddness import by_oddness
 from trainer.review.stored_features import GoodImages, write_features
 from trainer.selection.model_selection import select_model
@@ -102,7 +100,7 @@ def train(job: Job) -> Trained:
         stored = stored_features(_good(job, data), features, held_out_grids, calibrator, branches, fitted.head, mask)
         write_features(job.features, stored, written)
     remove_own(job.checkpoints, CHECKPOINTS)
-    scores = held_out_scores(held_out_grids, calibrator, fitted.head, len(data), data.stage(size).tiles)
+    scores = scores_as_taken(held_out_grids, calibrator, fitted.head, len(data), data.stage(size).tiles)
     return Trained(written, report, sum(image.odd for image in by_oddness(scores)))
 
 

@@ -117,10 +117,8 @@ def _per_position(
             weighted(samples.covariance, weight * samples.count / kept, identity + grid.floor)
         )
         require_regular(singular, settings)
-        whitened = block[:, :, images].transpose(0, 2, 1, 3, 4).reshape(positions, -1, dim) @ whitening.transpose(
-            0, 2, 1
-        )
-        whitened = whitened.reshape(positions, len(images), lost, dim)
+        of_parts = block[:, :, images].transpose(0, 2, 1, 3, 4).reshape(positions, -1, dim)
+        whitened = (of_parts @ whitening.transpose(0, 2, 1)).reshape(positions, len(images), lost, dim)
         share = (weight / kept)[:, None, None, None]
         system = np.eye(lost) - 1 / samples.count - share * (whitened @ whitened.transpose(0, 1, 3, 2))
         others = deviations[scored].transpose(1, 0, 2) @ whitening.transpose(0, 2, 1)

@@ -19,11 +19,11 @@ from edge_occ.bundle.standardise import LogScale
 from edge_occ.bundle.tensors import head_member
 from edge_occ.common.errors import InputError
 from edge_occ.common.progress import ProgressReport
-from trainer.calibration.held_out import Shots, held_out_scores, inside, one_score_a_part, standardised
+from trainer.calibration.held_out import Shots, held_out_scores, one_score_a_part, standardised
 from trainer.config import HeadConfig, TrainConfig
 from trainer.graph.branches import Branch
 from trainer.heads.base import Unfit
-from trainer.heads.build import fit_head
+from trainer.heads.build import fit_head, inside
 from trainer.heads.fused import FusedHead, weighted_sum
 
 

@@ -19,7 +19,7 @@ from edge_occ.bundle.leave_one_out import leave_one_out
 from edge_occ.bundle.standardise import LogScale, log_scale, standardise_held_out
 from edge_occ.common.progress import ProgressReport
 from trainer.config import HeadConfig
-from trainer.heads.build import fit_head
+from trainer.heads.build import fit_head, inside
 from trainer.heads.gaussian import gaussian_settings, unfit
 
 
@@ -117,11 +117,6 @@ def _by_folds(
         found.append(head.score_many(inside(scored[fold_of_scored == fold], region)))
     back = torch.argsort(torch.argsort(fold_of_scored, stable=True))
     return torch.cat(found)[back]
-
-
-def inside(features: Tensor, region: Region | None) -> Tensor:
-    """Return features ``[n, rows, columns, d]`` at the positions of a region, ``[n, 1, p, d]``; None: as they are."""
-    return features if region is None else features[:, torch.from_numpy(region)].unsqueeze(1)
 
 
 def standardised(

@@ -29,6 +29,11 @@ CLASSES: Mapping[str, type[Head]] = {
 """By ``head.kind``."""
 
 
+def inside(features: Tensor, region: Region | None) -> Tensor:
+    """Return features ``[n, rows, columns, d]`` at the positions of a region, ``[n, 1, p, d]``; None: as they are."""
+    return features if region is None else features[:, torch.from_numpy(region)].unsqueeze(1)
+
+
 def fit_head(features: Tensor, config: HeadConfig, region: Region | None = None, scale: LogScale | None = None) -> Head:
     """Fit a head to the features of normal images.
 
@@ -45,8 +50,7 @@ def fit_head(features: Tensor, config: HeadConfig, region: Region | None = None,
     kind: HeadKind = config.kind
     if kind == "gaussian":
         return fit_gaussian(features, config, region, scale)
-    if region is not None:
-        features = features[:, torch.from_numpy(region)].unsqueeze(1)
+    features = inside(features, region)
     match kind:
         case "kde":
             return fit_kde(features, config)

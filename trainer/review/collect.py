@@ -16,7 +16,7 @@ from trainer.heads.fused import FusedHead
 from trainer.review.stored_features import MAP_SIDE, GoodImages, StoredFeatures, compact
 
 
-def held_out_scores(
+def scores_as_taken(
     held_out: Sequence[HeldOut], calibrator: HeadCalibrator, head: FusedHead, images: int, tiles: int = 1
 ) -> NDArray[np.float64]:
     """Return the held-out score of each image as it was taken, ``[images]``: the highest of its tiles.
@@ -54,7 +54,7 @@ def stored_features(
     """
     n = len(images.names)
     of_images = [own.grid[:n] for own in held_out]
-    scores = held_out_scores(held_out, calibrator, head, n)
+    scores = scores_as_taken(held_out, calibrator, head, n)
     placed = not any(isinstance(branch, ImageBranch) for branch in branches)
     maps = _maps(of_images, calibrator, head) if placed else None
     return StoredFeatures(images, scores, tuple(compact(of.numpy()) for of in features), maps, region)

@@ -152,6 +152,12 @@ def read_features(bundle: Path, manifest: Manifest) -> StoredFeatures:
         InputError: there are none, they are of another bundle, or they are damaged.
     """
     path = features_path(bundle)
+    if manifest.geometry.tiles is not None:
+        raise InputError(
+            f"a bundle whose training images have stored features, not {bundle.name}",
+            "frames that are cut into tiles, of which no features are stored",
+            "train without input.tiles to review its images",
+        )
     if not path.is_file():
         raise InputError(
             f"the features of {bundle.name} beside it, in {path}",

@@ -81,13 +81,12 @@ def select_model(
             progress.advance()
     best = [_best(benchmark, [own for own in candidates if own.branch == i]) for i in range(len(branches))]
     weights = select_ensemble(len(best), lambda trial: benchmark.objective(_fused(best, trial, benchmark.normal)))
-    scoring = {id(own): weight for own, weight in zip(best, weights, strict=True) if weight}
-    map_head = _map_head(candidates, [own for own in best if id(own) in scoring])
-    taken = [own for own in best if id(own) in scoring]
-    taken += [] if map_head in taken else [map_head]
-    taken.sort(key=lambda own: own.branch)  # stable: a branch's scoring head comes first
+    scoring = {own: weight for own, weight in zip(best, weights, strict=True) if weight}
+    map_head = _map_head(candidates, list(scoring))
+    # The sort is stable, so that a branch's scoring head comes first.
+    taken = sorted(dict.fromkeys((*scoring, map_head)), key=lambda own: own.branch)
     fusion = FusionConfig(
-        score_weights=tuple(scoring.get(id(own), 0.0) for own in taken),
+        score_weights=tuple(scoring.get(own, 0.0) for own in taken),
         map_weights=tuple(float(own is map_head) for own in taken),
     )
     kept = tuple(sorted({own.branch for own in taken}))
@@ -98,9 +97,7 @@ def select_model(
     record = ModelSelection(
         alignment=share,
         aligned=share >= config.selection.aligned,
-        candidates=tuple(
-            own.record(config, benchmark, scoring.get(id(own), 0.0), own is map_head) for own in candidates
-        ),
+        candidates=tuple(own.record(config, benchmark, scoring.get(own, 0.0), own is map_head) for own in candidates),
         image_auroc=benchmark.image_auroc(fused),
         pixel_auroc=map_head.pixel_auroc or 0.0,
         power=benchmark.power(fused),
@@ -111,7 +108,7 @@ def select_model(
 
 @dataclass(frozen=True, eq=False)
 class _Candidate:
-    """A head with a map.
+    """A head with a map; equal to itself alone.
 
     Attributes:
         branch: index of its branch.

@@ -37,8 +37,8 @@ class Defects:
     """Synthetic defects on normal images.
 
     Attributes:
-        images: uint8 RGB ``[m, 3, size, size]``.
-        masks: visibly changed pixels, bool ``[m, size, size]``.
+        images: uint8 RGB ``[m, 3, height, width]``.
+        masks: visibly changed pixels, bool ``[m, height, width]``.
         source: which normal image each was made from, ``[m]``.
         kind: index of the generator, ``[m]``.
     """
@@ -53,7 +53,7 @@ def make_defects(images: Tensor, count: int, seed: int) -> Defects:
     """Make synthetic defects with every generator, and leave out those that are not visible.
 
     Args:
-        images: normal images, uint8 RGB ``[n, 3, size, size]``.
+        images: normal images, uint8 RGB ``[n, 3, height, width]``.
         count: defects of each generator; at most one an image.
         seed: of all randomness.
     """

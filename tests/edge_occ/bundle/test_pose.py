@@ -16,9 +16,9 @@ POSE = Pose(height=64, width=144, side=256, contrast=0.5, area=500, elongation=0
 EITHER = POSE.model_copy(update={"skewness": None})
 INPUT = (64, 144)
 
-TOLERANCE = 3
+TOLERANCE = 2.5
 """Mean difference in grey levels of cut-outs of one part in two directions, of 140 between part and ground: what half a
-pixel at the outline, and two interpolations, make of it."""
+pixel at the outline, and two interpolations, make of it.  The largest of 540 poses was 2.31."""
 
 places = st.floats(100, 156)
 
@@ -44,7 +44,7 @@ def test_a_part_in_any_direction_and_place_gives_the_same_cut_out(upright, degre
     assert found.shape == (*INPUT, 3)
     assert difference(found, expected) < TOLERANCE
     # Far less alike where it is upside down.
-    assert difference(found, expected[::-1, ::-1]) > 10
+    assert difference(found, expected[::-1, ::-1]) > 20
 
 
 @settings(max_examples=12)

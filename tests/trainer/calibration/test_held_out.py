@@ -11,10 +11,10 @@ from edge_occ.bundle.conformal import calibrate
 from edge_occ.bundle.standardise import log_scale
 from edge_occ.common.progress import ProgressReport
 from trainer.calibration import held_out
-from trainer.calibration.held_out import Shots, folds_of, held_out_scores, inside, one_score_a_part, standardised
+from trainer.calibration.held_out import Shots, folds_of, held_out_scores, one_score_a_part, standardised
 from trainer.config import HeadConfig
 from trainer.heads.base import Unfit
-from trainer.heads.build import fit_head
+from trainer.heads.build import fit_head, inside
 
 REGION = np.array([[1, 0, 1], [0, 1, 1]], bool)
 RIDGE = HeadConfig(dim=4, regulariser="ridge", ridge=0.1, floor=0, neighbourhood=3)
@@ -163,3 +163,15 @@ def test_a_head_advances_the_progress_once(config, monkeypatch):
 def test_a_gaussian_is_not_refitted(monkeypatch):
     monkeypatch.setattr(held_out, "fit_head", None)
     held_out_scores(some_features(6), RIDGE, Shots.of(torch.arange(6), 3, 0))
+
+
+@EACH
+def test_a_trimmed_gaussian_is_scored_by_folds(region):
+    """It has no closed form: each image is scored by a head that is fitted on the other folds."""
+    features, config = some_features(24), HeadConfig(dim=4, scope="per-position", neighbourhood=1, trim=0.2)
+    shots = Shots.of(torch.arange(24), 4, 0)
+    found = held_out_scores(features, config, shots, region)
+    for fold in range(4):
+        of_fold = shots.fold_of == fold
+        head = fit_head(features[~of_fold], config, region)
+        torch.testing.assert_close(found[of_fold], head.score(inside(features[of_fold], region)))
