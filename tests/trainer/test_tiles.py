@@ -158,4 +158,4 @@ def test_pose_and_region_are_not_looked_for_in_tiles(data):
 def test_features_of_tiles_are_not_kept(trained, tmp_path):
     assert not features_path(trained).exists()
     result = CliRunner().invoke(app, ["review", str(trained), "--out", str(tmp_path / "review.html")])
-    assert (result.exit_code, "no such file" in result.output) == (2, True)
+    assert (result.exit_code, "cut into tiles" in result.output) == (2, True)
