@@ -48,9 +48,13 @@ def spoilt_bundle(spoilt_data: Path, tmp_path_factory: pytest.TempPathFactory) -
     return out
 
 
-@pytest.fixture(scope="package", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def without_encoder_graphs(spoilt_bundle: Path) -> Iterator[Path]:
-    """All bundles but this one have no graph of the encoder alone, which takes half of a small training."""
+    """All bundles but this one have no graph of the encoder alone, which takes half of a small training.
+
+    Of scope ``module``: ``package`` means the whole session where folders of tests have no ``__init__.py``, and tests of
+    other folders need the graph.
+    """
     none = {"return_value": None}
     with (
         mock.patch("trainer.export.assemble.exact_branch", **none),
