@@ -40,8 +40,8 @@ MIN_TORN = 0.125
 few rows that happen to be equal, and less than what a lost packet costs in most frames."""
 
 MIN_SHARPNESS = 0.5
-"""A blurred frame has at most this share of the training images' lowest sharpness.  A blur of sigma 2 in pictures of 256
-pixels leaves at most .34 of it, JPEG of quality 80 at least .64, and no defect changes the edges of a whole picture."""
+"""A blurred frame has at most this share of the training images' lowest sharpness.  A blur of sigma 2 in pictures of
+256 pixels leaves at most .34 of it, JPEG of quality 80 at least .64; no defect changes the edges of a whole picture."""
 
 _MEASURABLE_SHARPNESS = 0.01
 """Training images that are less sharp are blurred themselves."""
