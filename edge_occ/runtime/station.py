@@ -6,13 +6,11 @@ import gc
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 from edge_occ.bundle.bundle import Bundle, read_bundle
 from edge_occ.bundle.guarantee import guarantee
 from edge_occ.bundle.loading import LoadedEngine, load_engine
-from edge_occ.bundle.manifest import Calibration
 from edge_occ.common.errors import EventsLost
 from edge_occ.common.progress import PhaseReport
 from edge_occ.common.signals import interruptible
@@ -20,7 +18,6 @@ from edge_occ.common.streams import lost_errors
 from edge_occ.inspection.events import EventTracker
 from edge_occ.inspection.guards import Guards
 from edge_occ.inspection.likeness import Likeness
-from edge_occ.inspection.result import Inspection
 from edge_occ.mqtt.broker import parse_broker
 from edge_occ.mqtt.config import MqttConfig
 from edge_occ.mqtt.embedded import EmbeddedBroker, broker_answers
@@ -28,9 +25,10 @@ from edge_occ.mqtt.payloads import DeviceState
 from edge_occ.mqtt.publisher import Publisher
 from edge_occ.mqtt.topics import EVENT
 from edge_occ.output.console import ConsoleSink
-from edge_occ.output.heatmap import encode_jpeg, overlay
+from edge_occ.output.evidence.store import EvidenceStore
 from edge_occ.output.jsonl import JsonLinesSink
 from edge_occ.output.outlets import Outlets
+from edge_occ.output.renderer import Renderer
 from edge_occ.runtime.config import EngineConfig, RunConfig
 from edge_occ.runtime.heartbeat import heartbeat_from_environment
 from edge_occ.runtime.inspector import Inspector
@@ -93,21 +91,28 @@ class Station:
             screen = self._screen(source)
             for sink in (screen, heartbeat, Likeness(bundle.manifest, notify)):
                 outlets.add(sink)
+            calibration = bundle.manifest.calibration
+            render = Renderer(calibration.median, calibration.threshold, self.config.mqtt.heatmap_side)
             # MQTT comes before the engine, so that subscribers see the building of an engine, which takes minutes.
             if self.publish:
-                calibration = bundle.manifest.calibration
-                publisher = stack.enter_context(self._publisher(calibration, source, outlets, notify))
+                publisher = stack.enter_context(self._publisher(render, source, outlets, notify))
                 outlets.add(publisher)
+            # Evidence comes after MQTT, so that the last statistics count what its end could not write.
+            if self.config.evidence.folder is not None:
+                evidence = stack.enter_context(self._evidence(self.config.evidence.folder, render))
+                outlets.add(evidence)
+                if publisher is not None:
+                    publisher.evidence = evidence
             loaded = _open_engine(bundle, self.config.engine, publisher, notify)
             stack.callback(loaded.engine.close)
             notify(loaded.summary)
-            notify(guarantee(bundle.manifest.calibration))
+            notify(guarantee(calibration))
             threshold = bundle.conformal_threshold()
             training = bundle.manifest.training
             guards = Guards(self.config.guards, training.exposure, training.colour)
             # The engine holds what it needs of the bundle, which may be larger than all frames in flight.  Tracebacks
             # of engines that failed to load still refer to the bundle, in cycles.
-            del bundle, training
+            del bundle, calibration, training
             gc.collect()
             # The source starts last, because its first frames would wait for everything else.
             stack.enter_context(source)
@@ -138,12 +143,12 @@ class Station:
 
     @contextmanager
     def _publisher(
-        self, calibration: Calibration, source: Source, outlets: Outlets, notify: Callable[[str], None]
+        self, render: Renderer, source: Source, outlets: Outlets, notify: Callable[[str], None]
     ) -> Iterator[Publisher]:
         with _reachable_broker(self.config.mqtt, notify, start=self.start_broker) as mqtt:
             publisher = Publisher(
                 mqtt,
-                partial(_render, calibration, mqtt.heatmap_side),
+                render,
                 bundle=self.bundle.name,
                 source_dropped=lambda: source.dropped,
                 output_lost=lambda: lost_errors() + sum(outlets.lost.values()),
@@ -151,6 +156,11 @@ class Station:
             )
             with publisher:
                 yield publisher
+
+    def _evidence(self, folder: Path, render: Renderer) -> EvidenceStore:
+        return EvidenceStore(
+            folder, self.config.evidence, self.config.mqtt.topics.origin, render, bundle=self.bundle.name
+        )
 
 
 @contextmanager
@@ -184,11 +194,6 @@ def _open_engine(
         if progress.shown:
             publisher.announce(DeviceState.ONLINE)
     return loaded
-
-
-def _render(calibration: Calibration, longest_side: int, inspection: Inspection) -> bytes:
-    frame, scores = inspection.frame.image, inspection.scores.map
-    return encode_jpeg(overlay(frame, scores, calibration.median, calibration.threshold, longest_side))
 
 
 def _with_lost_lines(summary: RunSummary) -> RunSummary:
