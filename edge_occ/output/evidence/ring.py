@@ -83,9 +83,9 @@ class EvidenceRing:
         # Those that a wrong clock has put into the future come first, or they would stay for ever.
         return sorted(self._events, key=lambda event: (event[: len(now)] <= now, event))
 
-    def require_room(self) -> None:
-        """Raise an :class:`OSError` if the disk is full."""
-        if self._room(self._folder) <= 0:
+    def require_room(self, size: int = 1) -> None:
+        """Raise an :class:`OSError` if the disk does not take so many bytes."""
+        if self._room(self._folder) < size:
             raise OSError(errno.ENOSPC, "the disk is full but for a reserve")
 
     def add_folder(self, event: str, name: str, files: Mapping[str, bytes]) -> None:
@@ -119,8 +119,7 @@ class EvidenceRing:
     def _require(self, event: str, size: int) -> None:
         self.expire()
         self._make_room(size, event)
-        if self._room(self._folder) < size:
-            raise OSError(errno.ENOSPC, "the disk is full but for a reserve")
+        self.require_room(size)
 
     def _make_room(self, size: int, keep: str = "") -> None:
         kept = _total(self._events.get(keep, {})) + size

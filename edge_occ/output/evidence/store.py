@@ -10,6 +10,7 @@ import logging
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path, PurePosixPath
 from types import TracebackType
 
@@ -103,6 +104,11 @@ class EvidenceStore:
         with self._lock:
             return self._lost
 
+    @property
+    def waiting(self) -> int:
+        """Pieces that wait to be written, the one under way included."""
+        return self._waiting.depth
+
     def paths(self, inspection: Inspection) -> EvidencePaths:
         """Return where the evidence of an inspection's event change is to be; it may still be lost."""
         return self._names.paths(inspection)
@@ -153,7 +159,8 @@ class EvidenceStore:
             while True:
                 piece = self._waiting.take(_EXPIRE_SECONDS)
                 if piece is not None:
-                    self._attempt(lambda ring, piece=piece: self._write(ring, piece), 1)  # type: ignore[misc]
+                    self._attempt(partial(self._write, piece), 1)
+                    self._waiting.done()
                 elif self._closed:
                     return
                 else:
@@ -178,7 +185,7 @@ class EvidenceStore:
         self._ring = self._opened.enter_context(ring)
         return self._ring
 
-    def _write(self, ring: EvidenceRing, piece: Piece) -> None:
+    def _write(self, piece: Piece, ring: EvidenceRing) -> None:
         record = PurePosixPath(piece.paths.evidence_record)
         # Below the folder of the camera, as the ring names it.
         _, day, event, *folder = record.parent.parts

@@ -58,6 +58,7 @@ class WaitingEvidence:
         self._max_pictures, self._max_pixel_bytes, self._max_pieces = max_pictures, max_pixel_bytes, max_pieces
         self._pieces: deque[Piece] = deque()
         self._changed = threading.Condition()
+        self._taken = 0
         self._closed = False
 
     def put(self, piece: Piece) -> int:
@@ -80,7 +81,21 @@ class WaitingEvidence:
         """Return the oldest piece; ``None`` if none came in so many seconds, or at once if closed and empty."""
         with self._changed:
             self._changed.wait_for(lambda: self._pieces or self._closed, seconds)
-            return self._pieces.popleft() if self._pieces else None
+            if not self._pieces:
+                return None
+            self._taken += 1
+            return self._pieces.popleft()
+
+    def done(self) -> None:
+        """Record that a piece that was taken is written or lost."""
+        with self._changed:
+            self._taken -= 1
+
+    @property
+    def depth(self) -> int:
+        """Pieces that are not done."""
+        with self._changed:
+            return self._taken + len(self._pieces)
 
     def close(self) -> None:
         """Let :meth:`take` no longer wait."""
