@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,8 @@ MAX_BYTES = 9_000
 """Some two events of this file, so that each one makes room for itself."""
 _OPERATIONS = ("open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.scandir", "os.listdir")
 """Audit events of Python that are raised before an operation of the file system."""
+
+_KILLED, _NO_SUCH_STEP = 9, 7
 
 
 def pieces(camera: Path) -> list[Path]:
@@ -103,51 +106,60 @@ def keep_events(store: EvidenceStore, first: int, count: int) -> None:
                     time.sleep(0.0001)
 
 
-def forked(action: Callable[[], None]) -> int:
+def forked(action: Callable[[], object]) -> int:
     """Run something in a child, and return the child's number."""
     child = os.fork()
-    if child == 0:
-        try:
-            action()
-        except BaseException as error:
-            print("child:", repr(error), file=sys.stderr)
-            os._exit(1)
-        os._exit(0)
-    return child
+    if child:
+        return child
+    status = 1
+    try:
+        action()
+        status = 0
+    finally:
+        os._exit(status)
 
 
-def at_every_step(folder: Path, mishap: Callable[[], Any]) -> int:
-    """Have a mishap before every operation on ``folder`` in turn, and return how many there were."""
-    step = 0
-    while True:
+class Mishap:
+    """An audit hook: something that happens before one operation on a folder."""
+
+    def __init__(self, folder: Path, step: int, happen: Callable[[], object]) -> None:
+        self._folder, self._step, self._happen = str(folder), step, happen
+        self.steps = 0
+
+    def __call__(self, event: str, arguments: tuple[Any, ...]) -> None:
+        """Count an operation, and have the mishap if it is its time."""
+        if event in _OPERATIONS and self._folder in str(arguments[0]):
+            self.steps += 1
+            if self.steps == self._step:
+                self._happen()
+
+
+def keep_until(folder: Path, step: int, happen: Callable[[], object]) -> None:
+    """Keep two events, with a mishap at a step; end with :data:`_NO_SUCH_STEP` if there are fewer."""
+    mishap = Mishap(folder, step, happen)
+    sys.addaudithook(mishap)
+    keep_events(store(folder), 10 * step, 2)
+    if mishap.steps < step:
+        os._exit(_NO_SUCH_STEP)
+
+
+def at_every_step(folder: Path, happen: Callable[[], object]) -> int:
+    """Have a mishap at every step in turn, each in a process of its own, and return how many steps there were."""
+    step, code = 0, 0
+    while code != _NO_SUCH_STEP:
         step += 1
-        count = 0
-
-        def watch(event: str, arguments: tuple[Any, ...], step: int = step) -> None:
-            nonlocal count
-            if event in _OPERATIONS and str(folder) in str(arguments[0]):
-                count += 1
-                if count == step:
-                    mishap()
-
-        def attempt(step: int = step, watch: Callable[[str, tuple[Any, ...]], None] = watch) -> None:
-            sys.addaudithook(watch)
-            keep_events(store(folder), 10 * step, 2)
-            os._exit(0 if count >= step else 7)
-
-        _, status = os.waitpid(forked(attempt), 0)
+        _, status = os.waitpid(forked(partial(keep_until, folder, step, happen)), 0)
         code = os.waitstatus_to_exitcode(status)
+        assert code in (0, _KILLED, _NO_SUCH_STEP), code
         check_whole(folder / "left")
         assert size(folder) <= MAX_BYTES
         check_reopened(folder / "left")
-        if code == 7:
-            return step - 1
-        assert code in (0, 9), code
+    return step - 1
 
 
 def exit_at_every_step(folder: Path) -> int:
     """Die at every step."""
-    return at_every_step(folder, lambda: os._exit(9))
+    return at_every_step(folder, lambda: os._exit(_KILLED))
 
 
 def fail_at_every_step(folder: Path) -> int:
@@ -164,7 +176,7 @@ def kill_at_random(folder: Path, rounds: int = 50) -> int:
     seen = 0
     draw = random.Random(7)
     for number in range(rounds):
-        child = forked(lambda number=number: keep_events(store(folder), 1000 * number, 1000))  # type: ignore[misc]
+        child = forked(partial(keep_events, store(folder), 1000 * number, 1000))
         time.sleep(draw.uniform(0, 0.15))
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)

@@ -151,7 +151,7 @@ class EvidenceStore:
             mode="json", by_alias=True, exclude={"historical", "reason"}
         )
         content = {**score, **event, "schema": "edge-occ/evidence/1", "bundle": self._bundle}
-        return json.dumps(content, ensure_ascii=False, indent=1).encode() + b"\n"
+        return json.dumps(content, ensure_ascii=False, indent=1).encode("utf-8", "replace") + b"\n"
 
     def _run(self) -> None:
         """Write until closed; in the thread."""

@@ -8,7 +8,23 @@ from hypothesis import strategies as st
 
 from edge_occ.common.file_name import FILE_NAME, file_name
 
-HOSTILE = ["", ".", "..", "../..", "a/b", "/etc", "a\\b", "C:", "~root", "a\x00b", "a\nb", "caf\udce9", "漢字", "x" * 300, "-"]
+HOSTILE = [
+    "",
+    ".",
+    "..",
+    "../..",
+    "a/b",
+    "/etc",
+    "a\\b",
+    "C:",
+    "~root",
+    "a\x00b",
+    "a\nb",
+    "caf\udce9",
+    "漢字",
+    "x" * 300,
+    "-",
+]
 
 
 @pytest.mark.parametrize("name", ["left", "station-7", "Camera_2.b", "0f3a9c", "-x"])

@@ -132,7 +132,11 @@ class RingMachine(RuleBasedStateMachine):
         self.ring.expire()
         self.naive.drop_old(self.clock.now())
 
-    @rule(name=st.sampled_from(["notes.txt", "2025-06-01/notes.txt", "2025-06-01/other/a", "other/a", ".hidden", "a.part"]))
+    @rule(
+        name=st.sampled_from(
+            ["notes.txt", "2025-06-01/notes.txt", "2025-06-01/other/a", "other/a", ".hidden", "a.part"]
+        )
+    )
     def foreign_file(self, name):
         path = self.camera / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -157,7 +161,7 @@ class RingMachine(RuleBasedStateMachine):
     def the_disk_is_as_the_model(self):
         on_disk = {}
         for piece in self.camera.glob("[0-9]*/[0-9]*/*"):
-            files = [piece] if piece.is_file() else [path for path in piece.iterdir()]
+            files = [piece] if piece.is_file() else list(piece.iterdir())
             event = on_disk.setdefault(str(piece.parent.relative_to(self.camera)), {})
             event[piece.name] = sum(path.stat().st_size for path in files)
         assert on_disk == {path: pieces for _, path, pieces in self.naive.events}
