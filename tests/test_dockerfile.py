@@ -6,7 +6,20 @@ import shlex
 import subprocess
 
 import pytest
-from deployment import ROOT, calls, compose, environment, fenced, health_check, instructions, of, options_of, text, tool, volumes
+from deployment import (
+    ROOT,
+    calls,
+    compose,
+    environment,
+    fenced,
+    health_check,
+    instructions,
+    of,
+    options_of,
+    text,
+    tool,
+    volumes,
+)
 
 FROM_NVIDIA = {"python3-libnvinfer"}
 """The one package that NVIDIA's servers have and Ubuntu's have not."""

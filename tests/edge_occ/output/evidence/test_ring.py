@@ -5,6 +5,7 @@ import shutil
 import tempfile
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -67,7 +68,7 @@ class RingMachine(RuleBasedStateMachine):
         self.clock = ManualClock(ZERO)
         self.naive = Naive()
         self.count = 0
-        self.latest = None
+        self.latest: Any = None
         self.foreign = {}
 
     @initialize()
