@@ -7,6 +7,7 @@ import shlex
 import subprocess
 import sys
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -83,7 +84,7 @@ def test_evidence_is_kept_in_the_volume_and_in_the_units_state():
     assert mounts("edge-occ")[state] == "state"
     assert {mounts("edge-occ")[cache], "state"} <= compose()["volumes"].keys()
     words = [filled(word) for word in compose()["services"]["edge-occ"]["command"]]
-    settings = [value for option, value in zip(words, words[1:], strict=False) if option == "--set"]
+    settings = [value for option, value in pairwise(words) if option == "--set"]
     folder = load_settings(RunConfig, [], settings).evidence.folder
     assert folder is not None
     assert folder.parent == Path(state)

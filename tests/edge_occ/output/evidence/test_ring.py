@@ -76,7 +76,8 @@ class RingMachine(RuleBasedStateMachine):
         self.ring = EvidenceRing(self.camera, MAX_BYTES, MAX_AGE, self.clock, plenty)
         self.ring.__enter__()
 
-    def add(self, start, path, name, size, folder):
+    def add(self, name, size, folder):
+        start, path = self.latest
         expected = self.naive.add(start, path, name, size, self.clock.now())
         try:
             if folder:
@@ -93,20 +94,20 @@ class RingMachine(RuleBasedStateMachine):
         self.count += 1
         now = self.clock.now()
         self.latest = (now, event_at(now, f"event{self.count}"))
-        self.add(*self.latest, "start-000001", size, True)
+        self.add("start-000001", size, True)
 
     @precondition(lambda self: self.latest is not None)
     @rule(size=st.integers(0, 60))
     def peak(self, size):
         self.count += 1
-        self.add(*self.latest, f"peak-{self.count:06}", size, True)
+        self.add(f"peak-{self.count:06}", size, True)
 
     @precondition(lambda self: self.latest is not None)
     @rule(size=st.integers(0, 30))
     def end(self, size):
         present = [pieces for _, path, pieces in self.naive.events if path == self.latest[1]]
         if not (present and "end.json" in present[0]):
-            self.add(*self.latest, "end.json", size, False)
+            self.add("end.json", size, False)
 
     @precondition(lambda self: self.naive.events)
     @rule(data=st.data())
