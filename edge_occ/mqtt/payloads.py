@@ -158,6 +158,13 @@ class Event(_OfFrame):
         description="interrupted: the inspector was killed during the event and ended it at its next start, "
         "with frame and captured_at of the last message before; null for any other message.",
     )
+    evidence_frame: str = Field(
+        "",
+        description="Where the frame is kept, below the evidence folder; at the end, that of the highest peak. "
+        "Empty without evidence. The file is written later, and is missing where it was lost or removed.",
+    )
+    evidence_heatmap: str = Field("", description="The same of the frame's heatmap.")
+    evidence_record: str = Field("", description="The same of a JSON record of this message.")
 
     @computed_field  # type: ignore[prop-decorator]
     @property
@@ -231,6 +238,9 @@ class Stats(Message):
     faults_part_too_large: int = Field(0, ge=0, description="Frames whose part is larger than every good one.")
     faults_direction_undecided: int = Field(0, ge=0, description="Frames whose part does not show how it lies.")
     output_lost: int = Field(0, ge=0, description="Writes that failed on other outputs, such as standard output.")
+    evidence_lost: int = Field(
+        0, ge=0, description="Starts, peaks and ends of events whose evidence could not be kept since the start."
+    )
     silent_s: FiniteFloat = Field(0, ge=0, description="Seconds since a frame was inspected, or since the start.")
     queues: Queues = Field(description="The queues between the frames and the broker.")
     queue_score_depth: int = Field(0, ge=0, description="Scores waiting or not confirmed.")

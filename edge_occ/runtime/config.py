@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from edge_occ.inspection.guards import GuardsConfig
 from edge_occ.mqtt.config import MqttConfig
+from edge_occ.output.evidence.config import EvidenceConfig
 from edge_occ.sources.camera import Patience
 from engines.base import EngineOptions, default_cache
 from engines.processors import thread_count
@@ -116,4 +117,5 @@ class RunConfig(_Section):
     engine: EngineConfig = EngineConfig()
     guards: GuardsConfig = GuardsConfig()
     event: EventConfig = EventConfig()
+    evidence: EvidenceConfig = EvidenceConfig()
     mqtt: MqttConfig = Field(default_factory=MqttConfig)
