@@ -10,13 +10,14 @@ from functools import partial
 from pathlib import Path
 
 from edge_occ.bundle.bundle import Bundle, read_bundle
-from edge_occ.bundle.guarantee import guarantee
 from edge_occ.bundle.loading import LoadedEngine, load_engine
 from edge_occ.bundle.manifest import Calibration
+from edge_occ.bundle.operating_points import decide
 from edge_occ.common.errors import EventsLost
 from edge_occ.common.progress import PhaseReport
 from edge_occ.common.signals import interruptible
 from edge_occ.common.streams import lost_errors
+from edge_occ.inspection.drift import DriftMonitor
 from edge_occ.inspection.events import EventTracker
 from edge_occ.inspection.guards import Guards
 from edge_occ.inspection.likeness import Likeness
@@ -78,6 +79,7 @@ class Station:
             KeyboardInterrupt: a signal ended the run; everything is flushed.
         """
         bundle = read_bundle(self.bundle, self.sha256)
+        decision = decide(bundle, self.config.decision)
         outlets = Outlets()
         publisher: Publisher | None = None
         with ExitStack() as stack:
@@ -91,18 +93,18 @@ class Station:
                 on_wait=heartbeat.beat,
             )
             screen = self._screen(source)
-            for sink in (screen, heartbeat, Likeness(bundle.manifest, notify)):
+            drift = DriftMonitor(decision.threshold, decision.reject.expected, self.config.drift, notify)
+            for sink in (screen, heartbeat, Likeness(bundle.manifest, notify), drift):
                 outlets.add(sink)
             # MQTT comes before the engine, so that subscribers see the building of an engine, which takes minutes.
             if self.publish:
-                calibration = bundle.manifest.calibration
-                publisher = stack.enter_context(self._publisher(calibration, source, outlets, notify))
+                publisher = stack.enter_context(self._publisher(decision.reject, source, outlets, notify))
+                publisher.drift = lambda: drift.state
                 outlets.add(publisher)
             loaded = _open_engine(bundle, self.config.engine, publisher, notify)
             stack.callback(loaded.engine.close)
             notify(loaded.summary)
-            notify(guarantee(bundle.manifest.calibration))
-            threshold = bundle.conformal_threshold()
+            notify(decision.guarantee())
             training = bundle.manifest.training
             guards = Guards(self.config.guards, training.exposure, training.colour)
             # The engine holds what it needs of the bundle, which may be larger than all frames in flight.  Tracebacks
@@ -114,8 +116,8 @@ class Station:
             if publisher is not None and is_steady(self.source, triggered=self.config.source.triggered):
                 publisher.expect_frames()
             event = self.config.event
-            tracker = EventTracker(event.k, event.n, event.release)
-            inspector = Inspector(loaded.engine, threshold, tracker, outlets, guards)
+            tracker = EventTracker(event.k, event.n, event.release, event.part_gap)
+            inspector = Inspector(loaded.engine, decision.threshold, tracker, outlets, guards)
             interrupted = stack.enter_context(interruptible(source.close))
             try:
                 inspector.run(source, self.max_frames)
