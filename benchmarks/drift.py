@@ -146,7 +146,7 @@ def frames_until_alarm(held_out: Sequence[float], stream: NDArray[np.float64], r
     """Number of the frame, from 1, at which the monitor of ``edge-occ run`` raises its first alarm; None: never."""
     calibration = calibrate(np.array(held_out), rate)
     threshold = ConformalThreshold(held_out, calibration.threshold)
-    monitor = DriftMonitor(threshold, calibration.expected, DriftConfig(), lambda _: None)
+    monitor = DriftMonitor(threshold, calibration, DriftConfig(), lambda _: None)
     for number, score in enumerate(stream.tolist(), 1):
         monitor.take(threshold.verdict(score))
         if monitor.state.alarm:

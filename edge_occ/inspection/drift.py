@@ -8,9 +8,9 @@ run tests without end whether frames are still like them.  Three tests (:mod:`ed
 - more than the usual share of the frames is anomalous.
 
 Defects alone raise no alarm.  The first two tests leave out frames above the threshold, and of the held-out scores
-those at or above it: below an order statistic, further good frames and the others are still exchangeable.  The third
-test has a usual share, defects included, which is no drift.  Only rising scores are compared with the held-out ones,
-since the highest of several shots of a part is held out, but a frame is one shot.
+those at or above it: below an order statistic, further good frames and the others are still exchangeable.  The usual
+share of the third test is that of ``usual_defects`` and the upper bound of the false alarms.  Only rising scores are
+compared with the held-out ones, since the highest of several shots of a part is held out, but a frame is one shot.
 
 The tests are about frames that are independent, as those of different parts are.  Where several frames show one part,
 one in ``every`` so many is tested.
@@ -28,6 +28,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from edge_occ.bundle.conformal import ConformalThreshold, Verdict
+from edge_occ.bundle.manifest import Calibration
 from edge_occ.inspection.martingales import ShareTest, ShiftTest
 from edge_occ.inspection.result import Inspection
 
@@ -36,6 +37,9 @@ _SEED = 0
 
 _MAX_BINS, _MIN_BIN = 10, 20
 """Bins of the stability index at most, and held-out scores in each at least."""
+
+_MAX_USUAL = 0.2
+"""Usual share of anomalous frames at most, whatever the guarantee: a calibration on few images has a high bound."""
 
 _ADVICE = "check light, focus and position of the camera; if the change is wanted, train anew with such frames"
 
@@ -58,9 +62,7 @@ class DriftConfig(BaseModel):
         ge=1,
         description="one frame in so many is tested: as many as show one part, about 30 for a free-running camera",
     )
-    usual_share: float = Field(
-        0.05, gt=0, le=0.2, description="share of anomalous frames, defects included, that is no drift"
-    )
+    usual_defects: float = Field(0.05, gt=0, le=0.1, description="share of defective parts that is no drift")
     window: int = Field(200, ge=50, le=100_000, description="latest frames of anomalous_share and drift_psi")
 
 
@@ -90,7 +92,7 @@ class DriftMonitor:
 
     Args:
         threshold: gives the verdicts of the run.
-        declared_rate: share of good parts that is expected to be anomalous.
+        calibration: of that threshold, with its guarantee.
         config: of the tests.
         notify: called with a sentence when an alarm begins and when it ends.
 
@@ -103,19 +105,21 @@ class DriftMonitor:
     def __init__(
         self,
         threshold: ConformalThreshold,
-        declared_rate: float,
+        calibration: Calibration,
         config: DriftConfig,
         notify: Callable[[str], None],
     ) -> None:
         self._config, self._notify = config, notify
-        self.reset(threshold, declared_rate)
+        self.reset(threshold, calibration)
 
-    def reset(self, threshold: ConformalThreshold, declared_rate: float) -> None:
+    def reset(self, threshold: ConformalThreshold, calibration: Calibration) -> None:
         """Begin anew with another threshold, as with another bundle; an alarm ends without a word."""
         self._window = _Window(threshold.held_out, self._config.window)
-        self._tests = _Tests(threshold, self._config)
-        self._declared_rate, self._frames, self._quiet = declared_rate, 0, 0
-        self.state = DriftState(declared_rate=declared_rate)
+        self._tests = _Tests(
+            threshold, min(self._config.usual_defects + calibration.upper_95, _MAX_USUAL), self._config
+        )
+        self._declared_rate, self._frames, self._quiet = calibration.expected, 0, 0
+        self.state = DriftState(declared_rate=calibration.expected)
 
     def publish(self, inspection: Inspection) -> None:
         """Take an inspected frame."""
@@ -157,11 +161,11 @@ class DriftMonitor:
 class _Tests:
     """The three tests; their mean is one."""
 
-    def __init__(self, threshold: ConformalThreshold, config: DriftConfig) -> None:
-        self._config, self._chance = config, np.random.default_rng(_SEED)
+    def __init__(self, threshold: ConformalThreshold, usual: float, config: DriftConfig) -> None:
+        self._usual, self._config, self._chance = usual, config, np.random.default_rng(_SEED)
         below = threshold.held_out[: bisect_left(threshold.held_out, threshold.threshold)]
         self._risen = ShiftTest(below, config.horizon, self._chance)
-        self._share = ShareTest(config.usual_share, config.horizon)
+        self._share = ShareTest(usual, config.horizon)
         self._first: list[float] = []
         self._changed: ShiftTest | None = None
         self._values = dict.fromkeys(self._reasons(), 0.0)
@@ -195,7 +199,7 @@ class _Tests:
         return (
             "normal frames score higher than the held-out images of the bundle",
             f"scores of normal frames have changed since the first {self._config.warm_up} of the run",
-            f"more than {100 * self._config.usual_share:g} % of the frames are anomalous",
+            f"more than {100 * self._usual:.2g} % of the frames are anomalous",
         )
 
 

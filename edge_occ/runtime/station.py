@@ -93,7 +93,7 @@ class Station:
                 on_wait=heartbeat.beat,
             )
             screen = self._screen(source)
-            drift = DriftMonitor(decision.threshold, decision.reject.expected, self.config.drift, notify)
+            drift = DriftMonitor(decision.threshold, decision.reject, self.config.drift, notify)
             for sink in (screen, heartbeat, Likeness(bundle.manifest, notify), drift):
                 outlets.add(sink)
             # MQTT comes before the engine, so that subscribers see the building of an engine, which takes minutes.
