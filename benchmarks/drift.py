@@ -187,7 +187,7 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--shared", type=Path, required=True)
     parser.add_argument("--sets", nargs="+", default=list(SETS))
-    parser.add_argument("--streams", type=int, default=50)
+    parser.add_argument("--streams", type=int, default=30)
     parser.add_argument("--frames", type=int, default=4000)
     given = parser.parse_args()
     for name in given.sets:
