@@ -297,8 +297,8 @@ def test_an_event_is_counted_when_it_starts_whatever_its_number_of_frames():
     class CountsBack(EventTracker):
         """Counts the frames of an event from the first anomalous one, not from the one at which it was raised."""
 
-        def step(self, verdict):
-            change = super().step(verdict)
+        def step(self, verdict, captured=0.0):
+            change = super().step(verdict, captured)
             return change and replace(change, frames=change.frames + 1)
 
     inspector = Inspector(FakeEngine(), ConformalThreshold([1.0], 10.0), CountsBack(2, 3), Outlets())
