@@ -23,7 +23,8 @@ def score_message(inspection: Inspection, latency_ms: float, origin: Origin = _N
         score=verdict.score,
         p_value=verdict.p_value,
         threshold=verdict.threshold,
-        verdict=_verdict_name(inspection),
+        review_threshold=verdict.threshold if verdict.review_threshold is None else verdict.review_threshold,
+        verdict=VerdictName(verdict.name),
         verdict_ms=round(max(inspection.verdict_ms, 0.0), 3),
         latency_ms=round(max(latency_ms, 0.0), 3),
     )
@@ -50,6 +51,7 @@ def event_message(
         phase=change.phase,
         peak=change.peak,
         frames=change.frames,
+        duration_s=round(max(change.seconds, 0.0), 3),
         frame=frame.index,
         name=_file_name(inspection),
         captured_at=frame.captured_at,
@@ -75,12 +77,8 @@ def heatmap_info(inspection: Inspection, origin: Origin = _NO_ORIGIN) -> Heatmap
         name=_file_name(inspection),
         captured_at=inspection.frame.captured_at,
         score=inspection.verdict.score,
-        verdict=_verdict_name(inspection),
+        verdict=VerdictName(inspection.verdict.name),
     )
-
-
-def _verdict_name(inspection: Inspection) -> VerdictName:
-    return VerdictName.ANOMALOUS if inspection.verdict.anomalous else VerdictName.NORMAL
 
 
 def _file_name(inspection: Inspection) -> str | None:

@@ -17,6 +17,7 @@ from datetime import datetime, timezone
 from functools import partial
 from types import TracebackType
 
+from edge_occ.inspection.drift import DriftState
 from edge_occ.inspection.evidence import Evidence, NoEvidence
 from edge_occ.inspection.lasting_fault import LastingFault
 from edge_occ.inspection.result import Inspection
@@ -50,6 +51,7 @@ class Publisher:
     Attributes:
         engine: as above; may be set later, when the engine is loaded.
         evidence: names the evidence of events for their messages; set before the first frame, by default none.
+        drift: returns the latest figures of drift, for the stats; may be set later.
 
     Raises:
         InputError: on entering, where the broker cannot be reached or does not accept this client, or another inspector
@@ -73,6 +75,7 @@ class Publisher:
         self.engine, self._bundle, self._source_dropped = engine, bundle, source_dropped
         self.evidence: Evidence = NoEvidence()
         self._output_lost, self._inspected_at = output_lost, time.monotonic()
+        self.drift: Callable[[], DriftState] = DriftState
         self._lasting, self._shown_fault = LastingFault(fault_after), ""
         self._state_lock = threading.Lock()
         self._delivery = DeliveryStats()
@@ -195,7 +198,7 @@ class Publisher:
 
     def _stats(self) -> Stats:
         """Return the stats since the previous ones; called in the sender thread."""
-        now, counts = time.monotonic(), self._delivery.counts()
+        now, counts, drift = time.monotonic(), self._delivery.counts(), self.drift()
         # A silent source blocks the thread of the frames, so silence is checked here.
         self._show_fault(now)
         frames, elapsed = counts.frames - self._counted_frames, now - self._counted_at
@@ -225,6 +228,11 @@ class Publisher:
             events_refused=counts.refused.get(EVENT, 0),
             latency_p50_ms=counts.latency_p50_ms or 0.0,
             latency_p95_ms=counts.latency_p95_ms or 0.0,
+            drift_alarm=int(drift.alarm),
+            drift_log10=round(drift.log10, 3),
+            drift_psi=round(drift.stability_index, 4),
+            anomalous_share=round(drift.anomalous_share, 4),
+            declared_rate=round(drift.declared_rate, 6),
             engine=self.engine,
             bundle=self._bundle,
         )

@@ -50,7 +50,7 @@ class Inspector:
         self._engine, self._threshold, self._tracker = engine, threshold, tracker
         self._outlets, self._guards, self._clock = outlets, guards, clock
         self._faults = FaultTally()
-        self._frames = self._anomalous = self._events = 0
+        self._frames = self._anomalous = self._for_review = self._events = 0
         self._begun = self._ended = 0.0
         self._latencies: deque[float] = deque(maxlen=_MAX_LATENCIES)
         self._last: Inspection | None = None
@@ -69,7 +69,8 @@ class Inspector:
         except Exception as error:  # noqa: BLE001 - a map without valid boxes is a fault of the engine
             return Fault(frame.index, frame.captured_at, unscored(error), frame.name)
         elapsed = (self._clock.monotonic() - frame.captured_monotonic) * 1e3
-        return Inspection(frame, scores, verdict, boxes, self._tracker.step(verdict), elapsed)
+        change = self._tracker.step(verdict, frame.captured_monotonic)
+        return Inspection(frame, scores, verdict, boxes, change, elapsed)
 
     @property
     def frames(self) -> int:
@@ -82,6 +83,8 @@ class Inspector:
         Raises:
             UserError: too many frames in a row had no score, see :class:`~edge_occ.inspection.scoring.FaultTally`.
         """
+        if isinstance(item, Frame) and self._tracker.is_new_part(item.captured_monotonic):
+            self.finish()
         result = self.inspect(item) if isinstance(item, Frame) else item
         if isinstance(result, Fault):
             self._outlets.fault(result)
@@ -91,7 +94,7 @@ class Inspector:
             self._outlets.publish(result)
 
     def finish(self) -> None:
-        """End the open event, if any, because there are no more frames."""
+        """End the open event, if any, because there are no more frames, of the source or of a part."""
         change = self._tracker.finish()
         if change is not None and self._last is not None:
             self._outlets.finish(replace(self._last, event=change))
@@ -113,7 +116,7 @@ class Inspector:
         faults = {reason.value: count for reason, count in self._faults.counts.items()}
         seconds, verdict_ms = self._ended - self._begun, _quantiles(self._latencies)
         counts = (self._frames, dropped, self._anomalous, self._events)
-        return RunSummary(*counts, seconds, verdict_ms, faults, dict(self._outlets.lost))
+        return RunSummary(*counts, seconds, verdict_ms, faults, dict(self._outlets.lost), self._for_review)
 
     def _count(self, inspection: Inspection) -> None:
         self._last = replace(inspection, frame=replace(inspection.frame, image=_NO_PICTURE))
@@ -122,6 +125,7 @@ class Inspector:
             self._begun = inspection.frame.captured_monotonic
         self._frames += 1
         self._anomalous += inspection.verdict.anomalous
+        self._for_review += inspection.verdict.name == "review"
         self._events += inspection.event is not None and inspection.event.phase is Phase.START
         self._latencies.append(inspection.verdict_ms)
         self._faults.scored()

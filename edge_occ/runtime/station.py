@@ -12,12 +12,13 @@ from functools import partial
 from pathlib import Path
 
 from edge_occ.bundle.bundle import Bundle, read_bundle
-from edge_occ.bundle.guarantee import guarantee
 from edge_occ.bundle.loading import LoadedEngine, load_engine
+from edge_occ.bundle.operating_points import Decision, decide
 from edge_occ.common.errors import EventsLost
 from edge_occ.common.progress import PhaseReport
 from edge_occ.common.signals import interruptible
 from edge_occ.common.streams import lost_errors
+from edge_occ.inspection.drift import DriftMonitor
 from edge_occ.inspection.events import EventTracker
 from edge_occ.inspection.guards import Guards
 from edge_occ.inspection.likeness import Likeness
@@ -85,19 +86,20 @@ class Station:
             KeyboardInterrupt: a signal ended the run; everything is flushed.
         """
         bundle = read_bundle(self.bundle, self.sha256)
+        decision = decide(bundle, self.config.decision)
         with ExitStack() as stack:
             heartbeat = stack.enter_context(heartbeat_from_environment())
             mqtt = None
             # MQTT comes before the engine, so that subscribers see the building of an engine, which takes minutes.
             if self.publish:
                 mqtt = stack.enter_context(_reachable_broker(self.config.mqtt, notify, start=self.start_broker))
-            cameras = [self._open(name, bundle, heartbeat, mqtt, stack, notify) for name in self.sources]
+            cameras = [self._open(name, bundle, decision, heartbeat, mqtt, stack, notify) for name in self.sources]
             publishers = [camera.publisher for camera in cameras if camera.publisher is not None]
             loaded = _open_engine(bundle, self.config.engine, publishers, notify)
             stack.callback(loaded.engine.close)
             notify(loaded.summary)
-            notify(guarantee(bundle.manifest.calibration))
-            lanes = [self._lane(camera, bundle, loaded.engine) for camera in cameras]
+            notify(decision.guarantee())
+            lanes = [self._lane(camera, bundle, decision, loaded.engine) for camera in cameras]
             # The engine holds what it needs of the bundle, which may be larger than all frames in flight.  Tracebacks
             # of engines that failed to load still refer to the bundle, in cycles.
             del bundle
@@ -128,6 +130,7 @@ class Station:
         self,
         name: str,
         bundle: Bundle,
+        decision: Decision,
         heartbeat: Heartbeat,
         mqtt: MqttConfig | None,
         stack: ExitStack,
@@ -148,10 +151,11 @@ class Station:
         )
         screen = self._screen(name, source)
         said = partial(_say_of_camera, name, notify)
-        outlets = Outlets([screen, heartbeat, Likeness(bundle.manifest, said)])
-        names, calibration = mqtt or self.config.mqtt, bundle.manifest.calibration
+        drift = DriftMonitor(decision.threshold, decision.reject, self.config.drift, said)
+        outlets = Outlets([screen, heartbeat, Likeness(bundle.manifest, said), drift])
+        names = mqtt or self.config.mqtt
         config = names.model_copy(update={"camera": name}) if name else names
-        render = Renderer(calibration.median, calibration.threshold, config.heatmap_side)
+        render = Renderer(decision.reject.median, decision.reject.threshold, config.heatmap_side)
         publisher = None
         if mqtt is not None:
             publisher = Publisher(
@@ -162,6 +166,7 @@ class Station:
                 output_lost=lambda: lost_errors() + sum(outlets.lost.values()),
                 fault_after=self.config.guards.fault_after,
             )
+            publisher.drift = lambda: drift.state
             outlets.add(stack.enter_context(publisher))
         # Evidence comes after MQTT, so that the last statistics count what its end could not write.
         evidence = self.config.evidence
@@ -178,11 +183,11 @@ class Station:
         on_gone = None if self.publish else source.close
         return JsonLinesSink(on_gone, name, live=source.live) if self.json else ConsoleSink(on_gone, name)
 
-    def _lane(self, camera: _Camera, bundle: Bundle, engine: Engine) -> Lane:
+    def _lane(self, camera: _Camera, bundle: Bundle, decision: Decision, engine: Engine) -> Lane:
         training, event = bundle.manifest.training, self.config.event
         guards = Guards(self.config.guards, training.exposure, training.colour)
-        tracker = EventTracker(event.k, event.n, event.release)
-        inspector = Inspector(engine, bundle.conformal_threshold(), tracker, camera.outlets, guards)
+        tracker = EventTracker(event.k, event.n, event.release, event.part_gap)
+        inspector = Inspector(engine, decision.threshold, tracker, camera.outlets, guards)
         return Lane(camera.name, camera.source, inspector)
 
 

@@ -63,6 +63,36 @@ def test_messages_of_older_versions_without_the_flat_keys_are_read(kind):
     assert read.model_dump()["ts"] == (0 if kind == "status" else payload["ts"])
 
 
+def test_scores_of_older_versions_have_no_review_band():
+    older = {key: value for key, value in json.loads(MESSAGES["score"].to_json()).items() if key != "review_threshold"}
+    assert Score.model_validate(older) == MESSAGES["score"]
+
+
+@pytest.mark.parametrize(
+    ("score", "review", "verdict", "anomalous", "published"),
+    [
+        (0.5, None, "normal", 0, 1.0),
+        (0.5, 0.5, "normal", 0, 0.5),
+        (0.6, 0.5, "review", 0, 0.5),
+        (1.0, 0.5, "review", 0, 0.5),
+        (1.1, 0.5, "anomalous", 1, 0.5),
+    ],
+)
+def test_a_frame_for_review_is_not_anomalous(score, review, verdict, anomalous, published):
+    plain = inspection(score=score)
+    shown = replace(plain, verdict=replace(plain.verdict, review_threshold=review))
+    payload = json.loads(score_message(shown, 1.0).to_json())
+    assert (payload["verdict"], payload["anomalous"], payload["review_threshold"]) == (verdict, anomalous, published)
+    assert heatmap_info(shown).verdict.value == verdict
+
+
+def test_an_event_has_its_duration():
+    plain = inspection(event=Phase.UPDATE, score=2)
+    assert plain.event is not None
+    shown = replace(plain, event=replace(plain.event, seconds=1.23456))
+    assert event_message(shown).duration_s == 1.235
+
+
 def test_stats_of_older_versions_have_null_before_the_first_score():
     older = {**json.loads(STATS.to_json()), "latency_p50_ms": None, "latency_p95_ms": None}
     assert Stats.model_validate(older).latency_p95_ms == 0

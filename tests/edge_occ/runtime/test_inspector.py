@@ -114,6 +114,37 @@ def test_an_event_under_way_ends_with_the_stream():
     assert sink.finished == []
 
 
+def test_an_event_ends_with_its_part():
+    """Frames come every 2 seconds; a gap of 1 second makes each a part of its own."""
+    for gap, phases in ((1, [Phase.START, Phase.START, None]), (3, [Phase.START, Phase.UPDATE, Phase.END])):
+        sink = MemorySink()
+        tracker = EventTracker(part_gap=gap)
+        inspector = Inspector(FakeEngine(), ConformalThreshold([1.0], 10.0), tracker, Outlets([sink]))
+        with ListSource([50, 60, 3]) as source:
+            summary = inspect_all(inspector, source)
+        assert [i.event.phase if i.event else None for i in sink.inspections] == phases
+        ends = [(i.frame.index, i.event.id) for i in sink.finished]
+        assert ends == ([(i.frame.index, i.event.id) for i in sink.inspections[:2]] if gap == 1 else [])
+        assert summary.events == phases.count(Phase.START)
+
+
+def test_an_event_lasts_from_its_first_capture_to_its_latest():
+    _, sink = inspect([50, 3, 50, 60])
+    assert [i.event.seconds for i in sink.inspections if i.event] == [0, 2, 0, 2]
+
+
+def test_frames_for_review_are_counted_apart():
+    threshold = ConformalThreshold([1.0, 2.0, 10.0], 10.0, review_threshold=2.0)
+    sink = MemorySink()
+    inspector = Inspector(FakeEngine(), threshold, EventTracker(), Outlets([sink]))
+    with ListSource([1, 2, 3, 10, 11]) as source:
+        summary = inspect_all(inspector, source)
+    assert [i.verdict.name for i in sink.inspections] == ["normal", "normal", "review", "review", "anomalous"]
+    assert (summary.anomalous, summary.for_review) == (1, 2)
+    assert "1 anomalous, 2 for review, 1 events" in summary.lines()[0]
+    assert all(i.boxes == () for i in sink.inspections[:4])
+
+
 def test_it_stops_after_as_many_frames_as_asked():
     summary, sink = inspect([1] * 10, max_frames=4)
     assert summary.frames == len(sink.inspections) == 4
@@ -271,8 +302,8 @@ def test_an_event_is_counted_when_it_starts_whatever_its_number_of_frames():
     class CountsBack(EventTracker):
         """Counts the frames of an event from the first anomalous one, not from the one at which it was raised."""
 
-        def step(self, verdict):
-            change = super().step(verdict)
+        def step(self, verdict, captured=0.0):
+            change = super().step(verdict, captured)
             return change and replace(change, frames=change.frames + 1)
 
     inspector = Inspector(FakeEngine(), ConformalThreshold([1.0], 10.0), CountsBack(2, 3), Outlets())

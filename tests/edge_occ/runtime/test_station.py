@@ -8,6 +8,8 @@ from uuid import uuid4
 import pytest
 from mqtt_helpers import Ear, free_port
 
+from edge_occ.bundle.bundle import read_bundle
+from edge_occ.bundle.operating_points import DecisionConfig, decide
 from edge_occ.common.errors import BundleRefused, EngineUnavailable, EventsLost, InputError
 from edge_occ.mqtt.publisher import Publisher
 from edge_occ.runtime import station
@@ -96,6 +98,30 @@ def test_an_engine_that_is_not_there_takes_the_device_offline(tiny_bundle, spot,
 def test_a_bundle_of_another_digest_is_refused_before_anything_starts(tiny_bundle, spot, config, ear):
     with pytest.raises(BundleRefused):
         Station(config, tiny_bundle, {"": spot}, sha256="0" * 64).run(lambda line: None)
+    assert ear.heard == []
+
+
+def test_rates_of_the_settings_set_the_verdicts_and_drift_is_in_the_statistics(tiny_bundle, spot, config, ear):
+    decision = {"reject_rate": 0.2, "review_rate": 0.4}
+    settings = RunConfig.model_validate({**config.model_dump(mode="json"), "decision": decision})
+    expected = decide(read_bundle(tiny_bundle), settings.decision)
+    lines = []
+    Station(settings, tiny_bundle, {"": spot}).run(lines.append)
+    assert expected.guarantee() in lines
+    states(ear)
+    scores = [json.loads(bytes(message.payload)) for message in ear.of("score")]
+    judge = expected.threshold
+    assert {(s["threshold"], s["review_threshold"]) for s in scores} == {(judge.threshold, judge.review_threshold)}
+    assert [s["verdict"] for s in scores] == [judge.verdict(s["score"]).name for s in scores]
+    stats = json.loads(bytes(ear.of("stats")[-1].payload))
+    assert stats["declared_rate"] == pytest.approx(expected.reject.expected, abs=1e-6)
+    assert stats["drift_alarm"] == 0
+
+
+def test_a_rate_that_the_bundle_cannot_certify_is_refused_before_anything_starts(tiny_bundle, spot, config, ear):
+    settings = config.model_copy(update={"decision": DecisionConfig(reject_rate=1e-6)})
+    with pytest.raises(InputError, match=r"decision\.reject_rate of at least .* use --set decision\.reject_rate="):
+        Station(settings, tiny_bundle, {"": spot}).run(lambda line: None)
     assert ear.heard == []
 
 
