@@ -18,5 +18,12 @@ def inspect(bundle: BundleFile, json: Json = False) -> None:
         return
     for line in opened.model_card.split("\n"):
         print_line(line)
+    recalibrated = opened.manifest.recalibrated
+    if recalibrated is not None:
+        what = "threshold" if recalibrated.threshold_only else "heads and threshold"
+        print_line(
+            f"recalibrated {recalibrated.at}: {what} from {recalibrated.frames} frames; before: sha256 "
+            f"{recalibrated.parent}"
+        )
     for name, member in opened.manifest.members.items():
         print_line(f"{member.size:>12,}  {member.sha256[:16]}  {name}")
