@@ -21,8 +21,8 @@ FORMAT = 5
 2 added graphs in less than fp32, with their measurements; 3 several heads in one graph, and encoders that are not exact
 window by window; 4 downscaling before the graph, which changes the scores of large frames, and the count of copies
 among the training images; 5 resized frames that are not square, parts that are turned to one pose, tiles, tensors of
-heads in float16, and whitenings without quarters of zeros.  Heads of other kinds than Gaussians needed no new version:
-an older reader refuses a bundle without a Gaussian's tensors."""
+heads in float16, whitenings without quarters of zeros, and the recipe of the heads.  Heads of other kinds than
+Gaussians needed no new version: an older reader refuses a bundle without a Gaussian's tensors."""
 
 _MEMBER_LIMIT = 2 << 30
 

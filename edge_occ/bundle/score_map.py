@@ -91,7 +91,7 @@ class ScoreMap:
         if self.region is not None:
             whole = np.zeros((len(grids), *self.region.shape), dtype=np.float32)
             whole[:, self.region] = grids[:, 0]
-        maps: NDArray[np.float32] = self.down @ whole @ self.across.T
+        maps = np.asarray(self.down @ whole @ self.across.T, dtype=np.float32)
         return maps if self.gain is None else np.multiply(maps, self.gain)
 
     def scores(self, grids: Floats) -> Floats:
