@@ -41,7 +41,7 @@ class HeadRecipe(_Part):
     ridge: float = Field(gt=0)
     components: int | None = Field(ge=1)
     floor: float = Field(ge=0)
-    neighbourhood: Annotated[int, Field(ge=1, le=63)] | Literal["auto"]
+    neighbourhood: Annotated[int, Field(ge=1)] | Literal["auto"]
     trim: float = Field(ge=0, le=0.5)
     standardise: bool = Field(description="whether its scores are standardised position by position")
     in_region: bool = Field(description="whether it scores the region alone")

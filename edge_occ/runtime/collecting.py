@@ -31,6 +31,9 @@ MAX_BYTES = 2 << 30
 COPY = "copy"
 """Reason of a frame that has the pixels of an earlier one: it shows no further part."""
 
+MAX_COPIES = 1000
+"""Copies in a row after which a source has nothing new to give: files that are played again and again."""
+
 
 class FrameCollector:
     """Collects frames from a source through an engine.
@@ -67,7 +70,7 @@ class FrameCollector:
         self._light: list[tuple[float, float, float]] = []
         self._colours: set[bool] = set()
         self._seen: set[bytes] = set()
-        self._bytes, self._due = 0, float("-inf")
+        self._bytes, self._copies, self._due = 0, 0, float("-inf")
 
     def run(self, source: Source, frames: int | None = None, total: int | None = None) -> NewFrames:
         """Collect until the source ends or is closed, or ``frames`` are collected; shows progress.
@@ -128,6 +131,13 @@ class FrameCollector:
         digest = hashlib.sha256(np.ascontiguousarray(frame.image).data).digest()
         if digest in self._seen:
             self._left_out[COPY] += 1
+            self._copies += 1
+            if self._copies >= MAX_COPIES:
+                raise InputError(
+                    "frames that differ from each other",
+                    f"{self._copies} in a row with the pixels of earlier ones, after {len(self._light)} others",
+                    "leave loop=1 out, or take fewer frames",
+                )
             return False
         try:
             self._measure(frame.image)
@@ -135,6 +145,7 @@ class FrameCollector:
             self._leave_out(error, frame.index)
             return False
         self._due = frame.captured_monotonic + self._every
+        self._copies = 0
         self._seen.add(digest)
         self._tally.scored()
         self._likeness.look(frame.image)
