@@ -18,13 +18,15 @@ from edge_occ.bundle.bundle import GOLDEN, HEAD, PREVIEW, Bundle, graph_name, re
 from edge_occ.bundle.fit_heads import FittedHeads
 from edge_occ.bundle.loading import load_engine
 from edge_occ.bundle.manifest import Calibration, Precision
+from edge_occ.bundle.pre_stage import PreStageEngine
 from edge_occ.bundle.tensors import golden_member, head_member, reference_member
 from edge_occ.common.errors import EngineUnavailable, ParityFailure
 from engines.base import Engine
 from engines.parity import Golden, Parity, require_parity
 
 Reference = Callable[[Engine, Sequence[NDArray[np.uint8]]], tuple[NDArray[np.float32], NDArray[np.float32]]]
-"""From an engine with the new head and golden frames to their scores ``[n]`` and maps ``[n, rows, columns]``."""
+"""From an engine with the new head, and golden frames as the graph gets them, to scores ``[n]`` and maps ``[n, rows,
+columns]``."""
 
 Preview = Callable[[Engine, Golden, Calibration], bytes]
 """From an engine, golden frames and the calibration to a JPEG of a normal and a pasted frame with their heatmaps."""
@@ -66,11 +68,12 @@ def exchange_head(bundle: Bundle, fitted: FittedHeads, reference: Reference, pre
     """
     members = {**bundle.members, HEAD: head_member(fitted.head, fitted.held_out)}
     with closing(_engine(bundle, fitted, "fp32")) as engine:
-        frames = bundle.golden().frames
-        golden = Golden(frames, *reference(engine, frames), fitted.calibration.threshold)
-        parity = require_parity(engine, golden, bundle.tolerance("fp32"))
+        old = bundle.golden()
+        results = reference(engine, prepared(bundle, old).frames)
+        golden = Golden(old.frames, *results, fitted.calibration.threshold)
+        parity = require_parity(engine, prepared(bundle, golden), bundle.tolerance("fp32"))
         members[GOLDEN] = golden_member(golden)
-        members[PREVIEW] = preview(engine, golden, fitted.calibration)
+        members[PREVIEW] = preview(_for_golden_frames(bundle, engine), golden, fitted.calibration)
     precisions, left_out = dict(bundle.manifest.precisions), []
     for precision in bundle.precisions[1:]:
         reason, changed = _reduced(bundle, fitted, precision, golden)
@@ -86,26 +89,36 @@ def exchange_head(bundle: Bundle, fitted: FittedHeads, reference: Reference, pre
     return Exchanged(members, precisions, tolerances, parity, left_out)
 
 
-def golden_engine(bundle: Bundle, precision: str = "fp32") -> Engine:
-    """Return an engine for golden frames, which are tiles where frames are cut into tiles.
+def graph_engine(bundle: Bundle, precision: str = "fp32") -> Engine:
+    """Return an engine for frames that have passed the stage before the graph; see :func:`prepared`.
 
     Raises:
         ParityFailure, EngineUnavailable: see :func:`edge_occ.bundle.loading.load_engine`.
     """
-    uncut = bundle.manifest.geometry.model_copy(update={"tiles": None})
-    manifest = bundle.manifest.model_copy(update={"geometry": uncut})
-    return load_engine(replace(bundle, manifest=manifest), _ENGINE, precision).engine
+    return load_engine(bundle, _ENGINE, precision).of_graph
+
+
+def prepared(bundle: Bundle, golden: Golden) -> Golden:
+    """Return golden frames as the graph gets them."""
+    stage = bundle.manifest.geometry.pre_stage
+    return golden if stage is None else stage.golden(golden)
 
 
 def _engine(bundle: Bundle, fitted: FittedHeads, precision: str) -> Engine:
     """Return an engine that has passed the gate with the old head, and has the new one."""
-    engine = golden_engine(bundle, precision)
+    engine = graph_engine(bundle, precision)
     try:
         engine.set_head(fitted.head)
     except BaseException:
         engine.close()
         raise
     return engine
+
+
+def _for_golden_frames(bundle: Bundle, engine: Engine) -> Engine:
+    """Return the engine for golden frames as they are stored: they are tiles where frames are cut into tiles."""
+    stage = bundle.manifest.geometry.pre_stage
+    return engine if stage is None else PreStageEngine(engine, replace(stage, tiling=None))
 
 
 def _reduced(
@@ -118,9 +131,9 @@ def _reduced(
     try:
         with closing(_engine(bundle, fitted, precision)) as engine:
             if own not in bundle.members:
-                require_parity(engine, golden, bundle.tolerance(precision))
+                require_parity(engine, prepared(bundle, golden), bundle.tolerance(precision))
                 return None, {}
-            found = [engine.infer(frame) for frame in golden.frames]
+            found = [engine.infer(frame) for frame in prepared(bundle, golden).frames]
     except (ParityFailure, EngineUnavailable) as failure:
         return failure.found, {}
     scores, maps = np.array([of.score for of in found], np.float32), np.stack([of.map for of in found])

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from edge_occ.bundle.bundle import HEAD, MODEL_CARD, Bundle, make_bundle
 from edge_occ.bundle.conformal import ConformalThreshold, calibrate, max_false_alarms
-from edge_occ.bundle.exchange import Preview, exchange_head, golden_engine
+from edge_occ.bundle.exchange import Preview, exchange_head, graph_engine, prepared
 from edge_occ.bundle.fit_heads import FittedHeads, HeadFitter
 from edge_occ.bundle.fusion import one_score_a_part
 from edge_occ.bundle.gaussian import Features, SingularCovariance
@@ -101,8 +101,8 @@ def require_fitter(bundle: Bundle) -> HeadFitter:
     golden = bundle.golden()
     try:
         fitter = HeadFitter(recipe, geometry.size)
-        with closing(golden_engine(bundle)) as engine:
-            features = _golden_features(engine, golden.frames)
+        with closing(graph_engine(bundle)) as engine:
+            features = _golden_features(engine, prepared(bundle, golden).frames)
         found = fitter.scores(bundle.head, features)
     except (ValueError, KeyError, IndexError) as error:
         raise refused("a recipe that belongs to the graph", str(error)) from error

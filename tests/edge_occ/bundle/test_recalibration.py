@@ -6,7 +6,7 @@ from discs import part
 
 from edge_occ.bundle.bundle import GOLDEN, HEAD, Bundle, make_bundle, read_bundle
 from edge_occ.bundle.conformal import calibrate
-from edge_occ.bundle.exchange import golden_engine
+from edge_occ.bundle.loading import load_engine
 from edge_occ.bundle.manifest import Exposure
 from edge_occ.bundle.recalibration import (
     MIN_FRAMES,
@@ -32,7 +32,7 @@ def bundle(tiny_bundle):
 @pytest.fixture(scope="module")
 def features(bundle):
     """Of 120 parts, the last 30 of them much brighter."""
-    engine = golden_engine(bundle)
+    engine = load_engine(bundle, "cpu").engine
     frames = [part(1000 + i) for i in range(90)]
     frames += [np.clip(part(2000 + i) * 1.8, 0, 255).astype(np.uint8) for i in range(30)]
     found = np.concatenate([engine.features(frame)[0][None] for frame in frames])
@@ -90,7 +90,7 @@ def test_golden_scores_are_those_of_the_new_head(bundle, features):
     done = recalibrate(current, with_features(features[:90]), require_fitter(current), PARENT, preview)
     new, old = done.bundle.golden(), current.golden()
     assert all(np.array_equal(a, b) for a, b in zip(new.frames, old.frames, strict=True))
-    engine = golden_engine(done.bundle)
+    engine = load_engine(done.bundle, "cpu").engine
     np.testing.assert_allclose([engine.infer(frame).score for frame in new.frames], new.scores, rtol=1e-3)
     engine.close()
     assert not np.allclose(new.scores, old.scores, rtol=1e-3)

@@ -6,7 +6,7 @@ import pytest
 from edge_occ.bundle.score_map import MapSettings, ScoreMap
 
 SIZE = (32, 48)
-CENTRES = np.arange(4) * 8.0 + 4, np.arange(6) * 8.0 + 4
+CENTRES = np.array([4.0, 12, 20, 28]), np.array([4.0, 12, 20, 28, 36, 44])
 
 
 def written_out(grid, at, sigma):
@@ -49,6 +49,6 @@ def test_positions_outside_a_region_take_no_part():
 
 def test_one_value_stays_itself_but_for_the_papers_border():
     ones = np.full((1, 4, 6), 7.0)
-    np.testing.assert_allclose(ScoreMap(MapSettings(3), SIZE, CENTRES).maps(ones), 7, rtol=1e-5)
+    np.testing.assert_allclose(ScoreMap(MapSettings(3), SIZE, CENTRES).maps(ones), np.full((1, *SIZE), 7.0), rtol=1e-5)
     paper = ScoreMap(MapSettings(10, "paper"), SIZE, CENTRES).maps(ones)[0]
     assert paper[0, 0] < 6 < paper.max() < 7.01
