@@ -97,10 +97,12 @@ def test_a_record_has_what_the_messages_have(tmp_path):
         "score": 2.0,
         "p_value": 0.25,
         "threshold": 1.0,
+        "review_threshold": 1.0,
         "verdict": "anomalous",
         "anomalous": 1,
         "peak": 2.0,
         "frames": 1,
+        "duration_s": 0.0,
         "boxes": [{"x": 1, "y": 2, "width": 3, "height": 4, "peak": 2.0}],
         **paths._asdict(),
     }
