@@ -97,7 +97,7 @@ def test_few_frames_and_the_number_that_the_declared_rate_needs(path, pictures):
         (("--rollback", "--data", "a"), "--rollback alone"),
         (("--rollback", "--threshold-only"), "--rollback alone"),
         (("--data", "nowhere"), "a folder of pictures"),
-        (("--source", "rtsp://camera/1", "--frames", "9"), "a known kind of source"),
+        (("--source", "rtmp://camera/1", "--frames", "9"), "a known kind of source"),
         (("--data", "nowhere", "--sha256", "12"), "a sha256"),
         (("--data", "nowhere", "--set", "guards.black=maybe"), "guards.black"),
         (("--data", "nowhere", "--out", "new.zip"), "ends in .occ"),
