@@ -1,8 +1,8 @@
 """The MQTT sink: the frame path only appends to queues; one thread sends.
 
 Scores and heatmaps are live messages: without a connection they are dropped and counted, never sent late.  Events are
-kept in the event store and sent after reconnection, marked as historical.  The store in memory ends with the process,
-but an open event is ended at the next start.  An event may arrive twice, never out of order.
+kept in the outbox and sent after reconnection, marked as historical; what is left at the end waits there for the next
+run.  An event may arrive twice, never out of order.
 """
 
 from __future__ import annotations
@@ -15,18 +15,19 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import datetime, timezone
 from functools import partial
+from pathlib import Path
 from types import TracebackType
 
 from edge_occ.inspection.lasting_fault import LastingFault
 from edge_occ.inspection.result import Inspection
 from edge_occ.mqtt.client.connection import Connection
 from edge_occ.mqtt.config import MqttConfig
-from edge_occ.mqtt.messages import event_message, interrupted_end
+from edge_occ.mqtt.messages import event_message
 from edge_occ.mqtt.payloads import DeviceState, Queues, QueueStats, Stats
 from edge_occ.mqtt.publishing.delivery_stats import DeliveryCounts, DeliveryStats
-from edge_occ.mqtt.publishing.event_store import EventStore, MemoryEventStore, QueuedEvent
-from edge_occ.mqtt.publishing.journal import EventJournal
+from edge_occ.mqtt.publishing.event_store import QueuedEvent
 from edge_occ.mqtt.publishing.live_sender import LiveSender
+from edge_occ.mqtt.publishing.outbox import Outbox
 from edge_occ.mqtt.publishing.send_queue import SendQueue
 from edge_occ.mqtt.publishing.sender import SEND_SECONDS, Sender
 from edge_occ.mqtt.topics import EVENT, HEATMAP, SCORE
@@ -50,8 +51,9 @@ class Publisher:
         engine: as above; may be set later, when the engine is loaded.
 
     Raises:
-        InputError: on entering, where the broker cannot be reached or does not accept this client, or another inspector
-            of this machine publishes on the same topics.
+        InputError: on entering, where the broker answers and does not accept this client, its certificate cannot be
+            verified, or another inspector of this machine publishes on the same topics.  A broker out of reach is no
+            error: events wait until it answers.
     """
 
     name = "MQTT"
@@ -74,8 +76,7 @@ class Publisher:
         self._state_lock = threading.Lock()
         self._delivery = DeliveryStats()
         self._live = SendQueue(self._delivery, config.score_hz, config.heatmap_hz)
-        self._events: EventStore = MemoryEventStore(on_drop=partial(self._delivery.dropped, EVENT))
-        self._journal = EventJournal(config)
+        self._outbox = Outbox(config, partial(self._delivery.dropped, EVENT))
         self._wake = threading.Event()
         # The client id is made of the topics: the broker disconnects a second client with the same id, and both log it.
         self._connection = Connection(
@@ -87,10 +88,9 @@ class Publisher:
         self._live_sender = LiveSender(self._connection, self._live, self._delivery, config, render, self._stats)
         self._sender = Sender(
             self._connection,
-            self._events,
+            self._outbox,
             self._live_sender,
             self._delivery,
-            self._journal,
             config.topics.event,
             self._wake,
         )
@@ -101,10 +101,8 @@ class Publisher:
 
     def __enter__(self) -> Publisher:
         with ExitStack() as stack:
-            stack.enter_context(self._journal)
-            self._connection.connect(self._connect_timeout)
-            for event in self._journal.open.values():
-                self._events.put(QueuedEvent(interrupted_end(event), time.monotonic()))
+            stack.enter_context(self._outbox)
+            self._connection.connect(self._connect_timeout, required=False)
             self._thread.start()
             self._stack = stack.pop_all()
         return self
@@ -146,9 +144,14 @@ class Publisher:
 
     @property
     def lost_events(self) -> int:
-        """Event messages that did not reach the broker, or that it refused; final once closed."""
+        """Event messages that were dropped, or that the broker refused; final once closed."""
         counts = self._delivery.counts()
         return sum(kinds.get(EVENT, 0) for kinds in (counts.dropped, counts.refused, counts.failed))
+
+    @property
+    def kept_events(self) -> tuple[int, Path | None]:
+        """Event messages that wait for the next run, and the file in which they do; final once closed."""
+        return self._outbox.kept, self._outbox.path
 
     @property
     def summary(self) -> DeliveryCounts:
@@ -158,7 +161,8 @@ class Publisher:
     def close(self, timeout: float = 5.0) -> None:
         """Send what waits, publish ``offline``, disconnect; takes about ``timeout`` seconds at most.
 
-        What was not sent by then is dropped and counted.  Without effect the second time.
+        Events that were not sent by then stay in the outbox; anything else is dropped and counted.  Without effect the
+        second time.
         """
         if self._closed:
             return
@@ -182,13 +186,12 @@ class Publisher:
         if inspection.event is None:
             return
         try:
-            message = event_message(inspection, self._origin)
+            message = event_message(inspection, self._origin, historical=self._connection.session == 0)
         except ValueError as error:  # a score that is not finite must not end the frame path
             first = self._delivery.failed(EVENT) == 1
             _log.log(logging.ERROR if first else logging.DEBUG, "an event could not be made", exc_info=error)
         else:
-            offline = self._connection.session == 0
-            self._events.put(QueuedEvent(message, inspection.frame.captured_monotonic, offline))
+            self._outbox.put(QueuedEvent.of(message, inspection.frame.captured_monotonic))
 
     def _stats(self) -> Stats:
         """Return the stats since the previous ones; called in the sender thread."""
@@ -198,7 +201,7 @@ class Publisher:
         frames, elapsed = counts.frames - self._counted_frames, now - self._counted_at
         self._counted_at, self._counted_frames = now, counts.frames
         depths = {
-            EVENT: self._events.depth,
+            EVENT: self._outbox.depth,
             **{kind: depth + self._live_sender.in_flight(kind) for kind, depth in self._live.depths.items()},
         }
         queues = {kind: QueueStats(depth=depth, dropped=counts.dropped.get(kind, 0)) for kind, depth in depths.items()}
@@ -216,8 +219,11 @@ class Publisher:
             queue_score_depth=depths[SCORE],
             queue_score_age_s=round(self._live.age(now), 3),
             queue_event_depth=depths[EVENT],
-            queue_event_age_s=round(self._events.age(now), 3),
+            queue_event_age_s=round(self._outbox.age(now), 3),
             queue_heatmap_depth=depths[HEATMAP],
+            events_dropped=counts.dropped.get(EVENT, 0),
+            outbox_bytes=self._outbox.size,
+            outbox_failed=self._outbox.failed,
             events_refused=counts.refused.get(EVENT, 0),
             latency_p50_ms=counts.latency_p50_ms or 0.0,
             latency_p95_ms=counts.latency_p95_ms or 0.0,

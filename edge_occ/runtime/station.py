@@ -74,7 +74,7 @@ class Station:
         Raises:
             BundleRefused, EngineUnavailable, SourceLost, InputError: from the parts; also an :class:`InputError` at the
                 end if standard output could not be written.
-            EventsLost: the broker does not have every event message.
+            EventsLost: event messages were dropped, or refused by the broker.
             KeyboardInterrupt: a signal ended the run; everything is flushed.
         """
         bundle = read_bundle(self.bundle, self.sha256)
@@ -124,6 +124,7 @@ class Station:
                 for line in summary.lines():
                     notify(line)
         if publisher is not None:
+            _report_kept(publisher, notify)
             _require_delivery(publisher)
         if interrupted.is_set():
             raise KeyboardInterrupt
@@ -195,6 +196,12 @@ def _with_lost_lines(summary: RunSummary) -> RunSummary:
     """Count the lines that standard error did not take, which raise no error there."""
     lost = lost_errors()
     return replace(summary, lost={**summary.lost, ConsoleSink.name: lost}) if lost else summary
+
+
+def _report_kept(publisher: Publisher, notify: Callable[[str], None]) -> None:
+    count, file = publisher.kept_events
+    if count:
+        notify(f"{count} event message{'s wait' if count > 1 else ' waits'} in {file} for the next run")
 
 
 def _require_delivery(publisher: Publisher) -> None:
