@@ -180,22 +180,28 @@ class EventRows:
         return sqlite3.connect(database, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
 
     def _prepare(self) -> None:
+        schema = self._checked_schema()  # before anything is written: it may be the file of another program
         mode = self._db.execute("PRAGMA journal_mode = WAL").fetchone()[0]
         if self.path is not None and mode != "wal":
             raise sqlite3.OperationalError("its file system lacks what SQLite needs for WAL mode")
         self._db.execute("PRAGMA synchronous = NORMAL")
         self._db.execute("PRAGMA wal_autocheckpoint = 0")
-        faults = self._db.execute("PRAGMA quick_check(1)").fetchone()[0]
-        if faults != "ok":
-            raise sqlite3.DatabaseError(faults)
-        schema = {sql for (sql,) in self._db.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL")}
         if not schema:
             with self.transaction():
                 for statement in _SCHEMA:
                     self._db.execute(statement)
-        elif schema != set(_SCHEMA):
-            raise sqlite3.DatabaseError("a database of another program or version")
+        self.checkpoint()  # the log of a run that was killed, lest it grow from one such run to the next
         self.restart_log()
+
+    def _checked_schema(self) -> set[str]:
+        """Return the schema, empty for a new file."""
+        faults = self._db.execute("PRAGMA quick_check(1)").fetchone()[0]
+        if faults != "ok":
+            raise sqlite3.DatabaseError(faults)
+        schema = {sql for (sql,) in self._db.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL")}
+        if schema not in (set(), set(_SCHEMA)):
+            raise sqlite3.DatabaseError("a database of another program or version")
+        return schema
 
     def _rows(self, condition: str, *values: object) -> list[Row]:
         found = self._db.execute(f"SELECT seq, phase, LENGTH(payload) FROM outbox WHERE {condition}", values)  # noqa: S608

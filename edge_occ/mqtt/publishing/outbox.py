@@ -227,7 +227,8 @@ class Outbox:
         except (sqlite3.Error, OSError) as error:
             self._warn("quarantine", "%s can neither be read nor renamed: %s", self.path, error)
         self._dropped += disk.dropped
-        self._count_dropped(lost)
+        if lost:
+            self._count_dropped(lost)
 
     def _count_dropped(self, count: int) -> None:
         self._dropped += count

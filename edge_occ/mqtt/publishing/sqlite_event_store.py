@@ -151,7 +151,8 @@ class SqliteEventStore:
             self._rows.close()
             if self._rows.path is not None:
                 return self._depth
-            self._count_dropped(self._depth)
+            if self._depth:
+                self._count_dropped(self._depth)
             self._depth = self._size = 0
         return 0
 
