@@ -38,7 +38,7 @@ def _messages(first: int) -> Iterator[QueuedEvent]:
 
 
 def _write(path: Path, first: int, pipe: int, chance: random.Random) -> None:
-    """Put messages, and deliver some, until killed; one line in the pipe for each put that returned and each delivery."""
+    """Put messages and deliver some, until killed; a line in the pipe for each put that returned and each delivery."""
     store = SqliteEventStore(path, _BUDGET)
     for message in _messages(first):
         store.put(message)
@@ -104,8 +104,8 @@ def main(path: Path, kills: int, seed: int) -> None:
         lines.append(f"sent {_key(taken)}")
         store.settle(taken)
     left = store.close()
-    print(json.dumps({word: [line.split(" ", 1)[1] for line in lines if line.startswith(f"{word} ")] for word in ("put", "sent")}
-                     | {"left": left}))  # fmt: skip
+    keys = {word: [line.split(" ", 1)[1] for line in lines if line.startswith(f"{word} ")] for word in ("put", "sent")}
+    print(json.dumps({**keys, "left": left}))
 
 
 if __name__ == "__main__":

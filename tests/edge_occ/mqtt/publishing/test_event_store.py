@@ -78,7 +78,9 @@ def test_an_empty_store_has_nothing(open_store: OpenStore):
 def test_messages_come_back_byte_by_byte(open_store: OpenStore):
     store = open_store()
     put = [
-        event("ä\n'\"", phase, frame, captured=time) for frame, (phase, time) in enumerate(zip(Phase, (1e-3, 7, 1e9)))
+        event("ä\n'\"", START, 0, captured=1e-3),
+        event("ä\n'\"", UPDATE, 1, captured=7),
+        event("ä\n'\"", END, 2, captured=1e9),
     ]
     for item in put:
         store.put(item)
