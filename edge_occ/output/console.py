@@ -17,12 +17,13 @@ class ConsoleSink:
 
     Args:
         on_gone: called when nothing reads standard error any more.
+        camera: name of the camera in the lines; empty where there is only one.
     """
 
     name = "standard error"
 
-    def __init__(self, on_gone: Callable[[], None] | None = None) -> None:
-        self._on_gone = on_gone
+    def __init__(self, on_gone: Callable[[], None] | None = None, camera: str = "") -> None:
+        self._on_gone, self._prefix = on_gone, f"{camera}: " if camera else ""
         self._faults = RateLimitedLog(self._say)
 
     def publish(self, inspection: Inspection) -> None:
@@ -46,6 +47,6 @@ class ConsoleSink:
         self.publish(inspection)
 
     def _say(self, text: str) -> None:
-        say(text)
+        say(f"{self._prefix}{text}")
         if self._on_gone is not None and error_reader_has_gone():
             self._on_gone()

@@ -40,7 +40,7 @@ def states(ear):
 
 def test_it_inspects_publishes_and_returns_the_figures(tiny_bundle, spot, config, ear):
     lines = []
-    summary = Station(config, tiny_bundle, spot, max_frames=3).run(lines.append)
+    summary = Station(config, tiny_bundle, {"": spot}, max_frames=3).run(lines.append)[""]
     assert (summary.frames, summary.dropped, summary.lost) == (3, 0, {})
     assert states(ear)[-2:] == ["online", "offline"]
     assert [json.loads(bytes(message.payload))["frame"] for message in ear.of("score")] == [0, 1, 2]
@@ -51,9 +51,9 @@ def test_it_inspects_publishes_and_returns_the_figures(tiny_bundle, spot, config
 def test_without_mqtt_no_broker_is_asked(tiny_bundle, spot):
     config = RunConfig.model_validate({"mqtt": {"broker": f"mqtt://127.0.0.1:{free_port()}"}})
     lines = []
-    assert Station(config, tiny_bundle, spot, publish=False, start_broker=True).run(lines.append).frames == 4
+    assert Station(config, tiny_bundle, {"": spot}, publish=False, start_broker=True).run(lines.append)[""].frames == 4
     assert not any("broker" in line for line in lines)
-    assert Station(config, tiny_bundle, spot, start_broker=True).run(lines.append).frames == 4
+    assert Station(config, tiny_bundle, {"": spot}, start_broker=True).run(lines.append)[""].frames == 4
     assert sum("started one for this run" in line for line in lines) == 1
 
 
@@ -61,12 +61,12 @@ def test_without_a_broker_the_run_goes_on_and_says_what_is_left_for_the_next_one
     port = free_port()
     config = config.model_copy(update={"mqtt": config.mqtt.model_copy(update={"broker": f"mqtt://127.0.0.1:{port}"})})
     lines = []
-    assert Station(config, tiny_bundle, spot).run(lines.append).frames == 4
+    assert Station(config, tiny_bundle, {"": spot}).run(lines.append)[""].frames == 4
     (line,) = (line for line in lines if "next run" in line)
     assert re.fullmatch(r"3 event messages wait in /\S+\.outbox\.sqlite for the next run", line)
     with Ear(broker.port, f"{config.mqtt.prefix}/{config.mqtt.device}/#") as ear, Link(broker.port, port):
         lines = []
-        Station(config, tiny_bundle, spot).run(lines.append)
+        Station(config, tiny_bundle, {"": spot}).run(lines.append)
         ear.wait_for_state("offline")
         events = [json.loads(bytes(message.payload)) for message in ear.of("event")]
     assert [(event["phase"], event["historical"]) for event in events] == [
@@ -97,7 +97,7 @@ def test_subscribers_see_that_an_engine_is_being_built_before_the_source_starts(
     loaded, opened = station.load_engine, station.open_source
     monkeypatch.setattr(station, "load_engine", load)
     monkeypatch.setattr(station, "open_source", open_source)
-    Station(config, tiny_bundle, spot).run(lambda line: None)
+    Station(config, tiny_bundle, {"": spot}).run(lambda line: None)
     assert order == ["engine", "source"]
     assert states(ear)[-4:] == ["online", "building", "online", "offline"]
 
@@ -105,14 +105,14 @@ def test_subscribers_see_that_an_engine_is_being_built_before_the_source_starts(
 def test_an_engine_that_is_not_there_takes_the_device_offline(tiny_bundle, spot, config, ear):
     engine = config.engine.model_copy(update={"name": "tensorrt"})
     with pytest.raises(EngineUnavailable):
-        Station(config.model_copy(update={"engine": engine}), tiny_bundle, spot).run(lambda line: None)
+        Station(config.model_copy(update={"engine": engine}), tiny_bundle, {"": spot}).run(lambda line: None)
     assert states(ear)[-2:] == ["online", "offline"]
     assert ear.of("score") == []
 
 
 def test_a_bundle_of_another_digest_is_refused_before_anything_starts(tiny_bundle, spot, config, ear):
     with pytest.raises(BundleRefused):
-        Station(config, tiny_bundle, spot, sha256="0" * 64).run(lambda line: None)
+        Station(config, tiny_bundle, {"": spot}, sha256="0" * 64).run(lambda line: None)
     assert ear.heard == []
 
 
@@ -120,7 +120,7 @@ def test_the_figures_come_before_the_error(tiny_bundle, tmp_path, config):
     lines = []
     (tmp_path / "a.png").write_bytes(b"damaged")
     with pytest.raises(InputError, match="none of them usable"):
-        Station(config, tiny_bundle, str(tmp_path), publish=False).run(lines.append)
+        Station(config, tiny_bundle, {"": str(tmp_path)}, publish=False).run(lines.append)
     assert lines[-2].startswith("0 frames")
     assert lines[-1] == "not inspected: 1 unreadable"
 
@@ -130,7 +130,7 @@ def test_lost_events_are_an_error_that_counts_them(tiny_bundle, spot, config, mo
     monkeypatch.setattr(Publisher, "summary", delivery)
     lines = []
     with pytest.raises(EventsLost) as caught:
-        Station(config, tiny_bundle, spot).run(lines.append)
+        Station(config, tiny_bundle, {"": spot}).run(lines.append)
     assert caught.value.counts == {"dropped": 1, "refused": 2, "failed": 0}
     assert caught.value.found.startswith("3 lost (1 not delivered, 2 refused")
     assert "4 frames" in lines[-1]
@@ -145,13 +145,13 @@ def test_the_bundle_is_released_before_the_first_frame(tiny_bundle, spot, config
         opened.append(weakref.ref(bundle))
         return bundle
 
-    class Watching(station.Inspector):
+    class Watching(station.Scheduler):
         def run(self, *arguments):
             alive.extend(reference() for reference in opened)
             return super().run(*arguments)
 
     read = station.read_bundle
     monkeypatch.setattr(station, "read_bundle", read_bundle)
-    monkeypatch.setattr(station, "Inspector", Watching)
-    Station(config, tiny_bundle, spot).run(lambda line: None)
+    monkeypatch.setattr(station, "Scheduler", Watching)
+    Station(config, tiny_bundle, {"": spot}).run(lambda line: None)
     assert alive == [None]

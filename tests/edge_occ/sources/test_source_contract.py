@@ -21,7 +21,7 @@ from edge_occ.sources.camera import CameraSource, Patience
 from edge_occ.sources.fake import Drop, FakeSource, Pause, Step
 from edge_occ.sources.faults import Fault, Reason, Unscored
 from edge_occ.sources.frame import Frame, Source
-from edge_occ.sources.uri import open_source
+from edge_occ.sources.opening import open_source
 
 FRAMES = 6
 LONG = 10.0
