@@ -21,6 +21,8 @@ import numpy as np
 import pytest
 from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
 
 from edge_occ.bundle.conformal import Verdict
 from edge_occ.inspection.events import EventChange, Phase
@@ -62,7 +64,7 @@ class Mosquitto:
         self.port = free_port()
         self._config = folder / f"mosquitto-{self.port}.conf"
         self._log = folder / f"mosquitto-{self.port}.log"
-        lines = [f"listener {self.port} 127.0.0.1", "persistence false", *extra]
+        lines = [f"listener {self.port} 127.0.0.1", *extra]
         if os.geteuid() == 0:
             lines.append("user root")  # otherwise it drops its permissions on the files of this test
         self._config.write_text("\n".join(lines) + "\n")
@@ -90,10 +92,10 @@ class Mosquitto:
         assert self._process is not None
         self._process.send_signal(signal.SIGCONT)
 
-    def stop(self) -> None:
+    def stop(self, *, kill: bool = False) -> None:
         if self._process is not None:
             self._process.send_signal(signal.SIGCONT)
-            self._process.terminate()
+            self._process.send_signal(signal.SIGKILL if kill else signal.SIGTERM)
             self._process.wait(PATIENCE)
             self._process = None
 
@@ -101,10 +103,10 @@ class Mosquitto:
 class Link:
     """A TCP proxy of a broker: each direction can be paused; cutting the connections loses the data that waits."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, own_port: int = 0) -> None:
         self._broker = port
         self._up, self._down = threading.Event(), threading.Event()
-        self._server = socket.create_server(("127.0.0.1", 0))
+        self._server = socket.create_server(("127.0.0.1", own_port))
         self.port = self._server.getsockname()[1]
         self._sockets: list[socket.socket] = []
         self._threads = [threading.Thread(target=self._accept, daemon=True)]
@@ -169,21 +171,56 @@ class Link:
             target.shutdown(socket.SHUT_RDWR)
 
 
+@contextmanager
+def tcp_server(answer: Callable[[socket.socket], object]) -> Iterator[str]:
+    """The address of something that takes one connection after the other and is no broker."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        done = threading.Event()
+
+        def serve() -> None:
+            while True:
+                peer, _ = server.accept()
+                with peer, contextlib.suppress(ConnectionError):
+                    if done.is_set():
+                        return
+                    answer(peer)
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        port = server.getsockname()[1]
+        try:
+            yield f"127.0.0.1:{port}"
+        finally:
+            done.set()
+            socket.create_connection(("127.0.0.1", port)).close()
+            thread.join(PATIENCE)
+
+
 class Ear:
-    """A plain paho client that keeps all messages under a filter."""
+    """A plain paho client that keeps all messages under a filter; ``lasting``, also those sent while it is away."""
 
     def __init__(
-        self, port: int, topic_filter: str, protocol: MQTTProtocolVersion = MQTTProtocolVersion.MQTTv5
+        self,
+        port: int,
+        topic_filter: str,
+        protocol: MQTTProtocolVersion = MQTTProtocolVersion.MQTTv5,
+        *,
+        lasting: bool = False,
     ) -> None:
         self.heard: list[MQTTMessage] = []
         self._arrived = threading.Condition()
         subscribed = threading.Event()
-        self._client = Client(CallbackAPIVersion.VERSION2, protocol=protocol)
+        self._client = Client(CallbackAPIVersion.VERSION2, "lasting" if lasting else "", protocol=protocol)
         self._client.on_connect = lambda client, *_: client.subscribe(topic_filter, qos=1)
         self._client.on_subscribe = lambda *_: subscribed.set()
         self._client.on_message = self._hear
         self._client.reconnect_delay_set(1, 1)
-        self._client.connect("127.0.0.1", port)
+        if lasting:
+            properties = Properties(PacketTypes.CONNECT)
+            properties.SessionExpiryInterval = 3600
+            self._client.connect("127.0.0.1", port, clean_start=False, properties=properties)
+        else:
+            self._client.connect("127.0.0.1", port)
         self._client.loop_start()
         assert subscribed.wait(PATIENCE)
 

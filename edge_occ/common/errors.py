@@ -37,7 +37,7 @@ class SourceLost(UserError):
 
 
 class EventsLost(UserError):
-    """All frames were inspected, but the broker does not have every event message.
+    """All frames were inspected, but not every event message is at the broker, or in the outbox for the next run.
 
     Attributes:
         counts: event messages that were ``dropped``, ``refused`` by the broker, or ``failed`` to be made.
@@ -48,7 +48,7 @@ class EventsLost(UserError):
     def __init__(self, counts: Mapping[str, int]) -> None:
         parts = f"{counts['dropped']} not delivered, {counts['refused']} refused by the broker"
         super().__init__(
-            "every event message taken by the broker",
+            "every event message at the broker, or in the outbox",
             f"{sum(counts.values())} lost ({parts})",
             "see the warnings above; check the broker and the network",
         )

@@ -44,12 +44,15 @@ class MqttConfig(BaseModel):
     cert: Path | None = Field(None, description="PEM file of this device's certificate, if the broker requires one.")
     key: Path | None = Field(None, description="PEM file of the private key of cert.")
     keepalive: int = Field(15, ge=5, le=3600, description="MQTT keep-alive, seconds.")
-    connect_timeout: float = Field(10, gt=0, le=600, description="Time limit of the first connection, seconds.")
+    connect_timeout: float = Field(
+        10, gt=0, le=600, description="Wait for the first connection before inspecting without one, seconds."
+    )
     max_payload: int | None = Field(
         None, ge=1024, le=268_435_455, description="Bytes of the largest message; null for the broker's limit."
     )
-    state: Path | None = Field(
-        None, description="Folder of the journal of open events; null for ~/.local/state/edge-occ."
+    state: Path | None = Field(None, description="Folder of the outbox of events; null for ~/.local/state/edge-occ.")
+    outbox_mb: int = Field(
+        64, ge=1, le=100_000, description="Megabytes of events that wait for the broker at most; then some are dropped."
     )
     score_hz: float = Field(0, ge=0, description="Scores of normal frames a second at most; 0 publishes every frame.")
     heatmap_hz: float = Field(

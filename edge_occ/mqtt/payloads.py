@@ -264,6 +264,11 @@ class Stats(Message):
     queue_event_depth: int = Field(0, ge=0, description="Event messages waiting or not confirmed.")
     queue_event_age_s: FiniteFloat = Field(0, ge=0, description="Seconds since the capture of the oldest of them.")
     queue_heatmap_depth: int = Field(0, ge=0, description="Heatmaps waiting or not confirmed.")
+    events_dropped: int = Field(0, ge=0, description="Event messages dropped because the outbox was full, or damaged.")
+    outbox_bytes: int = Field(0, ge=0, description="Bytes of the event messages waiting or not confirmed.")
+    outbox_failed: int = Field(
+        0, ge=0, description="Event messages that waited in memory because the outbox could not be written."
+    )
     events_refused: int = Field(0, ge=0, description="Event messages that the broker refused.")
     latency_p50_ms: Quantile = 0
     latency_p95_ms: Quantile = 0

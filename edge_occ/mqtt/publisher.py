@@ -1,8 +1,8 @@
 """The MQTT sink: the frame path only appends to queues; one thread sends.
 
 Scores and heatmaps are live messages: without a connection they are dropped and counted, never sent late.  Events are
-kept in the event store and sent after reconnection, marked as historical.  The store in memory ends with the process,
-but an open event is ended at the next start.  An event may arrive twice, never out of order.
+kept in the outbox and sent after reconnection, marked as historical; what is left at the end waits there for the next
+run.  An event may arrive twice, never out of order.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import datetime, timezone
 from functools import partial
+from pathlib import Path
 from types import TracebackType
 
 from edge_occ.inspection.drift import DriftState
@@ -23,12 +24,12 @@ from edge_occ.inspection.lasting_fault import LastingFault
 from edge_occ.inspection.result import Inspection
 from edge_occ.mqtt.client.connection import Connection
 from edge_occ.mqtt.config import MqttConfig
-from edge_occ.mqtt.messages import event_message, interrupted_end
+from edge_occ.mqtt.messages import event_message
 from edge_occ.mqtt.payloads import DeviceState, Queues, QueueStats, Stats
 from edge_occ.mqtt.publishing.delivery_stats import DeliveryCounts, DeliveryStats
-from edge_occ.mqtt.publishing.event_store import EventStore, MemoryEventStore, QueuedEvent
-from edge_occ.mqtt.publishing.journal import EventJournal
+from edge_occ.mqtt.publishing.event_store import QueuedEvent
 from edge_occ.mqtt.publishing.live_sender import LiveSender
+from edge_occ.mqtt.publishing.outbox import Outbox
 from edge_occ.mqtt.publishing.send_queue import SendQueue
 from edge_occ.mqtt.publishing.sender import SEND_SECONDS, Sender
 from edge_occ.mqtt.topics import EVENT, HEATMAP, SCORE
@@ -54,8 +55,9 @@ class Publisher:
         drift: returns the latest figures of drift, for the stats; may be set later.
 
     Raises:
-        InputError: on entering, where the broker cannot be reached or does not accept this client, or another inspector
-            of this machine publishes on the same topics.
+        InputError: on entering, where the broker answers and does not accept this client, its certificate cannot be
+            verified, or another inspector of this machine publishes on the same topics.  A broker out of reach is no
+            error: events wait until it answers.
     """
 
     name = "MQTT"
@@ -80,8 +82,7 @@ class Publisher:
         self._state_lock = threading.Lock()
         self._delivery = DeliveryStats()
         self._live = SendQueue(self._delivery, config.score_hz, config.heatmap_hz)
-        self._events: EventStore = MemoryEventStore(on_drop=partial(self._delivery.dropped, EVENT))
-        self._journal = EventJournal(config)
+        self._outbox = Outbox(config, partial(self._delivery.dropped, EVENT))
         self._wake = threading.Event()
         # The client id is made of the topics: the broker disconnects a second client with the same id, and both log it.
         self._connection = Connection(
@@ -93,10 +94,9 @@ class Publisher:
         self._live_sender = LiveSender(self._connection, self._live, self._delivery, config, render, self._stats)
         self._sender = Sender(
             self._connection,
-            self._events,
+            self._outbox,
             self._live_sender,
             self._delivery,
-            self._journal,
             config.topics.event,
             self._wake,
         )
@@ -107,10 +107,8 @@ class Publisher:
 
     def __enter__(self) -> Publisher:
         with ExitStack() as stack:
-            stack.enter_context(self._journal)
-            self._connection.connect(self._connect_timeout)
-            for event in self._journal.open.values():
-                self._events.put(QueuedEvent(interrupted_end(event), time.monotonic()))
+            stack.enter_context(self._outbox)
+            self._connection.connect(self._connect_timeout, required=False)
             self._thread.start()
             self._stack = stack.pop_all()
         return self
@@ -152,9 +150,14 @@ class Publisher:
 
     @property
     def lost_events(self) -> int:
-        """Event messages that did not reach the broker, or that it refused; final once closed."""
+        """Event messages that were dropped, or that the broker refused; final once closed."""
         counts = self._delivery.counts()
         return sum(kinds.get(EVENT, 0) for kinds in (counts.dropped, counts.refused, counts.failed))
+
+    @property
+    def kept_events(self) -> tuple[int, Path | None]:
+        """Event messages that wait for the next run, and the file in which they do; final once closed."""
+        return self._outbox.kept, self._outbox.path
 
     @property
     def summary(self) -> DeliveryCounts:
@@ -164,7 +167,8 @@ class Publisher:
     def close(self, timeout: float = 5.0) -> None:
         """Send what waits, publish ``offline``, disconnect; takes about ``timeout`` seconds at most.
 
-        What was not sent by then is dropped and counted.  Without effect the second time.
+        Events that were not sent by then stay in the outbox; anything else is dropped and counted.  Without effect the
+        second time.
         """
         if self._closed:
             return
@@ -188,13 +192,14 @@ class Publisher:
         if inspection.event is None:
             return
         try:
-            message = event_message(inspection, self._origin, self.evidence.paths(inspection))
+            historical = self._connection.session == 0
+            paths = self.evidence.paths(inspection)
+            message = event_message(inspection, self._origin, paths, historical=historical)
         except ValueError as error:  # a score that is not finite must not end the frame path
             first = self._delivery.failed(EVENT) == 1
             _log.log(logging.ERROR if first else logging.DEBUG, "an event could not be made", exc_info=error)
         else:
-            offline = self._connection.session == 0
-            self._events.put(QueuedEvent(message, inspection.frame.captured_monotonic, offline))
+            self._outbox.put(QueuedEvent.of(message, inspection.frame.captured_monotonic))
 
     def _stats(self) -> Stats:
         """Return the stats since the previous ones; called in the sender thread."""
@@ -204,7 +209,7 @@ class Publisher:
         frames, elapsed = counts.frames - self._counted_frames, now - self._counted_at
         self._counted_at, self._counted_frames = now, counts.frames
         depths = {
-            EVENT: self._events.depth,
+            EVENT: self._outbox.depth,
             **{kind: depth + self._live_sender.in_flight(kind) for kind, depth in self._live.depths.items()},
         }
         queues = {kind: QueueStats(depth=depth, dropped=counts.dropped.get(kind, 0)) for kind, depth in depths.items()}
@@ -223,8 +228,11 @@ class Publisher:
             queue_score_depth=depths[SCORE],
             queue_score_age_s=round(self._live.age(now), 3),
             queue_event_depth=depths[EVENT],
-            queue_event_age_s=round(self._events.age(now), 3),
+            queue_event_age_s=round(self._outbox.age(now), 3),
             queue_heatmap_depth=depths[HEATMAP],
+            events_dropped=counts.dropped.get(EVENT, 0),
+            outbox_bytes=self._outbox.size,
+            outbox_failed=self._outbox.failed,
             events_refused=counts.refused.get(EVENT, 0),
             latency_p50_ms=counts.latency_p50_ms or 0.0,
             latency_p95_ms=counts.latency_p95_ms or 0.0,

@@ -82,7 +82,7 @@ class Station:
         Raises:
             BundleRefused, EngineUnavailable, SourceLost, InputError: from the parts; also an :class:`InputError` at the
                 end if standard output could not be written.
-            EventsLost: the broker does not have every event message.
+            EventsLost: event messages were dropped, or refused by the broker.
             KeyboardInterrupt: a signal ended the run; everything is flushed.
         """
         bundle = read_bundle(self.bundle, self.sha256)
@@ -118,6 +118,7 @@ class Station:
                 for name, summary in summaries.items():
                     for line in summary.lines():
                         notify(_of_camera(name, line))
+        _report_kept(publishers, notify)
         _require_delivery(publishers)
         if interrupted.is_set():
             raise KeyboardInterrupt
@@ -256,6 +257,12 @@ def _of_camera(name: str, line: str) -> str:
 
 def _say_of_camera(name: str, notify: Callable[[str], None], line: str) -> None:
     notify(_of_camera(name, line))
+
+
+def _report_kept(publishers: Sequence[Publisher], notify: Callable[[str], None]) -> None:
+    for count, file in (publisher.kept_events for publisher in publishers):
+        if count:
+            notify(f"{count} event message{'s wait' if count > 1 else ' waits'} in {file} for the next run")
 
 
 def _require_delivery(publishers: Sequence[Publisher]) -> None:

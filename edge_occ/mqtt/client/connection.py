@@ -13,10 +13,10 @@ Behaviour of paho-mqtt 2.2 that this module relies on:
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 
 from paho.mqtt.client import Client
 from paho.mqtt.enums import MQTTProtocolVersion
@@ -26,16 +26,15 @@ from paho.mqtt.reasoncodes import ReasonCode
 from edge_occ.mqtt.broker import credentials, parse_broker, tls_context
 from edge_occ.mqtt.client import paho_client
 from edge_occ.mqtt.client.connection_log import ConnectionLog
-from edge_occ.mqtt.client.failures import from_subscription, from_timeout, refusal
+from edge_occ.mqtt.client.first_connection import FirstConnection
 from edge_occ.mqtt.client.handshake import Handshake
 from edge_occ.mqtt.client.limits import MAX_PACKET, BrokerLimits
 from edge_occ.mqtt.client.presence import Presence
 from edge_occ.mqtt.client.receipts import Answers, Receipt
+from edge_occ.mqtt.client.subscriber import Subscriber
 from edge_occ.mqtt.client.takeover import TakeoverDetector
 from edge_occ.mqtt.config import MqttConfig
 from edge_occ.mqtt.payloads import DeviceState
-
-_log = logging.getLogger(__name__)
 
 
 class Connection:
@@ -80,37 +79,40 @@ class Connection:
         self._credentials = credentials()
         self._config, self._client_id = config, client_id
         self._presence = Presence(status_topic, config.topics.origin)
-        self._subscription, self._on_activity = subscription, on_activity
+        self._subscriber = Subscriber(subscription, self.log)
+        self._on_activity = on_activity
         self._client: Client | None = None
         self._answers = Answers()
         self._sessions = 0
         self._takeover = TakeoverDetector(client_id, self.log)
-        self._handshake = Handshake(config, self._broker, self._tls)
-        self._ended, self._subscribed = threading.Event(), threading.Event()
+        self._handshake = Handshake(
+            config,
+            self._broker,
+            self._tls,
+            self._new_client,
+            lambda: self.limits,
+            partial(paho_client.connect_properties, subscription=subscription),
+        )
+        self._first = FirstConnection(self._handshake, self._subscriber, self._broker, self.log, client_id)
+        self._ended = threading.Event()
         # Held while a message is handed to paho and while paho's queue is emptied: none slips in behind the emptying.
         self._handover = threading.Lock()
 
-    def connect(self, timeout: float) -> None:
+    def connect(self, timeout: float, *, required: bool = True) -> None:
         """Connect for the first time; from then on, reconnections are automatic.
 
+        Unless ``required``, a broker out of reach is logged and tried again without end; this returns after the first
+        attempt, at the latest after ``timeout`` seconds.
+
         Raises:
-            InputError: no broker there, or it did not accept this client within ``timeout`` seconds.
+            InputError: the broker did not accept this client within ``timeout`` seconds; unless ``required``, only if
+                it answers that it does not, or its certificate cannot be verified.
         """
-        deadline = time.monotonic() + timeout
-        client = self._handshake.run(
-            deadline,
-            self._new_client,
-            lambda: self.limits,
-            lambda protocol: paho_client.connect_properties(protocol, self._subscription),
-        )
-        accepted = client is not None
-        if client is not None:
-            client.loop_start()
-            accepted = self._subscription is None or self._subscribed.wait(deadline - time.monotonic())
-        if not accepted or self._handshake.failure is not None:
+        try:
+            (self._first.connect if required else self._first.start)(timeout)
+        except BaseException:
             self.close(0.0)
-            raise refusal(self._broker, self._handshake.failure or from_timeout(timeout))
-        _log.info("connected to %s with MQTT %s", self._broker, "5" if self.v5 else "3.1.1")
+            raise
 
     def max_payload(self, topic: str) -> int:
         """Return the bytes of the largest payload on ``topic`` that the broker and the settings allow."""
@@ -167,6 +169,7 @@ class Connection:
 
         During an attempt to reconnect, its timeout (5 s) comes on top.
         """
+        self._first.stop()
         client, deadline = self._client, time.monotonic() + timeout
         if client is None:
             return
@@ -188,11 +191,8 @@ class Connection:
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
         client.on_publish = self._on_publish
-        client.on_subscribe = self._on_subscribe
         client.on_unsubscribe = self._on_unsubscribe
-        if self._subscription is not None:
-            on_message = self._subscription.on_message
-            client.on_message = lambda _client, _data, message: on_message(message)
+        self._subscriber.attach(client)
         self._client, self.v5 = client, protocol is paho_client.V5
         return client
 
@@ -211,7 +211,7 @@ class Connection:
                 self.log.reconnect_refused(str(reason))
             return
         with self._handover:
-            if client is not self._client:  # closed meanwhile
+            if client is not self._client or self._first.stopped:  # closed meanwhile
                 client.disconnect()
                 return
             client.reconnect_delay_set(*self._takeover.connected(time.monotonic()))
@@ -219,10 +219,8 @@ class Connection:
             self._sessions += 1
             self._answers = Answers(self._sessions)
             self._presence.publish(client, self.limits)
-            if self._subscription is not None:
-                client.subscribe([(topic, 1) for topic in self._subscription.filters])
-            if self._sessions > 1:
-                _log.info("connected to %s again", self._broker)
+            self._subscriber.subscribe(client)
+            self.log.connected(v5=self.v5, again=self._sessions > 1)
             self._ended.clear()
             self.session = self._sessions
         if self._presence.topic is not None:
@@ -245,15 +243,6 @@ class Connection:
             if self._presence.topic is not None and self._presence.owns(mid):
                 self.log.refused(self._presence.topic, str(reason))
         self._on_activity()
-
-    def _on_subscribe(self, _client: Client, _data: object, _mid: int, reasons: list[ReasonCode], _: object) -> None:
-        filters = () if self._subscription is None else self._subscription.filters
-        refused = {topic: str(reason) for topic, reason in zip(filters, reasons, strict=False) if reason.is_failure}
-        for topic, reason in refused.items():
-            self.log.subscription_refused(topic, reason)
-        if refused and len(refused) == len(filters):
-            self._handshake.failure = from_subscription(next(iter(refused.values())), list(refused))
-        self._subscribed.set()
 
     def _on_unsubscribe(self, *_: object) -> None:
         self._answers.answered += 1

@@ -6,6 +6,7 @@ import logging
 
 from edge_occ.common.rate_limit import RateLimitedLog
 from edge_occ.mqtt.broker import Broker
+from edge_occ.mqtt.client.failures import Failure
 from edge_occ.mqtt.client.limits import BrokerLimits
 
 _log = logging.getLogger(__name__)
@@ -24,6 +25,21 @@ class ConnectionLog:
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
         self._warn = RateLimitedLog(_log.warning, max_messages=1)
+
+    def connected(self, *, v5: bool, again: bool) -> None:
+        """Log a connection."""
+        words = " again" if again else ""
+        _log.info("connected to %s with MQTT %s%s", self._broker, "5" if v5 else "3.1.1", words)
+
+    def absent(self, failure: Failure) -> None:
+        """Log that there is no first connection yet; once for each cause."""
+        self._warn.once(
+            f"absent {failure.found}",
+            "no MQTT broker at %s: %s; inspecting without it, events wait until it answers; %s",
+            self._broker,
+            failure.found,
+            failure.advice,
+        )
 
     def lost(self, reason: str) -> None:
         """Log the end of a connection."""

@@ -21,10 +21,17 @@ _BUSY = ("Server unavailable", "Server busy", "Quota exceeded", "Connection rate
 
 
 class Failure(NamedTuple):
-    """A failed connection: what was found, and what to type next."""
+    """A failed connection.
+
+    Attributes:
+        found: what was found.
+        advice: what to type next.
+        final: the broker answers and does not accept this client, or cannot be trusted: waiting does not help.
+    """
 
     found: str
     advice: str
+    final: bool = False
 
 
 def refusal(broker: Broker, cause: Failure) -> InputError:
@@ -36,9 +43,11 @@ def refusal(broker: Broker, cause: Failure) -> InputError:
 def from_reason_code(reason: str, client_id: str) -> Failure:
     """Return the failure for a reason code, by its name in the MQTT standard."""
     if reason in _CREDENTIALS:
-        return Failure(reason, f"set the environment variables {USERNAME} and {PASSWORD} as configured at the broker")
+        advice = f"set the environment variables {USERNAME} and {PASSWORD} as configured at the broker"
+        return Failure(reason, advice, final=True)
     if reason == "Client identifier not valid":
-        return Failure(f"{reason}: {client_id}", "allow it at the broker, or set mqtt.prefix and mqtt.device")
+        advice = "allow it at the broker, or set mqtt.prefix and mqtt.device"
+        return Failure(f"{reason}: {client_id}", advice, final=True)
     if reason in _BUSY:
         return Failure(reason, "try again later; the broker's limits on connections may be too low")
     return Failure(reason, "see the broker's log")
@@ -119,7 +128,7 @@ def _from_certificate(error: ssl.SSLCertVerificationError, config: MqttConfig) -
         advice = f"{config.ca} (mqtt.ca) is not the authority that signed the broker's certificate: set it to that one"
     else:
         advice = "check the broker's certificate with openssl s_client -connect host:port"
-    return Failure(found, advice)
+    return Failure(found, advice, final=True)
 
 
 def _from_alert(error: ssl.SSLError, config: MqttConfig) -> Failure | None:
@@ -134,6 +143,7 @@ def _from_alert(error: ssl.SSLError, config: MqttConfig) -> Failure | None:
         return Failure(
             "a broker that asks for a certificate of this device, and no mqtt.cert",
             "set mqtt.cert and mqtt.key to this device's certificate and its private key",
+            final=True,
         )
     meanings = {
         "CERTIFICATE_EXPIRED": "it has expired",
@@ -149,4 +159,5 @@ def _from_alert(error: ssl.SSLError, config: MqttConfig) -> Failure | None:
     return Failure(
         f"a broker that does not accept this device's certificate: {meaning}",
         f"check {config.cert} (mqtt.cert) with openssl x509 -noout -dates -issuer -in, and have it signed again",
+        final=True,
     )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import select
 import ssl
+import threading
 import time
 from collections.abc import Callable
 
@@ -29,6 +30,7 @@ from edge_occ.mqtt.config import MqttConfig
 _PROTOCOLS = {"auto": (V5, V311), "v5": (V5,), "v3.1.1": (V311,)}
 _FALLBACK_SECONDS = 2.0
 """Silence of a broker after a CONNECT of MQTT 5 before 3.1.1 is tried: amqtt waits for more."""
+_POLL_SECONDS = 0.5
 _VERSION_REASONS = ("Unsupported protocol version", "Malformed packet", "Protocol error", "Unspecified error")
 """Refusals that another protocol version may avoid; any other is final."""
 
@@ -40,45 +42,51 @@ class Handshake:
         config: protocol, certificates, keep-alive.
         broker: address.
         tls: context of an encrypted connection.
+        new_client: makes a client of a version.
+        limits: what is asked of the broker; a refusal may lower it.
+        properties: of the CONNECT packet of a version.
 
     Attributes:
         failure: why the last attempt failed, if that is known.
+        stopped: set to end an attempt early, within half a second unless the network blocks it.
     """
 
-    def __init__(self, config: MqttConfig, broker: Broker, tls: ssl.SSLContext | None) -> None:
-        self.failure: Failure | None = None
-        self._config, self._broker, self._tls = config, broker, tls
-        self._closed_by_peer = self._final = False
-
-    def run(
+    def __init__(
         self,
-        deadline: float,
+        config: MqttConfig,
+        broker: Broker,
+        tls: ssl.SSLContext | None,
         new_client: Callable[[MQTTProtocolVersion], Client],
         limits: Callable[[], BrokerLimits],
         properties: Callable[[MQTTProtocolVersion], Properties | None],
-    ) -> Client | None:
+    ) -> None:
+        self.failure: Failure | None = None
+        self.stopped = threading.Event()
+        self._config, self._broker, self._tls = config, broker, tls
+        self._new_client, self._limits, self._properties = new_client, limits, properties
+        self._closed_by_peer = self._final = False
+
+    def run(self, deadline: float) -> Client | None:
         """Try the protocol versions in turn.
 
         Args:
             deadline: end of the last attempt on :func:`time.monotonic`, seconds.
-            new_client: makes a client of a version.
-            limits: what is asked of the broker; a refusal may lower it.
-            properties: of the CONNECT packet of a version.
 
         Returns:
             The accepted client, whose loop is not running; ``None`` without one.
         """
+        self._final = False
         protocols = _PROTOCOLS[self._config.protocol]
         for protocol in protocols:
             asked = None
-            while asked != limits():  # a broker may accept a client that asks for less
-                asked, self.failure, self._closed_by_peer = limits(), None, False
+            while asked != self._limits():  # a broker may accept a client that asks for less
+                asked, self.failure, self._closed_by_peer = self._limits(), None, False
                 left = max(deadline - time.monotonic(), 0.0)
                 patience = left if protocol is protocols[-1] else min(_FALLBACK_SECONDS, left / 2)
-                client = new_client(protocol)
-                if self._attempt(client, patience, properties(protocol)):
+                client = self._new_client(protocol)
+                if self._attempt(client, patience, self._properties(protocol)):
                     return client
-            if self._final:
+            if self._final or self.stopped.is_set():
                 break
         return None
 
@@ -108,10 +116,12 @@ class Handshake:
         client.connect(self._broker.host, self._broker.port, self._config.keepalive, properties=properties)
         while not client.is_connected() and (sock := client.socket()) is not None:
             left = deadline - time.monotonic()
-            if left <= 0:
+            if left <= 0 or self.stopped.is_set():
                 client.disconnect()
                 return False
-            readable, writable, _ = select.select([sock], [sock] if client.want_write() else [], [], left)
+            readable, writable, _ = select.select(
+                [sock], [sock] if client.want_write() else [], [], min(left, _POLL_SECONDS)
+            )
             if readable:
                 client.loop_read()
             if writable:

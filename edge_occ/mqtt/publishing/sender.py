@@ -7,20 +7,20 @@ import threading
 import time
 from collections import deque
 
+from pydantic import ValidationError
+
 from edge_occ.inspection.events import Phase
 from edge_occ.mqtt.client.connection import Connection
 from edge_occ.mqtt.client.receipts import DeliveryOutcome, Receipt
-from edge_occ.mqtt.payloads import Event
 from edge_occ.mqtt.publishing.delivery_stats import DeliveryStats
 from edge_occ.mqtt.publishing.event_store import EventStore, QueuedEvent
-from edge_occ.mqtt.publishing.journal import EventJournal
 from edge_occ.mqtt.publishing.live_sender import LiveSender
 from edge_occ.mqtt.topics import EVENT
 
 _log = logging.getLogger(__name__)
 
 SEND_SECONDS = 1.0
-"""Longest sleep of the sender, and time limit of the last stats."""
+"""Longest sleep of the sender, time between writes of the event store to the disk, and time limit of the last stats."""
 _MAX_IN_FLIGHT = 10
 """Events handed to the client and not yet confirmed."""
 _HISTORICAL_SECONDS = 5.0
@@ -35,7 +35,6 @@ class Sender:
         events: the event store.
         live: sends everything else.
         stats: counts what was sent and what was lost.
-        journal: keeps the open events.
         topic: of events.
         wake: set on a new inspection, a confirmation, a connection or its end.
     """
@@ -46,13 +45,12 @@ class Sender:
         events: EventStore,
         live: LiveSender,
         stats: DeliveryStats,
-        journal: EventJournal,
         topic: str,
         wake: threading.Event,
     ) -> None:
         self._connection, self._events, self._live, self._stats = connection, events, live, stats
-        self._journal, self._topic, self._wake = journal, topic, wake
-        self._session = 0
+        self._topic, self._wake = topic, wake
+        self._session, self._sync_due = 0, 0.0
         self._in_flight: deque[tuple[Receipt, QueuedEvent]] = deque()
         self._deadline: float | None = None
 
@@ -69,9 +67,6 @@ class Sender:
             self._cycle()
         self._send_last_stats()
         self._live.drop_all()
-        lost = self._events.drop_all()
-        if lost:
-            _log.warning("%d event messages could not be delivered before the end", lost)
 
     def _finished(self) -> bool:
         if self._deadline is None:
@@ -87,15 +82,18 @@ class Sender:
         if self._deadline is not None:
             return min(max(self._deadline - now, 0.0), 0.1)
         wait = self._live.wait(now) if self._session else None
-        return SEND_SECONDS if wait is None else wait
+        return SEND_SECONDS if wait is None else min(wait, SEND_SECONDS)
 
     def _cycle(self) -> None:
         self._settle(self._connection.session)
-        if not self._session:
+        if self._session:
+            self._send_events()
+            self._live.send(self._session, hurry=self._deadline is not None)
+        else:
             self._live.drop_waiting()
-            return
-        self._send_events()
-        self._live.send(self._session, hurry=self._deadline is not None)
+        if time.monotonic() >= self._sync_due:
+            self._events.sync()
+            self._sync_due = time.monotonic() + SEND_SECONDS
 
     def _settle(self, session: int) -> None:
         """Settle what was answered; give back what a lost connection has left unconfirmed."""
@@ -103,7 +101,7 @@ class Sender:
         for receipt, event in self._in_flight:
             outcome = receipt.outcome(session)
             if outcome in (DeliveryOutcome.TAKEN, DeliveryOutcome.REFUSED):
-                self._answered(receipt, event.message)
+                self._answered(receipt)
                 self._events.settle(event)
             else:
                 waiting.append((receipt, event))
@@ -114,9 +112,7 @@ class Sender:
         self._live.settle(session)
         self._session = session
 
-    def _answered(self, receipt: Receipt, message: Event) -> None:
-        if message.phase is Phase.END or (receipt.reason and message.phase is Phase.START):
-            self._journal.closed(message.id)
+    def _answered(self, receipt: Receipt) -> None:
         if receipt.reason:
             self._stats.refused(EVENT)
             self._connection.log.refused(self._topic, receipt.reason)
@@ -130,21 +126,26 @@ class Sender:
             payload = self._payload(event)
             if payload is None:
                 self._events.settle(event)
-                self._journal.closed(event.message.id)
                 continue
-            if event.message.phase is Phase.START:
-                self._journal.opened(event.message)
+            if event.phase is Phase.START:  # even after a power cut, an event that has started must end
+                self._events.sync()
             receipt = self._connection.publish_confirmed(self._session, self._topic, payload)
             if receipt is None:  # another session: the next cycle gives the event back
                 return
             self._in_flight.append((receipt, event))
 
     def _payload(self, event: QueuedEvent) -> bytes | None:
-        """Return the JSON, without boxes if it is too large with them; ``None`` if it is still too large."""
-        age = time.monotonic() - event.captured
-        historical = event.message.historical or event.offline or age > _HISTORICAL_SECONDS
-        message = event.message.model_copy(update={"historical": historical})
+        """Return the JSON, without boxes if it is too large with them; ``None`` if still too large, or damaged."""
+        historical = event.historical or time.monotonic() - event.captured > _HISTORICAL_SECONDS
         limit = self._connection.max_payload(self._topic)
+        if not historical and len(event.payload) <= limit:
+            return event.payload
+        try:
+            message = event.message.model_copy(update={"historical": historical})
+        except ValidationError as error:
+            _log.error("a message of the event %.80r in the outbox is damaged: %s", event.id, error.errors()[0]["msg"])
+            self._stats.failed(EVENT)
+            return None
         for boxes in (message.boxes, ()):
             payload = message.model_copy(update={"boxes": boxes}).to_json()
             if len(payload) <= limit:

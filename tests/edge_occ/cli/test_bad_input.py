@@ -2,10 +2,12 @@
 
 import json
 import shutil
+import socket
 
 import cv2
 import numpy as np
 import pytest
+from mqtt_helpers import tcp_server
 from typer.testing import CliRunner
 
 from edge_occ.cli import app
@@ -258,20 +260,22 @@ def test_a_camera_that_does_not_exist(tiny_bundle):
     refused(edge_occ("run", "--source", "97?lost=0", "--bundle", tiny_bundle, "--no-mqtt"), 2, "/dev/video97")
 
 
-def test_an_unreachable_broker(tiny_bundle, tiny_data):
+def test_a_broker_that_does_not_accept_this_client(tiny_bundle, tiny_data):
+    def answer(peer: socket.socket) -> None:
+        peer.recv(1000)
+        peer.sendall(b"\x20\x03\x00\x87\x00")
+
     source = tiny_data / "test" / "good"
-    result = edge_occ(
-        "run",
-        "--source",
-        source,
-        "--bundle",
-        tiny_bundle,
-        "--broker",
-        "mqtt://127.0.0.1:9",
-        "--set",
-        "mqtt.connect_timeout=3",
-    )
-    refused(result, 2, "broker", "127.0.0.1:9")
+    with tcp_server(answer) as address:
+        result = edge_occ("run", "--source", source, "--bundle", tiny_bundle, "--broker", f"mqtt://{address}")
+    refused(result, 2, "broker", address, "not authorized")
+
+
+def test_a_broker_that_is_not_there_does_not_stop_the_inspection(tiny_bundle, tiny_data, caplog):
+    source, broker = tiny_data / "test" / "good", "mqtt://127.0.0.1:9"
+    result = edge_occ("run", "--source", source, "--bundle", tiny_bundle, "--broker", broker)
+    assert result.exit_code == 0, result.stderr
+    assert caplog.text.count(f"no MQTT broker at {broker}") == 1
 
 
 def test_contradicting_or_missing_sources_and_brokers(tiny_bundle):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import socket
 import threading
 import time
 from datetime import datetime, timezone
@@ -12,7 +13,7 @@ from datetime import datetime, timezone
 import cv2
 import numpy as np
 import pytest
-from mqtt_helpers import PATIENCE, Ear, free_port, inspection, payloads, render, wait_until
+from mqtt_helpers import PATIENCE, Ear, free_port, inspection, payloads, render, tcp_server, wait_until
 from paho.mqtt.enums import MQTTProtocolVersion
 
 from edge_occ.bundle.conformal import Verdict
@@ -237,13 +238,20 @@ def test_the_state_of_the_device_is_published(config, ear):
         ear.wait_for_state("online", 2)
 
 
-def test_without_a_broker_entering_fails(config):
-    publisher = Publisher(config.model_copy(update={"broker": f"127.0.0.1:{free_port()}"}), render)
+def test_a_broker_that_refuses_this_client_ends_the_start_and_leaves_no_thread(config):
+    def answer(peer: socket.socket) -> None:
+        peer.recv(1000)
+        peer.sendall(b"\x20\x03\x00\x87\x00")
+
     before = threading.active_count()
-    with pytest.raises(InputError, match="refused"):
-        publisher.__enter__()
-    publisher.close()
+    with tcp_server(answer) as address:
+        publisher = Publisher(config.model_copy(update={"broker": address}), render)
+        with pytest.raises(InputError, match="not authorized"):
+            publisher.__enter__()
+        publisher.close()
     assert threading.active_count() == before
+    with Publisher(config, render):  # the lock was released
+        pass
 
 
 def test_no_thread_is_left_behind(config):

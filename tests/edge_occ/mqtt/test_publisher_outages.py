@@ -17,14 +17,15 @@ def arrivals(ear: Ear) -> list[str]:
 
 
 def test_publishing_goes_on_while_the_broker_is_frozen_and_memory_is_bounded(own_broker: Mosquitto, config):
-    config = config.model_copy(update={"broker": own_broker.url})
+    config = config.model_copy(update={"broker": own_broker.url, "outbox_mb": 1})
     with Publisher(config, lambda _: b"\xff\xd8\xff" + bytes(4_000_000)) as publisher:
         own_broker.pause()
         for index in range(3000):
             publisher.publish(inspection(index, 2.0, event=Phase.UPDATE))
-        assert publisher.summary.dropped["event"] >= 1900
+        assert publisher.summary.dropped["event"] >= 1500
         assert publisher.summary.dropped["score"] >= 2900
         own_broker.resume()
+    assert publisher.kept_events[0] == 0
     summary = publisher.summary
     assert summary.frames == 3000
     assert summary.published["score"] + summary.dropped["score"] == 3000
@@ -151,8 +152,20 @@ def test_an_event_that_waited_too_long_is_historical(config, ear):
     assert [event["historical"] for event in payloads(ear.wait_for_kind("event", 2))] == [True, False]
 
 
-def test_events_that_cannot_be_delivered_by_the_end_are_counted(own_broker: Mosquitto, config, caplog):
+def test_events_that_cannot_be_delivered_by_the_end_are_kept(own_broker: Mosquitto, config, caplog):
     with Publisher(config.model_copy(update={"broker": own_broker.url}), render) as publisher:
+        own_broker.stop()
+        publisher.publish(inspection(0, 2.0, event=Phase.START))
+        publisher.close(0.2)
+    assert publisher.summary.dropped["score"] == publisher.kept_events[0] == 1
+    assert publisher.lost_events == 0
+    assert "could not be delivered" not in caplog.text
+
+
+def test_events_that_cannot_be_delivered_nor_kept_are_counted(own_broker: Mosquitto, config, tmp_path, caplog):
+    (tmp_path / "state").touch()  # a file in the place of the folder
+    config = config.model_copy(update={"broker": own_broker.url, "state": tmp_path / "state"})
+    with Publisher(config, render) as publisher:
         own_broker.stop()
         publisher.publish(inspection(0, 2.0, event=Phase.START))
         publisher.close(0.2)

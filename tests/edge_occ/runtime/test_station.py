@@ -1,12 +1,13 @@
 """The composed application, without the command line."""
 
 import json
+import re
 import weakref
 from types import SimpleNamespace
 from uuid import uuid4
 
 import pytest
-from mqtt_helpers import Ear, free_port
+from mqtt_helpers import Ear, Link, free_port
 
 from edge_occ.bundle.bundle import read_bundle
 from edge_occ.bundle.operating_points import DecisionConfig, decide
@@ -54,10 +55,26 @@ def test_without_mqtt_no_broker_is_asked(tiny_bundle, spot):
     lines = []
     assert Station(config, tiny_bundle, {"": spot}, publish=False, start_broker=True).run(lines.append)[""].frames == 4
     assert not any("broker" in line for line in lines)
-    with pytest.raises(InputError, match="broker"):
-        Station(config, tiny_bundle, {"": spot}).run(lines.append)
     assert Station(config, tiny_bundle, {"": spot}, start_broker=True).run(lines.append)[""].frames == 4
     assert sum("started one for this run" in line for line in lines) == 1
+
+
+def test_without_a_broker_the_run_goes_on_and_says_what_is_left_for_the_next_one(tiny_bundle, spot, config, broker):
+    port = free_port()
+    config = config.model_copy(update={"mqtt": config.mqtt.model_copy(update={"broker": f"mqtt://127.0.0.1:{port}"})})
+    lines = []
+    assert Station(config, tiny_bundle, {"": spot}).run(lines.append)[""].frames == 4
+    (line,) = (line for line in lines if "next run" in line)
+    assert re.fullmatch(r"3 event messages wait in /\S+\.outbox\.sqlite for the next run", line)
+    with Ear(broker.port, f"{config.mqtt.prefix}/{config.mqtt.device}/#") as ear, Link(broker.port, port):
+        lines = []
+        Station(config, tiny_bundle, {"": spot}).run(lines.append)
+        ear.wait_for_state("offline")
+        events = [json.loads(bytes(message.payload)) for message in ear.of("event")]
+    assert [(event["phase"], event["historical"]) for event in events] == [
+        (phase, historical) for historical in (True, False) for phase in ("start", "update", "end")
+    ]  # fmt: skip
+    assert not any("next run" in line for line in lines)
 
 
 def test_subscribers_see_that_an_engine_is_being_built_before_the_source_starts(

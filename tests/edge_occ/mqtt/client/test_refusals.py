@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
-from mqtt_helpers import PATIENCE, Mosquitto, connected, free_port, wait_until
+from mqtt_helpers import Mosquitto, connected, free_port, tcp_server, wait_until
 
 from edge_occ.common.errors import InputError
 from edge_occ.mqtt.broker import USERNAME
@@ -16,31 +14,6 @@ from edge_occ.mqtt.client.connection import Connection
 from edge_occ.mqtt.client.paho_client import Subscription
 from edge_occ.mqtt.client.receipts import DeliveryOutcome
 from edge_occ.mqtt.payloads import DeviceState
-
-
-@contextmanager
-def tcp_server(answer) -> Iterator[str]:
-    """Something that takes connections and is no broker."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        done = threading.Event()
-
-        def serve() -> None:
-            while True:
-                peer, _ = server.accept()
-                with peer:
-                    if done.is_set():
-                        return
-                    answer(peer)
-
-        thread = threading.Thread(target=serve, daemon=True)
-        thread.start()
-        port = server.getsockname()[1]
-        try:
-            yield f"127.0.0.1:{port}"
-        finally:
-            done.set()
-            socket.create_connection(("127.0.0.1", port)).close()
-            thread.join(PATIENCE)
 
 
 def granting(*codes: int):
@@ -82,6 +55,68 @@ def test_a_client_without_rights_is_not_tried_again_with_3_1_1(config):
     with tcp_server(answer) as address, pytest.raises(InputError, match="not authorized"):
         Connection(config.model_copy(update={"broker": address}), "client").connect(5)
     assert levels == [5]
+
+
+def not_required(config, address: str) -> None:
+    connection = Connection(config.model_copy(update={"broker": address}), "client")
+    connection.connect(5, required=False)
+    connection.close(0.1)
+
+
+@pytest.mark.parametrize(
+    ("code", "found"), [(0x86, "bad user name or password"), (0x87, "not authorized"), (0x85, "client")]
+)
+def test_a_broker_that_does_not_accept_this_client_is_an_error_where_none_is_required(config, code, found):
+    def answer(peer: socket.socket) -> None:
+        peer.recv(1000)
+        peer.sendall(bytes([0x20, 3, 0, code, 0]))
+
+    with tcp_server(answer) as address, pytest.raises(InputError, match=found):
+        not_required(config, address)
+
+
+@pytest.mark.parametrize(
+    ("reply", "words"),
+    [
+        (b"", "a connection that was closed without an answer"),
+        (b"\x20\x03\x00\x89\x00", "Server busy"),
+        (b"HTTP/1.1 400\r\n\r\n", "a connection that was closed without an answer"),
+    ],
+)
+def test_other_answers_are_logged_where_no_broker_is_required(config, caplog, reply, words):
+    def answer(peer: socket.socket) -> None:
+        peer.recv(1000)
+        peer.sendall(reply)
+
+    with tcp_server(answer) as address:
+        not_required(config, address)
+    (line,) = (record.getMessage() for record in caplog.records)
+    assert words in line
+    assert "inspecting without it" in line
+
+
+def test_a_server_that_refuses_later_is_logged(config, caplog):
+    """Once the program goes on, an answer that ends the start is one more line in the log."""
+    replies = iter([b"", b"", b"\x20\x03\x00\x87\x00"])
+
+    def answer(peer: socket.socket) -> None:
+        peer.recv(1000)
+        peer.sendall(next(replies, b"\x20\x03\x00\x87\x00"))
+
+    with tcp_server(answer) as address:
+        connection = Connection(config.model_copy(update={"broker": address}), "client")
+        connection.connect(5, required=False)
+        wait_until(lambda: "Not authorized" in caplog.text, "the second attempt")
+        connection.close(0.1)
+
+
+def test_closing_ends_an_attempt_at_a_silent_server(config, caplog):
+    with tcp_server(lambda peer: [peer.recv(1000), peer.recv(1000)]) as address:
+        connection = Connection(config.model_copy(update={"broker": address}), "mute-client")
+        connection.connect(0.1, required=False)
+        connection.close(0.1)
+        assert not [thread for thread in threading.enumerate() if "mute-client" in thread.name]
+    assert "no answer to MQTT within 0.1 s" in caplog.text
 
 
 def test_a_connection_closed_without_an_answer_is_an_error(config):

@@ -1,0 +1,260 @@
+"""MQTT through outages: what a put costs, what a restarted broker loses, and what a frame waits for.
+
+    PYTHONPATH=.:tests python benchmarks/mqtt_outages.py [puts] [restarts] [frames]
+
+``puts``: time of ``put`` of the outbox, beside commits that wait for the disk.  ``restarts``: 10,000 events while a
+real mosquitto is stopped and started again, or killed.  ``frames``: time in ``Publisher.publish``, each frame with an
+event message, with a broker that answers, is away, slow, silent, or closes every connection.  The tests' helpers
+control the brokers.  Without arguments, all three.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import socket
+import sqlite3
+import statistics
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from itertools import chain
+from pathlib import Path
+
+from mqtt_helpers import Ear, Link, Mosquitto, free_port, inspection, payloads, render, tcp_server, wait_until
+
+from edge_occ.inspection.events import Phase
+from edge_occ.inspection.result import Inspection
+from edge_occ.mqtt.config import MqttConfig
+from edge_occ.mqtt.messages import event_message
+from edge_occ.mqtt.publisher import Publisher
+from edge_occ.mqtt.publishing.event_store import EventStore, MemoryEventStore, QueuedEvent
+from edge_occ.mqtt.publishing.sqlite_event_store import SqliteEventStore
+
+_BUDGET = 1_000_000_000
+_ROUNDS, _FRAMES, _FRAME_SECONDS = 6, 500, 0.005
+_EVENTS = 10_000
+
+
+def frame_with_event(index: int) -> Inspection:
+    """One message a frame; events of five."""
+    step = index % 5
+    phase = Phase.START if step == 0 else Phase.END if step == 4 else Phase.UPDATE
+    return inspection(index, 2.0, event=phase, of=f"00000000-0000-0000-0000-{index - step:012}")
+
+
+def quantiles(seconds: list[float]) -> str:
+    """Return p50, p95, p99 and the largest, in microseconds."""
+    ordered = sorted(seconds)
+    picked = [ordered[int(q * len(ordered))] for q in (0.5, 0.95, 0.99)] + [ordered[-1]]
+    return " ".join(f"{value * 1e6:8.0f}" for value in picked)
+
+
+def time_puts(store: EventStore, count: int = 5000) -> list[float]:
+    """Put 200 messages a second, while another thread sends, confirms and writes to the disk as the sender does."""
+    done, times = threading.Event(), []
+
+    def send() -> None:
+        while not done.wait(0.02):
+            store.sync()
+            while (taken := store.take()) is not None:
+                store.settle(taken)
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    for index in range(count):
+        message = QueuedEvent.of(event_message(frame_with_event(index)), time.monotonic())
+        start = time.perf_counter()
+        store.put(message)
+        times.append(time.perf_counter() - start)
+        time.sleep(0.002)
+    done.set()
+    sender.join()
+    return times
+
+
+def time_commits(path: Path, synchronous: str, count: int = 1000) -> list[float]:
+    """Bare commits of one row."""
+    times = []
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as database:
+        database.execute("PRAGMA journal_mode = WAL")
+        database.execute(f"PRAGMA synchronous = {synchronous}")
+        database.execute("CREATE TABLE row (seq INTEGER PRIMARY KEY, payload BLOB)")
+        for _ in range(count):
+            start = time.perf_counter()
+            database.execute("INSERT INTO row (payload) VALUES (zeroblob(500))")
+            times.append(time.perf_counter() - start)
+    return times
+
+
+def puts(folder: Path) -> None:
+    """Print the time of a put."""
+    print("\nput, microseconds                 p50      p95      p99      max")
+    print(f"store in memory              {quantiles(time_puts(MemoryEventStore(_BUDGET)))}")
+    store = SqliteEventStore(folder / "outbox", _BUDGET)
+    print(f"outbox on disk               {quantiles(time_puts(store))}")
+    store.close()
+    for synchronous in ("NORMAL", "FULL"):
+        times = time_commits(folder / synchronous, synchronous)
+        print(f"bare commit, {synchronous:<6}          {quantiles(times)}")
+    large = SqliteEventStore(folder / "large", _BUDGET)
+    for index in range(20_000):
+        large.put(QueuedEvent.of(event_message(frame_with_event(index)), 0.0))
+        if index % 500 == 0:
+            large.sync()
+    counted, payload = large.size, len(event_message(frame_with_event(5)).to_json())
+    large.close()
+    on_disk = (folder / "large").stat().st_size
+    print(f"file of 20,000 messages of {payload} bytes: {on_disk / 1e6:.1f} MB; counted as {counted / 1e6:.1f} MB")
+    start = time.perf_counter()
+    SqliteEventStore(folder / "large", _BUDGET).close()
+    print(f"opening that file takes {time.perf_counter() - start:.2f} s")
+
+
+def restarts(folder: Path, *, kill: bool) -> None:
+    """Print what arrives of 10,000 events while the broker is restarted every 2,000."""
+    # Without a limit on messages in flight, a broker that is killed has handed all that it confirmed to the subscriber.
+    stored = ["allow_anonymous true", "persistence true", f"persistence_location {folder}/"]
+    stored += ["max_queued_messages 0", "max_inflight_messages 0"]
+    broker = Mosquitto(folder, stored).start()
+    config = MqttConfig(broker=broker.url, device="bench", state=folder, heatmap_hz=0)
+    start = time.monotonic()
+    with Ear(broker.port, "edge-occ/#", lasting=True) as ear, Publisher(config, render) as publisher:
+        for index in range(_EVENTS):
+            publisher.publish(frame_with_event(index))
+            if index % 2000 == 1000:
+                broker.stop(kill=kill)
+            elif index % 2000 == 1500:
+                broker.start()
+            time.sleep(0.001)
+        wait_long(lambda: publisher.summary.published.get("event", 0) == _EVENTS)
+        with contextlib.suppress(AssertionError):
+            wait_until(lambda: len({event["frame"] for event in payloads(ear.of("event"))}) == _EVENTS, "all events")
+        events = payloads(ear.of("event"))
+        seconds = time.monotonic() - start
+        publisher.close()
+    broker.stop()
+    keys = [(event["id"], event["phase"], event["frame"]) for event in events]
+    frames = [frame for _, _, frame in dict.fromkeys(keys)]
+    print(
+        f"broker {'killed' if kill else 'restarted'} 5 times: {publisher.summary.published['event']} confirmed, "
+        f"{len(set(keys))} of {_EVENTS} arrived, "
+        f"{len(keys) - len(set(keys))} repetitions, in order: {frames == sorted(frames)}, "
+        f"historical: {sum(event['historical'] for event in events)}, dropped: {publisher.lost_events}, {seconds:.0f} s"
+    )
+
+
+def wait_long(condition: Callable[[], bool]) -> None:
+    """Wait up to two minutes."""
+    deadline = time.monotonic() + 120
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.05)
+
+
+@contextlib.contextmanager
+def slow(broker: Mosquitto) -> Iterator[str]:
+    """A link that carries data for 50 ms out of 500 ms."""
+    done = threading.Event()
+    with Link(broker.port) as link:
+
+        def throttle() -> None:
+            while not done.wait(0.45):
+                link.release()
+                done.wait(0.05)
+                link.hold()
+                link.hold_answers()
+            link.release()
+
+        thread = threading.Thread(target=throttle)
+        thread.start()
+        try:
+            yield link.url
+        finally:
+            done.set()
+            thread.join()
+
+
+@contextlib.contextmanager
+def away() -> Iterator[str]:
+    """A port where nothing listens."""
+    yield f"mqtt://127.0.0.1:{free_port()}"
+
+
+def silent(peer: socket.socket) -> None:
+    """Accept a connection and never answer."""
+    while peer.recv(1000):
+        pass
+
+
+def frames(folder: Path) -> None:
+    """Print the time in publish, in turns, so that all conditions have the same share of a busy machine."""
+    broker = Mosquitto(folder).start()
+    conditions: dict[str, Callable[[], contextlib.AbstractContextManager[str]]] = {
+        "answers": lambda: contextlib.nullcontext(broker.url),
+        "is away": away,
+        "is slow": lambda: slow(broker),
+        "is silent": lambda: tcp_server(silent),
+        "closes": lambda: tcp_server(lambda _: None),
+    }
+    walls: dict[str, list[list[float]]] = {name: [] for name in conditions}
+    processors: dict[str, list[list[float]]] = {name: [] for name in conditions}
+    for _ in range(_ROUNDS):
+        for name, opened in conditions.items():
+            with opened() as url:
+                state = Path(tempfile.mkdtemp(dir=folder))
+                config = MqttConfig(broker=url, device="bench", state=state, connect_timeout=0.5)
+                with Publisher(config, render) as publisher:
+                    wall, processor = time_frames(publisher)
+                    publisher.close(0.1)
+            walls[name].append(wall)
+            processors[name].append(processor)
+    broker.stop()
+    print(
+        "\npublish, microseconds     wall: p50      p95      p99      max   processor: p50      p95      p99      max"
+    )
+    for name in conditions:
+        wall, processor = (list(chain.from_iterable(times[name])) for times in (walls, processors))
+        print(f"broker {name:<20} {quantiles(wall)}        {quantiles(processor)}")
+    for what, times in (("wall", walls), ("processor", processors)):
+        p95 = {
+            name: statistics.median(sorted(run)[int(0.95 * len(run))] for run in runs) for name, runs in times.items()
+        }
+        print(what, "p95, median of the rounds, relative to a broker that answers:",
+              ", ".join(f"{name} {value / p95['answers']:.2f}" for name, value in p95.items()))  # fmt: skip
+
+
+def time_frames(publisher: Publisher) -> tuple[list[float], list[float]]:
+    """Return the wall time and the processor time of each call."""
+    wall, processor = [], []
+    for index in range(_FRAMES):
+        frame = frame_with_event(index)
+        start, used = time.perf_counter(), time.thread_time()
+        publisher.publish(frame)
+        processor.append(time.thread_time() - used)
+        wall.append(time.perf_counter() - start)
+        time.sleep(_FRAME_SECONDS)
+    return wall, processor
+
+
+def main() -> None:
+    logging.disable(logging.WARNING)
+    wanted = sys.argv[1:] or ["puts", "restarts", "frames"]
+    print(f"{os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}, SQLite {sqlite3.sqlite_version}")
+    with tempfile.TemporaryDirectory() as folder:
+        for name in wanted:
+            (Path(folder) / name).mkdir()
+        if "puts" in wanted:
+            puts(Path(folder) / "puts")
+        if "restarts" in wanted:
+            for kill in (False, True):
+                (Path(folder) / "restarts" / str(kill)).mkdir()
+                restarts(Path(folder) / "restarts" / str(kill), kill=kill)
+        if "frames" in wanted:
+            frames(Path(folder) / "frames")
+
+
+if __name__ == "__main__":
+    main()
