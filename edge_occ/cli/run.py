@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -49,12 +50,11 @@ def run(  # noqa: PLR0913 - one parameter an option
         raise InputError("one of --camera and --source", "both" if source else "neither", "for instance --camera 0")
     if broker and no_mqtt:
         raise InputError("one of --broker and --no-mqtt", "both", "leave one out")
-    options = load_settings(RunConfig, [config] if config else [], settings or [])
     if broker is not None:
         parse_broker(broker)
-        options = options.model_copy(update={"mqtt": options.mqtt.model_copy(update={"broker": broker})})
+    read = partial(_read_settings, config, settings or [], broker)
     station = Station(
-        options,
+        read(),
         bundle or _only_bundle(),
         _named(source or [str(camera)]),
         sha256=sha256,
@@ -62,6 +62,7 @@ def run(  # noqa: PLR0913 - one parameter an option
         start_broker=broker is None and config is None,
         json=json,
         max_frames=max_frames,
+        reread=read,
     )
     try:
         station.run(say)
@@ -70,6 +71,13 @@ def run(  # noqa: PLR0913 - one parameter an option
             events = sum(error.counts.values())
             print_json({"schema": "edge-occ/undelivered/1", "events": events, **error.counts})
         raise
+
+
+def _read_settings(config: Path | None, settings: list[str], broker: str | None) -> RunConfig:
+    options = load_settings(RunConfig, [config] if config else [], settings)
+    if broker is None:
+        return options
+    return options.model_copy(update={"mqtt": options.mqtt.model_copy(update={"broker": broker})})
 
 
 def _named(sources: list[str]) -> dict[str, str]:

@@ -95,6 +95,34 @@ def interruptible(on_request: Callable[[], None] | None = None) -> Iterator[thre
         yield requested
 
 
+@contextmanager
+def reloadable(on_request: Callable[[], None]) -> Iterator[None]:
+    """Let SIGHUP ask for a reload where no terminal belongs to the process, as under systemd or in a container.
+
+    With a terminal it keeps its meaning: the terminal was closed.  Outside the main thread nothing changes.
+
+    Args:
+        on_request: called at each SIGHUP in the main thread, between two of its instructions; must return at once.
+    """
+    is_main = threading.current_thread() is threading.main_thread()
+    if not is_main or _has_terminal() or signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        yield
+        return
+    former = signal.signal(signal.SIGHUP, lambda _signal, _frame: on_request())
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGHUP, former)
+
+
+def _has_terminal() -> bool:
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True
+
+
 def interrupt() -> None:
     """Act as SIGTERM would now, in the main thread; without a handler, raise :class:`KeyboardInterrupt`."""
     if callable(signal.getsignal(signal.SIGTERM)):

@@ -24,8 +24,12 @@ class Likeness:
     name = "likeness"
 
     def __init__(self, manifest: Manifest, notify: Callable[[str], None]) -> None:
-        self._frame, self._colour = manifest.geometry.frame, manifest.training.colour
         self._notify = notify
+        self.compare_with(manifest)
+
+    def compare_with(self, manifest: Manifest) -> None:
+        """Compare with these training images from now on."""
+        self._frame, self._colour = manifest.geometry.frame, manifest.training.colour
 
     def look(self, image: NDArray[np.uint8]) -> None:
         """Compare a frame, uint8 ``[height, width, 3]`` BGR."""

@@ -50,7 +50,7 @@ class Publisher:
         fault_after: seconds of faults only, or of silence (:meth:`expect_frames`), after which the status is ``fault``.
 
     Attributes:
-        engine: as above; may be set later, when the engine is loaded.
+        engine, bundle: as above; may be set later, when an engine is loaded.
         evidence: names the evidence of events for their messages; set before the first frame, by default none.
         drift: returns the latest figures of drift, for the stats; may be set later.
 
@@ -74,7 +74,7 @@ class Publisher:
         fault_after: float = math.inf,
     ) -> None:
         self._connect_timeout, self._origin = config.connect_timeout, config.topics.origin
-        self.engine, self._bundle, self._source_dropped = engine, bundle, source_dropped
+        self.engine, self.bundle, self._source_dropped = engine, bundle, source_dropped
         self.evidence: Evidence = NoEvidence()
         self._output_lost, self._inspected_at = output_lost, time.monotonic()
         self.drift: Callable[[], DriftState] = DriftState
@@ -242,5 +242,5 @@ class Publisher:
             anomalous_share=round(drift.anomalous_share, 4),
             declared_rate=round(drift.declared_rate, 6),
             engine=self.engine,
-            bundle=self._bundle,
+            bundle=self.bundle,
         )

@@ -20,11 +20,17 @@ class Renderer:
     """
 
     def __init__(self, low: float, threshold: float, longest_side: int) -> None:
-        self._low, self._threshold, self._longest_side = low, threshold, longest_side
+        self._longest_side = longest_side
+        self._low, self._threshold = low, threshold
         self._lock = threading.Lock()
         # A weak reference, because the inspection holds the whole frame.
         self._latest: weakref.ref[Inspection] | None = None
         self._jpeg = b""
+
+    def scale(self, low: float, threshold: float) -> None:
+        """Draw with another colour scale from now on, as after a recalibration."""
+        with self._lock:
+            self._low, self._threshold = low, threshold
 
     def __call__(self, inspection: Inspection) -> bytes:
         """Return the JPEG of an inspection with its picture."""

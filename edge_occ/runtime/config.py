@@ -12,6 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from edge_occ.bundle.operating_points import DecisionConfig
 from edge_occ.inspection.drift import DriftConfig
 from edge_occ.inspection.guards import GuardsConfig
+from edge_occ.inspection.roi import Roi
+from edge_occ.inspection.trigger import TriggerConfig
 from edge_occ.mqtt.config import MqttConfig
 from edge_occ.output.evidence.config import EvidenceConfig
 from edge_occ.sources.camera import Patience
@@ -119,10 +121,24 @@ class EventConfig(_Section):
         return self
 
 
+_Rectangle = tuple[
+    Annotated[int, Field(ge=0, le=65535)],
+    Annotated[int, Field(ge=0, le=65535)],
+    Annotated[int, Field(ge=1, le=65535)],
+    Annotated[int, Field(ge=1, le=65535)],
+]
+
+
 class RunConfig(_Section):
     """All settings of the inspector."""
 
     source: SourceConfig = SourceConfig()
+    roi: _Rectangle | dict[str, _Rectangle] | None = Field(
+        None,
+        description="rectangle of each frame that is inspected: [x, y, width, height] in pixels; by camera where there "
+        "are several; null is the whole frame",
+    )
+    trigger: TriggerConfig = TriggerConfig()
     engine: EngineConfig = EngineConfig()
     guards: GuardsConfig = GuardsConfig()
     decision: DecisionConfig = DecisionConfig()
@@ -130,3 +146,8 @@ class RunConfig(_Section):
     evidence: EvidenceConfig = EvidenceConfig()
     drift: DriftConfig = DriftConfig()
     mqtt: MqttConfig = Field(default_factory=MqttConfig)
+
+    def roi_of(self, camera: str) -> Roi | None:
+        """Return the region of interest of a camera, ``None`` for the whole frame."""
+        rectangle = self.roi.get(camera) if isinstance(self.roi, dict) else self.roi
+        return None if rectangle is None else Roi(*rectangle)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -14,7 +14,9 @@ from edge_occ.inspection.events import EventTracker, Phase
 from edge_occ.inspection.guards import Guards
 from edge_occ.inspection.regions import find_boxes
 from edge_occ.inspection.result import Inspection
+from edge_occ.inspection.roi import Roi
 from edge_occ.inspection.scoring import FaultTally, score_frame, unscored
+from edge_occ.inspection.trigger import Trigger
 from edge_occ.output.outlets import Outlets
 from edge_occ.runtime.summary import RunSummary
 from edge_occ.sources.faults import Fault, Unscored
@@ -35,10 +37,14 @@ class Inspector:
         tracker: turns verdicts into events.
         outlets: the sinks of the results.
         guards: check every frame before it is scored; ``None``: every frame is scored.
+        roi: the rectangle of each frame that is inspected, as if the camera saw nothing else; boxes are in pixels of
+            the whole frame.  ``None``: the whole frame.
+        trigger: picks the frames that are inspected; ``None``: all.
+        on_skip: called for each frame that the trigger does not pick.
         clock: replaced in tests; the frames' ``captured_monotonic`` is on the same clock.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a frame meets on its way
         self,
         engine: Engine,
         threshold: ConformalThreshold,
@@ -46,9 +52,14 @@ class Inspector:
         outlets: Outlets,
         guards: Guards | None = None,
         clock: Clock = SYSTEM_CLOCK,
+        *,
+        roi: Roi | None = None,
+        trigger: Trigger | None = None,
+        on_skip: Callable[[], None] = lambda: None,
     ) -> None:
         self._engine, self._threshold, self._tracker = engine, threshold, tracker
         self._outlets, self._guards, self._clock = outlets, guards, clock
+        self._roi, self._trigger, self._on_skip = roi, trigger, on_skip
         self._faults = FaultTally()
         self._frames = self._anomalous = self._for_review = self._events = 0
         self._begun = self._ended = 0.0
@@ -57,6 +68,11 @@ class Inspector:
 
     def inspect(self, frame: Frame) -> Inspection | Fault:
         """Return the verdict of one frame, or a fault if a guard stops it or its score is not finite; call no sink."""
+        if self._roi is not None:
+            try:
+                frame = replace(frame, image=self._roi.crop(frame.image))
+            except Unscored as error:
+                return Fault(frame.index, frame.captured_at, error, frame.name)
         guarded = None if self._guards is None else self._guards.check(frame)
         if guarded is not None:
             return Fault(frame.index, frame.captured_at, guarded, frame.name)
@@ -69,6 +85,8 @@ class Inspector:
         except Exception as error:  # noqa: BLE001 - a map without valid boxes is a fault of the engine
             return Fault(frame.index, frame.captured_at, unscored(error), frame.name)
         elapsed = (self._clock.monotonic() - frame.captured_monotonic) * 1e3
+        if self._roi is not None:
+            boxes = tuple(map(self._roi.in_frame, boxes))
         change = self._tracker.step(verdict, frame.captured_monotonic)
         return Inspection(frame, scores, verdict, boxes, change, elapsed)
 
@@ -83,6 +101,9 @@ class Inspector:
         Raises:
             UserError: too many frames in a row had no score, see :class:`~edge_occ.inspection.scoring.FaultTally`.
         """
+        if isinstance(item, Frame) and not self._picks(item):
+            self._on_skip()
+            return
         if isinstance(item, Frame) and self._tracker.is_new_part(item.captured_monotonic):
             self.finish()
         result = self.inspect(item) if isinstance(item, Frame) else item
@@ -92,6 +113,10 @@ class Inspector:
         else:
             self._count(result)
             self._outlets.publish(result)
+
+    def use(self, engine: Engine, threshold: ConformalThreshold, guards: Guards | None) -> None:
+        """Go on with another engine, threshold and guards; the open event, if any, goes on, too."""
+        self._engine, self._threshold, self._guards = engine, threshold, guards
 
     def finish(self) -> None:
         """End the open event, if any, because there are no more frames, of the source or of a part."""
@@ -117,6 +142,13 @@ class Inspector:
         seconds, verdict_ms = self._ended - self._begun, _quantiles(self._latencies)
         counts = (self._frames, dropped, self._anomalous, self._events)
         return RunSummary(*counts, seconds, verdict_ms, faults, dict(self._outlets.lost), self._for_review)
+
+    def _picks(self, frame: Frame) -> bool:
+        """Return whether a frame is inspected; one that the trigger cannot look at is, as the fault that it is."""
+        try:
+            return self._trigger is None or self._trigger.fires(frame.image)
+        except Unscored:
+            return True
 
     def _count(self, inspection: Inspection) -> None:
         self._last = replace(inspection, frame=replace(inspection.frame, image=_NO_PICTURE))

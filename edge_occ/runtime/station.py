@@ -2,45 +2,31 @@
 
 from __future__ import annotations
 
-import gc
-import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
-from edge_occ.bundle.bundle import Bundle, read_bundle
-from edge_occ.bundle.loading import LoadedEngine, load_engine
-from edge_occ.bundle.operating_points import Decision, decide
+from edge_occ.bundle.bundle import Bundle
 from edge_occ.common.errors import EventsLost
-from edge_occ.common.progress import PhaseReport
-from edge_occ.common.signals import interruptible
+from edge_occ.common.signals import interruptible, reloadable
 from edge_occ.common.streams import lost_errors
-from edge_occ.inspection.drift import DriftMonitor
-from edge_occ.inspection.events import EventTracker
-from edge_occ.inspection.guards import Guards
-from edge_occ.inspection.likeness import Likeness
 from edge_occ.mqtt.broker import parse_broker
 from edge_occ.mqtt.config import MqttConfig
 from edge_occ.mqtt.embedded import EmbeddedBroker, broker_answers
-from edge_occ.mqtt.payloads import DeviceState
 from edge_occ.mqtt.publisher import Publisher
 from edge_occ.mqtt.topics import EVENT
 from edge_occ.output.console import ConsoleSink
-from edge_occ.output.evidence.store import EvidenceStore
 from edge_occ.output.jsonl import JsonLinesSink
-from edge_occ.output.outlets import Outlets
-from edge_occ.output.renderer import Renderer
-from edge_occ.runtime.config import EngineConfig, RunConfig
-from edge_occ.runtime.heartbeat import Heartbeat, heartbeat_from_environment
-from edge_occ.runtime.inspector import Inspector
+from edge_occ.runtime.camera import Camera, CameraPlan
+from edge_occ.runtime.config import RunConfig
+from edge_occ.runtime.control import Control
+from edge_occ.runtime.heartbeat import heartbeat_from_environment
+from edge_occ.runtime.model import Model, open_engine, read_model
+from edge_occ.runtime.reload import Reloader
 from edge_occ.runtime.scheduler import Lane, Scheduler
 from edge_occ.runtime.summary import RunSummary
-from edge_occ.sources.frame import Source
-from edge_occ.sources.opening import is_steady, open_source
-from engines.base import Engine
 
 _THIS_MACHINE = ("127.0.0.1", "localhost")
 
@@ -59,6 +45,7 @@ class Station:
         start_broker: start a broker for the run if the one of the settings is on this machine and does not answer.
         json: print JSON on standard output instead of lines for people on standard error.
         max_frames: frames to score in all, at least 1; ``None`` for no limit.
+        reread: returns the settings anew, for a reload; ``None`` keeps them.
     """
 
     config: RunConfig
@@ -69,6 +56,7 @@ class Station:
     start_broker: bool = False
     json: bool = False
     max_frames: int | None = None
+    reread: Callable[[], RunConfig] | None = None
 
     def run(self, notify: Callable[[str], None]) -> Mapping[str, RunSummary]:
         """Inspect until the sources end, ``max_frames`` are scored, or a signal asks for the end.
@@ -85,39 +73,38 @@ class Station:
             EventsLost: event messages were dropped, or refused by the broker.
             KeyboardInterrupt: a signal ended the run; everything is flushed.
         """
-        bundle = read_bundle(self.bundle, self.sha256)
-        decision = decide(bundle, self.config.decision)
+        config, model, bundle = self._read(self.config)
         with ExitStack() as stack:
             heartbeat = stack.enter_context(heartbeat_from_environment())
             mqtt = None
             # MQTT comes before the engine, so that subscribers see the building of an engine, which takes minutes.
             if self.publish:
                 mqtt = stack.enter_context(_reachable_broker(self.config.mqtt, notify, start=self.start_broker))
-            cameras = [self._open(name, bundle, decision, heartbeat, mqtt, stack, notify) for name in self.sources]
+            plan = CameraPlan(self.config, mqtt, self.json, len(self.sources) == 1, heartbeat, notify)
+            cameras = [Camera(name, address, plan, model, stack) for name, address in self.sources.items()]
             publishers = [camera.publisher for camera in cameras if camera.publisher is not None]
-            loaded = _open_engine(bundle, self.config.engine, publishers, notify)
-            stack.callback(loaded.engine.close)
-            notify(loaded.summary)
-            notify(decision.guarantee())
-            lanes = [self._lane(camera, bundle, decision, loaded.engine) for camera in cameras]
-            # The engine holds what it needs of the bundle, which may be larger than all frames in flight.  Tracebacks
-            # of engines that failed to load still refer to the bundle, in cycles.
+            loaded = open_engine(bundle, self.config.engine, publishers, notify)
             del bundle
-            gc.collect()
-            scheduler = Scheduler(lanes)
+            lanes = [camera.lane(model, loaded) for camera in cameras]
+            control = Control()
+            reloader = Reloader(self._reread, config, model, loaded, cameras, control, notify)
+            stack.callback(reloader.close)
+            notify(loaded.summary)
+            notify(model.decision.guarantee())
+            scheduler = Scheduler(lanes, control)
             # The sources start last, because their first frames would wait for everything else.
             for camera in cameras:
                 stack.enter_context(camera.source)
-                if camera.publisher is not None and camera.is_steady:
-                    camera.publisher.expect_frames()
+                camera.expect_frames()
             interrupted = stack.enter_context(interruptible(lambda: _close_all(cameras)))
+            stack.enter_context(reloadable(reloader.request))
             try:
                 scheduler.run(self.max_frames)
             finally:
                 summaries = _summaries(lanes)
-                for name, summary in summaries.items():
-                    for line in summary.lines():
-                        notify(_of_camera(name, line))
+                for camera in cameras:
+                    for line in summaries[camera.name].lines():
+                        camera.notify(line)
         _report_kept(publishers, notify)
         _require_delivery(publishers)
         if interrupted.is_set():
@@ -127,81 +114,11 @@ class Station:
                 raise camera.screen.failure
         return summaries
 
-    def _open(
-        self,
-        name: str,
-        bundle: Bundle,
-        decision: Decision,
-        heartbeat: Heartbeat,
-        mqtt: MqttConfig | None,
-        stack: ExitStack,
-        notify: Callable[[str], None],
-    ) -> _Camera:
-        """Open what belongs to one camera; its source is not entered."""
-        settings = self.config.source
-        # The loss of the only camera ends the run, so that a supervisor can start it again.  One of several is waited
-        # for as long as it takes.
-        patience = settings.patience() if len(self.sources) == 1 else replace(settings.patience(), lost=math.inf)
-        source = open_source(
-            self.sources[name],
-            patience,
-            triggered=settings.triggered,
-            white=bundle.manifest.training.white_level,
-            # A line that stands still is not a hanging process.
-            on_wait=heartbeat.beat,
-        )
-        screen = self._screen(name, source)
-        said = partial(_say_of_camera, name, notify)
-        drift = DriftMonitor(decision.threshold, decision.reject, self.config.drift, said)
-        outlets = Outlets([screen, heartbeat, Likeness(bundle.manifest, said), drift])
-        names = mqtt or self.config.mqtt
-        config = names.model_copy(update={"camera": name}) if name else names
-        render = Renderer(decision.reject.median, decision.reject.threshold, config.heatmap_side)
-        publisher = None
-        if mqtt is not None:
-            publisher = Publisher(
-                config,
-                render,
-                bundle=self.bundle.name,
-                source_dropped=lambda: source.dropped,
-                output_lost=lambda: lost_errors() + sum(outlets.lost.values()),
-                fault_after=self.config.guards.fault_after,
-            )
-            publisher.drift = lambda: drift.state
-            outlets.add(stack.enter_context(publisher))
-        # Evidence comes after MQTT, so that the last statistics count what its end could not write.
-        evidence = self.config.evidence
-        if evidence.folder is not None:
-            kept = EvidenceStore(evidence.folder, evidence, config.topics.origin, render, bundle=self.bundle.name)
-            outlets.add(stack.enter_context(kept))
-            if publisher is not None:
-                publisher.evidence = kept
-        is_live = is_steady(self.sources[name], triggered=settings.triggered)
-        return _Camera(name, source, outlets, screen, publisher, is_live)
+    def _read(self, config: RunConfig) -> tuple[RunConfig, Model, Bundle]:
+        return config, *read_model(self.bundle, self.sha256, config.decision)
 
-    def _screen(self, name: str, source: Source) -> ConsoleSink | JsonLinesSink:
-        # Without MQTT, the reader of the stream is the only receiver, and the run ends when it goes.
-        on_gone = None if self.publish else source.close
-        return JsonLinesSink(on_gone, name, live=source.live) if self.json else ConsoleSink(on_gone, name)
-
-    def _lane(self, camera: _Camera, bundle: Bundle, decision: Decision, engine: Engine) -> Lane:
-        training, event = bundle.manifest.training, self.config.event
-        guards = Guards(self.config.guards, training.exposure, training.colour)
-        tracker = EventTracker(event.k, event.n, event.release, event.part_gap)
-        inspector = Inspector(engine, decision.threshold, tracker, camera.outlets, guards)
-        return Lane(camera.name, camera.source, inspector)
-
-
-@dataclass(frozen=True)
-class _Camera:
-    """What belongs to one camera before the engine is there."""
-
-    name: str
-    source: Source
-    outlets: Outlets
-    screen: ConsoleSink | JsonLinesSink
-    publisher: Publisher | None
-    is_steady: bool
+    def _reread(self) -> tuple[RunConfig, Model, Bundle]:
+        return self._read(self.config if self.reread is None else self.reread())
 
 
 @contextmanager
@@ -219,24 +136,6 @@ def _reachable_broker(mqtt: MqttConfig, notify: Callable[[str], None], *, start:
         yield mqtt.model_copy(update={"protocol": EmbeddedBroker.PROTOCOL})
 
 
-def _open_engine(
-    bundle: Bundle, engine: EngineConfig, publishers: Sequence[Publisher], notify: Callable[[str], None]
-) -> LoadedEngine:
-    """Load the engine; the status topic says so while one is being built."""
-
-    def announce_building(phase: str) -> None:
-        for publisher in publishers:
-            publisher.announce(DeviceState.BUILDING, phase)
-
-    with PhaseReport(announce_building) as progress:
-        loaded = load_engine(bundle, engine.name, engine.precision, engine.options(), notify=notify, progress=progress)
-    for publisher in publishers:
-        publisher.engine = f"{loaded.engine.name} {loaded.engine.precision}"
-        if progress.shown:
-            publisher.announce(DeviceState.ONLINE)
-    return loaded
-
-
 def _summaries(lanes: Sequence[Lane]) -> dict[str, RunSummary]:
     """Return the figures by camera; the first one has the lines that standard error did not take."""
     found = {lane.camera: lane.inspector.summary(lane.source.dropped) for lane in lanes}
@@ -246,17 +145,9 @@ def _summaries(lanes: Sequence[Lane]) -> dict[str, RunSummary]:
     return found
 
 
-def _close_all(cameras: Sequence[_Camera]) -> None:
+def _close_all(cameras: Sequence[Camera]) -> None:
     for camera in cameras:
         camera.source.close()
-
-
-def _of_camera(name: str, line: str) -> str:
-    return f"{name}: {line}" if name else line
-
-
-def _say_of_camera(name: str, notify: Callable[[str], None], line: str) -> None:
-    notify(_of_camera(name, line))
 
 
 def _report_kept(publishers: Sequence[Publisher], notify: Callable[[str], None]) -> None:

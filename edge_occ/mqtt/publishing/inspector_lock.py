@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 from contextlib import ExitStack
@@ -10,6 +9,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from edge_occ.common.errors import InputError
+from edge_occ.common.lock import Locked, locked
 from edge_occ.mqtt.config import MqttConfig
 
 
@@ -36,18 +36,14 @@ def lock_inspector(config: MqttConfig, stack: ExitStack) -> None:
     """
     path = state_file(config, ".lock")
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    file = stack.enter_context(os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600), "r+"))
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+        stack.enter_context(locked(path))
+    except Locked as error:
         raise InputError(
             f"one inspector for the topics {config.topics.base}/...",
-            f"another one on this machine, process {file.read(20).strip() or 'unknown'}",
+            f"another one on this machine, process {error.process}",
             "give each camera a name: --set mqtt.camera=NAME",
         ) from None
-    file.truncate()
-    file.write(f"{os.getpid()}\n")
-    file.flush()
 
 
 def default_folder() -> Path | None:

@@ -1,0 +1,178 @@
+"""Everything that belongs to one camera of a station: its source, its inspection and its outputs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+
+from edge_occ.bundle.loading import LoadedEngine
+from edge_occ.common.streams import lost_errors
+from edge_occ.inspection.drift import DriftMonitor
+from edge_occ.inspection.events import EventTracker
+from edge_occ.inspection.guards import Guards
+from edge_occ.inspection.likeness import Likeness
+from edge_occ.mqtt.config import MqttConfig
+from edge_occ.mqtt.publisher import Publisher
+from edge_occ.output.console import ConsoleSink
+from edge_occ.output.evidence.store import EvidenceStore
+from edge_occ.output.jsonl import JsonLinesSink
+from edge_occ.output.outlets import Outlets
+from edge_occ.output.renderer import Renderer
+from edge_occ.runtime.config import RunConfig
+from edge_occ.runtime.heartbeat import Heartbeat
+from edge_occ.runtime.inspector import Inspector
+from edge_occ.runtime.model import Model
+from edge_occ.runtime.scheduler import Lane
+from edge_occ.sources.frame import Source
+from edge_occ.sources.opening import is_steady, open_source
+
+
+@dataclass(frozen=True)
+class CameraPlan:
+    """How the cameras of a run are opened.
+
+    Attributes:
+        config: settings of all parts.
+        mqtt: the broker and the names; ``None`` publishes nothing.
+        json: print JSON on standard output instead of lines for people on standard error.
+        alone: whether there is no other camera.
+        heartbeat: signs of life for the supervisor.
+        notify: called with lines for people.
+    """
+
+    config: RunConfig
+    mqtt: MqttConfig | None
+    json: bool
+    alone: bool
+    heartbeat: Heartbeat
+    notify: Callable[[str], None]
+
+
+class Camera:
+    """One camera.
+
+    Args:
+        name: of the camera; empty where there is only one.
+        address: of its source, see :mod:`edge_occ.sources.uri`.
+        plan: what it shares with the others.
+        model: of the bundle.
+        stack: closes its outputs.  Its source is not entered.
+
+    Attributes:
+        source: its frames.
+        screen: what prints its results.
+        publisher: its connection to the broker; ``None`` without MQTT.
+
+    Raises:
+        InputError: the source, the broker's answer or the evidence folder is wrong.
+    """
+
+    def __init__(self, name: str, address: str, plan: CameraPlan, model: Model, stack: ExitStack) -> None:
+        config, settings = plan.config, plan.config.source
+        self.name, self._plan = name, plan
+        # The loss of the only camera ends the run, so that a supervisor can start it again.  One of several is waited
+        # for as long as it takes.
+        patience = settings.patience() if plan.alone else replace(settings.patience(), lost=math.inf)
+        self.source: Source = open_source(
+            address,
+            patience,
+            triggered=settings.triggered,
+            white=model.manifest.training.white_level,
+            # A line that stands still is not a hanging process.
+            on_wait=plan.heartbeat.beat,
+        )
+        self._is_steady = is_steady(address, triggered=settings.triggered or config.trigger.mode != "free")
+        self.screen = self._make_screen()
+        self._likeness = Likeness(model.manifest, self.notify)
+        reject = model.decision.reject
+        self._drift = DriftMonitor(model.decision.threshold, reject, config.drift, self.notify)
+        self._outlets = Outlets([self.screen, plan.heartbeat, self._likeness, self._drift])
+        names = plan.mqtt or config.mqtt
+        mqtt = names.model_copy(update={"camera": name}) if name else names
+        self._render = Renderer(reject.median, reject.threshold, mqtt.heatmap_side)
+        self.publisher = self._publish(mqtt, model, stack) if plan.mqtt is not None else None
+        self._evidence = self._keep_evidence(mqtt, model, stack)
+        self._inspector: Inspector | None = None
+
+    def lane(self, model: Model, loaded: LoadedEngine) -> Lane:
+        """Return the way of its frames through an engine."""
+        config = self._plan.config
+        event = config.event
+        self._show_engine(loaded)
+        self._inspector = Inspector(
+            loaded.engine,
+            model.decision.threshold,
+            EventTracker(event.k, event.n, event.release, event.part_gap),
+            self._outlets,
+            self._guards(config, model),
+            roi=config.roi_of(self.name),
+            trigger=config.trigger.make(),
+            on_skip=self._plan.heartbeat.beat,
+        )
+        return Lane(self.name, self.source, self._inspector)
+
+    def use(self, config: RunConfig, model: Model, loaded: LoadedEngine) -> None:
+        """Go on with other guards, thresholds and another engine; in the thread that inspects, between two frames.
+
+        Events go on; drift is measured anew.
+        """
+        if self._inspector is not None:
+            self._inspector.use(loaded.engine, model.decision.threshold, self._guards(config, model))
+        reject = model.decision.reject
+        self._drift.reset(model.decision.threshold, reject)
+        self._render.scale(reject.median, reject.threshold)
+        self._likeness.compare_with(model.manifest)
+        self._show_engine(loaded)
+        if self.publisher is not None:
+            self.publisher.bundle = model.name
+
+    def expect_frames(self) -> None:
+        """Count silence as a fault from now on, where the source gives frames without a pause."""
+        if self.publisher is not None and self._is_steady:
+            self.publisher.expect_frames()
+
+    def notify(self, line: str) -> None:
+        """Pass on a line for people, with the name of the camera."""
+        self._plan.notify(f"{self.name}: {line}" if self.name else line)
+
+    def _make_screen(self) -> ConsoleSink | JsonLinesSink:
+        # Without MQTT, the reader of the stream is the only receiver, and the run ends when it goes.
+        on_gone = self.source.close if self._plan.mqtt is None else None
+        if self._plan.json:
+            return JsonLinesSink(on_gone, self.name, live=self.source.live)
+        return ConsoleSink(on_gone, self.name)
+
+    def _publish(self, mqtt: MqttConfig, model: Model, stack: ExitStack) -> Publisher:
+        publisher = Publisher(
+            mqtt,
+            self._render,
+            bundle=model.name,
+            source_dropped=lambda: self.source.dropped,
+            output_lost=lambda: lost_errors() + sum(self._outlets.lost.values()),
+            fault_after=self._plan.config.guards.fault_after,
+        )
+        publisher.drift = lambda: self._drift.state
+        self._outlets.add(stack.enter_context(publisher))
+        return publisher
+
+    def _keep_evidence(self, mqtt: MqttConfig, model: Model, stack: ExitStack) -> EvidenceStore | None:
+        # Evidence comes after MQTT, so that the last statistics count what its end could not write.
+        config = self._plan.config.evidence
+        if config.folder is None:
+            return None
+        store = EvidenceStore(config.folder, config, mqtt.topics.origin, self._render, bundle=model.name)
+        self._outlets.add(stack.enter_context(store))
+        if self.publisher is not None:
+            self.publisher.evidence = store
+        return store
+
+    def _show_engine(self, loaded: LoadedEngine) -> None:
+        if self.publisher is not None:
+            self.publisher.engine = f"{loaded.engine.name} {loaded.engine.precision}"
+
+    @staticmethod
+    def _guards(config: RunConfig, model: Model) -> Guards:
+        training = model.manifest.training
+        return Guards(config.guards, training.exposure, training.colour)

@@ -1,0 +1,67 @@
+"""What a running inspection takes from a bundle, and the engine that computes its scores."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from edge_occ.bundle.bundle import Bundle, read_bundle
+from edge_occ.bundle.loading import LoadedEngine, load_engine
+from edge_occ.bundle.manifest import Manifest
+from edge_occ.bundle.operating_points import Decision, DecisionConfig, decide
+from edge_occ.common.progress import PhaseReport
+from edge_occ.mqtt.payloads import DeviceState
+from edge_occ.mqtt.publisher import Publisher
+from edge_occ.runtime.config import EngineConfig
+
+
+@dataclass(frozen=True)
+class Model:
+    """The part of a bundle that an inspection needs while it runs.
+
+    Attributes:
+        name: name of the bundle's file.
+        manifest: its description.
+        decision: thresholds of the run.
+    """
+
+    name: str
+    manifest: Manifest
+    decision: Decision
+
+
+def read_model(path: Path, sha256: str | None, config: DecisionConfig) -> tuple[Model, Bundle]:
+    """Read and check a bundle.
+
+    Raises:
+        InputError, BundleRefused: see :func:`edge_occ.bundle.bundle.read_bundle` and
+            :func:`edge_occ.bundle.operating_points.decide`.
+    """
+    bundle = read_bundle(path, sha256)
+    return Model(path.name, bundle.manifest, decide(bundle, config)), bundle
+
+
+def open_engine(
+    bundle: Bundle, engine: EngineConfig, publishers: Sequence[Publisher], notify: Callable[[str], None]
+) -> LoadedEngine:
+    """Load the engine of a bundle; the status topics say so while one is being built.
+
+    Raises:
+        EngineUnavailable, ParityFailure: see :func:`edge_occ.bundle.loading.load_engine`.
+    """
+
+    def announce_building(phase: str) -> None:
+        for publisher in publishers:
+            publisher.announce(DeviceState.BUILDING, phase)
+
+    with PhaseReport(announce_building) as progress:
+        loaded = load_engine(bundle, engine.name, engine.precision, engine.options(), notify=notify, progress=progress)
+    if progress.shown:
+        for publisher in publishers:
+            publisher.announce(DeviceState.ONLINE)
+    # The engine holds what it needs of the bundle, which may be larger than all frames in flight.  Tracebacks of
+    # engines that failed to load still refer to the bundle, in cycles.
+    gc.collect()
+    return loaded
