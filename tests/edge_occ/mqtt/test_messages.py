@@ -142,6 +142,7 @@ def test_a_score_has_the_values_of_its_inspection():
         "score": 1.5,
         "p_value": 0.25,
         "threshold": 1.0,
+        "review_threshold": 1.0,
         "verdict": "anomalous",
         "anomalous": 1,
         "verdict_ms": 0.0,
