@@ -111,6 +111,19 @@ def calibrate(scores: NDArray[np.float64], false_alarm_rate: float) -> Calibrati
     )
 
 
+def max_false_alarms(images: int, share: float) -> int:
+    """Return the largest number of alarms among good images that does not contradict a share of alarms.
+
+    A binomial variable of ``images`` trials with chance ``share`` exceeds it with a probability of at most 5 %.
+
+    Args:
+        images: at least 0.
+        share: upper bound of the share of good images above the threshold, 0 to 1.
+    """
+    probabilities = np.array([math.comb(images, k) * share**k * (1 - share) ** (images - k) for k in range(images + 1)])
+    return int(np.flatnonzero(probabilities.cumsum() >= _CONFIDENCE)[0])
+
+
 @lru_cache
 def beta_quantile(probability: float, a: int, b: int) -> float:
     """Quantile of a Beta distribution with integer parameters of at least 1, to the last digits.

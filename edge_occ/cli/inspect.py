@@ -24,5 +24,12 @@ def inspect(bundle: BundleFile, json: Json = False) -> None:
     for point in points:
         certified = "" if point.certified else f"  not certified by {point.n} images"
         print_line(f"reject_rate {point.false_alarm_rate:<4g}  threshold {point.threshold:.2f}{certified}")
+    recalibrated = opened.manifest.recalibrated
+    if recalibrated is not None:
+        what = "threshold" if recalibrated.threshold_only else "heads and threshold"
+        print_line(
+            f"recalibrated {recalibrated.at}: {what} from {recalibrated.frames} frames; before: sha256 "
+            f"{recalibrated.parent}"
+        )
     for name, member in opened.manifest.members.items():
         print_line(f"{member.size:>12,}  {member.sha256[:16]}  {name}")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from edge_occ.inspection.events import Phase
+from edge_occ.inspection.evidence import EvidencePaths
 from edge_occ.inspection.result import Inspection
 from edge_occ.mqtt.payloads import MAX_BOXES, Event, EventBox, HeatmapInfo, Score, VerdictName
 from edge_occ.mqtt.topics import Origin
 
 _NO_ORIGIN = Origin()
+_NO_EVIDENCE = EvidencePaths()
 
 
 def score_message(inspection: Inspection, latency_ms: float, origin: Origin = _NO_ORIGIN) -> Score:
@@ -28,8 +30,14 @@ def score_message(inspection: Inspection, latency_ms: float, origin: Origin = _N
     )
 
 
-def event_message(inspection: Inspection, origin: Origin = _NO_ORIGIN, *, historical: bool = False) -> Event:
-    """Return the message of an inspection's event change.
+def event_message(
+    inspection: Inspection,
+    origin: Origin = _NO_ORIGIN,
+    evidence: EvidencePaths = _NO_EVIDENCE,
+    *,
+    historical: bool = False,
+) -> Event:
+    """Return the message of an inspection's event change, whose evidence is to be at ``evidence``.
 
     Raises:
         ValueError: the inspection has no event change.
@@ -52,6 +60,7 @@ def event_message(inspection: Inspection, origin: Origin = _NO_ORIGIN, *, histor
             for box in inspection.boxes[:MAX_BOXES]
         ),
         historical=historical,
+        **evidence._asdict(),
     )
 
 

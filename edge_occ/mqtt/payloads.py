@@ -174,6 +174,13 @@ class Event(_OfFrame):
         description="interrupted: the inspector was killed during the event and ended it at its next start, "
         "with frame and captured_at of the last message before; null for any other message.",
     )
+    evidence_frame: str = Field(
+        "",
+        description="Where the frame is kept, below the evidence folder; at the end, that of the highest peak. "
+        "Empty without evidence. The file is written later, and is missing where it was lost or removed.",
+    )
+    evidence_heatmap: str = Field("", description="The same of the frame's heatmap.")
+    evidence_record: str = Field("", description="The same of a JSON record of this message.")
 
     @computed_field  # type: ignore[prop-decorator]
     @property
@@ -238,6 +245,7 @@ class Stats(Message):
     faults_uniform: int = Field(0, ge=0, description="Frames of one colour.")
     faults_grey: int = Field(0, ge=0, description="Frames without colours, which the training images have.")
     faults_torn: int = Field(0, ge=0, description="Frames in which a part of the rows repeats the row above.")
+    faults_blurred: int = Field(0, ge=0, description="Frames far less sharp than every training image.")
     faults_frozen: int = Field(0, ge=0, description="Frames equal to the camera's frames before, pixel by pixel.")
     faults_no_part: int = Field(0, ge=0, description="Frames without a part before a plain ground.")
     faults_part_too_small: int = Field(0, ge=0, description="Frames with a fragment or dust in place of a part.")
@@ -246,6 +254,9 @@ class Stats(Message):
     faults_part_too_large: int = Field(0, ge=0, description="Frames whose part is larger than every good one.")
     faults_direction_undecided: int = Field(0, ge=0, description="Frames whose part does not show how it lies.")
     output_lost: int = Field(0, ge=0, description="Writes that failed on other outputs, such as standard output.")
+    evidence_lost: int = Field(
+        0, ge=0, description="Starts, peaks and ends of events whose evidence could not be kept since the start."
+    )
     silent_s: FiniteFloat = Field(0, ge=0, description="Seconds since a frame was inspected, or since the start.")
     queues: Queues = Field(description="The queues between the frames and the broker.")
     queue_score_depth: int = Field(0, ge=0, description="Scores waiting or not confirmed.")

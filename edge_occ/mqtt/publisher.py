@@ -18,6 +18,7 @@ from functools import partial
 from types import TracebackType
 
 from edge_occ.inspection.drift import DriftState
+from edge_occ.inspection.evidence import Evidence, NoEvidence
 from edge_occ.inspection.lasting_fault import LastingFault
 from edge_occ.inspection.result import Inspection
 from edge_occ.mqtt.client.connection import Connection
@@ -49,6 +50,7 @@ class Publisher:
 
     Attributes:
         engine: as above; may be set later, when the engine is loaded.
+        evidence: names the evidence of events for their messages; set before the first frame, by default none.
         drift: returns the latest figures of drift, for the stats; may be set later.
 
     Raises:
@@ -71,6 +73,7 @@ class Publisher:
     ) -> None:
         self._connect_timeout, self._origin = config.connect_timeout, config.topics.origin
         self.engine, self._bundle, self._source_dropped = engine, bundle, source_dropped
+        self.evidence: Evidence = NoEvidence()
         self._output_lost, self._inspected_at = output_lost, time.monotonic()
         self.drift: Callable[[], DriftState] = DriftState
         self._lasting, self._shown_fault = LastingFault(fault_after), ""
@@ -185,7 +188,7 @@ class Publisher:
         if inspection.event is None:
             return
         try:
-            message = event_message(inspection, self._origin)
+            message = event_message(inspection, self._origin, self.evidence.paths(inspection))
         except ValueError as error:  # a score that is not finite must not end the frame path
             first = self._delivery.failed(EVENT) == 1
             _log.log(logging.ERROR if first else logging.DEBUG, "an event could not be made", exc_info=error)
@@ -214,6 +217,7 @@ class Publisher:
             faults=sum(counts.faults.values()),
             **{f"faults_{reason.replace(' ', '_')}": count for reason, count in counts.faults.items()},
             output_lost=self._output_lost(),
+            evidence_lost=self.evidence.lost,
             silent_s=round(max(now - self._inspected_at, 0.0), 1),
             queues=Queues(**queues),
             queue_score_depth=depths[SCORE],

@@ -13,6 +13,7 @@ from edge_occ.bundle.operating_points import DecisionConfig
 from edge_occ.inspection.drift import DriftConfig
 from edge_occ.inspection.guards import GuardsConfig
 from edge_occ.mqtt.config import MqttConfig
+from edge_occ.output.evidence.config import EvidenceConfig
 from edge_occ.sources.camera import Patience
 from engines.base import EngineOptions, default_cache
 from engines.processors import thread_count
@@ -126,5 +127,6 @@ class RunConfig(_Section):
     guards: GuardsConfig = GuardsConfig()
     decision: DecisionConfig = DecisionConfig()
     event: EventConfig = EventConfig()
+    evidence: EvidenceConfig = EvidenceConfig()
     drift: DriftConfig = DriftConfig()
     mqtt: MqttConfig = Field(default_factory=MqttConfig)

@@ -13,7 +13,6 @@ from pathlib import Path
 
 from edge_occ.bundle.bundle import Bundle, read_bundle
 from edge_occ.bundle.loading import LoadedEngine, load_engine
-from edge_occ.bundle.manifest import Calibration
 from edge_occ.bundle.operating_points import Decision, decide
 from edge_occ.common.errors import EventsLost
 from edge_occ.common.progress import PhaseReport
@@ -23,7 +22,6 @@ from edge_occ.inspection.drift import DriftMonitor
 from edge_occ.inspection.events import EventTracker
 from edge_occ.inspection.guards import Guards
 from edge_occ.inspection.likeness import Likeness
-from edge_occ.inspection.result import Inspection
 from edge_occ.mqtt.broker import parse_broker
 from edge_occ.mqtt.config import MqttConfig
 from edge_occ.mqtt.embedded import EmbeddedBroker, broker_answers
@@ -31,9 +29,10 @@ from edge_occ.mqtt.payloads import DeviceState
 from edge_occ.mqtt.publisher import Publisher
 from edge_occ.mqtt.topics import EVENT
 from edge_occ.output.console import ConsoleSink
-from edge_occ.output.heatmap import encode_jpeg, overlay
+from edge_occ.output.evidence.store import EvidenceStore
 from edge_occ.output.jsonl import JsonLinesSink
 from edge_occ.output.outlets import Outlets
+from edge_occ.output.renderer import Renderer
 from edge_occ.runtime.config import EngineConfig, RunConfig
 from edge_occ.runtime.heartbeat import Heartbeat, heartbeat_from_environment
 from edge_occ.runtime.inspector import Inspector
@@ -154,12 +153,14 @@ class Station:
         said = partial(_say_of_camera, name, notify)
         drift = DriftMonitor(decision.threshold, decision.reject, self.config.drift, said)
         outlets = Outlets([screen, heartbeat, Likeness(bundle.manifest, said), drift])
+        names = mqtt or self.config.mqtt
+        config = names.model_copy(update={"camera": name}) if name else names
+        render = Renderer(decision.reject.median, decision.reject.threshold, config.heatmap_side)
         publisher = None
         if mqtt is not None:
-            config = mqtt.model_copy(update={"camera": name}) if name else mqtt
             publisher = Publisher(
                 config,
-                partial(_render, decision.reject, config.heatmap_side),
+                render,
                 bundle=self.bundle.name,
                 source_dropped=lambda: source.dropped,
                 output_lost=lambda: lost_errors() + sum(outlets.lost.values()),
@@ -167,6 +168,13 @@ class Station:
             )
             publisher.drift = lambda: drift.state
             outlets.add(stack.enter_context(publisher))
+        # Evidence comes after MQTT, so that the last statistics count what its end could not write.
+        evidence = self.config.evidence
+        if evidence.folder is not None:
+            kept = EvidenceStore(evidence.folder, evidence, config.topics.origin, render, bundle=self.bundle.name)
+            outlets.add(stack.enter_context(kept))
+            if publisher is not None:
+                publisher.evidence = kept
         is_live = is_steady(self.sources[name], triggered=settings.triggered)
         return _Camera(name, source, outlets, screen, publisher, is_live)
 
@@ -226,11 +234,6 @@ def _open_engine(
         if progress.shown:
             publisher.announce(DeviceState.ONLINE)
     return loaded
-
-
-def _render(calibration: Calibration, longest_side: int, inspection: Inspection) -> bytes:
-    frame, scores = inspection.frame.image, inspection.scores.map
-    return encode_jpeg(overlay(frame, scores, calibration.median, calibration.threshold, longest_side))
 
 
 def _summaries(lanes: Sequence[Lane]) -> dict[str, RunSummary]:

@@ -38,7 +38,11 @@ class HangingOpener:
         capture = _GuardedCapture(
             lambda: self._open_capture(device), self._limit, self._hanging, can_open=len(self._hanging) < MAX_HANGING
         )
-        capture.open()
+        try:
+            capture.open()
+        except Exception:
+            capture.release()
+            raise
         return capture
 
 

@@ -10,6 +10,7 @@ from mqtt_helpers import inspection
 from pydantic import ValidationError
 
 from edge_occ.inspection.events import Phase
+from edge_occ.inspection.evidence import EvidenceNames, EvidencePaths
 from edge_occ.inspection.result import Box
 from edge_occ.mqtt.messages import event_message, heatmap_info, interrupted_end, score_message
 from edge_occ.mqtt.payloads import MAX_BOXES, PAYLOADS, DeviceState, DeviceStatus, Queues, QueueStats, Score, Stats
@@ -187,6 +188,23 @@ def test_an_event_carries_the_worst_boxes_only():
     assert len(message.to_json()) < 8192
     with pytest.raises(ValueError, match="without an event"):
         event_message(inspection(), historical=False)
+
+
+def test_an_event_names_its_evidence_or_nothing():
+    shown = inspection(3, 2.0, event=Phase.START)
+    without = json.loads(event_message(shown).to_json())
+    assert {key: without[key] for key in EvidencePaths._fields} == dict.fromkeys(EvidencePaths._fields, "")
+    paths = EvidenceNames("left").paths(shown)
+    payload = json.loads(event_message(shown, ORIGIN, paths).to_json())
+    assert {key: payload[key] for key in EvidencePaths._fields} == paths._asdict()
+    interrupted = interrupted_end(event_message(shown, ORIGIN, paths))
+    assert interrupted.evidence_frame == paths.evidence_frame
+
+
+def test_messages_of_older_versions_have_no_evidence():
+    payload = json.loads(MESSAGES["event"].to_json())
+    older = {key: value for key, value in payload.items() if not key.startswith("evidence_")}
+    assert PAYLOADS["event"].model_validate(older) == MESSAGES["event"]
 
 
 def test_published_schemas_are_those_of_the_code():

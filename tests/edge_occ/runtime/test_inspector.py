@@ -1,5 +1,6 @@
 """The inspection loop, with fakes at its seams."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from fakes.engine import PartialEngine
 from hypothesis import given
 from hypothesis import strategies as st
+from mqtt_helpers import render
 
 from edge_occ.bundle.conformal import ConformalThreshold
 from edge_occ.common.clock import ManualClock
@@ -14,6 +16,9 @@ from edge_occ.common.errors import EngineUnavailable, SourceLost, UserError
 from edge_occ.inspection.events import EventTracker, Phase
 from edge_occ.inspection.guards import Guards, GuardsConfig
 from edge_occ.inspection.scoring import MAX_CONSECUTIVE_FAULTS
+from edge_occ.mqtt.topics import Origin
+from edge_occ.output.evidence.config import EvidenceConfig
+from edge_occ.output.evidence.store import EvidenceStore
 from edge_occ.output.outlets import Outlets
 from edge_occ.output.sink import MemorySink
 from edge_occ.runtime.inspector import Inspector
@@ -360,3 +365,23 @@ def test_guarded_frames_are_faults_that_reach_no_engine_and_end_no_run():
     alone = Inspector(Never(), ConformalThreshold([1.0], 10.0), EventTracker(), Outlets(), Guards(GuardsConfig()))
     with ListSource([0] * 20) as source:
         assert inspect_all(alone, source).faults == {"uniform": 20}
+
+
+class NanEngine(PartialEngine):
+    """Its map, or its score, is not finite for every second frame; the others are anomalous."""
+
+    def infer(self, frame):
+        score_map = np.full((10, 15), 50, np.float32)
+        if frame[0, 0, 0] % 2:
+            score_map[0, 0] = np.nan
+        return Scores(float("nan") if frame[0, 0, 0] % 4 == 1 else 50.0, score_map)
+
+
+def test_frames_without_a_finite_score_are_no_evidence(tmp_path):
+    source = ListSource([1, 2, 3, 4, 5])
+    with source, EvidenceStore(tmp_path, EvidenceConfig(), Origin(), render, clock=source.clock) as kept:
+        threshold = ConformalThreshold([1.0, 2.0, 10.0], 10.0)
+        inspect_all(Inspector(NanEngine(), threshold, EventTracker(), Outlets([kept])), source)
+    records = [json.loads(path.read_bytes()) for path in sorted(tmp_path.rglob("*.json"))]
+    assert [(record["phase"], record["frame"]) for record in records] == [("end", 3), ("start", 1)]
+    assert kept.lost == 0
