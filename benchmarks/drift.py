@@ -167,13 +167,16 @@ def with_defects(
 def delays(
     scores: dict[str, list[float]], change: str, before: int, chance: np.random.Generator, streams: int = 20
 ) -> dict[str, object]:
-    """Frames after a change until the alarm, in streams with 2 % defects; the change comes after ``before`` frames."""
+    """Frames after a change until the alarm, None if it did not come within 1000, in streams with 2 % defects.
+
+    The change comes after ``before`` frames; ``early`` alarms came before it.
+    """
     found = []
     for _ in range(streams):
         stream = np.concatenate([draw(scores["unchanged"], before, chance), draw(scores[change], 1000, chance)])
         at = frames_until_alarm(scores["held out"], with_defects(stream, scores["defects"], 0.02, chance), 0.01)
         found.append(np.inf if at is None else at - before)
-    late = sorted(found)
+    late = [None if np.isinf(frames) else int(frames) for frames in sorted(found)]
     return {
         "noticed": int(np.isfinite(found).sum()),
         "early": int((np.array(found) <= 0).sum()),

@@ -41,7 +41,7 @@ _MAX_BINS, _MIN_BIN = 10, 20
 _MAX_USUAL = 0.2
 """Usual share of anomalous frames at most, whatever the guarantee: a calibration on few images has a high bound."""
 
-_ADVICE = "check light, focus and position of the camera; if the change is wanted, train anew with such frames"
+_ADVICE = "check light, focus and position of the camera; if the change is wanted: edge-occ recalibrate"
 
 
 class DriftConfig(BaseModel):
