@@ -80,6 +80,11 @@ class Watcher:
         subscription = Subscription(filters, self._receive, MAX_BYTES + 65_536)
         self._connection = Connection(config, f"edge-occ-watch-{uuid4().hex}", subscription=subscription)
 
+    @property
+    def session(self) -> int:
+        """Number of the current connection to the broker, from 1; 0 while there is none."""
+        return self._connection.session
+
     def __enter__(self) -> Watcher:
         with ExitStack() as stack:
             if self._recorder is not None:
