@@ -29,7 +29,7 @@ class EventRecord:
         historical: whether it happened while the broker was out of reach.
         reason: why it ended, where the inspector did not end it.
         evidence: paths of the pictures taken at the peak, by the keys of the messages.
-        missed: whether messages may have been missed, so that it may have ended.
+        missed: whether messages may have been missed since its latest one, so that it may have ended.
     """
 
     id: str
@@ -48,6 +48,7 @@ class EventRecord:
     def merge(self, message: Event) -> None:
         """Add what one of its messages says."""
         phase, at = message.phase.value, message.ts
+        self.missed = False
         if phase == "start":
             self.started = at if self.started is None else min(self.started, at)
         elif phase == "end":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
@@ -51,14 +52,17 @@ class _Stream(StreamingResponse):
         self._release = release
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def send_in_time(message: Message) -> None:
-            with anyio.fail_after(_STUCK_SECONDS):
-                await send(message)
+        with anyio.CancelScope() as stuck:
 
-        try:
-            await super().__call__(scope, receive, send_in_time)
-        finally:
-            self._release()
+            async def send_in_time(message: Message) -> None:
+                stuck.deadline = anyio.current_time() + _STUCK_SECONDS
+                await send(message)
+                stuck.deadline = math.inf
+
+            try:
+                await super().__call__(scope, receive, send_in_time)
+            finally:
+                self._release()
 
 
 async def pushes(

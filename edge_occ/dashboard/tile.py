@@ -135,7 +135,7 @@ class Tile:
         score = {
             "score": message.score,
             "threshold": message.threshold,
-            **({} if review is None else {"review_threshold": review}),
+            **({} if review in (None, message.threshold) else {"review_threshold": review}),
             "verdict": self._verdict,
             "p_value": message.p_value,
             "frame": message.frame,
@@ -155,14 +155,18 @@ class Tile:
             return
         record, _ = self._events.get(message.id, (EventRecord(message.id), revision))
         record.merge(message)
-        # The one before it cannot be open any longer, which is a change of it, too.
-        if message.id not in self._events and self._events:
-            name, (before, _) = next(reversed(self._events.items()))
-            self._events[name] = before, revision
+        if message.id not in self._events:
+            self._close_latest(revision)
         self._events[message.id] = record, revision
         while len(self._events) > self._limits.events:
             self._events.popitem(last=False)
         self.revision = revision
+
+    def _close_latest(self, revision: int) -> None:
+        """Another event begins: the one before it is not open any longer, which is a change of it."""
+        name, (record, _) = next(reversed(self._events.items()), ("", (None, 0)))
+        if record is not None and record.is_open(latest=True):
+            self._events[name] = record, revision
 
     def _heatmap(self, message: HeatmapInfo, jpeg: bytes, revision: int) -> None:
         self.heatmap = Heatmap(jpeg, revision)
@@ -182,10 +186,12 @@ class Tile:
         """Return the one word that says most: the device's own state comes before what it saw last."""
         if self._state == "offline":
             return "offline"
+        if self._state == "building":  # says nothing meanwhile; if it dies, its will follows
+            return "building"
         if self._silent:
             return "silent"
-        if self._state in ("fault", "building"):
-            return self._state
+        if self._state == "fault":
+            return "fault"
         last = next(reversed(self._events.values()), None)
         if last is not None and last[0].is_open(latest=True):
             return "anomalous"

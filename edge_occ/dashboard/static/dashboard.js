@@ -159,7 +159,7 @@ function draw() {
       shown += tile.root.hidden ? 0 : 1;
       if (tile.visible && !tile.root.hidden) tile.show(moment);
     }
-    list.dataset.count = String(Math.min(shown, 4));
+    list.dataset.count = shown <= 2 ? String(shown) : shown <= 8 ? "few" : "many";
     details.show(moment, evidence);
   });
 }

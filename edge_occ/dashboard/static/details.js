@@ -61,7 +61,9 @@ function row(event, now, evidence) {
 }
 
 function evidenceCell(event, evidence) {
-  const cell = element("td", "evidence");
+  const all = element("td", "evidence");
+  const cell = element("div");
+  all.append(cell);
   for (const [key, name] of PICTURES) {
     if (event[key] === undefined) continue;
     if (!evidence) {
@@ -88,7 +90,7 @@ function evidenceCell(event, evidence) {
     cell.append(link);
   }
   if (!cell.hasChildNodes()) cell.textContent = "–";
-  return cell;
+  return all;
 }
 
 function evidenceUrl(path) {

@@ -17,6 +17,7 @@ export function element(name, className, text) {
 export function showName(root, camera) {
   setText(root.querySelector(".device"), camera.device || "(no name)");
   setText(root.querySelector(".camera"), camera.camera);
+  root.querySelector(".device").parentElement.title = `${camera.device} ${camera.camera}`.trim();
 }
 
 export function showCondition(root, camera, now) {
@@ -79,8 +80,8 @@ export function showHeatmap(root, camera) {
 export function showFacts(root, camera, all) {
   const stats = camera.stats;
   const facts = [
-    ["Frames/s", stats ? number(stats.fps) : "–"],
-    ["Latency p95", stats && stats.latency_p95_ms > 0 ? `${number(stats.latency_p95_ms)} ms` : "–"],
+    ["Frames/s", stats ? stats.fps.toFixed(1) : "–"],
+    ["Latency p95", stats && stats.latency_p95_ms > 0 ? `${Math.round(stats.latency_p95_ms)} ms` : "–"],
     ["Dropped", stats ? String(stats.dropped + stats.lost) : "–"],
   ];
   if (stats?.drift_alarm !== undefined) facts.push(["Drift", stats.drift_alarm ? "Alarm" : "None"]);
