@@ -126,8 +126,8 @@ def _events(answer: http.client.HTTPResponse) -> Iterator[tuple[str, dict]]:
 
 
 @contextlib.contextmanager
-def dashboard(config: MqttConfig, host: str = "127.0.0.1", **options) -> Iterator[Dashboard]:
-    """Served on a free port until the end of the block."""
+def dashboard(config: MqttConfig, port: int = 0, **options) -> Iterator[Dashboard]:
+    """Served until the end of the block; port 0 takes a free one."""
     stop, ready = threading.Event(), threading.Event()
     urls: list[str] = []
 
@@ -135,7 +135,9 @@ def dashboard(config: MqttConfig, host: str = "127.0.0.1", **options) -> Iterato
         urls.append(url)
         ready.set()
 
-    thread = threading.Thread(target=serve, args=(config, host, 0, stop), kwargs={**options, "on_ready": on_ready})
+    thread = threading.Thread(
+        target=serve, args=(config, "127.0.0.1", port, stop), kwargs={**options, "on_ready": on_ready}
+    )
     thread.start()
     try:
         assert ready.wait(PATIENCE)

@@ -22,7 +22,13 @@ MISSING = next(
 
 _ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
 _DEADLINE = 60
-_NAMED = {"ArrowLeft": "\ue012", "ArrowRight": "\ue014"}
+_NAMED = {
+    "ArrowLeft": "\ue012",
+    "ArrowRight": "\ue014",
+    "Tab": "\ue004",
+    "Enter": "\ue007",
+    "Escape": "\ue00c",
+}
 
 
 class Browser:

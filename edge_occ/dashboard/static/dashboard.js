@@ -155,13 +155,18 @@ function draw() {
     let shown = 0;
     for (const tile of tiles.values()) {
       tile.showState(moment);
-      tile.root.hidden = attentionOnly && !ATTENTION.includes(tile.root.dataset.condition);
+      tile.root.hidden = attentionOnly && !ATTENTION.includes(tile.root.dataset.condition) && !isInUse(tile);
       shown += tile.root.hidden ? 0 : 1;
       if (tile.visible && !tile.root.hidden) tile.show(moment);
     }
     list.dataset.count = shown <= 2 ? String(shown) : shown <= 8 ? "few" : "many";
     details.show(moment, evidence);
   });
+}
+
+// What has the focus, or will have it again, is not hidden.
+function isInUse(tile) {
+  return tile.root.contains(document.activeElement) || details.camera === tile.camera;
 }
 
 function filter(only) {
