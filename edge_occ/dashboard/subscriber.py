@@ -67,7 +67,7 @@ class Subscriber:
         return {
             "connected": connected,
             "address": self._config.broker,
-            "problem": "" if connected else self._problem or "the connection was lost",
+            "problem": "" if connected else self._problem or "no connection",
         }
 
     def _new_watcher(self) -> Watcher:

@@ -93,7 +93,7 @@ def test_beyond_this_machine_a_token_is_required_and_made(tmp_path):
         address,
         before,
     ):
-        assert before == [f"the token that the page asks for is in {path} (new)\n"]
+        assert f"the token that the page asks for is in {path} (new)\n" in before
         secret = path.read_text().strip()
         assert secret not in "".join(before)
         port = int(address.rpartition(":")[2])
