@@ -85,7 +85,8 @@ def publish(port: int, devices: int, seconds: float, counts: dict[str, int]) -> 
                 client.publish(f"{topic}/event", event(number, "end"), 1)
         step += 1
     counts.update(sent, seconds=round(time.monotonic() - begin, 1), heatmap_kb=round(len(jpeg) / 1024))
-    time.sleep(SETTLE_SECONDS)
+    while client._out_messages:
+        time.sleep(0.1)
     client.disconnect()
 
 
@@ -148,6 +149,15 @@ def wait_for_dashboard(port: int) -> None:
     raise SystemExit("the dashboard did not start")
 
 
+def drained(port: int) -> dict[str, object]:
+    """The state of the dashboard once it has what the broker still kept for it."""
+    before: dict[str, object] = {}
+    while (after := healthz(port)) != before:
+        before = after
+        time.sleep(SETTLE_SECONDS)
+    return after
+
+
 def measure(devices: int, seconds: float) -> dict[str, object]:
     broker, port = free_port(), free_port()
     with ExitStack() as stack:
@@ -194,7 +204,7 @@ def measure(devices: int, seconds: float) -> dict[str, object]:
             time.sleep(1.0)
             memory.append(server.memory_info().rss >> 20)
         took, after = time.monotonic() - begin, server.cpu_times()
-        sent, health = dict(counts), healthz(port)
+        sent, health = dict(counts), drained(port)
         ended = sum(all(state) for state in events.states.values())
         return {
             "devices": devices,
