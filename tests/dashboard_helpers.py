@@ -42,13 +42,20 @@ def received(
     return Received(f"edge-occ/{device}/{kind}", device, camera, kind, message, jpeg, at(seconds), seconds, retained)
 
 
-def score(value: float = 0.5, verdict: str = "normal", seconds: float = 0, threshold: float = 1.0) -> Score:
+def score(
+    value: float = 0.5,
+    verdict: str = "normal",
+    seconds: float = 0,
+    threshold: float = 1.0,
+    review_threshold: float | None = None,
+) -> Score:
     return Score(
         frame=1,
         captured_at=at(seconds),
         score=value,
         p_value=0.5,
         threshold=threshold,
+        review_threshold=threshold if review_threshold is None else review_threshold,
         verdict=VerdictName(verdict),
         latency_ms=3,
     )

@@ -183,6 +183,9 @@ class Exposure(_Record):
     mean: tuple[_Level, _Level] = Field(description="of an image's mean grey level, 0 to 255")
     deviation: tuple[_Level, _Level] = Field(description="of the standard deviation of its grey levels")
     repeated_rows: float = Field(ge=0, le=1, description="largest share of an image's rows that repeat in one run")
+    sharpness: float | None = Field(
+        None, ge=0, le=1, description="lowest contrast of an image's neighbouring pixels; null: not measured"
+    )
 
 
 class Training(_Record):

@@ -93,6 +93,5 @@ class EventRecord:
 
 
 def _evidence_of(message: Event) -> dict[str, str]:
-    """Paths of evidence in a message; devices without an evidence store send none."""
-    found = {key: getattr(message, key, None) for key in _EVIDENCE}
-    return {key: path for key, path in found.items() if isinstance(path, str) and 0 < len(path) <= _MAX_PATH}
+    """Paths of evidence in a message; they are empty where the device keeps none."""
+    return {key: path for key in _EVIDENCE if 0 < len(path := str(getattr(message, key))) <= _MAX_PATH}

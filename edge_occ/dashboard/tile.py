@@ -13,8 +13,6 @@ from edge_occ.mqtt.received import Received
 
 _MAX_TEXT = 1000
 _LEVELS = {"normal": 0, "review": 1, "anomalous": 2}
-_OPTIONAL = ("drift_alarm", "drift_log10", "drift_psi")
-"""Keys of the statistics of newer devices."""
 
 
 @dataclass(frozen=True)
@@ -131,11 +129,10 @@ class Tile:
     def _score(self, message: Score, revision: int, now: int) -> None:
         self._verdict = message.verdict.value
         level = _LEVELS.get(self._verdict, 0)
-        review = getattr(message, "review_threshold", None)
         score = {
             "score": message.score,
             "threshold": message.threshold,
-            **({} if review in (None, message.threshold) else {"review_threshold": review}),
+            **({} if message.review_threshold == message.threshold else {"review_threshold": message.review_threshold}),
             "verdict": self._verdict,
             "p_value": message.p_value,
             "frame": message.frame,
@@ -204,7 +201,6 @@ class Tile:
 
 def _stats(message: Stats) -> dict[str, Any]:
     queues = message.queues
-    newer = {key: getattr(message, key, None) for key in _OPTIONAL}
     return {
         "fps": message.fps,
         "latency_p95_ms": message.latency_p95_ms,
@@ -215,5 +211,7 @@ def _stats(message: Stats) -> dict[str, Any]:
         "faults": message.faults,
         "engine": message.engine[:_MAX_TEXT],
         "bundle": message.bundle[:_MAX_TEXT],
-        **{key: value for key, value in newer.items() if value is not None},
+        "drift_alarm": message.drift_alarm,
+        "drift_log10": message.drift_log10,
+        "drift_psi": message.drift_psi,
     }

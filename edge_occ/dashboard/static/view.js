@@ -84,10 +84,9 @@ export function showFacts(root, camera, all) {
     ["Latency p95", stats && stats.latency_p95_ms > 0 ? `${Math.round(stats.latency_p95_ms)} ms` : "–"],
     ["Dropped", stats ? String(stats.dropped + stats.lost) : "–"],
   ];
-  if (stats?.drift_alarm !== undefined) facts.push(["Drift", stats.drift_alarm ? "Alarm" : "None"]);
+  facts.push(["Drift", !stats ? "–" : stats.drift_alarm ? "Alarm" : "None"]);
   if (all && stats) {
-    if (stats.drift_log10 !== undefined) facts.push(["Drift, log10", number(stats.drift_log10)]);
-    if (stats.drift_psi !== undefined) facts.push(["Drift, PSI", number(stats.drift_psi)]);
+    facts.push(["Drift, log10", number(stats.drift_log10)], ["Drift, PSI", number(stats.drift_psi)]);
     facts.push(["Frames", String(stats.frames)], ["Faults", String(stats.faults)], ["Events lost", String(stats.events_lost)]);
     facts.push(["Engine", stats.engine], ["Bundle", stats.bundle]);
   }

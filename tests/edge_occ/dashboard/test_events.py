@@ -5,7 +5,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_occ.dashboard.events import EventRecord
-from edge_occ.mqtt.payloads import Event
 
 
 def merged(messages):
@@ -69,17 +68,9 @@ def test_missed_messages_close_an_event_until_it_is_heard_of_again():
     assert record.is_open(latest=True)
 
 
-class NewerEvent(Event):
-    """Of a device with an evidence store."""
-
-    evidence_frame: str = ""
-    evidence_heatmap: str = ""
-    evidence_record: str = ""
-
-
 def test_evidence_is_that_of_the_highest_peak():
     def message(phase, peak, frame, **more):
-        return NewerEvent(**{**event("e", phase, peak).model_dump(), "evidence_frame": frame, **more})
+        return event("e", phase, peak, evidence_frame=frame, **more)
 
     record = merged(
         [

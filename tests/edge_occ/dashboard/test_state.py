@@ -9,10 +9,9 @@ from hypothesis import strategies as st
 
 from edge_occ.dashboard.limits import Limits
 from edge_occ.dashboard.state import LineState
-from edge_occ.mqtt.payloads import Score, Stats
 
 LIMITS = Limits(tiles=3, events=3, points=4, point_ms=1000, silent_seconds=5, listed_events=5)
-LEVELS = {"normal": 0, "anomalous": 2}
+LEVELS = {"normal": 0, "review": 1, "anomalous": 2}
 
 DEVICES = st.sampled_from(["a", "b", "c", "d"])
 STEP = st.sampled_from([0, 0.3, 1, 2, 7])
@@ -246,31 +245,20 @@ def test_texts_of_any_length_are_cut():
     assert max(len(only(state)["stats"][key]) for key in ("engine", "bundle")) <= 1000
 
 
-class NewerScore(Score):
-    review_threshold: float
-
-
-class NewerStats(Stats):
-    drift_alarm: int = 0
-    drift_log10: float = 0
-    drift_psi: float = 0
-
-
 @pytest.mark.parametrize(("given_threshold", "shown"), [(0.8, 0.8), (1.0, None)])
 def test_a_review_threshold_is_shown_where_there_is_a_band(given_threshold, shown):
     state = LineState(LIMITS)
-    state.apply(received(NewerScore(**score().model_dump(), review_threshold=given_threshold), 0))
+    state.apply(received(score(0.9, "review", review_threshold=given_threshold), 0))
     assert only(state)["score"].get("review_threshold") == shown
+    assert only(state)["condition"]["name"] == "review"
+    assert only(state)["points"][0][2] == 1
 
 
-def test_drift_is_shown_where_a_device_measures_it():
+def test_drift_is_shown():
     state = LineState(LIMITS)
-    state.apply(received(stats(), 0))
-    older = only(state)["stats"]
-    state.apply(received(NewerStats(**stats().model_dump(by_alias=True), drift_alarm=1, drift_log10=2.5), 1))
-    newer = only(state)["stats"]
-    assert set(newer) - set(older) <= {"drift_alarm", "drift_log10", "drift_psi"}
-    assert (newer["drift_alarm"], newer["drift_log10"]) == (1, 2.5)
+    state.apply(received(stats(drift_alarm=1, drift_log10=2.5, drift_psi=0.3), 0))
+    shown = only(state)["stats"]
+    assert (shown["drift_alarm"], shown["drift_log10"], shown["drift_psi"]) == (1, 2.5, 0.3)
 
 
 def test_losses_of_all_queues_are_added():

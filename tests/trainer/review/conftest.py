@@ -52,8 +52,8 @@ def spoilt_bundle(spoilt_data: Path, tmp_path_factory: pytest.TempPathFactory) -
 def without_encoder_graphs(spoilt_bundle: Path) -> Iterator[Path]:
     """All bundles but this one have no graph of the encoder alone, which takes half of a small training.
 
-    Of scope ``module``: ``package`` means the whole session where folders of tests have no ``__init__.py``, and tests of
-    other folders need the graph.
+    Of scope ``module``: ``package`` means the whole session where folders of tests have no ``__init__.py``, but tests
+    of other folders need the graph.
     """
     none = {"return_value": None}
     with (
