@@ -47,7 +47,19 @@ def test_top_level():
 
 
 def test_every_dependency_is_justified_and_none_is_left_over():
-    extras = ["evaluate", "train", "imagenet", "jetson", "tensorrt", "openvino", "demo", "dashboard", "docs", "test", "dev"]
+    extras = [
+        "evaluate",
+        "train",
+        "imagenet",
+        "jetson",
+        "tensorrt",
+        "openvino",
+        "demo",
+        "dashboard",
+        "docs",
+        "test",
+        "dev",
+    ]
     required = {("", name_of(r)) for r in toml_list("project", "dependencies")}
     for extra in extras:
         required |= {(extra, name_of(r)) for r in toml_list("project.optional-dependencies", extra)}

@@ -88,11 +88,9 @@ def test_it_ends_at_once_with_readers_that_stay_and_without_a_broker(number):
 
 def test_beyond_this_machine_a_token_is_required_and_made(tmp_path):
     path = tmp_path / "token"
-    with started("--port", 0, "--host", "0.0.0.0", "--token-file", path, "--broker", f"mqtt://127.0.0.1:{free_port()}") as (
-        _,
-        address,
-        before,
-    ):
+    broker = f"mqtt://127.0.0.1:{free_port()}"
+    arguments = ["--port", 0, "--host", "0.0.0.0", "--token-file", path, "--broker", broker]
+    with started(*arguments) as (_, address, before):
         assert f"the token that the page asks for is in {path} (new)\n" in before
         secret = path.read_text().strip()
         assert secret not in "".join(before)
