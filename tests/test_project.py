@@ -47,7 +47,19 @@ def test_top_level():
 
 
 def test_every_dependency_is_justified_and_none_is_left_over():
-    extras = ["evaluate", "train", "imagenet", "jetson", "tensorrt", "openvino", "demo", "docs", "test", "dev"]
+    extras = [
+        "evaluate",
+        "train",
+        "imagenet",
+        "jetson",
+        "tensorrt",
+        "openvino",
+        "demo",
+        "dashboard",
+        "docs",
+        "test",
+        "dev",
+    ]
     required = {("", name_of(r)) for r in toml_list("project", "dependencies")}
     for extra in extras:
         required |= {(extra, name_of(r)) for r in toml_list("project.optional-dependencies", extra)}
@@ -177,7 +189,8 @@ def test_nothing_runs_what_it_reads(folder):
 def test_the_command_line_starts_without_training_packages():
     """On a device only the base install is there."""
     code = (
-        "import sys; blocked = ('torch', 'sklearn', 'scipy', 'matplotlib', 'jinja2', 'onnx', 'amqtt', 'elpv_dataset')\n"
+        "import sys; blocked = ('torch', 'sklearn', 'scipy', 'matplotlib', 'jinja2', 'onnx', 'amqtt', 'elpv_dataset',\n"
+        "           'starlette', 'uvicorn', 'anyio')\n"
         "class Absent:\n"
         "    def find_spec(self, name, *rest):\n"
         "        if name.split('.')[0] in blocked: raise ModuleNotFoundError(name)\n"

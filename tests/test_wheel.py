@@ -52,6 +52,9 @@ def test_the_wheel_holds_the_three_packages_and_the_presets(wheel):
     presets = {f"edge_occ/configs/presets/{path.name}" for path in (ROOT / "configs" / "presets").iterdir()}
     assert presets <= set(names)
     assert "trainer/report/templates/page.html.j2" in names
+    static = {f"edge_occ/dashboard/static/{path.name}" for path in (ROOT / "edge_occ/dashboard/static").iterdir()}
+    assert len(static) > 5
+    assert static <= set(names)
 
 
 def test_the_installed_command_prints_its_version(installed, tmp_path):

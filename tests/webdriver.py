@@ -22,7 +22,13 @@ MISSING = next(
 
 _ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
 _DEADLINE = 60
-_NAMED = {"ArrowLeft": "\ue012", "ArrowRight": "\ue014"}
+_NAMED = {
+    "ArrowLeft": "\ue012",
+    "ArrowRight": "\ue014",
+    "Tab": "\ue004",
+    "Enter": "\ue007",
+    "Escape": "\ue00c",
+}
 
 
 class Browser:
@@ -77,9 +83,9 @@ class Browser:
             self._process.stdout.close()
         self._log.close()
 
-    def open(self, page: Path) -> None:
-        """Load a file; returns when it is loaded."""
-        self._send("POST", "/url", {"url": page.resolve().as_uri()})
+    def open(self, page: Path | str) -> None:
+        """Load a file or an address; returns when it is loaded."""
+        self._send("POST", "/url", {"url": page if isinstance(page, str) else page.resolve().as_uri()})
 
     def run(self, script: str, *arguments: object) -> Any:
         """Run the body of a JavaScript function and return its value."""

@@ -7,7 +7,7 @@ import logging
 import typer
 
 from edge_occ import __version__
-from edge_occ.cli import bench, doctor, inspect, recalibrate, record, run, score, verify, watch
+from edge_occ.cli import bench, dashboard, doctor, inspect, recalibrate, record, run, score, verify, watch
 from edge_occ.cli.commands import Command, Group
 from edge_occ.cli.compile import compile_bundle
 from edge_occ.cli.guarded import guarded
@@ -29,6 +29,7 @@ for name, command in (
     ("run", run.run),
     ("record", record.record),
     ("watch", watch.watch),
+    ("dashboard", dashboard.dashboard),
     ("score", score.score),
     ("inspect", inspect.inspect),
     ("verify", verify.verify),

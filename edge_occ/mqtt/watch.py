@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from datetime import datetime, timezone
 from pathlib import Path
@@ -38,6 +38,7 @@ class Watcher:
     Args:
         config: broker and prefix.
         device: the one device to watch, ``None`` for all.
+        kinds: kinds of topics to watch.
         save: folder to record all messages in, see :class:`~edge_occ.mqtt.recorder.MessageRecorder`.
         until_offline: end when all inspectors that were seen online are offline again.
         stop: ends the iteration when set.
@@ -52,11 +53,12 @@ class Watcher:
         InputError: on entering, where the broker cannot be reached or the folder is not writable.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all but one have defaults
         self,
         config: MqttConfig,
         *,
         device: str | None = None,
+        kinds: Iterable[str] = tuple(PAYLOADS),
         save: Path | None = None,
         until_offline: bool = False,
         stop: threading.Event | None = None,
@@ -75,10 +77,15 @@ class Watcher:
         self._waiting_bytes, self._max_waiting, self._max_waiting_bytes = 0, max_waiting, max_waiting_bytes
         self._online: set[tuple[str, str | None]] = set()
         base = f"{config.prefix}/{device or '+'}"
-        filters = tuple(f"{levels}/{kind}" for levels in (base, f"{base}/+") for kind in PAYLOADS)
+        filters = tuple(f"{levels}/{kind}" for levels in (base, f"{base}/+") for kind in kinds)
         # The broker limits whole packets; topic and properties come on top of the payload.
         subscription = Subscription(filters, self._receive, MAX_BYTES + 65_536)
         self._connection = Connection(config, f"edge-occ-watch-{uuid4().hex}", subscription=subscription)
+
+    @property
+    def session(self) -> int:
+        """Number of the current connection to the broker, from 1; 0 while there is none."""
+        return self._connection.session
 
     def __enter__(self) -> Watcher:
         with ExitStack() as stack:

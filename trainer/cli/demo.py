@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
+from edge_occ.cli.extras import require_extra
 from edge_occ.common.signals import ending_at_once
-from trainer.cli.extras import require_extra
 
 
 def demo(

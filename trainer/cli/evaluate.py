@@ -10,10 +10,10 @@ import typer
 
 from edge_occ.bundle.guarantee import guarantee
 from edge_occ.cli.engine import load
+from edge_occ.cli.extras import require_extra
 from edge_occ.cli.options import BundleFile, EngineName, Json, Precision, Sha256
 from edge_occ.common.console import print_json, say
 from edge_occ.common.signals import ending_at_once
-from trainer.cli.extras import require_extra
 
 
 def evaluate(

@@ -9,12 +9,12 @@ from typing import Annotated
 import typer
 
 from edge_occ.bundle.guarantee import guarantee
+from edge_occ.cli.extras import require_extra
 from edge_occ.cli.options import BundleFile, Json, Sha256
 from edge_occ.common.console import print_json, say
 from edge_occ.common.images import counted
 from edge_occ.common.printable import printable
 from edge_occ.common.signals import ending_at_once
-from trainer.cli.extras import require_extra
 
 _REFIT = re.compile(r"(.+)-refit(?:-(\d+))?")
 

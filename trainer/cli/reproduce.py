@@ -9,12 +9,12 @@ from typing import Annotated
 
 import typer
 
+from edge_occ.cli.extras import require_extra
 from edge_occ.cli.options import Device, Json
 from edge_occ.common.console import print_json, print_line, say
 from edge_occ.common.errors import InputError
 from edge_occ.common.printable import printable
 from edge_occ.common.signals import ending_at_once
-from trainer.cli.extras import require_extra
 
 
 def reproduce(  # noqa: PLR0913 - one parameter an option

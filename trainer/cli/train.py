@@ -11,13 +11,13 @@ from typing import Annotated
 import typer
 
 from edge_occ.bundle.guarantee import guarantee
+from edge_occ.cli.extras import require_extra
 from edge_occ.cli.options import Device, Json, Settings
 from edge_occ.common.console import print_json, say
 from edge_occ.common.printable import printable
 from edge_occ.common.settings import load_settings, preset
 from edge_occ.common.signals import ending_at_once
 from edge_occ.common.size import size_in_words
-from trainer.cli.extras import require_extra
 
 
 def train(  # noqa: PLR0913 - one parameter an option

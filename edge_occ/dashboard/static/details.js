@@ -1,0 +1,98 @@
+// The dialog with everything about one camera.
+
+import { number } from "./format.js";
+import { element, eventTimes, showChart, showCondition, showFacts, showHeatmap, showName, showScore } from "./view.js";
+
+const PICTURES = [
+  ["evidence_frame", "Frame"],
+  ["evidence_heatmap", "Heatmap"],
+];
+
+export class Details {
+  constructor() {
+    this.root = document.getElementById("details");
+    this.camera = null;
+    this.root.querySelector("#close").addEventListener("click", () => this.root.close());
+    this.root.addEventListener("close", () => (this.camera = null));
+    this.root.addEventListener("click", (click) => {
+      if (click.target === this.root) this.root.close(); // the ground around it
+    });
+  }
+
+  open(camera, now, evidence) {
+    this.camera = camera;
+    this.events = "";
+    this.show(now, evidence);
+    this.root.showModal();
+    this.root.scrollTop = 0;
+  }
+
+  show(now, evidence) {
+    if (!this.camera) return;
+    showName(this.root, this.camera);
+    showCondition(this.root, this.camera, now);
+    showScore(this.root, this.camera);
+    showChart(this.root, this.camera, now);
+    showHeatmap(this.root, this.camera);
+    showFacts(this.root, this.camera, true);
+    this.#showEvents(now, evidence);
+  }
+
+  #showEvents(now, evidence) {
+    const events = this.camera.events;
+    this.root.querySelector(".none").hidden = events.length > 0;
+    this.root.querySelector(".scroll").hidden = events.length === 0;
+    const text = JSON.stringify([events, evidence]);
+    if (this.events === text) return;
+    this.events = text;
+    this.root.querySelector("tbody").replaceChildren(...events.map((event) => row(event, now, evidence)));
+  }
+}
+
+function row(event, now, evidence) {
+  const { start, end } = eventTimes(event, now);
+  const made = element("tr", event.open ? "open" : "");
+  const first = element("td", "", start);
+  first.append(element("small", "", event.id));
+  const frames = element("td", "", String(event.frames));
+  if (event.historical) frames.append(element("small", "", "sent later"));
+  made.append(first, element("td", "", number(event.peak)), element("td", "", end), frames, evidenceCell(event, evidence));
+  return made;
+}
+
+function evidenceCell(event, evidence) {
+  const all = element("td", "evidence");
+  const cell = element("div");
+  all.append(cell);
+  for (const [key, name] of PICTURES) {
+    if (event[key] === undefined) continue;
+    if (!evidence) {
+      cell.append(element("code", "", event[key]));
+      continue;
+    }
+    const link = element("a");
+    link.href = evidenceUrl(event[key]);
+    link.target = "_blank";
+    link.rel = "noopener";
+    const picture = element("img");
+    picture.loading = "lazy";
+    picture.alt = `${name} of the event`;
+    picture.src = link.href;
+    picture.onerror = () => link.replaceWith(element("span", "", `${name}: not there`));
+    link.append(picture);
+    cell.append(link);
+  }
+  if (evidence && event.evidence_record !== undefined) {
+    const link = element("a", "", "Record");
+    link.href = evidenceUrl(event.evidence_record);
+    link.target = "_blank";
+    link.rel = "noopener";
+    cell.append(link);
+  }
+  if (!cell.hasChildNodes()) cell.textContent = "–";
+  return all;
+}
+
+function evidenceUrl(path) {
+  return `/evidence/${path.split("/").map(encodeURIComponent).join("/")}`;
+}
