@@ -84,7 +84,7 @@ def test_bytes_go_into_a_cast_and_nowhere_else(exported, precision):
     assert readers == ["Cast"]
 
 
-def test_the_encoder_alone_is_fp16(exported):
+def test_only_the_encoder_is_fp16(exported):
     known = types(exported["fp16"])
     convolutions = nodes(exported["fp16"], "Conv")
     assert len(convolutions) == 8
