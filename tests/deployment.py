@@ -46,6 +46,11 @@ def of(name):
     return [rest for instruction, rest in instructions() if instruction == name]
 
 
+def volumes():
+    """Folders of the image that outlive its containers."""
+    return [folder for rest in of("VOLUME") for folder in rest.split()]
+
+
 def options_of(words):
     """Each option of a call with the word behind it."""
     return {word: value for word, value in pairwise(words) if word.startswith("-")}

@@ -7,6 +7,7 @@ import shlex
 import subprocess
 import sys
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from deployment import (
     INSTALLED,
     ROOT,
     TELEMETRY,
+    calls,
     compose,
     environment,
     fenced,
@@ -24,6 +26,7 @@ from deployment import (
     options_of,
     text,
     unit,
+    volumes,
 )
 from typer.testing import CliRunner
 
@@ -60,7 +63,7 @@ def cache_under(variables):
 
 
 def test_engines_are_kept_in_the_volume_and_in_the_units_cache():
-    (volume,) = of("VOLUME")
+    volume = volumes()[0]
     # The whole of it: GStreamer and CUDA keep things there, too, and elsewhere nobody may write.
     assert environment()["XDG_CACHE_HOME"] == volume
     assert Path(volume) in cache_under({"XDG_CACHE_HOME": volume}).parents
@@ -74,6 +77,23 @@ def test_engines_are_kept_in_the_volume_and_in_the_units_cache():
     (by_hand,) = [words for words in map(shlex.split, fenced()) if INSTALLED in words and words[0] == "sudo"]
     assert f"XDG_CACHE_HOME={folder}" in by_hand[: by_hand.index(INSTALLED)]
     assert service["User"] == options_of(by_hand)["-u"]
+
+
+def test_evidence_is_kept_in_the_volume_and_in_the_units_state():
+    cache, state = volumes()
+    assert mounts("edge-occ")[state] == "state"
+    assert {mounts("edge-occ")[cache], "state"} <= compose()["volumes"].keys()
+    words = [filled(word) for word in compose()["services"]["edge-occ"]["command"]]
+    settings = [value for option, value in pairwise(words) if option == "--set"]
+    folder = load_settings(RunConfig, [], settings).evidence.folder
+    assert folder is not None
+    assert folder.parent == Path(state)
+    made = [words for words in calls("install", of("RUN")) if "-d" in words]
+    (created,) = calls("useradd", of("RUN"))
+    assert [(words[-1], options_of(words)["-o"]) for words in made] == [(state, created[-1])]
+    assert Path("/var/lib", unit()["Service"]["StateDirectory"]) == Path(state)
+    for page in ("docs/jetson.md", "docs/evidence.md", "deploy/edge-occ.service"):
+        assert f"evidence.folder: {folder}" in text(page), page
 
 
 def test_paths_agree():

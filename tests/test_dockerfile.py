@@ -6,7 +6,20 @@ import shlex
 import subprocess
 
 import pytest
-from deployment import ROOT, calls, compose, environment, fenced, health_check, instructions, of, options_of, text, tool
+from deployment import (
+    ROOT,
+    calls,
+    compose,
+    environment,
+    fenced,
+    health_check,
+    instructions,
+    of,
+    options_of,
+    text,
+    tool,
+    volumes,
+)
 
 FROM_NVIDIA = {"python3-libnvinfer"}
 """The one package that NVIDIA's servers have and Ubuntu's have not."""
@@ -46,7 +59,7 @@ def test_the_image_ends_as_an_ordinary_user_whose_home_outlives_the_container():
     created = [options_of(words) for words in calls("useradd", [rest for name, rest in stage if name == "RUN"])]
     (account,) = [options for options in created if options["--uid"] == user]
     assert int(user) > 0
-    assert account["--home-dir"] in of("VOLUME")
+    assert account["--home-dir"] in volumes()
     assert "video" in account["--groups"].split(",")
 
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from edge_occ.bundle.bundle import MODEL_CARD, PREVIEW, write_bundle
 from edge_occ.common.errors import InputError
 from edge_occ.common.printable import printable
+from edge_occ.output.preview import picture_row
 from trainer.calibration.features import extract_features, with_copies
 from trainer.calibration.fit_heads import HeadCalibrator
 from trainer.config import TrainConfig
@@ -23,7 +24,7 @@ from trainer.data.layout import image_names
 from trainer.data.posed_images import posed_images
 from trainer.data.region import find_region, read_region
 from trainer.data.tiled_images import tiled_images
-from trainer.evaluation.pictures import picture_row, region_pair
+from trainer.evaluation.pictures import region_pair
 from trainer.export.assemble import assemble
 from trainer.export.manifest import Facts, manifest_fields
 from trainer.graph.branches import Branch, PatchBranch
@@ -90,7 +91,9 @@ def train(job: Job) -> Trained:
     held_out = partial(calibrator.held_out, features, head=fitted.head)
     exported = assemble(graph, fitted, data, job.config.export, held_out)
     seconds = time.monotonic() - begun
-    facts = Facts(job.command, job.preset, job.seed, size, config, data, branches, pretrained.fits, record, seconds)
+    facts = Facts(
+        job.command, job.preset, job.seed, size, config, data, branches, pretrained.fits, record, seconds, mask
+    )
     manifest = manifest_fields(facts, fitted.calibration, exported)
     members = {**exported.members, MODEL_CARD: model_card(manifest, exported.parity).encode()}
     written = write_bundle(job.out, manifest, members)

@@ -104,6 +104,22 @@ def reference_name(precision: str) -> str:
     return f"golden.{precision}.safetensors"
 
 
+def make_bundle(manifest: Mapping[str, Any], members: Mapping[str, bytes]) -> Bundle:
+    """Return a checked bundle that is not written yet.
+
+    Args:
+        manifest: all fields of :class:`Manifest` but ``members``.
+        members: content of every other member.
+
+    Raises:
+        BundleRefused: its members are not consistent.
+    """
+    listed = {name: Member(size=len(data), sha256=_sha256(data)) for name, data in members.items()}
+    bundle = Bundle(Manifest.model_validate({**manifest, "members": listed}), members)
+    _check(bundle)
+    return bundle
+
+
 def write_bundle(path: Path, manifest: Mapping[str, Any], members: Mapping[str, bytes]) -> Manifest:
     """Write a bundle atomically.
 
@@ -116,22 +132,33 @@ def write_bundle(path: Path, manifest: Mapping[str, Any], members: Mapping[str, 
         InputError: it cannot be written (disk full, no permission).
         BundleRefused: its members are not consistent.
     """
-    listed = {name: Member(size=len(data), sha256=_sha256(data)) for name, data in members.items()}
-    checked = Manifest.model_validate({**manifest, "members": listed})
-    _check(Bundle(checked, members))
+    bundle = make_bundle(manifest, members)
+    save_bundle(path, bundle)
+    return bundle.manifest
+
+
+def save_bundle(path: Path, bundle: Bundle) -> None:
+    """Write a checked bundle atomically.
+
+    Args:
+        path: the file; replaced in one step, or left unchanged if anything fails.
+        bundle: from :func:`make_bundle` or :func:`read_bundle`.
+
+    Raises:
+        InputError: it cannot be written (disk full, no permission).
+    """
     try:
         with atomic_write(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-            archive.writestr(MANIFEST, checked.model_dump_json(indent=2, by_alias=True))
-            for name, data in members.items():
+            archive.writestr(MANIFEST, bundle.manifest.model_dump_json(indent=2, by_alias=True))
+            for name, data in bundle.members.items():
                 archive.writestr(name, data)
     except OSError as error:
-        needed = sum(map(len, members.values())) / 1e6
+        needed = sum(map(len, bundle.members.values())) / 1e6
         raise InputError(
             f"to write a bundle of {needed:.0f} MB to {path}",
             f"{error.strerror or error}",
             "make room or choose another place with --out, then type the same command; training will not be repeated",
         ) from error
-    return checked
 
 
 def read_bundle(path: Path, sha256: str | None = None) -> Bundle:

@@ -11,6 +11,7 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,12 +30,23 @@ class Verdict:
         p_value: share of good parts that is expected to score at least this high, in ``(0, 1]``.
         threshold: score above which a frame is anomalous.
         anomalous: whether the score is above the threshold.
+        review_threshold: score above which a frame that is not anomalous is shown to a person; ``None``: no review
+            band.
     """
 
     score: float
     p_value: float
     threshold: float
     anomalous: bool
+    review_threshold: float | None = None
+
+    @property
+    def name(self) -> Literal["normal", "review", "anomalous"]:
+        """The verdict in one word."""
+        if self.anomalous:
+            return "anomalous"
+        in_band = self.review_threshold is not None and self.score > self.review_threshold
+        return "review" if in_band else "normal"
 
 
 class ConformalThreshold:
@@ -43,16 +55,25 @@ class ConformalThreshold:
     Args:
         held_out: scores of normal images by heads that had not seen them, in any order, at least one.
         threshold: score above which a frame is anomalous.
+        review_threshold: score above which a frame that is not anomalous is shown to a person, at most
+            ``threshold``; ``None``: no review band.
 
     Raises:
-        ValueError: there is no held-out score.
+        ValueError: there is no held-out score, or the review threshold is above the threshold.
     """
 
-    def __init__(self, held_out: Sequence[float], threshold: float) -> None:
+    def __init__(self, held_out: Sequence[float], threshold: float, review_threshold: float | None = None) -> None:
         if not held_out:
             raise ValueError("a conformal threshold needs at least one held-out score")
+        if review_threshold is not None and review_threshold > threshold:
+            raise ValueError(f"a review threshold of at most {threshold}, not {review_threshold}")
         self._sorted = sorted(held_out)
-        self.threshold = threshold
+        self.threshold, self.review_threshold = threshold, review_threshold
+
+    @property
+    def held_out(self) -> Sequence[float]:
+        """The held-out scores, ascending."""
+        return tuple(self._sorted)
 
     def p_value(self, score: float) -> float:
         """Return the conformal p-value ``(1 + #{held out >= score}) / (n + 1)``."""
@@ -61,7 +82,7 @@ class ConformalThreshold:
 
     def verdict(self, score: float) -> Verdict:
         """Return the verdict on one score."""
-        return Verdict(score, self.p_value(score), self.threshold, score > self.threshold)
+        return Verdict(score, self.p_value(score), self.threshold, score > self.threshold, self.review_threshold)
 
 
 def calibrate(scores: NDArray[np.float64], false_alarm_rate: float) -> Calibration:
@@ -88,6 +109,19 @@ def calibrate(scores: NDArray[np.float64], false_alarm_rate: float) -> Calibrati
         certified=wanted <= n,
         median=float(np.median(scores)),
     )
+
+
+def max_false_alarms(images: int, share: float) -> int:
+    """Return the largest number of alarms among good images that does not contradict a share of alarms.
+
+    A binomial variable of ``images`` trials with chance ``share`` exceeds it with a probability of at most 5 %.
+
+    Args:
+        images: at least 0.
+        share: upper bound of the share of good images above the threshold, 0 to 1.
+    """
+    probabilities = np.array([math.comb(images, k) * share**k * (1 - share) ** (images - k) for k in range(images + 1)])
+    return int(np.flatnonzero(probabilities.cumsum() >= _CONFIDENCE)[0])
 
 
 @lru_cache

@@ -114,6 +114,20 @@ def without_zeros(matrices: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.stack((upper[..., :half], lower[..., :half], lower[..., half:]), 2)
 
 
+def from_tensors(mean: NDArray[np.float32], whitening: NDArray[np.float32]) -> Gaussian:
+    """The inverse of :meth:`Gaussian.tensors`, with the rounding that the tensors have."""
+    whole = whitening.astype(np.float64)
+    if whole.ndim == _QUARTERS:
+        upper, left, right = (whole[:, :, quarter] for quarter in range(3))
+        rows = (np.concatenate((upper, np.zeros_like(upper)), 3), np.concatenate((left, right), 3))
+        whole = np.concatenate(rows, 2)
+    return Gaussian(mean.astype(np.float64), whole)
+
+
+_QUARTERS = 5
+"""Axes of a whitening that is three quarters of matrices."""
+
+
 def fit_gaussian(features: Features, settings: GaussianSettings, region: Region | None = None) -> Gaussian:
     """Fit to the features of normal images, a row of positions at a time to bound memory.
 

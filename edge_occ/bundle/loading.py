@@ -26,6 +26,11 @@ class LoadedEngine:
     parity: Parity
 
     @property
+    def of_graph(self) -> Engine:
+        """The engine for frames that have passed the stage before the graph already; closed with the other."""
+        return self.engine.of_graph if isinstance(self.engine, PreStageEngine) else self.engine
+
+    @property
     def summary(self) -> str:
         """One line for people: which engine, where, how exact."""
         error = max(self.parity.score_error, self.parity.map_error)

@@ -9,6 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 
 from edge_occ.bundle.pose import Pose
 from edge_occ.bundle.pre_stage import PreStage
+from edge_occ.bundle.recipe import Recipe
 from edge_occ.bundle.tiles import Tiling
 from edge_occ.common.size import Size
 from engines.limits import MAX_PIXELS
@@ -20,8 +21,8 @@ FORMAT = 5
 2 added graphs in less than fp32, with their measurements; 3 several heads in one graph, and encoders that are not exact
 window by window; 4 downscaling before the graph, which changes the scores of large frames, and the count of copies
 among the training images; 5 resized frames that are not square, parts that are turned to one pose, tiles, tensors of
-heads in float16, and whitenings without quarters of zeros.  Heads of other kinds than Gaussians needed no new version:
-an older reader refuses a bundle without a Gaussian's tensors."""
+heads in float16, whitenings without quarters of zeros, and the recipe of the heads.  Heads of other kinds than
+Gaussians needed no new version: an older reader refuses a bundle without a Gaussian's tensors."""
 
 _MEMBER_LIMIT = 2 << 30
 
@@ -183,6 +184,9 @@ class Exposure(_Record):
     mean: tuple[_Level, _Level] = Field(description="of an image's mean grey level, 0 to 255")
     deviation: tuple[_Level, _Level] = Field(description="of the standard deviation of its grey levels")
     repeated_rows: float = Field(ge=0, le=1, description="largest share of an image's rows that repeat in one run")
+    sharpness: float | None = Field(
+        None, ge=0, le=1, description="lowest contrast of an image's neighbouring pixels; null: not measured"
+    )
 
 
 class Training(_Record):
@@ -217,6 +221,18 @@ class Training(_Record):
         return 65535 if self.white is None and "16-bit" in self.conversions else self.white
 
 
+class Recalibrated(_Record):
+    """A recalibration on new normal frames, the last one."""
+
+    at: str = Field(description="time, UTC, RFC 3339")
+    parent: str = Field(pattern="^[0-9a-f]{64}$", description="sha256 of the file that was recalibrated")
+    threshold_only: bool = Field(description="whether the heads stayed, and only the threshold is new")
+    frames: int = Field(ge=1, description="new frames that could be used")
+    left_out: dict[str, int] = Field({}, description="frames that could not, by reason")
+    held_out: int = Field(ge=0, description="the last of these frames, which the new threshold was checked on")
+    false_alarms: int = Field(ge=0, description="of them, those above the new threshold")
+
+
 class Manifest(_Record):
     """``manifest.json``."""
 
@@ -228,6 +244,10 @@ class Manifest(_Record):
     calibration: Calibration
     precisions: dict[str, Precision] = {}
     training: Training
+    recipe: Recipe | None = Field(
+        None, description="how the heads were fitted; null: a device cannot fit them, or an older edge-occ made them"
+    )
+    recalibrated: Recalibrated | None = Field(None, description="on new normal frames; null: as it was trained")
     model_selection: ModelSelection | None = Field(None, alias="choice")
     parity_tolerance: dict[str, float]
     metrics: dict[str, float]

@@ -103,6 +103,11 @@ class PreStageEngine:
         self._engine, self._stage = engine, stage
 
     @property
+    def of_graph(self) -> Engine:
+        """The engine that scores prepared frames."""
+        return self._engine
+
+    @property
     def detail(self) -> str:
         """The runtime's version and where it computes."""
         return self._engine.detail

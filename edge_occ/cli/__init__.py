@@ -7,7 +7,7 @@ import logging
 import typer
 
 from edge_occ import __version__
-from edge_occ.cli import bench, doctor, inspect, record, run, score, verify, watch
+from edge_occ.cli import bench, doctor, inspect, recalibrate, record, run, score, verify, watch
 from edge_occ.cli.commands import Command, Group
 from edge_occ.cli.compile import compile_bundle
 from edge_occ.cli.guarded import guarded
@@ -33,6 +33,7 @@ for name, command in (
     ("inspect", inspect.inspect),
     ("verify", verify.verify),
     ("compile", compile_bundle),
+    ("recalibrate", recalibrate.recalibrate),
     ("bench", bench.bench),
     ("doctor", doctor.doctor),
 ):

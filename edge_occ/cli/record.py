@@ -14,7 +14,7 @@ from edge_occ.common.settings import load_settings
 from edge_occ.common.signals import interruptible
 from edge_occ.runtime.config import RunConfig
 from edge_occ.runtime.recording import PictureRecorder
-from edge_occ.sources.uri import open_source
+from edge_occ.sources.opening import open_source
 
 
 def record(

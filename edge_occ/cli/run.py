@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -14,15 +15,17 @@ from edge_occ.common.settings import load_settings
 from edge_occ.mqtt.broker import parse_broker
 from edge_occ.runtime.config import RunConfig
 from edge_occ.runtime.station import Station
+from edge_occ.sources.uri import without_password
 
 
 def run(  # noqa: PLR0913 - one parameter an option
     camera: Annotated[int | None, typer.Option(metavar="N", min=0, help="Number of a camera: /dev/videoN.")] = None,
     source: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(
             metavar="URI",
-            help="0, v4l2:///dev/video0, file.mp4, folder/, 'folder/*.png'; with options: 'folder/?fps=10&loop=1'.",
+            help="0, v4l2:///dev/video0, csi://0, rtsp://host/path, file.mp4, folder/, 'folder/*.png', "
+            "'folder/?watch=1'; several cameras: --source left=0 --source right=1.",
         ),
     ] = None,
     bundle: Annotated[Path | None, typer.Option(metavar="FILE", help="Default: the only .occ file here.")] = None,
@@ -37,11 +40,12 @@ def run(  # noqa: PLR0913 - one parameter an option
     """Inspect a stream: score every frame, publish scores, events and heatmaps over MQTT.
 
     Without --broker and --config, a broker on this machine is used; if there is none, one is started for the run.
-    A camera that is lost for 30 seconds ends the run with status 5.
+    A camera that is lost for 30 seconds ends the run with status 5. Several cameras share one engine; each has its own
+    topics, and one that is lost does not stop the others.
 
     For instance: `edge-occ run --camera 0 --bundle part.occ --broker mqtt://192.168.0.10`
     """
-    if (camera is None) == (source is None):
+    if (camera is None) == (not source):
         raise InputError("one of --camera and --source", "both" if source else "neither", "for instance --camera 0")
     if broker and no_mqtt:
         raise InputError("one of --broker and --no-mqtt", "both", "leave one out")
@@ -52,7 +56,7 @@ def run(  # noqa: PLR0913 - one parameter an option
     station = Station(
         options,
         bundle or _only_bundle(),
-        source if source is not None else str(camera),
+        _named(source or [str(camera)]),
         sha256=sha256,
         publish=not no_mqtt,
         start_broker=broker is None and config is None,
@@ -66,6 +70,21 @@ def run(  # noqa: PLR0913 - one parameter an option
             events = sum(error.counts.values())
             print_json({"schema": "edge-occ/undelivered/1", "events": events, **error.counts})
         raise
+
+
+def _named(sources: list[str]) -> dict[str, str]:
+    """Return the addresses by the cameras' names; a single one needs no name."""
+    found: dict[str, str] = {}
+    for source in sources:
+        match = re.fullmatch(r"([A-Za-z0-9_-]{1,64})=(.+)", source, re.DOTALL)
+        name, address = (match[1], match[2]) if match else ("", source)
+        if not name and len(sources) > 1:
+            advice = "for instance --source left=0 --source right=1"
+            raise InputError("a name for each of several cameras", without_password(source), advice)
+        if name in found:
+            raise InputError("another name for each camera", f"{name} twice", "rename one")
+        found[name] = address
+    return found
 
 
 def _only_bundle() -> Path:

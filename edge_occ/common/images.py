@@ -90,7 +90,7 @@ def find_images(folder_or_glob: str | Path) -> list[Path]:
         raise InputError(f"pictures in {where}", str(error.strerror), "check its name and permissions") from None
     if not found and not where.is_dir():
         raise InputError("a folder of pictures", f"nothing named {where}", "check the path; relative ones start here")
-    images = [path for path in files if _is_image(path)]
+    images = [path for path in files if is_image(path)]
     if not images:
         folders = len(found) - len(files)
         also = f" and {folders} folders" if folders else ""
@@ -98,10 +98,11 @@ def find_images(folder_or_glob: str | Path) -> list[Path]:
         raise InputError(f"pictures in {where}", f"0 pictures among {len(files)} files{also}", advice)
     for left_out in _left_out(where, found, images):
         logger.warning("%s", left_out)
-    return sorted(images, key=_natural)
+    return sorted(images, key=natural_order)
 
 
-def _is_image(path: Path) -> bool:
+def is_image(path: Path) -> bool:
+    """Return whether a file has the name of a picture that OpenCV may read, and is not hidden."""
     return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
 
 
@@ -128,7 +129,7 @@ def _left_out(where: Path, found: Sequence[Path], images: Sequence[Path]) -> Ite
 def _pictures_inside(folder: Path) -> Iterator[Path]:
     for parent, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        yield from filter(_is_image, (Path(parent, name) for name in names))
+        yield from filter(is_image, (Path(parent, name) for name in names))
 
 
 def counted(number: int, what: str) -> str:
@@ -136,7 +137,8 @@ def counted(number: int, what: str) -> str:
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
-def _natural(path: Path) -> tuple[list[str | int], str]:
+def natural_order(path: Path) -> tuple[list[str | int], str]:
+    """Return a key by which paths are sorted as people do: ``img2`` before ``img10``."""
     # Splitting by a group puts the numbers at odd places, so that only like is compared with like.
     parts = re.split(r"(\d+)", str(path))
     return [int(part) if place % 2 else part.casefold() for place, part in enumerate(parts)], str(path)

@@ -9,6 +9,7 @@ white      the same with white: the lamp or the exposure is too strong
 uniform    one value in each channel
 grey       no colours, where every training image had some
 torn       rows that repeat themselves, where those of the training images did not: a decoder lacked data
+blurred    edges far smoother than in every training image: the lens is out of focus or greasy, the part moved
 =========  ===========================================================================================
 
 Parts, good and defective, must pass.  So a frame is black or white only if both its brightness and its contrast have
@@ -26,7 +27,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from edge_occ.bundle.manifest import Exposure
 from edge_occ.common.decoding import has_colour
-from edge_occ.common.exposure import mean_and_deviation, repeated_rows
+from edge_occ.common.exposure import mean_and_deviation, repeated_rows, sharpness
 from edge_occ.sources.faults import Reason, Unscored
 from edge_occ.sources.frame import Frame
 
@@ -37,6 +38,13 @@ their means from black or from white."""
 MIN_TORN = 0.125
 """Share of the rows that repeat themselves in a torn frame, beyond that of any training image: an eighth is more than a
 few rows that happen to be equal, and less than what a lost packet costs in most frames."""
+
+MIN_SHARPNESS = 0.5
+"""A blurred frame has at most this share of the training images' lowest sharpness.  A blur of sigma 2 in pictures of
+256 pixels leaves at most .34 of it, JPEG of quality 80 at least .64; no defect changes the edges of a whole picture."""
+
+_MEASURABLE_SHARPNESS = 0.01
+"""Training images that are less sharp are blurred themselves."""
 
 _EVERY = 16
 """Rows between those that are looked at first, as frames mostly differ, and have colours, in these already."""
@@ -55,6 +63,7 @@ class GuardsConfig(BaseModel):
     uniform: bool = Field(True, description="frames of one colour")
     grey: bool = Field(True, description="frames without colours, where every training image has some")
     torn: bool = Field(True, description="frames with repeated rows, where the training images have none")
+    blurred: bool = Field(True, description="frames whose edges are far smoother than in every training image")
     frozen: bool = Field(True, description="frames of a camera that equal the one before, pixel by pixel")
     frozen_frames: int = Field(10, ge=1, description="frozen: more than so many equal frames in a row")
     frozen_seconds: float = Field(2.0, ge=0, description="frozen: and for more than so many seconds")
@@ -68,7 +77,7 @@ class Guards:
 
     Args:
         config: which guards are on.
-        exposure: of the training images; without it no frame is black, white or torn.
+        exposure: of the training images; without it no frame is black, white, torn or blurred.
         colour: whether the training images have colours; ``None``: some have, or that is not known.
     """
 
@@ -102,6 +111,7 @@ class Guards:
             yield Unscored(Reason.GREY, "the training images have colours, this frame has none")
         if self._exposure is not None:
             yield torn(image, self._exposure)
+            yield blurred(image, self._exposure)
 
 
 def is_frame(image: object) -> bool:
@@ -137,6 +147,17 @@ def torn(image: NDArray[np.uint8], exposure: Exposure) -> Unscored | None:
         return None
     most = f"{exposure.repeated_rows:.0%}"
     return Unscored(Reason.TORN, f"{share:.0%} of the rows repeat the row above; in the training images {most} at most")
+
+
+def blurred(image: NDArray[np.uint8], exposure: Exposure) -> Unscored | None:
+    """Return the fault of a frame that is far less sharp than every training image; ``None`` for any other."""
+    lowest = exposure.sharpness
+    if lowest is None or lowest < _MEASURABLE_SHARPNESS:
+        return None
+    found = sharpness(image)
+    if found > MIN_SHARPNESS * lowest:
+        return None
+    return Unscored(Reason.BLURRED, f"sharpness {found:.3f}; of the training images at least {lowest:.3f}")
 
 
 class FrozenGuard:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,21 +25,41 @@ def score_frame(engine: Engine, image: NDArray[np.uint8]) -> Scores:
     Raises:
         Unscored: the array is not a frame, its part has no pose, the engine raised an error, or a score is not finite.
     """
+    with _faults(image):
+        scores = engine.infer(image)
+    # The map too: the maximum of some runtimes ignores NaN.
+    if not (np.isfinite(scores.score) and np.isfinite(scores.map).all()):
+        raise Unscored(Reason.SCORE, f"a score of {scores.score} and a map that are not finite")
+    return scores
+
+
+def frame_features(engine: Engine, image: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+    """Return the features of one frame; see :meth:`engines.base.Engine.features`.
+
+    Raises:
+        Unscored: as :func:`score_frame`.
+    """
+    with _faults(image):
+        features = engine.features(image)
+    if not all(np.isfinite(of).all() for of in features):
+        raise Unscored(Reason.SCORE, "features that are not finite")
+    return features
+
+
+@contextmanager
+def _faults(image: NDArray[np.uint8]) -> Iterator[None]:
+    """Turn every error that a frame raises in the block into :class:`Unscored`; without the block for no frame."""
     if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         found = f"{image.dtype} {list(image.shape)}" if isinstance(image, np.ndarray) else type(image).__name__
         raise Unscored(Reason.FRAME, f"{found} in place of uint8 [height, width, 3]")
     if 0 in image.shape:
         raise Unscored(Reason.FRAME, f"a frame without pixels, {list(image.shape)}")
     try:
-        scores = engine.infer(image)
+        yield
     except NoPose as found:
         raise Unscored(Reason(found.outcome.value), found.detail) from found
     except Exception as error:  # each runtime has exceptions of its own, and one frame must not end a run
         raise unscored(error) from error
-    # The map too: the maximum of some runtimes ignores NaN.
-    if not (np.isfinite(scores.score) and np.isfinite(scores.map).all()):
-        raise Unscored(Reason.SCORE, f"a score of {scores.score} and a map that are not finite")
-    return scores
 
 
 def unscored(error: Exception) -> Unscored:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from edge_occ.inspection.events import Phase
+from edge_occ.inspection.evidence import EvidencePaths
 from edge_occ.inspection.result import Inspection
 from edge_occ.mqtt.payloads import MAX_BOXES, Event, EventBox, HeatmapInfo, Score, VerdictName
 from edge_occ.mqtt.topics import Origin
 
 _NO_ORIGIN = Origin()
+_NO_EVIDENCE = EvidencePaths()
 
 
 def score_message(inspection: Inspection, latency_ms: float, origin: Origin = _NO_ORIGIN) -> Score:
@@ -21,14 +23,21 @@ def score_message(inspection: Inspection, latency_ms: float, origin: Origin = _N
         score=verdict.score,
         p_value=verdict.p_value,
         threshold=verdict.threshold,
-        verdict=_verdict_name(inspection),
+        review_threshold=verdict.threshold if verdict.review_threshold is None else verdict.review_threshold,
+        verdict=VerdictName(verdict.name),
         verdict_ms=round(max(inspection.verdict_ms, 0.0), 3),
         latency_ms=round(max(latency_ms, 0.0), 3),
     )
 
 
-def event_message(inspection: Inspection, origin: Origin = _NO_ORIGIN, *, historical: bool = False) -> Event:
-    """Return the message of an inspection's event change.
+def event_message(
+    inspection: Inspection,
+    origin: Origin = _NO_ORIGIN,
+    evidence: EvidencePaths = _NO_EVIDENCE,
+    *,
+    historical: bool = False,
+) -> Event:
+    """Return the message of an inspection's event change, whose evidence is to be at ``evidence``.
 
     Raises:
         ValueError: the inspection has no event change.
@@ -42,6 +51,7 @@ def event_message(inspection: Inspection, origin: Origin = _NO_ORIGIN, *, histor
         phase=change.phase,
         peak=change.peak,
         frames=change.frames,
+        duration_s=round(max(change.seconds, 0.0), 3),
         frame=frame.index,
         name=_file_name(inspection),
         captured_at=frame.captured_at,
@@ -50,6 +60,7 @@ def event_message(inspection: Inspection, origin: Origin = _NO_ORIGIN, *, histor
             for box in inspection.boxes[:MAX_BOXES]
         ),
         historical=historical,
+        **evidence._asdict(),
     )
 
 
@@ -66,12 +77,8 @@ def heatmap_info(inspection: Inspection, origin: Origin = _NO_ORIGIN) -> Heatmap
         name=_file_name(inspection),
         captured_at=inspection.frame.captured_at,
         score=inspection.verdict.score,
-        verdict=_verdict_name(inspection),
+        verdict=VerdictName(inspection.verdict.name),
     )
-
-
-def _verdict_name(inspection: Inspection) -> VerdictName:
-    return VerdictName.ANOMALOUS if inspection.verdict.anomalous else VerdictName.NORMAL
 
 
 def _file_name(inspection: Inspection) -> str | None:

@@ -15,6 +15,7 @@ from pydantic import (
     Field,
     FiniteFloat,
     computed_field,
+    model_validator,
 )
 
 from edge_occ.inspection.events import Phase
@@ -60,6 +61,7 @@ class VerdictName(str, Enum):
     """Verdict on a frame."""
 
     NORMAL = "normal"
+    REVIEW = "review"
     ANOMALOUS = "anomalous"
 
 
@@ -118,11 +120,22 @@ class Score(_OfFrame):
     score: FiniteFloat = Field(description="Image score; higher is more anomalous.")
     p_value: FiniteFloat = Field(ge=0, le=1, description="Share of good parts expected to score at least this high.")
     threshold: FiniteFloat = Field(description="Score above which a frame is anomalous.")
+    review_threshold: FiniteFloat = Field(
+        description="Score above which a frame that is not anomalous is for review; without a review band, threshold."
+    )
     verdict: VerdictName = Field(description="Verdict on the frame.")
     verdict_ms: FiniteFloat = Field(0, ge=0, description="From capture to verdict, milliseconds.")
     latency_ms: FiniteFloat = Field(
         ge=0, description="From capture to hand-over to the MQTT client, or to standard output; milliseconds."
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_older_inspectors(cls, content: object) -> object:
+        """Accept messages without a review threshold, from before there was one."""
+        if isinstance(content, dict) and "threshold" in content:
+            return {"review_threshold": content["threshold"], **content}
+        return content
 
     @computed_field  # type: ignore[prop-decorator]
     @property
@@ -149,6 +162,9 @@ class Event(_OfFrame):
     phase: Phase = Field(description="start, update (a new peak) or end.")
     peak: FiniteFloat = Field(description="Highest score so far.")
     frames: int = Field(ge=1, description="Frames since the start, the first included.")
+    duration_s: FiniteFloat = Field(
+        0, ge=0, description="Seconds from the capture of the frame that started the event to that of this one."
+    )
     boxes: tuple[EventBox, ...] = Field(max_length=MAX_BOXES, description="Anomalous regions, highest score first.")
     historical: bool = Field(
         description="True if it happened while the broker was out of reach, or more than 5 s before it was sent."
@@ -158,6 +174,13 @@ class Event(_OfFrame):
         description="interrupted: the inspector was killed during the event and ended it at its next start, "
         "with frame and captured_at of the last message before; null for any other message.",
     )
+    evidence_frame: str = Field(
+        "",
+        description="Where the frame is kept, below the evidence folder; at the end, that of the highest peak. "
+        "Empty without evidence. The file is written later, and is missing where it was lost or removed.",
+    )
+    evidence_heatmap: str = Field("", description="The same of the frame's heatmap.")
+    evidence_record: str = Field("", description="The same of a JSON record of this message.")
 
     @computed_field  # type: ignore[prop-decorator]
     @property
@@ -222,6 +245,7 @@ class Stats(Message):
     faults_uniform: int = Field(0, ge=0, description="Frames of one colour.")
     faults_grey: int = Field(0, ge=0, description="Frames without colours, which the training images have.")
     faults_torn: int = Field(0, ge=0, description="Frames in which a part of the rows repeats the row above.")
+    faults_blurred: int = Field(0, ge=0, description="Frames far less sharp than every training image.")
     faults_frozen: int = Field(0, ge=0, description="Frames equal to the camera's frames before, pixel by pixel.")
     faults_no_part: int = Field(0, ge=0, description="Frames without a part before a plain ground.")
     faults_part_too_small: int = Field(0, ge=0, description="Frames with a fragment or dust in place of a part.")
@@ -230,6 +254,9 @@ class Stats(Message):
     faults_part_too_large: int = Field(0, ge=0, description="Frames whose part is larger than every good one.")
     faults_direction_undecided: int = Field(0, ge=0, description="Frames whose part does not show how it lies.")
     output_lost: int = Field(0, ge=0, description="Writes that failed on other outputs, such as standard output.")
+    evidence_lost: int = Field(
+        0, ge=0, description="Starts, peaks and ends of events whose evidence could not be kept since the start."
+    )
     silent_s: FiniteFloat = Field(0, ge=0, description="Seconds since a frame was inspected, or since the start.")
     queues: Queues = Field(description="The queues between the frames and the broker.")
     queue_score_depth: int = Field(0, ge=0, description="Scores waiting or not confirmed.")
@@ -240,6 +267,15 @@ class Stats(Message):
     events_refused: int = Field(0, ge=0, description="Event messages that the broker refused.")
     latency_p50_ms: Quantile = 0
     latency_p95_ms: Quantile = 0
+    drift_alarm: int = Field(0, ge=0, le=1, description="1 while frames differ from those of the calibration, else 0.")
+    drift_log10: FiniteFloat = Field(
+        0, ge=0, description="Evidence of drift as a power of ten; the alarm begins at log10(1 / drift.alpha)."
+    )
+    drift_psi: FiniteFloat = Field(
+        0, ge=0, description="Population stability index of the latest scores; 0 until there are drift.window of them."
+    )
+    anomalous_share: FiniteFloat = Field(0, ge=0, le=1, description="Share of the latest drift.window frames.")
+    declared_rate: FiniteFloat = Field(0, ge=0, le=1, description="Share of good parts expected to be anomalous.")
     engine: str = Field(description="Runtime and precision.")
     bundle: str = Field(description="Name of the bundle.")
 

@@ -17,6 +17,8 @@ from datetime import datetime, timezone
 from functools import partial
 from types import TracebackType
 
+from edge_occ.inspection.drift import DriftState
+from edge_occ.inspection.evidence import Evidence, NoEvidence
 from edge_occ.inspection.lasting_fault import LastingFault
 from edge_occ.inspection.result import Inspection
 from edge_occ.mqtt.client.connection import Connection
@@ -48,6 +50,8 @@ class Publisher:
 
     Attributes:
         engine: as above; may be set later, when the engine is loaded.
+        evidence: names the evidence of events for their messages; set before the first frame, by default none.
+        drift: returns the latest figures of drift, for the stats; may be set later.
 
     Raises:
         InputError: on entering, where the broker cannot be reached or does not accept this client, or another inspector
@@ -69,7 +73,9 @@ class Publisher:
     ) -> None:
         self._connect_timeout, self._origin = config.connect_timeout, config.topics.origin
         self.engine, self._bundle, self._source_dropped = engine, bundle, source_dropped
+        self.evidence: Evidence = NoEvidence()
         self._output_lost, self._inspected_at = output_lost, time.monotonic()
+        self.drift: Callable[[], DriftState] = DriftState
         self._lasting, self._shown_fault = LastingFault(fault_after), ""
         self._state_lock = threading.Lock()
         self._delivery = DeliveryStats()
@@ -182,7 +188,7 @@ class Publisher:
         if inspection.event is None:
             return
         try:
-            message = event_message(inspection, self._origin)
+            message = event_message(inspection, self._origin, self.evidence.paths(inspection))
         except ValueError as error:  # a score that is not finite must not end the frame path
             first = self._delivery.failed(EVENT) == 1
             _log.log(logging.ERROR if first else logging.DEBUG, "an event could not be made", exc_info=error)
@@ -192,7 +198,7 @@ class Publisher:
 
     def _stats(self) -> Stats:
         """Return the stats since the previous ones; called in the sender thread."""
-        now, counts = time.monotonic(), self._delivery.counts()
+        now, counts, drift = time.monotonic(), self._delivery.counts(), self.drift()
         # A silent source blocks the thread of the frames, so silence is checked here.
         self._show_fault(now)
         frames, elapsed = counts.frames - self._counted_frames, now - self._counted_at
@@ -211,6 +217,7 @@ class Publisher:
             faults=sum(counts.faults.values()),
             **{f"faults_{reason.replace(' ', '_')}": count for reason, count in counts.faults.items()},
             output_lost=self._output_lost(),
+            evidence_lost=self.evidence.lost,
             silent_s=round(max(now - self._inspected_at, 0.0), 1),
             queues=Queues(**queues),
             queue_score_depth=depths[SCORE],
@@ -221,6 +228,11 @@ class Publisher:
             events_refused=counts.refused.get(EVENT, 0),
             latency_p50_ms=counts.latency_p50_ms or 0.0,
             latency_p95_ms=counts.latency_p95_ms or 0.0,
+            drift_alarm=int(drift.alarm),
+            drift_log10=round(drift.log10, 3),
+            drift_psi=round(drift.stability_index, 4),
+            anomalous_share=round(drift.anomalous_share, 4),
+            declared_rate=round(drift.declared_rate, 6),
             engine=self.engine,
             bundle=self._bundle,
         )

@@ -98,7 +98,8 @@ def _text(received: Received) -> str:
     if isinstance(message, Stats):
         lost = sum(queue.dropped for queue in (message.queues.score, message.queues.event, message.queues.heatmap))
         latency = "-" if message.latency_p95_ms == 0 else f"{message.latency_p95_ms:.1f} ms"
-        return f"{message.fps:.1f} fps  frames {message.frames}  dropped {message.dropped}+{lost}  p95 {latency}"
+        drift = f"  drift 10^{message.drift_log10:.1f}" if message.drift_alarm else ""
+        return f"{message.fps:.1f} fps  frames {message.frames}  dropped {message.dropped}+{lost}  p95 {latency}{drift}"
     if isinstance(message, DeviceStatus):
         return message.state.value + (f"  {message.detail}" if message.detail else "")
     return ""

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from contextlib import ExitStack
-from hashlib import sha256
 from pathlib import Path
 from types import TracebackType
 from typing import TextIO
 
 from edge_occ.common.errors import InputError
+from edge_occ.common.file_name import file_name
 from edge_occ.mqtt.payloads import HeatmapInfo
 from edge_occ.mqtt.received import Received
 from edge_occ.mqtt.topics import EVENT, SCORE, STATUS
@@ -63,7 +62,7 @@ class MessageRecorder:
             raise self._error(error) from error
 
     def _write_heatmap(self, received: Received, info: HeatmapInfo, jpeg: bytes) -> None:
-        levels = [_file_name(level) for level in (received.device, received.camera) if level is not None]
+        levels = [file_name(level) for level in (received.device, received.camera) if level is not None]
         folder = self._folder.joinpath("heatmaps", *levels)
         folder.mkdir(parents=True, exist_ok=True)
         try:
@@ -75,11 +74,3 @@ class MessageRecorder:
     def _error(self, error: OSError) -> InputError:
         found = error.strerror or str(error)
         return InputError(f"a writable folder at {self._folder}", found, "use another folder with --save")
-
-
-def _file_name(level: str) -> str:
-    """Return a level of a topic, which is untrusted text, as a folder name: unchanged if it is a plain name."""
-    if re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}", level):
-        return level
-    digest = sha256(level.encode()).hexdigest()[:12]
-    return re.sub(r"[^A-Za-z0-9_-]+", "_", level)[:48] + f"~{digest}"

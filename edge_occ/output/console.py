@@ -1,4 +1,4 @@
-"""The sink for people: events and faults as lines on standard error."""
+"""The sink for people: events, frames for review and faults as lines on standard error."""
 
 from __future__ import annotations
 
@@ -13,39 +13,45 @@ from edge_occ.sources.faults import Fault
 
 
 class ConsoleSink:
-    """Prints where events begin and end, and a few frames a minute that could not be inspected.
+    """Prints where events begin and end, and a few frames a minute for review or that could not be inspected.
 
     Args:
         on_gone: called when nothing reads standard error any more.
+        camera: name of the camera in the lines; empty where there is only one.
     """
 
     name = "standard error"
 
-    def __init__(self, on_gone: Callable[[], None] | None = None) -> None:
-        self._on_gone = on_gone
-        self._faults = RateLimitedLog(self._say)
+    def __init__(self, on_gone: Callable[[], None] | None = None, camera: str = "") -> None:
+        self._on_gone, self._prefix = on_gone, f"{camera}: " if camera else ""
+        self._few = RateLimitedLog(self._say)
 
     def publish(self, inspection: Inspection) -> None:
-        """Print a line if an event begins or ends."""
-        change, verdict = inspection.event, inspection.verdict
-        if change is None or change.phase is Phase.UPDATE:
-            return
-        name = inspection.frame.name or f"frame {inspection.frame.index}"
-        self._say(
-            f"{change.phase.value:<5}  {name}  score {verdict.score:.1f}  "
-            f"p {verdict.p_value:.4f}  peak {change.peak:.1f}"
-        )
+        """Print a line if an event begins or ends, or the frame is for review."""
+        if inspection.verdict.name == "review":
+            self._few("review", f"review  {_frame(inspection)}")
+        self._show_event(inspection)
 
     def fault(self, fault: Fault) -> None:
         """Print the frame and why it could not be inspected."""
         name = fault.name or f"frame {fault.index}"
-        self._faults(fault.reason.value, f"fault  {name}  {fault.reason.value}: {fault.detail}")
+        self._few(fault.reason.value, f"fault  {name}  {fault.reason.value}: {fault.detail}")
 
     def finish(self, inspection: Inspection) -> None:
         """Print the end of the last event."""
-        self.publish(inspection)
+        self._show_event(inspection)
+
+    def _show_event(self, inspection: Inspection) -> None:
+        change = inspection.event
+        if change is not None and change.phase is not Phase.UPDATE:
+            self._say(f"{change.phase.value:<5}  {_frame(inspection)}  peak {change.peak:.1f}")
 
     def _say(self, text: str) -> None:
-        say(text)
+        say(f"{self._prefix}{text}")
         if self._on_gone is not None and error_reader_has_gone():
             self._on_gone()
+
+
+def _frame(inspection: Inspection) -> str:
+    frame, verdict = inspection.frame, inspection.verdict
+    return f"{frame.name or f'frame {frame.index}'}  score {verdict.score:.1f}  p {verdict.p_value:.4f}"

@@ -11,6 +11,7 @@ from edge_occ.common.errors import InputError
 from edge_occ.common.streams import Readiness
 from edge_occ.inspection.result import Inspection
 from edge_occ.mqtt.messages import score_message
+from edge_occ.mqtt.topics import Origin
 from edge_occ.sources.faults import Fault
 
 
@@ -19,6 +20,7 @@ class JsonLinesSink:
 
     Args:
         on_gone: called, instead of raising an error, when nothing reads standard output any more.
+        camera: name of the camera in the lines; empty where there is only one.
         live: drop lines while the reader has stopped reading, because a camera does not wait.
         clock: replaced in tests.
 
@@ -29,21 +31,27 @@ class JsonLinesSink:
     name = "standard output"
 
     def __init__(
-        self, on_gone: Callable[[], None] | None = None, *, live: bool = False, clock: Clock = SYSTEM_CLOCK
+        self,
+        on_gone: Callable[[], None] | None = None,
+        camera: str = "",
+        *,
+        live: bool = False,
+        clock: Clock = SYSTEM_CLOCK,
     ) -> None:
-        self._on_gone, self._clock = on_gone, clock
+        self._on_gone, self._clock, self._origin = on_gone, clock, Origin(camera=camera)
         self._is_ready = Readiness(sys.stdout.fileno()) if live else None
         self.failure: InputError | None = None
 
     def publish(self, inspection: Inspection) -> None:
         """Print the score message; its latency ends here."""
         latency = (self._clock.monotonic() - inspection.frame.captured_monotonic) * 1e3
-        self._print(score_message(inspection, latency).model_dump(mode="json", by_alias=True))
+        self._print(score_message(inspection, latency, self._origin).model_dump(mode="json", by_alias=True))
 
     def fault(self, fault: Fault) -> None:
         """Print a line whose verdict is ``fault`` and which has no score."""
         content = {
             "schema": "edge-occ/fault/1",
+            "camera": self._origin.camera,
             "frame": fault.index,
             "name": fault.name,
             "captured_at": fault.captured_at.isoformat().replace("+00:00", "Z"),

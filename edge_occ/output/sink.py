@@ -27,10 +27,10 @@ class Sink(Protocol):
         """Take a frame that could not be inspected."""
 
     def finish(self, inspection: Inspection) -> None:
-        """Take the end of the open event, after the last frame.
+        """Take the end of the open event, after the last frame of the run or, with ``event.part_gap``, of a part.
 
         Args:
-            inspection: the last one, published before, with the end as its event; without its picture.
+            inspection: the latest one, published before, with the end as its event; without its picture.
         """
 
 

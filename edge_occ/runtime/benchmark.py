@@ -22,9 +22,10 @@ from edge_occ.inspection.result import Inspection
 from edge_occ.mqtt.messages import score_message
 from edge_occ.output.outlets import Outlets
 from edge_occ.runtime.inspector import Inspector
+from edge_occ.runtime.scheduler import Lane, Scheduler
 from edge_occ.runtime.summary import RunSummary
 from edge_occ.sources.faults import Fault
-from edge_occ.sources.uri import open_source
+from edge_occ.sources.opening import open_source
 from engines.base import Engine, EngineOptions
 from engines.errors import UserError
 from engines.onnxruntime import EncoderRunner, OnnxRuntimeEngine
@@ -171,7 +172,7 @@ def _inspect(engine: Engine, bundle: Bundle, uri: str, frames: int | None = None
     inspector = Inspector(engine, bundle.conformal_threshold(), EventTracker(), Outlets([_SerialisingSink()]))
     begun = time.perf_counter()
     with open_source(uri) as source:
-        inspector.run(source, frames)
+        Scheduler([Lane("", source, inspector)]).run(frames)
         summary = inspector.summary(source.dropped)
     return replace(summary, seconds=time.perf_counter() - begun)
 

@@ -9,8 +9,11 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from edge_occ.bundle.operating_points import DecisionConfig
+from edge_occ.inspection.drift import DriftConfig
 from edge_occ.inspection.guards import GuardsConfig
 from edge_occ.mqtt.config import MqttConfig
+from edge_occ.output.evidence.config import EvidenceConfig
 from edge_occ.sources.camera import Patience
 from engines.base import EngineOptions, default_cache
 from engines.processors import thread_count
@@ -102,6 +105,13 @@ class EventConfig(_Section):
         1.0, gt=0, le=1, description="an event ends when the last n scores are below release x threshold"
     )
 
+    part_gap: float | None = Field(
+        None,
+        gt=0,
+        description="seconds; frames further apart show different parts, and an event ends with its part; null: "
+        "an event may go on over several parts",
+    )
+
     @model_validator(mode="after")
     def _ordered(self) -> EventConfig:
         if self.k > self.n:
@@ -115,5 +125,8 @@ class RunConfig(_Section):
     source: SourceConfig = SourceConfig()
     engine: EngineConfig = EngineConfig()
     guards: GuardsConfig = GuardsConfig()
+    decision: DecisionConfig = DecisionConfig()
     event: EventConfig = EventConfig()
+    evidence: EvidenceConfig = EvidenceConfig()
+    drift: DriftConfig = DriftConfig()
     mqtt: MqttConfig = Field(default_factory=MqttConfig)

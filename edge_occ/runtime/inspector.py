@@ -1,9 +1,9 @@
-"""The inspection loop: source, engine, verdict, sinks."""
+"""The inspection of one camera: guards, engine, verdict, event, sinks."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -18,7 +18,7 @@ from edge_occ.inspection.scoring import FaultTally, score_frame, unscored
 from edge_occ.output.outlets import Outlets
 from edge_occ.runtime.summary import RunSummary
 from edge_occ.sources.faults import Fault, Unscored
-from edge_occ.sources.frame import Frame, Source
+from edge_occ.sources.frame import Frame
 from engines.base import Engine
 
 _MAX_LATENCIES = 10_000
@@ -50,7 +50,7 @@ class Inspector:
         self._engine, self._threshold, self._tracker = engine, threshold, tracker
         self._outlets, self._guards, self._clock = outlets, guards, clock
         self._faults = FaultTally()
-        self._frames = self._anomalous = self._events = 0
+        self._frames = self._anomalous = self._for_review = self._events = 0
         self._begun = self._ended = 0.0
         self._latencies: deque[float] = deque(maxlen=_MAX_LATENCIES)
         self._last: Inspection | None = None
@@ -69,27 +69,43 @@ class Inspector:
         except Exception as error:  # noqa: BLE001 - a map without valid boxes is a fault of the engine
             return Fault(frame.index, frame.captured_at, unscored(error), frame.name)
         elapsed = (self._clock.monotonic() - frame.captured_monotonic) * 1e3
-        return Inspection(frame, scores, verdict, boxes, self._tracker.step(verdict), elapsed)
+        change = self._tracker.step(verdict, frame.captured_monotonic)
+        return Inspection(frame, scores, verdict, boxes, change, elapsed)
 
-    def run(self, source: Source, max_frames: int | None = None) -> RunSummary:
-        """Inspect until the source ends or is closed, or ``max_frames`` are scored.
+    @property
+    def frames(self) -> int:
+        """Frames scored so far."""
+        return self._frames
 
-        An open event is ended first, after an error too; :meth:`summary` then has the figures up to the error.
-
-        Args:
-            source: a source whose context has been entered.
-            max_frames: at least 1, or ``None`` for no limit.
+    def take(self, item: Frame | Fault) -> None:
+        """Inspect the next frame of the source, or take its fault, and pass the result to the outlets.
 
         Raises:
-            SourceLost: the source is lost for good, or gave no frames.
-            EngineUnavailable: the engine scored no frame at all, or none of many in a row.
+            UserError: too many frames in a row had no score, see :class:`~edge_occ.inspection.scoring.FaultTally`.
         """
-        try:
-            self._inspect_all(source, max_frames)
-        finally:
-            self._finish()
+        if isinstance(item, Frame) and self._tracker.is_new_part(item.captured_monotonic):
+            self.finish()
+        result = self.inspect(item) if isinstance(item, Frame) else item
+        if isinstance(result, Fault):
+            self._outlets.fault(result)
+            self._faults.add(result.cause)
+        else:
+            self._count(result)
+            self._outlets.publish(result)
+
+    def finish(self) -> None:
+        """End the open event, if any, because there are no more frames, of the source or of a part."""
+        change = self._tracker.finish()
+        if change is not None and self._last is not None:
+            self._outlets.finish(replace(self._last, event=change))
+
+    def require_scores(self) -> None:
+        """Raise an error at the end of a run if there were frames, but none with a score.
+
+        Raises:
+            UserError: as :meth:`take`.
+        """
         self._faults.check(self._frames)
-        return self.summary(source.dropped)
 
     def summary(self, dropped: int) -> RunSummary:
         """Return the figures so far.
@@ -100,23 +116,7 @@ class Inspector:
         faults = {reason.value: count for reason, count in self._faults.counts.items()}
         seconds, verdict_ms = self._ended - self._begun, _quantiles(self._latencies)
         counts = (self._frames, dropped, self._anomalous, self._events)
-        return RunSummary(*counts, seconds, verdict_ms, faults, dict(self._outlets.lost))
-
-    def _inspect_all(self, source: Iterable[Frame | Fault], max_frames: int | None) -> None:
-        for frame in source:
-            self._take(frame)
-            del frame  # one picture less in memory while the next one is waited for
-            if self._frames == max_frames:
-                break
-
-    def _take(self, frame: Frame | Fault) -> None:
-        result = self.inspect(frame) if isinstance(frame, Frame) else frame
-        if isinstance(result, Fault):
-            self._outlets.fault(result)
-            self._faults.add(result.cause)
-        else:
-            self._count(result)
-            self._outlets.publish(result)
+        return RunSummary(*counts, seconds, verdict_ms, faults, dict(self._outlets.lost), self._for_review)
 
     def _count(self, inspection: Inspection) -> None:
         self._last = replace(inspection, frame=replace(inspection.frame, image=_NO_PICTURE))
@@ -125,14 +125,10 @@ class Inspector:
             self._begun = inspection.frame.captured_monotonic
         self._frames += 1
         self._anomalous += inspection.verdict.anomalous
+        self._for_review += inspection.verdict.name == "review"
         self._events += inspection.event is not None and inspection.event.phase is Phase.START
         self._latencies.append(inspection.verdict_ms)
         self._faults.scored()
-
-    def _finish(self) -> None:
-        change = self._tracker.finish()
-        if change is not None and self._last is not None:
-            self._outlets.finish(replace(self._last, event=change))
 
 
 def _quantiles(milliseconds: Sequence[float]) -> dict[str, float]:

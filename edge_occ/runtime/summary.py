@@ -19,6 +19,7 @@ class RunSummary:
         verdict_ms: p50, p95 and p99 from capture to verdict, of the last 10,000 frames; empty without frames.
         faults: frames that could not be inspected, by reason.
         lost: errors of the outputs, by name of the output.
+        for_review: frames between the review threshold and the threshold.
     """
 
     frames: int
@@ -29,6 +30,7 @@ class RunSummary:
     verdict_ms: Mapping[str, float]
     faults: Mapping[str, int] = field(default_factory=dict)
     lost: Mapping[str, int] = field(default_factory=dict)
+    for_review: int = 0
 
     @property
     def fps(self) -> float:
@@ -38,8 +40,9 @@ class RunSummary:
     def lines(self) -> list[str]:
         """Return the figures as lines for people; faults and losses only where there are any."""
         latency = ", ".join(f"{name} {value:.1f}" for name, value in self.verdict_ms.items()) or "-"
+        review = f"{self.for_review} for review, " if self.for_review else ""
         lines = [
-            f"{self.frames} frames, {self.fps:.1f}/s, {self.dropped} dropped; {self.anomalous} anomalous, "
+            f"{self.frames} frames, {self.fps:.1f}/s, {self.dropped} dropped; {self.anomalous} anomalous, {review}"
             f"{self.events} events; capture to verdict {latency} ms"
         ]
         if self.faults:

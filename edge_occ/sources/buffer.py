@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
+from dataclasses import replace
 from threading import Condition
 
 from edge_occ.sources.faults import Fault
@@ -18,11 +20,17 @@ class FrameBuffer:
         capacity: frames at most; 1 with ``overwrite`` is the latest-frame slot of a camera.
         overwrite: drop the oldest frame instead of waiting for room.
         max_bytes: bytes of the frames at most; a single frame may be larger.
+
+    Attributes:
+        dropped: frames dropped so far.
+        on_change: called after every :meth:`put`, :meth:`finish` and :meth:`close`, with the lock held; must return at
+            once.
     """
 
     def __init__(self, capacity: int, *, overwrite: bool, max_bytes: int = 32 << 20) -> None:
         self.overwrite = overwrite
         self.dropped = 0
+        self.on_change: Callable[[], None] = lambda: None
         self._capacity, self._max_bytes = capacity, max_bytes
         self._frames: deque[Frame | Fault] = deque()
         self._changed = Condition()
@@ -39,8 +47,10 @@ class FrameBuffer:
             if len(self._frames) == self._capacity:
                 self._frames.popleft()
                 self.dropped += 1
+            if self.dropped and isinstance(frame, Frame):
+                frame = replace(frame, dropped=self.dropped)
             self._frames.append(frame)
-            self._changed.notify_all()
+            self._announce()
             return True
 
     def wait_for_room(self, frame: Frame | Fault) -> None:
@@ -55,6 +65,12 @@ class FrameBuffer:
         held = sum(map(_bytes, self._frames))
         return not self._frames or (len(self._frames) < self._capacity and held + _bytes(frame) <= self._max_bytes)
 
+    @property
+    def ended(self) -> bool:
+        """Whether there will be no frame any more."""
+        with self._changed:
+            return self._closed or (self._finished and not self._frames)
+
     def get(self) -> Frame | Fault | None:
         """Return the next frame, waiting for it if necessary; ``None`` at the end.
 
@@ -63,6 +79,15 @@ class FrameBuffer:
         """
         with self._changed:
             self._changed.wait_for(lambda: self._frames or self._finished or self._closed)
+            return self.poll()
+
+    def poll(self) -> Frame | Fault | None:
+        """Return the next frame if there is one now, else ``None``.
+
+        Raises:
+            BaseException: as :meth:`get`.
+        """
+        with self._changed:
             if self._frames:
                 frame = self._frames.popleft()
                 self._changed.notify_all()
@@ -75,14 +100,18 @@ class FrameBuffer:
         """End the input; the frames in the buffer are still returned, then the error, if any, is raised."""
         with self._changed:
             self._finished, self._error = True, error
-            self._changed.notify_all()
+            self._announce()
 
     def close(self) -> None:
         """Discard the frames in the buffer and end every wait."""
         with self._changed:
             self._closed = True
             self._frames.clear()
-            self._changed.notify_all()
+            self._announce()
+
+    def _announce(self) -> None:
+        self._changed.notify_all()
+        self.on_change()
 
 
 def _bytes(frame: Frame | Fault) -> int:

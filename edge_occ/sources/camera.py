@@ -5,17 +5,19 @@ from __future__ import annotations
 import logging
 import math
 import os
+import random
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
+from types import MappingProxyType
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_occ.common.errors import InputError, SourceLost
+from edge_occ.common.errors import InputError, SourceLost, UserError
 from edge_occ.common.rate_limit import RateLimitedLog
 from edge_occ.sources.capture import Capture, open_camera, read_frame
 from edge_occ.sources.frame import Frame
@@ -51,71 +53,58 @@ DEFAULT_PATIENCE = Patience()
 
 
 class CameraSource(ThreadedSource):
-    """A V4L2 camera in motion JPEG, the format in which USB cameras have their full rate.
+    """A camera: its latest frame only.
 
-    The time of capture is when the driver returned the frame, after exposure and transfer.  A camera that is opened
-    again must be the same one.
+    The time of capture is when the driver returned the frame, after exposure and transfer.  A camera that is absent at
+    the start is waited for, as one that is gone later.  A V4L2 camera that is opened again must be the same one.
 
     Args:
-        device: path, such as ``/dev/video0`` or a link in ``/dev/v4l/by-id``.
-        width, height: requested size, in pixels.
-        fps: requested rate.
+        device: name in messages, without a password; of a V4L2 camera its path, such as ``/dev/video0`` or a link in
+            ``/dev/v4l/by-id``.
+        requested: properties that are set on opening, ``cv2.CAP_PROP_*`` to value, in this order.
         patience: time limits without frames.
         triggered: each frame is triggered from outside, so the camera may be silent for any time, also before the first
             frame: it is neither opened again nor lost.
-        open_capture: opens the device; replaced in tests.
+        open_capture: opens one of ``paths``.
+        paths: returns the paths at which the device may be found.
         identify: returns which camera is at a path, ``None`` if none is.
+        absent: returns the error for a device that never opened.
         on_wait: called in the reader thread each time a read of a present camera timed out.
 
     Raises:
-        InputError: on entering, the camera does not open; on iterating, it never returned a frame.
+        InputError: on iterating, it never returned a frame.
         SourceLost: on iterating, after its first frame it was gone or silent for longer than ``patience`` allows.
     """
 
-    def __init__(  # noqa: PLR0913 - requested format, time limits, and three seams
+    def __init__(  # noqa: PLR0913 - requested format, time limits, and four seams
         self,
         device: str,
         *,
-        width: int | None = None,
-        height: int | None = None,
-        fps: float | None = None,
+        requested: Mapping[int, float] = MappingProxyType({}),
         patience: Patience = DEFAULT_PATIENCE,
         triggered: bool = False,
         open_capture: Callable[[str], Capture] = open_camera,
+        paths: Callable[[str], tuple[str, ...]] = paths_of,
         identify: Callable[[str], Identity | None] = identify,
+        absent: Callable[[str], UserError] | None = None,
         on_wait: Callable[[], None] = lambda: None,
     ) -> None:
         super().__init__(live=True)
-        self._device, self._triggered = device, triggered
+        self._device, self._triggered, self._requested = device, triggered, requested
         self._patience = Patience(math.inf, patience.lost, math.inf) if triggered else patience
         self._open_capture, self._identify, self._on_wait = open_capture, identify, on_wait
-        # The format comes first: the available sizes and rates depend on it.
-        requested = {
-            cv2.CAP_PROP_FOURCC: cv2.VideoWriter.fourcc(*"MJPG"),
-            cv2.CAP_PROP_FRAME_WIDTH: width,
-            cv2.CAP_PROP_FRAME_HEIGHT: height,
-            cv2.CAP_PROP_FPS: fps,
-            cv2.CAP_PROP_BUFFERSIZE: 1,
-        }
-        self._requested = {prop: float(value) for prop, value in requested.items() if value is not None}
+        self._find_paths, self._absent = paths, absent or no_camera
+        self._paths: tuple[str, ...] = ()
         self._warn = RateLimitedLog(logger.warning, max_messages=3, period=3600)
-        self._paths: tuple[str, ...] = (device,)
         self._identity: Identity | None = None
         self._found = ""
-        self._capture: Capture
-
-    def __enter__(self) -> CameraSource:
-        self._paths, self._identity = paths_of(self._device), self._identify(self._device)
-        capture = self._open()
-        if capture is None:
-            raise _no_camera(self._device)
-        self._capture = capture
-        return super().__enter__()
 
     def _frames(self) -> Generator[Frame, None, None]:
-        capture: Capture | None = self._capture
         index, pause = 0, _FIRST_PAUSE_SECONDS
         last = present = opened = time.monotonic()
+        capture = self._open()
+        if capture is None:
+            self._warn("absent", f"{self._absent(self._device)}; waiting for it{self._limit()}")
         try:
             while not self._stop.is_set():
                 image, waited = self._next(capture)
@@ -139,7 +128,8 @@ class CameraSource(ThreadedSource):
                     capture = None
                 if not waited and self._stop.wait(min(pause, max(self._patience.lost - (now - present), 0.0))):
                     return
-                pause = min(2 * pause, _MAX_PAUSE_SECONDS)
+                # At random, so that several cameras behind one hub are not opened at the same moment again and again.
+                pause = min(2 * pause, _MAX_PAUSE_SECONDS) * random.uniform(0.75, 1.0)  # noqa: S311 - no secret
                 capture, opened = self._open(), time.monotonic()
         finally:
             if capture is not None:
@@ -154,7 +144,7 @@ class CameraSource(ThreadedSource):
             now = time.monotonic()
             if image is not None:
                 return image, False
-            if now - begun >= _TIMEOUT_SECONDS:
+            if now - begun >= _TIMEOUT_SECONDS and capture.isOpened():
                 return None, True
             if now >= until or self._stop.wait(_RETRY_SECONDS):
                 break
@@ -163,7 +153,8 @@ class CameraSource(ThreadedSource):
     def _open(self) -> Capture | None:
         """Open the camera at any of its paths; ``None`` if it is absent or another one is in its place."""
         self._found = ""
-        for path in self._paths:
+        paths = self._paths or self._find_paths(self._device)
+        for path in paths:
             found = self._identify(path)
             if self._identity is not None and found is not None and not self._identity.is_same(found):
                 self._found = f"another camera, {found}, in place of {self._identity}"
@@ -171,6 +162,8 @@ class CameraSource(ThreadedSource):
                 continue
             capture = self._open_capture(path)
             if capture.isOpened():
+                if not self._paths:  # links to the device end with it, so they are kept from when it was there
+                    self._paths, self._identity = paths, found
                 self._configure(capture)
                 return capture
             capture.release()
@@ -186,11 +179,15 @@ class CameraSource(ThreadedSource):
                 self._warn(f"setting {prop}", text)
 
     def _warn_of_silence(self, silent: float, *, waited: bool) -> None:
+        if not self._paths:
+            return
         if waited:
             self._warn("silent", f"{self._device} gave no frame for {silent:.0f} s; opening it again and waiting")
         else:
-            limit = "" if math.isinf(self._patience.lost) else f", for {self._patience.lost:g} s at most"
-            self._warn("gone", f"{self._device} gives no frames; opening it again{limit}")
+            self._warn("gone", f"{self._device} gives no frames; opening it again{self._limit()}")
+
+    def _limit(self) -> str:
+        return "" if math.isinf(self._patience.lost) else f", for {self._patience.lost:g} s at most"
 
     def _log_return(self, silent: float) -> None:
         if silent >= _FAILING_SECONDS:
@@ -203,6 +200,8 @@ class CameraSource(ThreadedSource):
         max_silent = patience.silent if frames or self._triggered else min(patience.lost, patience.silent)
         if (gone is None or gone < patience.lost) and silent < max_silent:
             return
+        if not self._paths:
+            raise self._absent(self._device)
         expected = f"frames from {self._device}"
         found = self._found or f"none for {silent:.3g} s"
         if frames:
@@ -211,7 +210,8 @@ class CameraSource(ThreadedSource):
         raise InputError(expected, found, advice)
 
 
-def _no_camera(device: str) -> InputError:
+def no_camera(device: str) -> InputError:
+    """Return the error for a V4L2 device that does not open, with the likely reason."""
     expected = f"a camera at {device}"
     if not Path(device).exists():
         cameras = ", ".join(str(path) for path in sorted(Path("/dev").glob("video*")))

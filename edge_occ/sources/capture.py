@@ -11,6 +11,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+RTSP_SECONDS = 5.0
+"""Time within which a network camera must answer, and then give each frame."""
+
 
 class Capture(Protocol):
     """The methods of ``cv2.VideoCapture`` that sources use."""
@@ -52,6 +55,57 @@ def open_camera(device: str) -> Capture:
     _set_up()
     number = re.fullmatch(r"/dev/video(\d+)", os.path.realpath(device))
     return cv2.VideoCapture(int(number[1]), cv2.CAP_V4L2) if number else cv2.VideoCapture()
+
+
+def open_rtsp(address: str) -> Capture:
+    """Open a network camera, over TCP; the capture is not opened if that fails within :data:`RTSP_SECONDS`."""
+    _set_up()
+    # UDP, FFmpeg's default, loses packets where a switch is busy: torn frames.
+    os.environ.setdefault("OPENCV_FFMPEG_CAPTURE_OPTIONS", "rtsp_transport;tcp")
+    milliseconds = int(RTSP_SECONDS * 1000)
+    limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, milliseconds, cv2.CAP_PROP_READ_TIMEOUT_MSEC, milliseconds]
+    try:
+        return cv2.VideoCapture(address, cv2.CAP_FFMPEG, limits)
+    except cv2.error:  # OpenCV without FFmpeg
+        return cv2.VideoCapture()
+
+
+def open_csi(pipeline: str) -> Capture:
+    """Open a camera by a GStreamer pipeline, see :func:`csi_pipeline`; the capture is not opened if that fails."""
+    _set_up()
+    return cv2.VideoCapture(pipeline, cv2.CAP_GSTREAMER)
+
+
+def csi_pipeline(sensor: int, width: int | None = None, height: int | None = None, fps: float | None = None) -> str:
+    """Return the GStreamer pipeline of a Jetson's CSI camera: only the latest frame is kept, as BGR.
+
+    ``nvvidconv`` converts on the VIC, which also scales, so that neither the CPU nor the GPU does.  A size is the size
+    of the frames; the sensor's mode is Argus' choice, at ``fps`` if it is given.
+
+    Args:
+        sensor: number of the camera.
+        width: of the frames, pixels; given together with ``height``.
+        height: of the frames, pixels.
+        fps: frames a second.
+    """
+    rate = "" if fps is None else f",framerate={round(fps * 1000)}/1000"
+    size = "" if width is None or height is None else f",width={width},height={height}"
+    return " ! ".join(
+        (
+            f"nvarguscamerasrc sensor-id={sensor}",
+            f"video/x-raw(memory:NVMM){rate}",
+            "nvvidconv",
+            f"video/x-raw,format=BGRx{size}",
+            "videoconvert",
+            "video/x-raw,format=BGR",
+            "appsink drop=1 max-buffers=1 sync=0",
+        )
+    )
+
+
+def has_gstreamer() -> bool:
+    """Return whether this OpenCV was built with GStreamer; the wheels of PyPI are not."""
+    return re.search(r"^\s*GStreamer:\s+YES", cv2.getBuildInformation(), re.MULTILINE) is not None
 
 
 def read_frame(capture: Capture) -> NDArray[np.uint8] | None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from threading import TIMEOUT_MAX, Event
+from threading import TIMEOUT_MAX, Event, Timer
 from types import TracebackType
 from typing import TypeAlias
 
@@ -53,10 +53,13 @@ class FakeSource:
     """
 
     def __init__(self, script: Iterable[Step], *, live: bool = False) -> None:
-        self._script, self._live = script, live
-        self._dropped = 0
-        self._entered = False
+        self._script, self._live = iter(script), live
+        self._index = self._dropped = 0
+        self._resumes = 0.0
+        self._entered = self._ended = False
         self._closed = Event()
+        self._callback: Callable[[], None] = lambda: None
+        self._timer: Timer | None = None
 
     @property
     def live(self) -> bool:
@@ -76,6 +79,9 @@ class FakeSource:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer.join()
 
     def __iter__(self) -> Iterator[Frame | Fault]:
         """Iterate over the frames and faults of the script.
@@ -84,32 +90,65 @@ class FakeSource:
             RuntimeError: outside the ``with`` block.
             UserError: a step of the script.
         """
-        if not self._entered:
-            raise RuntimeError("iterate over a source inside its `with` block")
-        return self._play()
+        self._require_entered()
+        return iter(self._next, None)
+
+    def poll(self) -> Frame | Fault | None:
+        """Return the next frame or fault of the script, ``None`` during a pause and at the end.
+
+        Raises:
+            RuntimeError, UserError: as iterating does.
+        """
+        self._require_entered()
+        if self._closed.is_set() or time.monotonic() < self._resumes:
+            return None
+        for step in self._script:
+            if isinstance(step, Pause):
+                self._pause(step.seconds)
+                return None
+            if isinstance(step, Drop):
+                self._index += step.count
+                self._dropped += step.count
+            elif isinstance(step, UserError):
+                self._ended = True
+                raise step
+            else:
+                self._index += 1
+                return _made(step, self._index - 1, self._dropped)
+        self._ended = True
+        return None
+
+    @property
+    def ended(self) -> bool:
+        """True once the script is played or the source is closed."""
+        return self._ended or self._closed.is_set()
+
+    def notify(self, callback: Callable[[], None]) -> None:
+        """Call ``callback`` at the end of every pause, and when the source is closed."""
+        self._callback = callback
 
     def close(self) -> None:
         """End the iteration, from any thread, any number of times."""
         self._closed.set()
+        self._callback()
 
-    def _play(self) -> Iterator[Frame | Fault]:
-        index = 0
-        for step in self._script:
-            if self._closed.is_set():
-                return
-            if isinstance(step, Pause):
-                self._closed.wait(min(step.seconds, TIMEOUT_MAX))
-            elif isinstance(step, Drop):
-                index += step.count
-                self._dropped += step.count
-            elif isinstance(step, UserError):
-                raise step
-            else:
-                yield _made(step, index)
-                index += 1
+    def _next(self) -> Frame | Fault | None:
+        while (item := self.poll()) is None and not self.ended:
+            self._closed.wait(min(max(self._resumes - time.monotonic(), 0.0), TIMEOUT_MAX))
+        return item
+
+    def _pause(self, seconds: float) -> None:
+        self._resumes = time.monotonic() + seconds
+        if seconds <= TIMEOUT_MAX:
+            self._timer = Timer(seconds, self._callback)
+            self._timer.start()
+
+    def _require_entered(self) -> None:
+        if not self._entered:
+            raise RuntimeError("use a source inside its `with` block")
 
 
-def _made(step: NDArray[np.uint8] | Unscored, index: int) -> Frame | Fault:
+def _made(step: NDArray[np.uint8] | Unscored, index: int, dropped: int) -> Frame | Fault:
     if isinstance(step, Unscored):
         return Fault(index, datetime.now(timezone.utc), step)
-    return Frame(index, datetime.now(timezone.utc), time.monotonic(), step)
+    return Frame(index, datetime.now(timezone.utc), time.monotonic(), step, dropped=dropped)

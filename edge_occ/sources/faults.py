@@ -38,6 +38,8 @@ class Reason(str, Enum):
     """It has no colours, as the training images have."""
     TORN = "torn"
     """A part of its rows repeats the row above."""
+    BLURRED = "blurred"
+    """Its edges are far smoother than those of every training image."""
     FROZEN = "frozen"
     """It equals the frames of the camera before it, pixel by pixel."""
     NO_PART = "no part"
@@ -57,7 +59,15 @@ class Reason(str, Enum):
 POSELESS = frozenset((Reason.NO_PART, Reason.SMALL, Reason.SEVERAL, Reason.EDGE, Reason.LARGE, Reason.DIRECTION))
 """Reasons of frames whose part cannot be turned to the pose of the training."""
 
-GUARDED = POSELESS | {Reason.BLACK, Reason.WHITE, Reason.UNIFORM, Reason.GREY, Reason.TORN, Reason.FROZEN}
+GUARDED = POSELESS | {
+    Reason.BLACK,
+    Reason.WHITE,
+    Reason.UNIFORM,
+    Reason.GREY,
+    Reason.TORN,
+    Reason.BLURRED,
+    Reason.FROZEN,
+}
 """Reasons that lie in what the camera sees: any number of such frames never ends a run, and the process is alive."""
 
 

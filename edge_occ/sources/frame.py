@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from types import TracebackType
@@ -24,6 +24,7 @@ class Frame:
         captured_monotonic: the same time on :func:`time.monotonic`, in seconds, for latencies.
         image: uint8 ``[height, width, 3]``, BGR.
         name: file name, or ``None`` for a camera.
+        dropped: frames of its source that were dropped before it.
     """
 
     index: int
@@ -31,6 +32,7 @@ class Frame:
     captured_monotonic: float
     image: NDArray[np.uint8]
     name: str | None = None
+    dropped: int = 0
 
 
 class Source(Protocol):
@@ -61,6 +63,23 @@ class Source(Protocol):
         Raises:
             RuntimeError: outside the ``with`` block.
             UserError: the source failed; raised after the last frame.
+        """
+
+    def poll(self) -> Frame | Fault | None:
+        """Return the next frame if there is one now, else ``None``; for who serves several sources.
+
+        Raises:
+            RuntimeError, UserError: as iterating does.
+        """
+
+    @property
+    def ended(self) -> bool:
+        """True once there will be no frame any more."""
+
+    def notify(self, callback: Callable[[], None]) -> None:
+        """Call ``callback`` whenever there may be a new frame, or the end; it must return at once.
+
+        It is called from other threads, also without a reason.  To be set before the ``with`` block.
         """
 
     def close(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from threading import Event, Thread
 from types import TracebackType
@@ -68,14 +68,36 @@ class ThreadedSource(ABC):
             RuntimeError: the source was not entered with ``with``.
             UserError: the reader thread failed; raised after the last frame.
         """
-        if self._thread.ident is None:
-            raise RuntimeError("iterate over a source inside its `with` block")
+        self._require_entered()
         return iter(self._buffer.get, None)
+
+    def poll(self) -> Frame | Fault | None:
+        """Return the next frame if there is one now, else ``None``.
+
+        Raises:
+            RuntimeError: the source was not entered with ``with``.
+            UserError: the reader thread failed; raised after the last frame.
+        """
+        self._require_entered()
+        return self._buffer.poll()
+
+    @property
+    def ended(self) -> bool:
+        """True once there will be no frame any more."""
+        return self._buffer.ended
+
+    def notify(self, callback: Callable[[], None]) -> None:
+        """Call ``callback`` whenever there may be a new frame, or the end."""
+        self._buffer.on_change = callback
 
     def close(self) -> None:
         """End the iteration, from any thread, any number of times; leaving the ``with`` block releases the device."""
         self._stop.set()
         self._buffer.close()
+
+    def _require_entered(self) -> None:
+        if self._thread.ident is None:
+            raise RuntimeError("use a source inside its `with` block")
 
     def _read(self) -> None:
         try:

@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from edge_occ.bundle.conformal import calibrate
+from edge_occ.bundle.fusion import map_factor, one_score_a_part, weights_by_spread
 from edge_occ.bundle.gaussian import Region
 from edge_occ.bundle.manifest import Calibration
 from edge_occ.bundle.standardise import LogScale
 from edge_occ.bundle.tensors import head_member
 from edge_occ.common.errors import InputError
 from edge_occ.common.progress import ProgressReport
-from trainer.calibration.held_out import Shots, held_out_scores, one_score_a_part, standardised
+from trainer.calibration.held_out import Shots, held_out_scores, standardised
 from trainer.config import HeadConfig, TrainConfig
 from trainer.graph.branches import Branch
 from trainer.heads.base import Unfit
@@ -132,15 +133,16 @@ class HeadCalibrator:
         grids = [own.grid for own in scored]
         scores = torch.stack([member.score(grid) for member, grid in zip(self._members, grids, strict=True)])
         fusion = self._config.fusion
-        spread = scores.double().std(1, correction=0).clamp_min(1e-12)
-        score_weights = _weights(fusion.score_weights, len(heads)) / spread
-        map_weights = _weights(fusion.map_weights, len(heads)) / spread
+        of_heads = scores.double().numpy()
+        score_weights, map_weights = (
+            torch.from_numpy(weights_by_spread(given, of_heads)) for given in (fusion.score_weights, fusion.map_weights)
+        )
         fused = weighted_sum(scores.double(), score_weights).numpy()
-        of_parts = one_score_a_part(fused, shots.parts)
+        of_parts = one_score_a_part(fused, shots.parts.numpy())
         calibration = calibrate(of_parts, self._config.calibration.false_alarm_rate)
         map_weights = map_weights * self._map_scale(grids, map_weights, calibration.threshold, shots.parts)
         head = FusedHead(heads, score_weights.float(), map_weights.float())
-        as_taken = one_score_a_part(fused[:images], shots.parts[:images])
+        as_taken = one_score_a_part(fused[:images], shots.parts[:images].numpy())
         return CalibratedHead(head, of_parts, as_taken, calibration)
 
     def held_out(self, features: Sequence[Tensor], scored: Sequence[Tensor], head: FusedHead) -> NDArray[np.float64]:
@@ -153,7 +155,7 @@ class HeadCalibrator:
         """
         held_out = self.held_out_grids(features, scored)
         scores = self.scores([own.grid for own in held_out], head)
-        return one_score_a_part(scores, self._shots(len(scores)).parts)
+        return one_score_a_part(scores, self._shots(len(scores)).parts.numpy())
 
     def held_out_grids(self, features: Sequence[Tensor], scored: Sequence[Tensor] | None = None) -> list[HeldOut]:
         """Score the normal images, or other images of the same parts, by heads that were fitted without their parts.
@@ -215,14 +217,12 @@ class HeadCalibrator:
         return Shots.of(given.repeat(shots // len(given)), self._config.calibration.folds, self._seed)
 
     def _map_scale(self, grids: Sequence[Tensor], weights: Tensor, threshold: float, parts: Tensor) -> float:
-        """Return the factor by which fused maps have the units of the image score: with it, the share of held-out good
-        parts whose map is above the threshold anywhere is the declared one.
-        """
+        """Return the factor of :func:`edge_occ.bundle.fusion.map_factor`; 1 for one head."""
         if len(grids) == 1:
             return 1.0
         peaks = [maps.amax((1, 2)) for maps in self.maps(grids, weights)]
-        highest = one_score_a_part(torch.cat(peaks).double().numpy(), parts)
-        return threshold / calibrate(highest, self._config.calibration.false_alarm_rate).threshold
+        rate = self._config.calibration.false_alarm_rate
+        return map_factor(torch.cat(peaks).double().numpy(), parts.numpy(), threshold, rate)
 
 
 @contextmanager
@@ -236,11 +236,6 @@ def fitting() -> Iterator[None]:
         yield
     except Unfit as error:
         raise InputError("features that vary enough for a head", str(error), error.advice) from error
-
-
-def _weights(given: Sequence[float] | None, heads: int) -> Tensor:
-    weights = torch.ones(heads) if given is None else torch.tensor(given)
-    return (weights / weights.sum()).double()
 
 
 _CHUNK = 32

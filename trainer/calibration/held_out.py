@@ -9,9 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from edge_occ.bundle.gaussian import Region, SingularCovariance
@@ -44,17 +42,6 @@ class Shots:
 def folds_of(n: int, folds: int, seed: int) -> Tensor:
     """Assign ``n`` parts to folds, ``[n]``; at most ``n`` folds, whose sizes differ by one at most."""
     return torch.randperm(n, generator=torch.Generator().manual_seed(seed)) % min(folds, n)
-
-
-def one_score_a_part(scores: NDArray[np.float64], parts: Tensor) -> NDArray[np.float64]:
-    """Return the highest score of each part's shots, in the order of the parts.
-
-    A further part is seen once, so that one shot taken by chance would do; the highest errs on the side of fewer
-    alarms.
-    """
-    highest = np.full(int(parts.max()) + 1, -np.inf)
-    np.maximum.at(highest, parts.numpy(), scores)
-    return highest
 
 
 def held_out_scores(

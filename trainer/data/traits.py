@@ -11,7 +11,7 @@ import numpy as np
 
 from edge_occ.bundle.manifest import Exposure
 from edge_occ.common.decoding import Picture, has_colour, to_8_bit, white_level
-from edge_occ.common.exposure import mean_and_deviation, repeated_rows
+from edge_occ.common.exposure import mean_and_deviation, repeated_rows, sharpness
 from edge_occ.common.image_header import UPRIGHT
 from edge_occ.common.images import counted
 from edge_occ.common.size import Size
@@ -31,6 +31,7 @@ class ImageTraits:
         highest: highest value of a 16-bit image, else ``None``.
         mean, deviation: of its values, see :func:`edge_occ.common.exposure.mean_and_deviation`.
         repeated_rows: see :func:`edge_occ.common.exposure.repeated_rows`.
+        sharpness: see :func:`edge_occ.common.exposure.sharpness`.
     """
 
     size: Size
@@ -40,6 +41,7 @@ class ImageTraits:
     mean: float
     deviation: float
     repeated_rows: float
+    sharpness: float
 
     @classmethod
     def of(cls, picture: Picture) -> ImageTraits:
@@ -55,6 +57,7 @@ class ImageTraits:
             deviation=deviation,
             # Their scale is not known before the last image is read; the largest divisor leaves most rows equal.
             repeated_rows=repeated_rows(to_8_bit(pixels, 65535)),
+            sharpness=sharpness(pixels),
         )
 
 
@@ -98,6 +101,7 @@ class Traits:
                 mean=(round(min(means), 3), round(max(means), 3)),
                 deviation=(round(min(deviations), 3), round(max(deviations), 3)),
                 repeated_rows=max(image.repeated_rows for image in images),
+                sharpness=round(min(image.sharpness for image in images), 4),
             ),
         )
 

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from edge_occ.bundle.conformal import Verdict
 from edge_occ.bundle.manifest import Calibration
 from edge_occ.common.images import read_image
+from edge_occ.output.preview import picture_row
 from engines.base import Engine
 from trainer.data.layout import LabelledImage
-from trainer.evaluation.pictures import picture_row, scored_pair
+from trainer.evaluation.pictures import scored_pair
 
 HARDEST, TYPICAL = 4, 8
 """Maximum numbers of pictures in a group."""

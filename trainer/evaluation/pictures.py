@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from edge_occ.bundle.manifest import Calibration
-from edge_occ.output.heatmap import encode_jpeg, overlay
-
-HEIGHT, _WIDTH = 320, 640
-"""Maximum size of a picture in pixels; frames are scaled to it, so that outlines look the same on all of them."""
+from edge_occ.output.heatmap import overlay
+from edge_occ.output.preview import BgrImage, scaled
 
 _GROUND_TRUTH_BGR = (64, 220, 0)
 _REGION_BGR = (255, 255, 255)
-_GAP = 4
 
 _VEIL, _VEIL_GREY = 0.65, 190
 """Share and level of the grey over what is not inspected, which shows on black and on white ground alike."""
-
-BgrImage = NDArray[np.uint8]
-"""``[height, width, 3]``, BGR."""
 
 
 def scored_pair(
@@ -36,7 +28,7 @@ def scored_pair(
         calibration: median score, where the colours begin, and threshold.
         mask: ground truth ``[height, width]``.
     """
-    plain = _scaled(frame)
+    plain = scaled(frame)
     scored = overlay(plain, score_map, calibration.median, calibration.threshold)
     if mask is not None:
         _outline(plain, _scaled_mask(mask, plain), _GROUND_TRUTH_BGR)
@@ -50,19 +42,11 @@ def region_pair(frame: BgrImage, region: NDArray[np.bool_]) -> list[BgrImage]:
         frame: the frame.
         region: pixels that are inspected, ``[rows, columns]``, stretched over the frame.
     """
-    plain = _scaled(frame)
+    plain = scaled(frame)
     inside = _scaled_mask(region, plain)
     veiled = np.where(inside[..., None], plain, (1 - _VEIL) * plain + _VEIL * _VEIL_GREY).round().astype(np.uint8)
     _outline(veiled, inside, _REGION_BGR)
     return [plain, veiled]
-
-
-def _scaled(frame: BgrImage) -> BgrImage:
-    height, width = frame.shape[:2]
-    scale = min(HEIGHT / height, _WIDTH / width)
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    filter_ = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-    return np.asarray(cv2.resize(frame, size, interpolation=filter_), dtype=np.uint8)
 
 
 def _scaled_mask(mask: NDArray[np.bool_], picture: BgrImage) -> NDArray[np.bool_]:
@@ -76,13 +60,3 @@ def _outline(picture: BgrImage, mask: NDArray[np.bool_], colour: tuple[int, int,
     outlines, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_SIMPLE)
     cv2.drawContours(picture, outlines, -1, (0, 0, 0), 3)
     cv2.drawContours(picture, outlines, -1, colour, 1)
-
-
-def picture_row(pictures: Sequence[BgrImage]) -> bytes:
-    """Return pictures side by side as JPEG; lower ones are padded with white below."""
-    height = max(picture.shape[0] for picture in pictures)
-    padded = [
-        cv2.copyMakeBorder(picture, 0, height - picture.shape[0], 0, gap, cv2.BORDER_CONSTANT, value=(255, 255, 255))
-        for picture, gap in zip(pictures, [_GAP] * (len(pictures) - 1) + [0], strict=True)
-    ]
-    return encode_jpeg(np.asarray(cv2.hconcat(padded), dtype=np.uint8))

@@ -15,6 +15,7 @@ from edge_occ.bundle.bundle import ENCODER_GRAPH, GOLDEN, HEAD, PREVIEW, graph_n
 from edge_occ.bundle.manifest import Precision
 from edge_occ.bundle.pre_stage import PreStage, PreStageEngine
 from edge_occ.bundle.tensors import golden_from, golden_member, graph_from
+from edge_occ.output.preview import preview
 from engines.onnxruntime import OnnxRuntimeEngine
 from engines.parity import TOLERANCE, Parity, require_parity
 from trainer.calibration.fit_heads import CalibratedHead
@@ -25,7 +26,6 @@ from trainer.export.golden_frames import cropped, golden_frames
 from trainer.export.half import with_half_encoders
 from trainer.export.onnx_graph import export_inspection_graph, reference
 from trainer.export.precisions import Fp32Baseline, reduce_to_fp16, reduce_to_int8
-from trainer.export.preview import preview
 from trainer.graph.inspection import InspectionGraph, exact_branch
 
 

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
 
+import numpy as np
 import onnx
 import torch
+from numpy.typing import NDArray
 
 from edge_occ import __version__
 from edge_occ.bundle.downscale import HALVING
@@ -20,6 +22,7 @@ from edge_occ.common.size import Size
 from trainer.config import BranchConfig, TrainConfig
 from trainer.data.images import NormalImages
 from trainer.export.assemble import Assembled
+from trainer.export.recipe import recipe
 from trainer.graph.branches import Branch
 from trainer.graph.inspection import exact_branch
 from trainer.pretrain.fit_encoder import Fit
@@ -42,6 +45,7 @@ class Facts:
         fits: how each encoder was trained; ``None`` where it was not.
         selection: record of the model selection; ``None`` without one.
         seconds: duration so far.
+        region: pixels that are inspected, bool of the shape ``size``; ``None``: all.
     """
 
     command: str
@@ -54,6 +58,7 @@ class Facts:
     fits: Sequence[Fit | None]
     selection: SelectionRecord | None
     seconds: float
+    region: NDArray[np.bool_] | None
 
 
 def manifest_fields(facts: Facts, calibration: Calibration, exported: Assembled) -> dict[str, object]:
@@ -85,6 +90,7 @@ def manifest_fields(facts: Facts, calibration: Calibration, exported: Assembled)
         },
         "calibration": calibration,
         "precisions": exported.precisions,
+        "recipe": recipe(config, facts.branches, facts.region),
         "training": Training(
             command=printable(facts.command),
             preset=printable(facts.preset),

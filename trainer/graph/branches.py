@@ -42,6 +42,7 @@ class Branch(nn.Module, ABC):
         geometry: side of a window, grid stride, and rows and columns of the grid; pixels of the resized frame.
         exact: whether a feature depends on its window alone.
         score_maps: from the scores of each head to its map.
+        centres: of the rows and of the columns of positions, float64, in pixels of the resized frame.
     """
 
     extractor: FeatureExtractor
@@ -53,7 +54,7 @@ class Branch(nn.Module, ABC):
     ) -> None:
         super().__init__()
         self.extractor = FeatureExtractor(encoder, config.head)
-        self._size, self._centres = size, (encoder.centres(size[0]), encoder.centres(size[1]))
+        self._size, self.centres = size, (encoder.centres(size[0]), encoder.centres(size[1]))
         self.set_heads(config, mask)
 
     @property
@@ -68,7 +69,7 @@ class Branch(nn.Module, ABC):
             config: smoothing and image score.
             mask: pixels of the region, bool ``[height, width]``; None: all.
         """
-        return ScoreMap(config, self._size, self._centres, mask).to(self.device)
+        return ScoreMap(config, self._size, self.centres, mask).to(self.device)
 
     def set_heads(self, config: BranchConfig, mask: NDArray[np.bool_] | None) -> None:
         """Replace the maps by those of other heads, as after a selection."""
@@ -109,7 +110,7 @@ class PatchBranch(Branch):
         self, encoder: Encoder, config: BranchConfig, size: Size, mask: NDArray[np.bool_] | None = None
     ) -> None:
         super().__init__(encoder, config, size, mask)
-        rows, columns = map(len, self._centres)
+        rows, columns = map(len, self.centres)
         self.geometry = encoder.window, encoder.stride, (rows, columns)
         self.exact = encoder.exact
 

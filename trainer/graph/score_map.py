@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from edge_occ.bundle import score_map
+from edge_occ.bundle.score_map import MapSettings
 from edge_occ.common.size import Size
 from trainer.config import MapConfig
-from trainer.graph.region import RegionGrid, positions_inside
+from trainer.graph.region import RegionGrid
 
 
 class ScoreMap(nn.Module):
@@ -47,23 +47,15 @@ class ScoreMap(nn.Module):
         mask: NDArray[np.bool_] | None = None,
     ) -> None:
         super().__init__()
-        height, width = size
-        self.region = None if mask is None else positions_inside(mask, centres)
+        plain = score_map.ScoreMap(map_settings(config), size, (centres[0].numpy(), centres[1].numpy()), mask)
+        self.region, self.top, self.step = plain.region, plain.top, plain.step
         self.positions = None if self.region is None else RegionGrid(self.region)
-        self.top: int | None = None
-        self.step = 1
-        if config.image_score == "top":
-            self.step = math.ceil(math.sqrt(config.top_fraction * height * width / _MAX_TOP))
-            read = math.ceil(height / self.step) * math.ceil(width / self.step)
-            if mask is not None:
-                read = max(1, int(mask[:: self.step, :: self.step].sum()))
-            self.top = min(max(1, round(config.top_fraction * read)), _MAX_TOP)
         self.down: Tensor
         self.across: Tensor
-        self.register_buffer("down", upsampling_matrix(height, centres[0], config))
-        self.register_buffer("across", upsampling_matrix(width, centres[1], config))
+        self.register_buffer("down", torch.from_numpy(plain.down))
+        self.register_buffer("across", torch.from_numpy(plain.across))
         self.gain: Tensor | None
-        self.register_buffer("gain", None if mask is None else self._gain(torch.from_numpy(mask)))
+        self.register_buffer("gain", None if plain.gain is None else torch.from_numpy(plain.gain))
 
     def gather(self, features: Tensor) -> Tensor:
         """Return features ``[n, rows, columns, d]`` at the positions that are scored, ``[n, 1, p, d]`` in a region."""
@@ -87,29 +79,7 @@ class ScoreMap(nn.Module):
         maps = self.down @ grid @ self.across.transpose(0, 1)
         return maps if self.gain is None else maps * self.gain
 
-    def _gain(self, mask: Tensor) -> Tensor:
-        """Return what maps are multiplied by: 0 outside the region, inside the inverse of the map of ones."""
-        ones = torch.from_numpy(self.region).float()
-        return mask / (self.down @ ones @ self.across.transpose(0, 1)).clamp_min(torch.finfo(torch.float32).tiny)
 
-
-def upsampling_matrix(pixels: int, centres: Tensor, config: MapConfig) -> Tensor:
-    """Gaussian weights ``[pixels, positions]`` of every position at every pixel along one axis.
-
-    Normalised, the rows sum to one.  As in the paper, they are samples of a Gaussian kernel that ends 16 pixels from
-    its centre (32 pixels wide; CutPaste, A.5) and has the sum one over a grid without borders.
-    """
-    middles = torch.arange(pixels, dtype=torch.float64) + 0.5
-    distance = middles.unsqueeze(1) - centres.unsqueeze(0)
-    exponent = -distance.square() / (2 * config.sigma * config.sigma)
-    if config.upsampling == "normalised":
-        return torch.softmax(exponent, 1).float()
-    kernel = exponent.exp() * (distance.abs() < _PAPER_KERNEL / 2)
-    return (kernel / kernel.sum(1).amax()).float()
-
-
-_MAX_TOP = 3840
-"""Values that TensorRT's TopK gives at most (its operators' reference)."""
-
-_PAPER_KERNEL = 32
-"""Side of the paper's kernel in pixels (CutPaste, A.5); FCDD gives it a sigma of 10."""
+def map_settings(config: MapConfig) -> MapSettings:
+    """Return the settings of a map as the device half takes them."""
+    return MapSettings(config.sigma, config.upsampling, config.image_score, config.top_fraction)

@@ -18,6 +18,7 @@ from pydantic import ValidationError
 
 from edge_occ import __version__
 from edge_occ.bundle.bundle import MODEL_CARD, read_bundle, write_bundle
+from edge_occ.bundle.exchange import Exchanged
 from edge_occ.bundle.manifest import Calibration, Manifest
 from edge_occ.common.errors import InputError
 from edge_occ.common.size import Size
@@ -29,7 +30,7 @@ from trainer.graph.branches import Branch, make_branch
 from trainer.own_files import check_writable, require_own_bundle
 from trainer.report.model_card import model_card
 from trainer.review.collect import stored_features
-from trainer.review.exchange import Exchanged, HeadExchange
+from trainer.review.exchange import exchange
 from trainer.review.judgements import defective_images
 from trainer.review.stored_features import (
     GoodImages,
@@ -87,7 +88,7 @@ def refit(path: Path, exclude: Path, out: Path, sha256: str | None = None) -> Re
     features = [torch.from_numpy(of.astype(np.float32)) for of in kept.features]
     held_out = calibrator.held_out_grids(features)
     fitted = calibrator.fit(features, held_out)
-    exchanged = HeadExchange(bundle, fitted, config, branches, calibrator).run()
+    exchanged = exchange(bundle, fitted, branches, calibrator)
     fields = _fields(manifest, config, kept.images, excluded, fitted.calibration, exchanged)
     members = {**exchanged.members, MODEL_CARD: model_card(fields, exchanged.parity).encode()}
     left = stored_features(kept.images, features, held_out, calibrator, branches, fitted.head, kept.region)

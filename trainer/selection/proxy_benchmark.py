@@ -13,9 +13,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Generator, Tensor
 
+from edge_occ.bundle.fusion import one_score_a_part
 from edge_occ.bundle.gaussian import Region
 from edge_occ.common.progress import ProgressReport
-from trainer.calibration.held_out import Shots, held_out_scores, one_score_a_part, standardised
+from trainer.calibration.held_out import Shots, held_out_scores, standardised
 from trainer.config import HeadConfig
 from trainer.evaluation.metrics import image_auroc, pixel_auroc
 from trainer.graph.score_map import ScoreMap
@@ -164,7 +165,7 @@ class ProxyBenchmark:
 
     def _split(self, scores: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """One score for each normal part, and the scores of the defects."""
-        return one_score_a_part(scores[: self.normal], self._shots.parts), scores[self.normal :]
+        return one_score_a_part(scores[: self.normal], self._shots.parts.numpy()), scores[self.normal :]
 
     def _kinds(self) -> Iterator[NDArray[np.bool_]]:
         return (self._kind == kind for kind in np.unique(self._kind))

@@ -1,7 +1,7 @@
 """The send queue of live messages: scores and one heatmap, which are worthless later; no broker and no clock.
 
 A full queue of scores drops the oldest.  There is one slot for the latest heatmap; only another heatmap of an anomalous
-frame replaces one of an anomalous frame.
+frame replaces one of an anomalous frame.  Frames for review count as normal to heatmaps, and not to scores.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ class SendQueue:
     def _put_score(self, light: Inspection) -> None:
         captured = light.frame.captured_monotonic
         if self._score_period:
-            if captured < self._score_due and not light.verdict.anomalous:
+            if captured < self._score_due and light.verdict.name == "normal":
                 self._stats.thinned()
                 return
             # A grid of due times, not the time of the last score: a camera's jitter must not halve the rate.

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_occ.bundle.conformal import ConformalThreshold, Verdict, calibrate
+from edge_occ.bundle.conformal import ConformalThreshold, Verdict, calibrate, max_false_alarms
 
 
 @given(
@@ -109,3 +109,11 @@ def test_the_calibration_scores_are_not_sorted_in_place():
 def test_a_threshold_without_held_out_scores_is_refused():
     with pytest.raises(ValueError, match="at least one held-out score"):
         ConformalThreshold([], 1.0)
+
+
+@pytest.mark.parametrize(("images", "share", "most"), [(0, 0.03, 0), (5, 0.03, 1), (20, 0.03, 2), (20, 0.25, 8)])
+def test_false_alarms_that_do_not_contradict_a_share(images, share, most):
+    assert max_false_alarms(images, share) == most
+    draws = np.random.default_rng(0).binomial(images, share, 100_000)
+    assert (draws > most).mean() <= 0.052
+    assert most == 0 or (draws > most - 1).mean() > 0.048

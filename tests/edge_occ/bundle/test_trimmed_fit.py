@@ -9,7 +9,6 @@ import pytest
 from numpy.typing import NDArray
 
 from edge_occ.bundle.covariance import Regularisation
-from edge_occ.bundle.fit_heads import fit_and_calibrate
 from edge_occ.bundle.gaussian import GaussianSettings, fit_gaussian, pooled_side
 from edge_occ.bundle.leave_one_out import leave_one_out
 
@@ -81,5 +80,3 @@ def test_leaving_one_out_is_left_to_folds():
     features, settings = normal(20, 0), GaussianSettings(trim=0.2)
     with pytest.raises(ValueError, match="folds"):
         leave_one_out(features, settings)
-    with pytest.raises(ValueError, match="folds"):
-        fit_and_calibrate(features, settings, 0.1, lambda grids: grids.max((1, 2)))

@@ -255,7 +255,7 @@ def test_an_engine_that_is_not_there(tiny_bundle):
 
 
 def test_a_camera_that_does_not_exist(tiny_bundle):
-    refused(edge_occ("run", "--camera", 97, "--bundle", tiny_bundle, "--no-mqtt"), 2, "/dev/video97")
+    refused(edge_occ("run", "--source", "97?lost=0", "--bundle", tiny_bundle, "--no-mqtt"), 2, "/dev/video97")
 
 
 def test_an_unreachable_broker(tiny_bundle, tiny_data):

@@ -118,6 +118,9 @@ def test_score_prints_a_line_a_picture(tiny_bundle, tiny_data):
 def test_inspect_and_verify(tiny_bundle):
     assert "Model card" in edge_occ("inspect", tiny_bundle).stdout
     manifest = json.loads(edge_occ("inspect", tiny_bundle, "--json").stdout)
+    points = manifest["operating_points"]
+    assert [point["false_alarm_rate"] for point in points] == [0.01, 0.02, 0.05, 0.1]
+    assert [point["threshold"] for point in points] == sorted((point["threshold"] for point in points), reverse=True)
     assert manifest["format"] == FORMAT
     parity = json.loads(edge_occ("verify", tiny_bundle, "--json").stdout)
     assert parity["score_error"] < 1e-3

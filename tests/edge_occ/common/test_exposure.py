@@ -1,11 +1,12 @@
 """Brightness, contrast and repeated rows."""
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_occ.common.exposure import mean_and_deviation, repeated_rows
+from edge_occ.common.exposure import mean_and_deviation, repeated_rows, sharpness
 
 
 def noise(height=40, width=50, seed=0):
@@ -42,3 +43,33 @@ def test_rows_that_differ_between_the_columns_compared_first_are_no_repetition()
 
 def test_one_row_repeats_nothing():
     assert repeated_rows(noise(1)) == 0
+
+
+def naive_sharpness(image):
+    rows = range(0, len(image), max(1, len(image) // 128))
+    width = image.shape[1]
+    near = [abs(float(image[y, x + 1, 1]) - float(image[y, x, 1])) for y in rows for x in range(width - 1)]
+    far = [abs(float(image[y, x + 8, 1]) - float(image[y, x, 1])) for y in rows for x in range(width - 8)]
+    return (np.mean(near) / np.mean(far) - 0.125) / 0.875
+
+
+@pytest.mark.parametrize("height", [40, 300])
+def test_sharpness_is_the_contrast_of_neighbours_as_a_share_of_that_over_8_columns(height):
+    image = cv2.GaussianBlur(noise(height), (0, 0), 1.5)
+    assert sharpness(image) == pytest.approx(naive_sharpness(image), rel=1e-5)
+    assert sharpness(noise(height)) == pytest.approx(1, abs=0.05)
+
+
+def test_sharpness_falls_with_blur_and_depends_on_neither_brightness_nor_contrast():
+    steps = np.kron(np.random.default_rng(0).integers(0, 2, (8, 10)), np.ones((16, 16))) * 120 + 60
+    image = np.repeat(steps[:, :, None], 3, axis=2).astype(np.uint8)
+    blurred = [sharpness(cv2.GaussianBlur(image, (0, 0), sigma)) for sigma in (0.8, 1.5, 3, 6)]
+    assert blurred == sorted(blurred, reverse=True)
+    assert blurred[-1] < 0.05
+    assert sharpness(image // 2 + 7) == pytest.approx(sharpness(image), rel=0.01)
+    assert sharpness(image.astype(np.uint16) * 257) == pytest.approx(sharpness(image), rel=1e-5)
+
+
+def test_where_there_is_nothing_to_measure_a_picture_is_sharp():
+    assert sharpness(np.full((20, 30, 3), 90, np.uint8)) == 1
+    assert sharpness(noise(20, 8)) == 1

@@ -17,7 +17,7 @@ from edge_occ.sources.faults import Reason
 from edge_occ.sources.frame import Frame
 from trainer.data.traits import ImageTraits, Traits
 
-EXPOSURE = Exposure(mean=(90, 110), deviation=(28, 33), repeated_rows=0.05)
+EXPOSURE = Exposure(mean=(90, 110), deviation=(28, 33), repeated_rows=0.05, sharpness=0.3)
 
 
 def part(seed=0, level=100.0, contrast=30.0, side=64):
@@ -57,6 +57,7 @@ def test_a_part_passes_all_guards():
         (np.repeat(part()[:, :, :1], 3, axis=2), Reason.GREY),
         (fill(0.5), Reason.TORN),
         (fill(0.2, (0, 135, 0)), Reason.TORN),
+        (cv2.GaussianBlur(part(contrast=90), (0, 0), 4), Reason.BLURRED),
     ],
 )
 def test_each_fault_has_its_reason_and_can_be_switched_off(image, expected):
@@ -92,6 +93,12 @@ def test_without_knowledge_of_the_training_only_uniform_and_frozen_are_found():
     ):
         assert reason(image, None, None) is None
     assert reason(np.zeros((64, 64, 3), np.uint8), None, None) is Reason.UNIFORM
+
+
+@pytest.mark.parametrize("sharpness", [None, 0.005])
+def test_no_frame_is_blurred_where_the_training_images_were_not_measured_or_are_blurred_themselves(sharpness):
+    image = cv2.GaussianBlur(part(contrast=90), (0, 0), 4)
+    assert reason(image, EXPOSURE.model_copy(update={"sharpness": sharpness})) is None
 
 
 def test_uniform_frames_pass_where_a_training_image_was_uniform():
@@ -184,7 +191,7 @@ def test_no_guard_finds_anything_on_magnetic_tiles(shared_data):
 
 @pytest.mark.data
 @pytest.mark.parametrize("name", ["bottle", "pill", "screw", "toothbrush"])
-def test_real_parts_in_the_dark_in_glare_and_torn_are_found(shared_data, name):
+def test_real_parts_in_the_dark_in_glare_torn_and_blurred_are_found(shared_data, name):
     data = shared_data / "mvtec_ad" / name
     guards = guards_of(tuple(find_images(data / "train" / "good")))
     random = np.random.default_rng(0)
@@ -194,6 +201,7 @@ def test_real_parts_in_the_dark_in_glare_and_torn_are_found(shared_data, name):
         ((image * 0.02 + random.normal(250, 1, image.shape)).clip(0, 255), Reason.WHITE),
         (np.concatenate((image[:160], np.full_like(image[160:], 128))), Reason.TORN),
         (np.concatenate((image[:160], image[160:161].repeat(len(image) - 160, axis=0))), Reason.TORN),
+        (cv2.GaussianBlur(image, (0, 0), 3), Reason.BLURRED),
     ):
         fault = guards.check(frame(np.rint(shown).astype(np.uint8)))
         assert fault is not None

@@ -10,6 +10,7 @@ from mqtt_helpers import inspection
 from pydantic import ValidationError
 
 from edge_occ.inspection.events import Phase
+from edge_occ.inspection.evidence import EvidenceNames, EvidencePaths
 from edge_occ.inspection.result import Box
 from edge_occ.mqtt.messages import event_message, heatmap_info, interrupted_end, score_message
 from edge_occ.mqtt.payloads import MAX_BOXES, PAYLOADS, DeviceState, DeviceStatus, Queues, QueueStats, Score, Stats
@@ -62,6 +63,36 @@ def test_messages_of_older_versions_without_the_flat_keys_are_read(kind):
     assert read.model_dump()["ts"] == (0 if kind == "status" else payload["ts"])
 
 
+def test_scores_of_older_versions_have_no_review_band():
+    older = {key: value for key, value in json.loads(MESSAGES["score"].to_json()).items() if key != "review_threshold"}
+    assert Score.model_validate(older) == MESSAGES["score"]
+
+
+@pytest.mark.parametrize(
+    ("score", "review", "verdict", "anomalous", "published"),
+    [
+        (0.5, None, "normal", 0, 1.0),
+        (0.5, 0.5, "normal", 0, 0.5),
+        (0.6, 0.5, "review", 0, 0.5),
+        (1.0, 0.5, "review", 0, 0.5),
+        (1.1, 0.5, "anomalous", 1, 0.5),
+    ],
+)
+def test_a_frame_for_review_is_not_anomalous(score, review, verdict, anomalous, published):
+    plain = inspection(score=score)
+    shown = replace(plain, verdict=replace(plain.verdict, review_threshold=review))
+    payload = json.loads(score_message(shown, 1.0).to_json())
+    assert (payload["verdict"], payload["anomalous"], payload["review_threshold"]) == (verdict, anomalous, published)
+    assert heatmap_info(shown).verdict.value == verdict
+
+
+def test_an_event_has_its_duration():
+    plain = inspection(event=Phase.UPDATE, score=2)
+    assert plain.event is not None
+    shown = replace(plain, event=replace(plain.event, seconds=1.23456))
+    assert event_message(shown).duration_s == 1.235
+
+
 def test_stats_of_older_versions_have_null_before_the_first_score():
     older = {**json.loads(STATS.to_json()), "latency_p50_ms": None, "latency_p95_ms": None}
     assert Stats.model_validate(older).latency_p95_ms == 0
@@ -112,6 +143,7 @@ def test_a_score_has_the_values_of_its_inspection():
         "score": 1.5,
         "p_value": 0.25,
         "threshold": 1.0,
+        "review_threshold": 1.0,
         "verdict": "anomalous",
         "anomalous": 1,
         "verdict_ms": 0.0,
@@ -156,6 +188,23 @@ def test_an_event_carries_the_worst_boxes_only():
     assert len(message.to_json()) < 8192
     with pytest.raises(ValueError, match="without an event"):
         event_message(inspection(), historical=False)
+
+
+def test_an_event_names_its_evidence_or_nothing():
+    shown = inspection(3, 2.0, event=Phase.START)
+    without = json.loads(event_message(shown).to_json())
+    assert {key: without[key] for key in EvidencePaths._fields} == dict.fromkeys(EvidencePaths._fields, "")
+    paths = EvidenceNames("left").paths(shown)
+    payload = json.loads(event_message(shown, ORIGIN, paths).to_json())
+    assert {key: payload[key] for key in EvidencePaths._fields} == paths._asdict()
+    interrupted = interrupted_end(event_message(shown, ORIGIN, paths))
+    assert interrupted.evidence_frame == paths.evidence_frame
+
+
+def test_messages_of_older_versions_have_no_evidence():
+    payload = json.loads(MESSAGES["event"].to_json())
+    older = {key: value for key, value in payload.items() if not key.startswith("evidence_")}
+    assert PAYLOADS["event"].model_validate(older) == MESSAGES["event"]
 
 
 def test_published_schemas_are_those_of_the_code():

@@ -95,6 +95,7 @@ def test_a_line_for_each_kind():
         format_line(received(event_message(wrong, historical=True), "event")),
         format_line(received(heatmap_info(wrong), "heatmap", jpeg=bytes(2048))),
         format_line(received(stats, "stats")),
+        format_line(received(stats.model_copy(update={"drift_alarm": 1, "drift_log10": 3.26}), "stats")),
         format_line(received(DeviceStatus(state=DeviceState.ONLINE), "status", camera="left")),
     ]
     assert lines == [
@@ -103,6 +104,7 @@ def test_a_line_for_each_kind():
         "03:04:05.678Z  cam  event    frame 000007 x.png  start   event-7  peak 2.5  frames 1  boxes 1  historical",
         "03:04:05.678Z  cam  heatmap  frame 000007 x.png  anomalous  score 2.5  2 KiB",
         "03:04:05.678Z  cam  stats    12.3 fps  frames 9  dropped 1+6  p95 -",
+        "03:04:05.678Z  cam  stats    12.3 fps  frames 9  dropped 1+6  p95 -  drift 10^3.3",
         "03:04:05.678Z  cam/left  status   online",
     ]
 

@@ -16,7 +16,10 @@ from edge_occ.inspection.events import Phase
 from edge_occ.inspection.likeness import Likeness
 from edge_occ.mqtt.config import MqttConfig
 from edge_occ.mqtt.publisher import Publisher
+from edge_occ.mqtt.topics import Origin
 from edge_occ.output.console import ConsoleSink
+from edge_occ.output.evidence.config import EvidenceConfig
+from edge_occ.output.evidence.store import EvidenceStore
 from edge_occ.output.jsonl import JsonLinesSink
 from edge_occ.output.outlets import Outlets
 from edge_occ.output.sink import MemorySink, Sink
@@ -85,12 +88,26 @@ def publisher(request):
         yield sink, received
 
 
+@contextmanager
+def evidence(request):
+    folder = request.getfixturevalue("tmp_path")
+    with EvidenceStore(folder, EvidenceConfig(), Origin(), render) as sink:
+
+        def received():
+            sink.close()
+            assert sink.lost == 0
+            return [json.loads(path.read_bytes())["frame"] for path in sorted(folder.rglob("start-*/record.json"))]
+
+        yield sink, received
+
+
 SINKS = {
     "memory": (memory, [0, 1, 2, 3, 4]),
     "console": (console, [1]),
     "json lines": (json_lines, [0, 1, 2, 3, 4]),
     "heartbeat": (heartbeat, [0]),
     "likeness": (likeness, [0]),
+    "evidence": (evidence, [1]),
     "publisher": (publisher, [0, 1, 2, 3, 4]),
 }
 

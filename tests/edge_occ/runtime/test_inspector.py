@@ -1,5 +1,6 @@
 """The inspection loop, with fakes at its seams."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from fakes.engine import PartialEngine
 from hypothesis import given
 from hypothesis import strategies as st
+from mqtt_helpers import render
 
 from edge_occ.bundle.conformal import ConformalThreshold
 from edge_occ.common.clock import ManualClock
@@ -14,9 +16,13 @@ from edge_occ.common.errors import EngineUnavailable, SourceLost, UserError
 from edge_occ.inspection.events import EventTracker, Phase
 from edge_occ.inspection.guards import Guards, GuardsConfig
 from edge_occ.inspection.scoring import MAX_CONSECUTIVE_FAULTS
+from edge_occ.mqtt.topics import Origin
+from edge_occ.output.evidence.config import EvidenceConfig
+from edge_occ.output.evidence.store import EvidenceStore
 from edge_occ.output.outlets import Outlets
 from edge_occ.output.sink import MemorySink
 from edge_occ.runtime.inspector import Inspector
+from edge_occ.runtime.scheduler import Lane, Scheduler
 from edge_occ.sources.faults import Fault, Reason, Unscored
 from edge_occ.sources.frame import Frame
 from engines.base import Scores
@@ -30,6 +36,7 @@ class ListSource:
 
     def __init__(self, scores, error=None, clock=None):
         self.scores, self.error, self.closed, self.clock = scores, error, False, clock or ManualClock()
+        self.playing, self.ended = None, False
 
     def __enter__(self):
         return self
@@ -40,15 +47,24 @@ class ListSource:
     def close(self):
         self.closed = True
 
-    def __iter__(self):
+    def notify(self, callback):
+        pass
+
+    def poll(self):
+        if not self.closed:
+            self.playing = self.playing or self.items()
+            if (item := next(self.playing, None)) is not None:
+                return item
+            self.ended = True
+            if self.error:
+                raise self.error
+        return None
+
+    def items(self):
         for index, score in enumerate(self.scores):
-            if self.closed:
-                return
             image = np.full((20, 30, 3), score, np.uint8)
             yield Frame(index, self.clock.now(), self.clock.monotonic(), image)
             self.clock.advance(2)
-        if self.error:
-            raise self.error
 
 
 class FakeEngine(PartialEngine):
@@ -58,11 +74,16 @@ class FakeEngine(PartialEngine):
         return Scores(float(score_map.max()), score_map)
 
 
+def inspect_all(inspector, source, **options):
+    Scheduler([Lane("", source, inspector)]).run(**options)
+    return inspector.summary(source.dropped)
+
+
 def inspect(scores, error=None, **options):
     sink = MemorySink()
     inspector = Inspector(FakeEngine(), ConformalThreshold([1.0, 2.0, 10.0], 10.0), EventTracker(), Outlets([sink]))
     with ListSource(scores, error) as source:
-        summary = inspector.run(source, **options)
+        summary = inspect_all(inspector, source, **options)
     return summary, sink
 
 
@@ -93,6 +114,37 @@ def test_an_event_under_way_ends_with_the_stream():
     assert sink.finished == []
 
 
+def test_an_event_ends_with_its_part():
+    """Frames come every 2 seconds; a gap of 1 second makes each a part of its own."""
+    for gap, phases in ((1, [Phase.START, Phase.START, None]), (3, [Phase.START, Phase.UPDATE, Phase.END])):
+        sink = MemorySink()
+        tracker = EventTracker(part_gap=gap)
+        inspector = Inspector(FakeEngine(), ConformalThreshold([1.0], 10.0), tracker, Outlets([sink]))
+        with ListSource([50, 60, 3]) as source:
+            summary = inspect_all(inspector, source)
+        assert [i.event.phase if i.event else None for i in sink.inspections] == phases
+        ends = [(i.frame.index, i.event.id) for i in sink.finished]
+        assert ends == ([(i.frame.index, i.event.id) for i in sink.inspections[:2]] if gap == 1 else [])
+        assert summary.events == phases.count(Phase.START)
+
+
+def test_an_event_lasts_from_its_first_capture_to_its_latest():
+    _, sink = inspect([50, 3, 50, 60])
+    assert [i.event.seconds for i in sink.inspections if i.event] == [0, 2, 0, 2]
+
+
+def test_frames_for_review_are_counted_apart():
+    threshold = ConformalThreshold([1.0, 2.0, 10.0], 10.0, review_threshold=2.0)
+    sink = MemorySink()
+    inspector = Inspector(FakeEngine(), threshold, EventTracker(), Outlets([sink]))
+    with ListSource([1, 2, 3, 10, 11]) as source:
+        summary = inspect_all(inspector, source)
+    assert [i.verdict.name for i in sink.inspections] == ["normal", "normal", "review", "review", "anomalous"]
+    assert (summary.anomalous, summary.for_review) == (1, 2)
+    assert "1 anomalous, 2 for review, 1 events" in summary.lines()[0]
+    assert all(i.boxes == () for i in sink.inspections[:4])
+
+
 def test_it_stops_after_as_many_frames_as_asked():
     summary, sink = inspect([1] * 10, max_frames=4)
     assert summary.frames == len(sink.inspections) == 4
@@ -102,7 +154,7 @@ def test_a_lost_source_ends_the_event_first():
     sink = MemorySink()
     inspector = Inspector(FakeEngine(), ConformalThreshold([1.0], 10.0), EventTracker(), Outlets([sink]))
     with pytest.raises(SourceLost), ListSource([50], SourceLost("a camera", "none", "plug it in")) as source:
-        inspector.run(source)
+        inspect_all(inspector, source)
     assert sink.finished[0].event.phase is Phase.END
 
 
@@ -129,7 +181,7 @@ def run(engine, source, **options):
     error = None
     try:
         with source:
-            inspector.run(source, **options)
+            inspect_all(inspector, source, **options)
     except UserError as caught:
         error = caught
     return sink, inspector.summary(source.dropped), error
@@ -159,8 +211,8 @@ def test_a_frame_that_cannot_be_scored_is_skipped_counted_and_passed_on():
 )
 def test_a_frame_of_impossible_shape_never_reaches_the_engine(image):
     class Misshapen(ListSource):
-        def __iter__(self):
-            for frame in super().__iter__():
+        def items(self):
+            for frame in super().items():
                 yield replace(frame, image=image) if frame.index == 1 else frame
 
     sink, summary, error = run(FakeEngine(), Misshapen([1, 2, 3]))
@@ -209,8 +261,8 @@ def test_the_error_at_the_end_gives_the_last_fault():
 
 def test_unreadable_pictures_are_counted_and_never_end_a_run():
     class Unreadable(ListSource):
-        def __iter__(self):
-            for frame in super().__iter__():
+        def items(self):
+            for frame in super().items():
                 yield frame
                 for _ in range(50):
                     yield Fault(frame.index, frame.captured_at, Unscored(Reason.UNREADABLE, "damaged"), "a.png")
@@ -237,7 +289,7 @@ def test_a_sink_that_raises_is_logged_once_and_counted_and_stops_nothing(caplog)
     outlets = Outlets([before, FailingSink(), after])
     inspector = Inspector(engine, ConformalThreshold([1.0], 10.0), EventTracker(), outlets)
     with ListSource([1, 2, 3, 50]) as source:
-        summary = inspector.run(source)
+        summary = inspect_all(inspector, source)
     for sink in (before, after):
         assert [i.frame.index for i in sink.inspections] == [0, 2, 3]
         assert len(sink.faults) == len(sink.finished) == 1
@@ -250,13 +302,13 @@ def test_an_event_is_counted_when_it_starts_whatever_its_number_of_frames():
     class CountsBack(EventTracker):
         """Counts the frames of an event from the first anomalous one, not from the one at which it was raised."""
 
-        def step(self, verdict):
-            change = super().step(verdict)
+        def step(self, verdict, captured=0.0):
+            change = super().step(verdict, captured)
             return change and replace(change, frames=change.frames + 1)
 
     inspector = Inspector(FakeEngine(), ConformalThreshold([1.0], 10.0), CountsBack(2, 3), Outlets())
     with ListSource([50, 50, 60, 1, 1, 1, 50, 1, 1, 50, 50]) as source:
-        assert inspector.run(source).events == 2
+        assert inspect_all(inspector, source).events == 2
 
 
 def test_the_times_are_those_from_capture_to_verdict():
@@ -271,7 +323,7 @@ def test_the_times_are_those_from_capture_to_verdict():
 
     threshold = ConformalThreshold([1.0], 200.0)
     inspector = Inspector(Timed(), threshold, EventTracker(), Outlets([sink]), clock=clock)
-    summary = inspector.run(ListSource([30, 10, 20], clock=clock))
+    summary = inspect_all(inspector, ListSource([30, 10, 20], clock=clock))
     assert [i.verdict_ms for i in sink.inspections] == pytest.approx([30, 10, 20])
     assert summary.verdict_ms == pytest.approx({"p50": 20, "p95": 29, "p99": 29.8})
     # From the first capture to the last verdict there are 2 pauses of 2 s and 60 ms of the engine.
@@ -296,8 +348,8 @@ def test_guarded_frames_are_faults_that_reach_no_engine_and_end_no_run():
             return super().infer(frame)
 
     class Textured(ListSource):
-        def __iter__(self):
-            for frame in super().__iter__():
+        def items(self):
+            for frame in super().items():
                 image = frame.image.copy()
                 image[1:] += np.arange(19, dtype=np.uint8)[:, None, None] * (image[1:] > 0)
                 yield replace(frame, image=image)
@@ -306,10 +358,30 @@ def test_guarded_frames_are_faults_that_reach_no_engine_and_end_no_run():
     guards = Guards(GuardsConfig())
     inspector = Inspector(Never(), ConformalThreshold([1.0, 10.0], 10.0), EventTracker(), Outlets([sink]), guards)
     with Textured([50, *[0] * 3 * MAX_CONSECUTIVE_FAULTS, 60]) as source:
-        summary = inspector.run(source)
+        summary = inspect_all(inspector, source)
     assert (summary.frames, summary.anomalous, summary.events) == (2, 2, 1)
     assert summary.faults == {"uniform": 3 * MAX_CONSECUTIVE_FAULTS}
     assert [fault.index for fault in sink.faults] == list(range(1, 3 * MAX_CONSECUTIVE_FAULTS + 1))
     alone = Inspector(Never(), ConformalThreshold([1.0], 10.0), EventTracker(), Outlets(), Guards(GuardsConfig()))
     with ListSource([0] * 20) as source:
-        assert alone.run(source).faults == {"uniform": 20}
+        assert inspect_all(alone, source).faults == {"uniform": 20}
+
+
+class NanEngine(PartialEngine):
+    """Its map, or its score, is not finite for every second frame; the others are anomalous."""
+
+    def infer(self, frame):
+        score_map = np.full((10, 15), 50, np.float32)
+        if frame[0, 0, 0] % 2:
+            score_map[0, 0] = np.nan
+        return Scores(float("nan") if frame[0, 0, 0] % 4 == 1 else 50.0, score_map)
+
+
+def test_frames_without_a_finite_score_are_no_evidence(tmp_path):
+    source = ListSource([1, 2, 3, 4, 5])
+    with source, EvidenceStore(tmp_path, EvidenceConfig(), Origin(), render, clock=source.clock) as kept:
+        threshold = ConformalThreshold([1.0, 2.0, 10.0], 10.0)
+        inspect_all(Inspector(NanEngine(), threshold, EventTracker(), Outlets([kept])), source)
+    records = [json.loads(path.read_bytes()) for path in sorted(tmp_path.rglob("*.json"))]
+    assert [(record["phase"], record["frame"]) for record in records] == [("end", 3), ("start", 1)]
+    assert kept.lost == 0

@@ -8,6 +8,8 @@ from uuid import uuid4
 import pytest
 from mqtt_helpers import Ear, free_port
 
+from edge_occ.bundle.bundle import read_bundle
+from edge_occ.bundle.operating_points import DecisionConfig, decide
 from edge_occ.common.errors import BundleRefused, EngineUnavailable, EventsLost, InputError
 from edge_occ.mqtt.publisher import Publisher
 from edge_occ.runtime import station
@@ -39,7 +41,7 @@ def states(ear):
 
 def test_it_inspects_publishes_and_returns_the_figures(tiny_bundle, spot, config, ear):
     lines = []
-    summary = Station(config, tiny_bundle, spot, max_frames=3).run(lines.append)
+    summary = Station(config, tiny_bundle, {"": spot}, max_frames=3).run(lines.append)[""]
     assert (summary.frames, summary.dropped, summary.lost) == (3, 0, {})
     assert states(ear)[-2:] == ["online", "offline"]
     assert [json.loads(bytes(message.payload))["frame"] for message in ear.of("score")] == [0, 1, 2]
@@ -50,11 +52,11 @@ def test_it_inspects_publishes_and_returns_the_figures(tiny_bundle, spot, config
 def test_without_mqtt_no_broker_is_asked(tiny_bundle, spot):
     config = RunConfig.model_validate({"mqtt": {"broker": f"mqtt://127.0.0.1:{free_port()}"}})
     lines = []
-    assert Station(config, tiny_bundle, spot, publish=False, start_broker=True).run(lines.append).frames == 4
+    assert Station(config, tiny_bundle, {"": spot}, publish=False, start_broker=True).run(lines.append)[""].frames == 4
     assert not any("broker" in line for line in lines)
     with pytest.raises(InputError, match="broker"):
-        Station(config, tiny_bundle, spot).run(lines.append)
-    assert Station(config, tiny_bundle, spot, start_broker=True).run(lines.append).frames == 4
+        Station(config, tiny_bundle, {"": spot}).run(lines.append)
+    assert Station(config, tiny_bundle, {"": spot}, start_broker=True).run(lines.append)[""].frames == 4
     assert sum("started one for this run" in line for line in lines) == 1
 
 
@@ -80,7 +82,7 @@ def test_subscribers_see_that_an_engine_is_being_built_before_the_source_starts(
     loaded, opened = station.load_engine, station.open_source
     monkeypatch.setattr(station, "load_engine", load)
     monkeypatch.setattr(station, "open_source", open_source)
-    Station(config, tiny_bundle, spot).run(lambda line: None)
+    Station(config, tiny_bundle, {"": spot}).run(lambda line: None)
     assert order == ["engine", "source"]
     assert states(ear)[-4:] == ["online", "building", "online", "offline"]
 
@@ -88,14 +90,38 @@ def test_subscribers_see_that_an_engine_is_being_built_before_the_source_starts(
 def test_an_engine_that_is_not_there_takes_the_device_offline(tiny_bundle, spot, config, ear):
     engine = config.engine.model_copy(update={"name": "tensorrt"})
     with pytest.raises(EngineUnavailable):
-        Station(config.model_copy(update={"engine": engine}), tiny_bundle, spot).run(lambda line: None)
+        Station(config.model_copy(update={"engine": engine}), tiny_bundle, {"": spot}).run(lambda line: None)
     assert states(ear)[-2:] == ["online", "offline"]
     assert ear.of("score") == []
 
 
 def test_a_bundle_of_another_digest_is_refused_before_anything_starts(tiny_bundle, spot, config, ear):
     with pytest.raises(BundleRefused):
-        Station(config, tiny_bundle, spot, sha256="0" * 64).run(lambda line: None)
+        Station(config, tiny_bundle, {"": spot}, sha256="0" * 64).run(lambda line: None)
+    assert ear.heard == []
+
+
+def test_rates_of_the_settings_set_the_verdicts_and_drift_is_in_the_statistics(tiny_bundle, spot, config, ear):
+    decision = {"reject_rate": 0.2, "review_rate": 0.4}
+    settings = RunConfig.model_validate({**config.model_dump(mode="json"), "decision": decision})
+    expected = decide(read_bundle(tiny_bundle), settings.decision)
+    lines = []
+    Station(settings, tiny_bundle, {"": spot}).run(lines.append)
+    assert expected.guarantee() in lines
+    states(ear)
+    scores = [json.loads(bytes(message.payload)) for message in ear.of("score")]
+    judge = expected.threshold
+    assert {(s["threshold"], s["review_threshold"]) for s in scores} == {(judge.threshold, judge.review_threshold)}
+    assert [s["verdict"] for s in scores] == [judge.verdict(s["score"]).name for s in scores]
+    stats = json.loads(bytes(ear.of("stats")[-1].payload))
+    assert stats["declared_rate"] == pytest.approx(expected.reject.expected, abs=1e-6)
+    assert stats["drift_alarm"] == 0
+
+
+def test_a_rate_that_the_bundle_cannot_certify_is_refused_before_anything_starts(tiny_bundle, spot, config, ear):
+    settings = config.model_copy(update={"decision": DecisionConfig(reject_rate=1e-6)})
+    with pytest.raises(InputError, match=r"decision\.reject_rate of at least .* use --set decision\.reject_rate="):
+        Station(settings, tiny_bundle, {"": spot}).run(lambda line: None)
     assert ear.heard == []
 
 
@@ -103,7 +129,7 @@ def test_the_figures_come_before_the_error(tiny_bundle, tmp_path, config):
     lines = []
     (tmp_path / "a.png").write_bytes(b"damaged")
     with pytest.raises(InputError, match="none of them usable"):
-        Station(config, tiny_bundle, str(tmp_path), publish=False).run(lines.append)
+        Station(config, tiny_bundle, {"": str(tmp_path)}, publish=False).run(lines.append)
     assert lines[-2].startswith("0 frames")
     assert lines[-1] == "not inspected: 1 unreadable"
 
@@ -113,7 +139,7 @@ def test_lost_events_are_an_error_that_counts_them(tiny_bundle, spot, config, mo
     monkeypatch.setattr(Publisher, "summary", delivery)
     lines = []
     with pytest.raises(EventsLost) as caught:
-        Station(config, tiny_bundle, spot).run(lines.append)
+        Station(config, tiny_bundle, {"": spot}).run(lines.append)
     assert caught.value.counts == {"dropped": 1, "refused": 2, "failed": 0}
     assert caught.value.found.startswith("3 lost (1 not delivered, 2 refused")
     assert "4 frames" in lines[-1]
@@ -128,13 +154,13 @@ def test_the_bundle_is_released_before_the_first_frame(tiny_bundle, spot, config
         opened.append(weakref.ref(bundle))
         return bundle
 
-    class Watching(station.Inspector):
+    class Watching(station.Scheduler):
         def run(self, *arguments):
             alive.extend(reference() for reference in opened)
             return super().run(*arguments)
 
     read = station.read_bundle
     monkeypatch.setattr(station, "read_bundle", read_bundle)
-    monkeypatch.setattr(station, "Inspector", Watching)
-    Station(config, tiny_bundle, spot).run(lambda line: None)
+    monkeypatch.setattr(station, "Scheduler", Watching)
+    Station(config, tiny_bundle, {"": spot}).run(lambda line: None)
     assert alive == [None]

@@ -178,25 +178,31 @@ MINE, TWIN = Identity("Cam", "usb-1"), Identity("Cam", "usb-2")
 
 
 def test_another_camera_at_the_same_number_is_refused_and_logged(watch, caplog):
-    _, error, world = watch([FRAME], answers=[MINE, MINE, TWIN], patience=Patience(lost=5))
+    _, error, world = watch([FRAME], answers=[MINE, TWIN], patience=Patience(lost=5))
     assert isinstance(error, SourceLost)
     assert error.found == "another camera, Cam at usb-2, in place of Cam at usb-1, after 1 frames"
     assert len(world.opened) == 1, "the other one was not even opened"
     assert "another camera" in caplog.text
 
 
-def test_the_same_camera_is_found_by_its_link_when_it_comes_back_with_another_number(watch, monkeypatch):
+def test_the_same_camera_is_found_by_its_link_when_it_comes_back_with_another_number(watch):
     link = "/dev/v4l/by-id/usb-cam-index0"
-    monkeypatch.setattr(camera_module, "paths_of", lambda device: (link, device))
-    _, error, world = watch([FRAME, *[BROKEN] * 10, FRAME], answers=[MINE], patience=Patience(lost=5))
+    paths = iter([(link, "/dev/video9")])  # the links end with the device
+    _, error, world = watch(
+        [FRAME, *[BROKEN] * 10, FRAME], answers=[MINE], patience=Patience(lost=5), paths=lambda device: next(paths)
+    )
     assert given(error) == 2
     assert set(world.opened[:2]) == {link}
 
 
-def test_a_link_to_another_camera_is_skipped(watch, monkeypatch):
+def test_a_link_to_another_camera_is_skipped(watch):
     link = "/dev/v4l/by-id/usb-cam-index0"
-    monkeypatch.setattr(camera_module, "paths_of", lambda device: (link, device))
-    answers = [MINE, MINE, TWIN, MINE]  # on entering, at the first opening, and twice at the second
-    _, error, world = watch([FRAME, *[BROKEN] * 10, FRAME], answers=answers, patience=Patience(lost=5))
+    answers = [MINE, TWIN, MINE]  # at the first opening, and twice at the second
+    _, error, world = watch(
+        [FRAME, *[BROKEN] * 10, FRAME],
+        answers=answers,
+        patience=Patience(lost=5),
+        paths=lambda device: (link, device),
+    )
     assert given(error) == 2
     assert world.opened[:2] == [link, "/dev/video9"]

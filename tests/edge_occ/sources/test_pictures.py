@@ -13,8 +13,8 @@ from playback import faults, frames_of, play
 from edge_occ.common.errors import InputError, SourceLost
 from edge_occ.sources.faults import Reason
 from edge_occ.sources.files import FileSource
+from edge_occ.sources.opening import open_source
 from edge_occ.sources.pictures import Pictures
-from edge_occ.sources.uri import open_source
 
 
 def test_damaged_pictures_are_faults_in_their_place(tmp_path, write_pictures):

@@ -21,7 +21,7 @@ from edge_occ.sources.camera import CameraSource, Patience
 from edge_occ.sources.fake import Drop, FakeSource, Pause, Step
 from edge_occ.sources.faults import Fault, Reason, Unscored
 from edge_occ.sources.frame import Frame, Source
-from edge_occ.sources.uri import open_source
+from edge_occ.sources.opening import open_source
 
 FRAMES = 6
 LONG = 10.0
@@ -150,6 +150,53 @@ def test_an_unreadable_picture_is_a_fault_in_its_place(case: Case):
     assert [isinstance(item, Fault) for item in items] == [False, False, True, False, False]
     assert items[2].reason is Reason.UNREADABLE
     assert items[1].captured_at <= items[2].captured_at <= items[3].captured_at
+
+
+def polled(source: Source) -> Iterator[Frame | Fault]:
+    """Everything that a source gives when it is polled, and woken for it."""
+    woken = threading.Event()
+    source.notify(woken.set)
+    with source, suppress(SourceLost):
+        while not source.ended:
+            woken.clear()
+            while (item := source.poll()) is not None:
+                yield item
+            assert source.ended or woken.wait(LONG)
+
+
+def test_polling_gives_every_frame_and_wakes_who_waits(case: Case):
+    source = case.finite()
+    items = list(polled(source))
+    indices = [item.index for item in items]
+    assert indices == sorted(set(indices))
+    assert len(items) + source.dropped == indices[-1] + 1 == FRAMES
+    assert [item.dropped for item in items if isinstance(item, Frame)] == sorted(
+        item.dropped for item in items if isinstance(item, Frame)
+    )
+    assert all(item.dropped <= source.dropped for item in items if isinstance(item, Frame))
+
+
+def test_a_frame_counts_those_dropped_before_it(case: Case):
+    for items in (list(polled(case.finite())), list(polled(case.finite()))):
+        for place, item in enumerate(items):
+            assert isinstance(item, Frame)
+            assert item.dropped == item.index - place
+
+
+def test_close_wakes_who_polls(case: Case):
+    source, woken = case.endless(), threading.Event()
+    source.notify(woken.set)
+    with source:
+        threading.Timer(0.05, source.close).start()
+        while not source.ended:
+            woken.clear()
+            source.poll()
+            assert source.ended or woken.wait(LONG)
+
+
+def test_polling_needs_the_with_block(case: Case):
+    with pytest.raises(RuntimeError, match="with"):
+        case.finite().poll()
 
 
 def test_iterating_needs_the_with_block(case: Case):

@@ -9,16 +9,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import edge_occ.sources.uri as uri_module
+import edge_occ.sources.opening as opening_module
 from edge_occ.common.errors import InputError
 from edge_occ.common.images import IMAGE_SUFFIXES
 from edge_occ.common.settings import load_settings
 from edge_occ.runtime.config import RunConfig
 from edge_occ.sources.camera import CameraSource, Patience
 from edge_occ.sources.files import FileSource
-from edge_occ.sources.uri import VIDEO_SUFFIXES, SourceKind, SourceUri, is_steady, open_source, parse_uri
+from edge_occ.sources.opening import is_steady, open_source
+from edge_occ.sources.uri import VIDEO_SUFFIXES, SourceKind, SourceUri, parse_uri
 
 CAMERA, VIDEO, PICTURES = SourceKind.CAMERA, SourceKind.VIDEO, SourceKind.PICTURES
+CSI, RTSP, WATCHED = SourceKind.CSI, SourceKind.RTSP, SourceKind.WATCHED
 
 
 @pytest.fixture(autouse=True)
@@ -54,6 +56,25 @@ def empty_folder(tmp_path, monkeypatch):
         ("clips/*.mp4", SourceUri(PICTURES, "clips/*.mp4")),
         ("one.JPG", SourceUri(PICTURES, "one.JPG")),
         ("./0.png", SourceUri(PICTURES, "./0.png")),
+        ("csi://0", SourceUri(CSI, "0", live=True)),
+        (
+            "csi://1?width=640&height=480&fps=60",
+            SourceUri(CSI, "1", fps=60, live=True, width=640, height=480),
+        ),
+        ("rtsp://cam/s", SourceUri(RTSP, "rtsp://cam/s", live=True)),
+        ("RTSPS://cam:322/s?a=1&b", SourceUri(RTSP, "rtsps://cam:322/s?a=1&b", live=True)),
+        (
+            "rtsp://u:p@cam/s?channel=1&lost=never&subtype=0&triggered=1",
+            SourceUri(
+                RTSP,
+                "rtsp://u:p@cam/s?channel=1&subtype=0",
+                live=True,
+                triggered=True,
+                patience=(("lost", math.inf),),
+            ),
+        ),
+        (".?watch=1", SourceUri(WATCHED, ".")),
+        ("./?settle=2&watch=all", SourceUri(WATCHED, "./", everything=True, settle=2.0)),
     ],
 )
 def test_the_grammar(uri, expected):
@@ -81,8 +102,11 @@ def test_what_exists_decides(tmp_path):
 @pytest.mark.parametrize(
     ("uri", "words"),
     [
-        ("csi://0", "csi:// address, which is not supported yet"),
-        ("rtsp://user:secret@camera/stream", "rtsp:// address, which is not supported yet"),
+        ("csi://12", "csi:// address;"),
+        ("csi://user:secret@0", "csi:// address;"),
+        ("rtsp:///stream", "rtsp:// address;"),
+        ("rtsp://user:secret@/stream", "rtsp:// address;"),
+        ("rtmp://user:secret@camera/stream", "rtmp:// address;"),
         ("http://host/a.mp4", "http:// address;"),
         ("v4l2://video0", "v4l2:// address;"),
         ("", "found nothing;"),
@@ -121,12 +145,22 @@ def test_the_error_for_an_unknown_kind_lists_the_known_ones(uri, words):
         ("0?lost", "found lost=; write, say, ?lost=60 or ?lost=never"),
         ("a.mp4?live=no", "live=no"),
         ("a.mp4?loop", "found loop=; write ?loop=1"),
+        (".?watch=2", "found watch=2"),
+        (".?watch=1&loop=1", "watch, settle; found loop"),
+        (".?settle=1", "fps, loop, live, watch; found settle"),
+        ("no/?watch=1", "an existing folder to watch; found no/"),
+        ("a.mp4?watch=1", "found watch"),
+        ("csi://0?width=640", "width and height together"),
+        ("rtsp://u:secret@cam/s?lost=soon", "lost=soon"),
+        ("rtsp://u:secret@cam/s?lost=1&lost=2", "lost twice in rtsp://cam/s"),
+        ("rtsp://u:secret@cam:99999999/s", "found rtsp://cam:99999999/s"),
     ],
 )
 def test_malformed_options_are_refused(uri, words):
     with pytest.raises(InputError) as caught:
         parse_uri(uri)
     assert words in str(caught.value)
+    assert "secret" not in str(caught.value)
     assert caught.value.exit_code == 2
 
 
@@ -181,7 +215,7 @@ def test_time_limits_in_a_uri_override_the_settings(monkeypatch):
         def __init__(self, device, **options):
             asked.update(options)
 
-    monkeypatch.setattr(uri_module, "CameraSource", Camera)
+    monkeypatch.setattr(opening_module, "CameraSource", Camera)
     config = load_settings(RunConfig, [], ["source.reopen=null", "source.lost=7", "source.triggered=true"]).source
     open_source("0?lost=9", config.patience(), triggered=config.triggered)
     assert asked["patience"] == Patience(reopen=math.inf, lost=9, silent=math.inf)
@@ -193,11 +227,11 @@ def test_time_limits_in_a_uri_override_the_settings(monkeypatch):
 
 def test_opening_a_camera_that_is_not_there():
     missing = next(n for n in range(999, 0, -1) if not Path(f"/dev/video{n}").exists())
-    source = open_source(str(missing))
+    source = open_source(f"{missing}?lost=0")
     assert isinstance(source, CameraSource)
     assert source.live
-    with pytest.raises(InputError, match=f"a camera at /dev/video{missing}"):
-        source.__enter__()
+    with source, pytest.raises(InputError, match=f"a camera at /dev/video{missing}"):
+        next(iter(source))
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,11 @@ from hypothesis import strategies as st
 from scipy.stats import norm
 
 from edge_occ.bundle.conformal import calibrate
+from edge_occ.bundle.fusion import one_score_a_part
 from edge_occ.bundle.standardise import log_scale
 from edge_occ.common.progress import ProgressReport
 from trainer.calibration import held_out
-from trainer.calibration.held_out import Shots, folds_of, held_out_scores, one_score_a_part, standardised
+from trainer.calibration.held_out import Shots, folds_of, held_out_scores, standardised
 from trainer.config import HeadConfig
 from trainer.heads.base import Unfit
 from trainer.heads.build import fit_head, inside
@@ -50,7 +51,7 @@ def test_shots_of_one_part_are_in_one_fold_and_count_once(shots, folds, seed):
     assert torch.equal(found.fold_of, folds_of(len(shots), folds, seed))
     scores = np.random.default_rng(seed).random(len(parts))
     expected = [max(s for s, part in zip(scores, parts.tolist(), strict=True) if part == k) for k in range(len(shots))]
-    assert one_score_a_part(scores, parts).tolist() == expected
+    assert one_score_a_part(scores, parts.numpy()).tolist() == expected
 
 
 def test_the_guarantee_holds_with_shots_of_the_same_parts():
@@ -60,7 +61,7 @@ def test_the_guarantee_holds_with_shots_of_the_same_parts():
     true_rates = []
     for _ in range(2000):
         scores = generator.normal(size=60)[parts] + 0.1 * generator.normal(size=len(parts))
-        calibration = calibrate(one_score_a_part(scores, torch.from_numpy(parts)), rate)
+        calibration = calibrate(one_score_a_part(scores, parts), rate)
         assert calibration.n == 60
         true_rates.append(norm.sf(calibration.threshold, scale=np.sqrt(1.01)))
     assert 0.6 * calibration.expected < np.mean(true_rates) < calibration.expected

@@ -14,8 +14,8 @@ def picture(pixels, orientation=1):
     return Picture(np.asarray(pixels), frozenset(), orientation)
 
 
-def light(mean=100.0, deviation=30.0, repeated_rows=0.0):
-    return {"mean": mean, "deviation": deviation, "repeated_rows": repeated_rows}
+def light(mean=100.0, deviation=30.0, repeated_rows=0.0, sharpness=0.5):
+    return {"mean": mean, "deviation": deviation, "repeated_rows": repeated_rows, "sharpness": sharpness}
 
 
 EXPOSURE = Exposure(mean=(90, 110), deviation=(28, 33), repeated_rows=0.1)
@@ -44,14 +44,14 @@ def test_rows_of_16_bits_are_compared_in_8():
 def test_of_a_set():
     images = [
         ImageTraits((10, 30), turned=False, colour=True, highest=700, **light(546, 364, 0.1)),
-        ImageTraits((20, 15), turned=True, colour=True, highest=None, **light(40, 50, 0.2)),
+        ImageTraits((20, 15), turned=True, colour=True, highest=None, **light(40, 50, 0.2, 0.12345)),
         ImageTraits((20, 15), turned=True, colour=True, highest=3000, **light(1365, 546, 0)),
     ]
     found = Traits.of(images)
     assert (found.largest, found.usual, found.turned) == ((20, 30), (20, 15), 2)
     assert (found.colour, found.white) == (True, 4095)
     # 16-bit values in units of 4095 / 255.
-    assert found.exposure == Exposure(mean=(34, 85), deviation=(22.667, 50), repeated_rows=0.2)
+    assert found.exposure == Exposure(mean=(34, 85), deviation=(22.667, 50), repeated_rows=0.2, sharpness=0.1235)
     assert Traits.of(images[1:2]).white is None
     assert Traits.of(images[:2]).usual == (20, 15)  # of two shapes the narrower one
     grey = ImageTraits((5, 5), turned=False, colour=False, highest=None, **light())

@@ -5,11 +5,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edge_occ.bundle.score_map import positions_inside, upsampling_matrix
 from trainer.config import MapConfig
-from trainer.graph.region import RegionGrid, positions_inside
-from trainer.graph.score_map import ScoreMap, upsampling_matrix
+from trainer.graph.region import RegionGrid
+from trainer.graph.score_map import ScoreMap
 
-CENTRES = torch.arange(4, dtype=torch.float64) * 8 + 4, torch.arange(6, dtype=torch.float64) * 8 + 4
+CENTRES = np.arange(4) * 8.0 + 4, np.arange(6) * 8.0 + 4
 SIZE = (32, 48)
 
 
@@ -24,7 +25,7 @@ def test_a_position_is_inside_if_its_cell_holds_a_pixel_of_the_region(top, left,
 def test_positions_that_leave_a_border_reach_to_the_edge():
     mask = np.zeros(SIZE, bool)
     mask[0, 0] = mask[31, 47] = True
-    inner = torch.tensor([12.0, 20.0], dtype=torch.float64), torch.tensor([20.0, 28.0], dtype=torch.float64)
+    inner = np.array([12.0, 20.0]), np.array([20.0, 28.0])
     np.testing.assert_array_equal(positions_inside(mask, inner), [[True, False], [False, True]])
 
 
@@ -43,11 +44,13 @@ def test_a_map_of_a_region_is_the_mean_of_its_own_positions_near_a_pixel():
     mask = np.zeros(SIZE, bool)
     mask[5:20, 10:30] = True
     config = MapConfig(sigma=6, image_score="top", top_fraction=0.1)
-    to_map = ScoreMap(config, SIZE, CENTRES, mask)
+    to_map = ScoreMap(config, SIZE, (torch.from_numpy(CENTRES[0]), torch.from_numpy(CENTRES[1])), mask)
     region = positions_inside(mask, CENTRES)
     scores = torch.rand(2, 1, int(region.sum()), generator=torch.Generator().manual_seed(0))
     image, maps = to_map(scores)
-    down, across = (upsampling_matrix(n, c, config).double().numpy() for n, c in zip(SIZE, CENTRES, strict=True))
+    down, across = (
+        upsampling_matrix(n, c, config.sigma).astype(np.float64) for n, c in zip(SIZE, CENTRES, strict=True)
+    )
     for k in range(2):
         values = iter(scores[k, 0].tolist())
         at = {(r, c): next(values) for r in range(4) for c in range(6) if region[r, c]}

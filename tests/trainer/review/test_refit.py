@@ -9,6 +9,7 @@ import pytest
 import torch
 from discs import part
 
+from edge_occ.bundle import exchange
 from edge_occ.bundle.bundle import MODEL_CARD, PREVIEW, read_bundle, write_bundle
 from edge_occ.bundle.conformal import calibrate
 from edge_occ.bundle.loading import load_engine
@@ -18,7 +19,6 @@ from trainer.calibration.held_out import Shots, held_out_scores
 from trainer.config import TrainConfig
 from trainer.heads.build import fit_head
 from trainer.job import Job
-from trainer.review import exchange
 from trainer.review.refit import refit, without
 from trainer.review.stored_features import features_path, read_features
 from trainer.train import train

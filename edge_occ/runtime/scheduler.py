@@ -1,0 +1,101 @@
+"""The loop of a station: frames of several cameras through one engine, in the thread that opened it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from edge_occ.common.errors import UserError
+from edge_occ.runtime.control import Control
+from edge_occ.runtime.inspector import Inspector
+from edge_occ.sources.frame import Source
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Lane:
+    """One camera on its way through the station.
+
+    Attributes:
+        camera: name of the camera; empty where there is only one.
+        source: its frames; entered already when they are inspected.
+        inspector: its guards, verdicts, events and outputs.
+    """
+
+    camera: str
+    source: Source
+    inspector: Inspector
+
+
+class Scheduler:
+    """Serves the cameras in turn, one frame each, so that a fast one does not keep a slow one waiting.
+
+    Live sources are asked for a frame only when it is their turn, and then give their latest.
+
+    Args:
+        lanes: at least one.
+        control: its requests are carried out between two frames, in the thread of :meth:`run`.
+    """
+
+    def __init__(self, lanes: Sequence[Lane], control: Control | None = None) -> None:
+        self._lanes = list(lanes)
+        self._wake = threading.Event()
+        self._control = control or Control()
+        self._control.notify(self._wake.set)
+        for lane in self._lanes:
+            lane.source.notify(self._wake.set)
+
+    def run(self, max_frames: int | None = None) -> None:
+        """Inspect until all sources have ended or are closed, or ``max_frames`` are scored in all.
+
+        Open events are ended first, after an error too.  A source that is lost ends the run only if it is the last: the
+        others go on, and its error is raised at the end.
+
+        Args:
+            max_frames: at least 1, or ``None`` for no limit.
+
+        Raises:
+            SourceLost, InputError: a source is lost for good, or gave no frames.
+            EngineUnavailable: the engine scored no frame of a camera at all, or none of many in a row.
+        """
+        try:
+            error = self._inspect_all(max_frames)
+        finally:
+            for lane in self._lanes:
+                lane.inspector.finish()
+        if error is not None:
+            raise error
+        for lane in self._lanes:
+            lane.inspector.require_scores()
+
+    def _inspect_all(self, max_frames: int | None) -> UserError | None:
+        running = list(self._lanes)
+        error: UserError | None = None
+        while running:
+            self._wake.clear()
+            self._control.run_pending()
+            idle = True
+            for lane in list(running):
+                try:
+                    item = lane.source.poll()
+                    if item is not None:
+                        lane.inspector.take(item)
+                except UserError as failure:
+                    running.remove(lane)
+                    error = error or failure
+                    if running:
+                        logger.error("camera %s is lost, the others go on: %s", lane.camera, failure)  # noqa: TRY400
+                    continue
+                if item is not None:
+                    idle = False
+                    del item  # one picture less in memory while the next one is waited for
+                elif lane.source.ended:
+                    running.remove(lane)
+                if max_frames is not None and sum(each.inspector.frames for each in self._lanes) >= max_frames:
+                    return error
+            if idle and running:
+                self._wake.wait()
+        return error

@@ -1,0 +1,145 @@
+"""Thresholds for other rates than the bundle's, against a recomputation that counts."""
+
+import math
+from dataclasses import replace
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from edge_occ.bundle.bundle import read_bundle
+from edge_occ.bundle.conformal import calibrate
+from edge_occ.bundle.operating_points import RATES, Decision, DecisionConfig, decide, operating_points
+from edge_occ.common.errors import InputError
+
+
+class Held:
+    """What a decision needs of a bundle."""
+
+    def __init__(self, scores, rate=0.01):
+        self.held_out = np.array(scores, float)
+        self.manifest = self
+        self.calibration = calibrate(self.held_out, rate)
+
+
+def config(reject=None, review=None):
+    return DecisionConfig(reject_rate=reject, review_rate=review)
+
+
+def naive_threshold(scores, rate):
+    """The lowest score that a further good part exceeds with a chance of ``rate`` at most; None: there is none."""
+    ascending, allowed = sorted(scores), Fraction(str(rate)) * (len(scores) + 1)
+    return next((score for i, score in enumerate(ascending) if len(scores) - i <= allowed), None)
+
+
+SCORES = st.lists(st.integers(0, 10**6), min_size=1, max_size=60, unique=True)
+RATE = st.integers(1, 49).map(lambda percent: percent / 100)
+
+
+@settings(max_examples=40)
+@given(SCORES, RATE, RATE)
+def test_thresholds_and_verdicts_follow_the_naive_ones(scores, reject, review):
+    assume(review > reject)
+    naive_reject, naive_review = naive_threshold(scores, reject), naive_threshold(scores, review)
+    if naive_reject is None or naive_review is None or naive_review == naive_reject:
+        with pytest.raises(InputError, match=r"decision\.re"):
+            decide(Held(scores), config(reject, review))
+        return
+    judge = decide(Held(scores), config(reject, review)).threshold
+    assert (judge.threshold, judge.review_threshold) == (naive_reject, naive_review)
+    for score in [*scores, naive_reject + 0.5, naive_review + 0.5, -1]:
+        name = "anomalous" if score > naive_reject else "review" if score > naive_review else "normal"
+        verdict = judge.verdict(score)
+        assert (verdict.name, verdict.anomalous) == (name, name == "anomalous")
+
+
+def test_without_settings_the_bundle_decides(tiny_bundle):
+    bundle = read_bundle(tiny_bundle)
+    decision = decide(bundle, config())
+    assert decision.reject == bundle.manifest.calibration
+    assert decision.threshold.threshold == bundle.conformal_threshold().threshold
+    assert decision.threshold.verdict(decision.threshold.threshold).name == "normal"
+
+
+def test_the_bundles_own_rate_asked_for_gives_its_threshold():
+    held = Held(np.arange(200.0), 0.02)
+    assert decide(held, config(0.02)).reject == held.calibration
+
+
+@settings(max_examples=20)
+@given(SCORES, st.sampled_from([1e-6, 0.0001, 0.001, 0.005]))
+def test_a_rate_that_cannot_be_certified_is_refused_with_the_lowest_that_can(scores, rate):
+    assume(rate < 1 / (len(scores) + 1) < 0.499)
+    with pytest.raises(InputError) as caught:
+        decide(Held(scores), config(rate))
+    assert str(rate) in caught.value.found
+    lowest = float(caught.value.advice.split("reject_rate=")[1].split()[0])
+    assert decide(Held(scores), config(lowest)).reject.certified
+    assert lowest <= 1.001 / (len(scores) + 1)
+
+
+def test_a_band_that_is_empty_is_refused_with_the_lowest_rate_that_is_not():
+    for reject, review in ((None, 0.01), (0.05, 0.0501), (None, 0.005)):
+        with pytest.raises(InputError) as caught:
+            decide(Held(np.arange(200.0), 0.02), config(reject, review))
+        lowest = float(caught.value.advice.split("review_rate=")[1].split()[0])
+        decision = decide(Held(np.arange(200.0), 0.02), config(reject, lowest))
+        assert decision.review.expected > decision.reject.expected
+
+
+def test_a_bundle_that_cannot_certify_its_own_rate_still_decides_by_its_highest_score():
+    decision = decide(Held(np.arange(60.0), 0.01), config(None, 0.1))
+    assert decision.threshold.verdict(59.5).name == "anomalous"
+    assert decision.threshold.verdict(58.5).name == "review"
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"reject_rate": 0.05, "review_rate": 0.05},
+        {"reject_rate": 0.05, "review_rate": 0.01},
+        {"reject_rate": 0},
+        {"reject_rate": 0.5},
+        {"review_rate": -1},
+        {"review_rate": math.nan},
+        {"rate": 0.1},
+    ],
+)
+def test_settings_that_mean_nothing_are_refused(values):
+    with pytest.raises(ValidationError):
+        DecisionConfig.model_validate(values)
+
+
+def test_the_guarantee_counts_false_alarms_and_frames_to_review():
+    """Simulated with scores of rank i: above the threshold 1 of 200, between the thresholds 19 of 200."""
+    decision = decide(Held(np.arange(199.0), 0.005), config(None, 0.1))
+    assert decision.guarantee().endswith(" Expect about 5 false alarms and 95 frames to review in 1000 good parts.")
+    assert "review" not in replace(decision, review=None).guarantee()
+
+
+def test_the_band_keeps_its_promise_on_further_parts():
+    chance = np.random.default_rng(0)
+    rejected = reviewed = 0
+    for _ in range(200):
+        judge = decide(Held(chance.normal(size=99)), config(0.02, 0.1)).threshold
+        names = [judge.verdict(float(score)).name for score in chance.normal(size=20)]
+        rejected, reviewed = rejected + names.count("anomalous"), reviewed + names.count("review")
+    assert rejected / 4000 == pytest.approx(0.02, abs=0.009)
+    assert reviewed / 4000 == pytest.approx(0.08, abs=0.018)
+
+
+def test_operating_points_are_the_calibrations_of_their_rates():
+    scores = np.random.default_rng(0).normal(size=80)
+    points = operating_points(scores)
+    assert [point.false_alarm_rate for point in points] == list(RATES)
+    assert [point.certified for point in points] == [False, True, True, True]
+    assert [point.threshold for point in points[1:]] == [naive_threshold(scores.tolist(), rate) for rate in RATES[1:]]
+
+
+def test_a_decision_holds_its_scores():
+    scores = np.array([3.0, 1.0, 2.0])
+    decision = Decision(scores, calibrate(scores, 0.3), None)
+    assert list(decision.threshold.held_out) == [1.0, 2.0, 3.0]
