@@ -19,8 +19,8 @@ from edge_occ.runtime.collecting import FrameCollector
 from edge_occ.runtime.config import RunConfig
 from edge_occ.sources.files import FileSource
 from edge_occ.sources.frame import Source
-from edge_occ.sources.pictures import Pictures
 from edge_occ.sources.opening import open_source
+from edge_occ.sources.pictures import Pictures
 from engines.base import EngineOptions
 
 _GOOD = Path("train") / "good"

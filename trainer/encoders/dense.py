@@ -8,6 +8,9 @@ window.
 With windows of 64 pixels, each position has features of two scales: of its window, and of the central 32 pixels of that
 window, taken from an inner layer at no extra cost.  Wide features detect misplaced parts, narrow ones locate defects.
 
+Every crop has fixed margins, whatever the size of the image, so that no exported node holds a length: see
+:mod:`trainer.export.encoder_graph`.
+
 The three grid strides share one set of weights.  Stride 8 is the plain network.  Stride 4 leaves out the last
 subsampling and dilates what follows (the "a trous" construction of Giusti et al., 2013), so that every second feature
 is a feature of stride 8.  Stride 16 subsamples the last layer.  All three have windows of 64 pixels.
@@ -67,7 +70,7 @@ class _Unit(nn.Module):
 
 
 class _ValidBlock(nn.Module):
-    """Residual block of two valid convolutions; the skip is cropped to the pixels at the centre of the main path."""
+    """Residual block of two valid convolutions; the skip is cropped to the pixels at the centres of the main path."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, dilation: int) -> None:
         super().__init__()
