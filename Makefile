@@ -10,6 +10,8 @@ PIP := $(BIN)/pip --disable-pip-version-check
 PROJECT := pyproject.toml
 JETPACK6 := .venv-jetpack6
 DEVICE_TESTS := tests/edge_occ tests/engines tests/trainer/cli -m "not train" -p no:cacheprovider
+# Files share out among the processors, each with one thread: the networks of the tests are too small to split.
+PARALLEL := -n auto --maxprocesses 8 --dist loadfile
 # The newest numpy and OpenCV that a Jetson with JetPack 6 may have; the oldest are in tests/jetpack6.txt.
 JETPACK6_NEWEST := numpy==1.26.4 opencv-python==4.10.0.84
 
@@ -18,16 +20,16 @@ JETPACK6_NEWEST := numpy==1.26.4 opencv-python==4.10.0.84
 demo: $(VENV)/.demo
 	$(BIN)/edge-occ demo
 
-# Files share out among the processors, each with one thread: the networks of the tests are too small to split.
 test: $(VENV)/.dev lint
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 8 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/pytest $(PARALLEL)
 
 # Nothing is left out but what is marked as needing the training packages: a forgotten mark is a failure.  The second time
 # so is MQTT, which does nothing with arrays but pass them on.
+test-jetpack6: export OMP_NUM_THREADS = 1
+test-jetpack6: export EDGE_OCC_TEST_BUNDLE = $(CURDIR)/$(JETPACK6)/discs.occ
 test-jetpack6: $(JETPACK6)/.ready $(JETPACK6)/discs.occ
-	EDGE_OCC_TEST_BUNDLE=$(CURDIR)/$(JETPACK6)/discs.occ $(JETPACK6)/bin/pytest $(DEVICE_TESTS)
-	EDGE_OCC_TEST_BUNDLE=$(CURDIR)/$(JETPACK6)/discs.occ PYTHONPATH=$(CURDIR)/$(JETPACK6)/newest \
-		$(JETPACK6)/bin/pytest $(DEVICE_TESTS) --ignore tests/edge_occ/mqtt
+	$(JETPACK6)/bin/pytest $(PARALLEL) $(DEVICE_TESTS)
+	PYTHONPATH=$(CURDIR)/$(JETPACK6)/newest $(JETPACK6)/bin/pytest $(PARALLEL) $(DEVICE_TESTS) --ignore tests/edge_occ/mqtt
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -16,7 +16,7 @@ def cells(tmp_path_factory):
     return prepare_solar_cells(tmp_path_factory.mktemp("demo") / "cells")
 
 
-def test_cells_are_split_and_their_names_tell_nothing(cells):
+def test_cells_are_split_in_random_order_with_names_that_do_not_give_the_class(cells):
     train = {path.name for path in cells.train.iterdir()}
     stream = {path.name for path in cells.stream.iterdir()}
     assert stream == set(cells.defective)
@@ -35,7 +35,7 @@ def test_a_second_preparation_reuses_the_files(cells):
 
 
 @pytest.mark.parametrize("part", ["train", "stream"])
-def test_a_folder_that_the_demo_did_not_write_is_left_alone(tmp_path, part):
+def test_a_folder_that_the_demo_did_not_write_is_not_changed(tmp_path, part):
     picture = tmp_path / "cells" / part / "0001.png"
     picture.parent.mkdir(parents=True)
     picture.write_text("mine")
@@ -45,7 +45,7 @@ def test_a_folder_that_the_demo_did_not_write_is_left_alone(tmp_path, part):
     assert [path.name for path in tmp_path.iterdir()] == ["cells"]
 
 
-def test_a_page_that_the_demo_did_not_write_is_left_alone(tmp_path):
+def test_a_page_that_the_demo_did_not_write_is_not_replaced(tmp_path):
     page = tmp_path / "report" / "index.html"
     page.parent.mkdir()
     page.write_text("mine")

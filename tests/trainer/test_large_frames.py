@@ -62,7 +62,7 @@ def bundle(trained):
     return read_bundle(trained)
 
 
-def test_the_bundle_says_so(bundle):
+def test_the_manifest_describes_downscaling_and_frame_size(bundle):
     assert bundle.manifest.geometry.downscaling == "halving"
     assert bundle.manifest.geometry.frame == (270, 400)
 
@@ -76,7 +76,7 @@ def test_the_head_is_fitted_on_frames_as_the_device_scores_them(bundle, data):
     loaded.engine.close()
 
 
-def test_stage_1_learns_from_the_same_frames(data):
+def test_pretraining_uses_the_same_downscaled_frames(data):
     images = resized(find_normal_images(data), (64, 64))
     for image, path in zip(images, find_images(data / "train" / "good"), strict=True):
         small = torch.from_numpy(downscale(read_image(path), (64, 64))).flip(2).permute(2, 0, 1).unsqueeze(0).float()

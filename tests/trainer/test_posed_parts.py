@@ -154,7 +154,7 @@ def test_a_frame_without_a_pose_is_a_fault(engine):
     assert POSELESS < GUARDED
 
 
-def test_training_reads_what_the_device_sees(bundle, data):
+def test_training_images_equal_the_frames_that_the_device_prepares(bundle, data):
     images = posed_images(find_normal_images(data), "auto")
     assert images.pose == bundle.manifest.geometry.pose
     stage = PreStage(bundle.manifest.geometry.size, images.pose)
@@ -178,7 +178,7 @@ def test_an_evaluation_counts_faults_as_neither_found_nor_alarm(trained, data):
     assert "1 part at the edge" in warning
 
 
-def test_score_says_why(trained, tmp_path):
+def test_score_prints_the_reason_of_a_fault(trained, tmp_path):
     write(tmp_path / "empty.png", EMPTY)
     write(tmp_path / "part.png", part(7)[0])
     result = CliRunner().invoke(app, ["score", str(trained), str(tmp_path), "--json"])

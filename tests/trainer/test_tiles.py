@@ -66,7 +66,7 @@ def test_the_manifest_describes_the_tiles(bundle, trained):
     assert "in each of 2 x 1 tiles, overlap 25%" in trained.with_suffix(".html").read_text(encoding="utf-8")
 
 
-def test_the_threshold_is_of_frames_not_of_tiles(bundle):
+def test_the_threshold_is_calibrated_on_frames_not_on_tiles(bundle):
     calibration = bundle.manifest.calibration
     assert (calibration.n, len(bundle.held_out)) == (16, 16)
 
@@ -102,7 +102,7 @@ def test_map_and_box_are_where_the_defect_is(bundle):
     loaded.engine.close()
 
 
-def test_the_parity_gate_is_of_tiles(bundle, trained):
+def test_the_parity_gate_scores_tiles(bundle, trained):
     assert bundle.golden().maps.shape == (6, *SIZE)
     assert {frame.shape[:2] for frame in bundle.golden().frames} == {(112, 115)}
     assert "no verdict flipped" in edge_occ("verify", trained).output
@@ -139,7 +139,7 @@ def test_tiles_of_images_that_differ_in_size_are_refused(tmp_path):
     ("settings", "words"),
     [({"pose": {"mode": "turn"}}, "needs whole parts"), ({"region": {"mode": "drawn.png"}}, "is of whole frames")],
 )
-def test_what_needs_whole_frames_excludes_tiles(settings, words):
+def test_tiles_exclude_pose_and_region_files(settings, words):
     TrainConfig.model_validate(settings)
     with pytest.raises(ValidationError, match=words):
         TrainConfig.model_validate({**settings, "input": {"tiles": TILES}})
@@ -155,7 +155,7 @@ def test_pose_and_region_are_not_looked_for_in_tiles(data):
         PreStage(SIZE, pose, images.stage(SIZE).tiling)
 
 
-def test_features_of_tiles_are_not_kept(trained, tmp_path):
+def test_a_bundle_with_tiles_has_no_features_file_and_no_review(trained, tmp_path):
     assert not features_path(trained).exists()
     result = CliRunner().invoke(app, ["review", str(trained), "--out", str(tmp_path / "review.html")])
     assert (result.exit_code, "cut into tiles" in result.output) == (2, True)

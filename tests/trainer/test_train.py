@@ -37,22 +37,30 @@ def job(data, out, seed=0, **changes):
     return Job(data, out, TrainConfig.model_validate(config), "tiny", seed, "cpu", "edge-occ train")
 
 
-def test_a_seed_gives_one_bundle(tiny_data, tmp_path):
-    first = train(job(tiny_data, tmp_path / "a.occ")).manifest
+@pytest.fixture(scope="module")
+def plain(tiny_data, tmp_path_factory):
+    """A bundle of these settings, its report beside it; not to be changed."""
+    out = tmp_path_factory.mktemp("plain") / "x.occ"
+    train(job(tiny_data, out))
+    return out
+
+
+def test_a_seed_gives_one_bundle(plain, tiny_data, tmp_path):
+    first = read_bundle(plain).manifest
     second = train(job(tiny_data, tmp_path / "b.occ")).manifest
     for member in ("head.safetensors", "golden.safetensors", "graph.fp32.onnx"):
         assert first.members[member].sha256 == second.members[member].sha256, member
     assert first.calibration == second.calibration
 
 
-def test_copies_change_nothing_but_the_report(tiny_data, tmp_path):
+def test_copies_change_nothing_but_the_report(plain, tiny_data, tmp_path):
     """If copies counted, three of each picture would promise a third of the false alarms."""
     copied = tmp_path / "copied"
     copied.mkdir()
     for path in find_images(tiny_data / "train" / "good"):
         for i in range(3):
             shutil.copy(path, copied / f"{path.stem}_{i}.png")
-    alone = train(job(tiny_data, tmp_path / "a.occ")).manifest
+    alone = read_bundle(plain).manifest
     trained = train(job(copied, tmp_path / "b.occ"))
     found = trained.manifest
     assert found.calibration == alone.calibration
@@ -83,18 +91,18 @@ def test_shots_of_one_part_are_reported_and_count_as_one(tmp_path):
         assert "The 18 images show 9 different parts" in text
 
 
-def test_changed_copies_widen_what_is_normal_and_change_nothing_else(tiny_data, tmp_path):
-    """Same parts, same encoder, same promise; a head that knows noise and JPEG, in each precision."""
-    plain = train(job(tiny_data, tmp_path / "a.occ")).manifest
+def test_changed_copies_widen_what_is_normal_and_change_nothing_else(plain, tiny_data, tmp_path):
+    """Same parts, same encoder, same guarantee; a head that is fitted on noise and JPEG too, in each precision."""
+    before = read_bundle(plain).manifest
     copied = job(tiny_data, tmp_path / "b.occ", camera_changes={"copies": 2}, export={"fp16": True, "int8": False})
     found = train(copied).manifest
     assert (
         train(job(tiny_data, tmp_path / "c.occ", camera_changes={"copies": 2})).manifest.members["head.safetensors"]
         == found.members["head.safetensors"]
     )
-    assert found.members["graph.fp32.onnx"].sha256 == plain.members["graph.fp32.onnx"].sha256
-    assert found.members["head.safetensors"].sha256 != plain.members["head.safetensors"].sha256
-    assert found.calibration.n == plain.calibration.n == 16
+    assert found.members["graph.fp32.onnx"].sha256 == before.members["graph.fp32.onnx"].sha256
+    assert found.members["head.safetensors"].sha256 != before.members["head.safetensors"].sha256
+    assert found.calibration.n == before.calibration.n == 16
     assert found.training.images == 16
     assert found.precisions["fp16"].images == 32, "16 good images, without their copies, and 16 pasted ones"
     noisy = [
@@ -102,8 +110,8 @@ def test_changed_copies_widen_what_is_normal_and_change_nothing_else(tiny_data, 
         for i in range(8)
     ]
     above = []
-    for name in ("a", "b"):
-        bundle = read_bundle(tmp_path / f"{name}.occ")
+    for path in (plain, tmp_path / "b.occ"):
+        bundle = read_bundle(path)
         engine = OnnxRuntimeEngine(bundle.graph())
         scores = np.array([engine.infer(image).score for image in noisy])
         above.append(np.mean(scores / bundle.manifest.calibration.threshold))
@@ -134,7 +142,7 @@ def refused(data, out, *words):
     assert contents(out.parent) == before
 
 
-def test_a_data_folder_in_the_checkpoints_place_is_left_alone(tiny_data, tmp_path):
+def test_a_data_folder_with_the_name_of_the_checkpoint_folder_is_not_changed(tiny_data, tmp_path):
     data = tmp_path / "bottle.train"
     shutil.copytree(tiny_data / "train" / "good", data)
     refused(data, tmp_path / "bottle.occ", "bottle.train", "--out")
@@ -159,9 +167,16 @@ def test_a_file_put_next_to_the_checkpoints_stays(tiny_data, tmp_path, monkeypat
 def test_a_users_file_is_not_overwritten(tiny_data, tmp_path, name):
     (tmp_path / name).write_text("<html>mine</html>")
     refused(tiny_data, tmp_path / "x.occ", str(tmp_path / name), "did not write")
-    (tmp_path / name).unlink()
-    for _ in range(2):  # the second one replaces bundle and report of the first
-        train(job(tiny_data, tmp_path / "x.occ"))
+
+
+def test_a_training_replaces_bundle_and_report_of_an_earlier_one(plain, tiny_data, tmp_path):
+    for name in ("x.occ", "x.html", "x.features.safetensors"):
+        shutil.copy(plain.with_name(name), tmp_path)
+    again = train(job(tiny_data, tmp_path / "x.occ", seed=1)).manifest
+    assert again.training.seed == 1
+    assert read_bundle(tmp_path / "x.occ").manifest.identity == again.identity
+    before, after = (path.with_name("x.html").read_text() for path in (plain, tmp_path / "x.occ"))
+    assert before != after
 
 
 def test_nothing_is_written_into_the_data_folder(tiny_data, tmp_path):
@@ -170,7 +185,7 @@ def test_nothing_is_written_into_the_data_folder(tiny_data, tmp_path):
     refused(data, data / "x.occ", "outside of the data folder", "--out")
 
 
-def test_names_that_are_no_utf8_cost_no_training(tmp_path):
+def test_training_accepts_file_names_that_are_not_utf8(tmp_path):
     folder = tmp_path / os.fsdecode(b"Pr\xfcfteile")
     folder.mkdir()
     for i in range(99):
@@ -214,7 +229,7 @@ def test_of_several_processes_the_first_alone_writes(tiny_data, tmp_path, monkey
 
 
 @pytest.mark.parametrize(("scope", "stride"), [("shared", 16), ("per-position", 8), ("position-mean", 8)])
-def test_every_scope_passes_its_own_gate(tiny_data, tmp_path, scope, stride):
+def test_every_scope_passes_the_parity_gate(tiny_data, tmp_path, scope, stride):
     settings = {"encoder": {"width": 4, "dim": 16, "stride": stride}, "head": {"dim": 8, "scope": scope}}
     trained = train(job(tiny_data, tmp_path / "x.occ", **settings))
     grid = 5 if stride == 8 else 3
@@ -232,10 +247,9 @@ def test_the_mean_of_the_top_is_exported_too(tiny_data, tmp_path):
     assert scores.score == pytest.approx(float(highest.mean()), rel=1e-5)
 
 
-def test_held_out_scores_are_those_of_the_exported_graph_but_for_the_fold(tiny_data, tmp_path):
+def test_held_out_scores_are_those_of_the_exported_graph_but_for_the_fold(plain, tiny_data):
     """The final head has seen all images, so it scores them lower in the mean, by the same units."""
-    train(job(tiny_data, tmp_path / "x.occ"))
-    bundle = read_bundle(tmp_path / "x.occ")
+    bundle = read_bundle(plain)
     engine = OnnxRuntimeEngine(bundle.graph())
     seen = [engine.infer(read_image(path)).score for path in find_images(tiny_data / "train" / "good")]
     ratio = np.mean(seen) / np.mean(bundle.held_out)

@@ -49,7 +49,7 @@ def edge_occ(*arguments):
     return result
 
 
-def test_the_manifest_says_so(bundle):
+def test_the_manifest_describes_frame_size_and_grid(bundle):
     found = read_bundle(bundle)
     geometry = found.manifest.geometry
     assert (geometry.frame, geometry.size, geometry.grid, geometry.exact) == (FRAME, SIZE, GRID, True)
@@ -70,7 +70,7 @@ def test_encoders_learn_from_images_of_this_shape(data):
     assert float((images[0].float() - expected[0]).abs().max()) <= 0.501
 
 
-def test_it_verifies_and_engines_reproduce_it(bundle):
+def test_the_bundle_verifies_and_engines_reproduce_its_golden_frames(bundle):
     assert "no verdict flipped" in edge_occ("verify", bundle).output
     found = read_bundle(bundle)
     for engine in ("cpu", "openvino"):
@@ -103,7 +103,7 @@ def test_an_evaluation_finds_the_defects_and_their_pixels(bundle, data):
     assert found.pixel_auroc > 0.9
 
 
-def test_it_runs_and_is_timed(bundle, data, tmp_path):
+def test_run_and_bench_work_on_wide_frames(bundle, data, tmp_path):
     lines = edge_occ("run", "--bundle", bundle, "--source", data / "test" / "spot", "--no-mqtt", "--json").stdout
     records = [json.loads(line) for line in lines.splitlines()]
     assert [record["verdict"] for record in records if "verdict" in record] == ["anomalous"] * 4
@@ -112,7 +112,7 @@ def test_it_runs_and_is_timed(bundle, data, tmp_path):
     assert timed["dense"]["max_abs_difference"] < 1e-3
 
 
-def test_large_frames_are_halved_along_each_axis_alone(bundle):
+def test_large_frames_are_halved_along_each_axis_by_itself(bundle):
     """An axis of less than twice its own side stays as it is."""
     loaded = load_engine(read_bundle(bundle), "cpu")
     tall = np.asarray(cv2.resize(spoilt(200), (319, 192), interpolation=cv2.INTER_LINEAR), np.uint8)

@@ -8,6 +8,9 @@ window.
 With windows of 64 pixels, each position has features of two scales: of its window, and of the central 32 pixels of that
 window, taken from an inner layer at no extra cost.  Wide features detect misplaced parts, narrow ones locate defects.
 
+Every crop has fixed margins, whatever the size of the image, so that no exported node holds a length: see
+:mod:`trainer.export.encoder_graph`.
+
 The three grid strides share one set of weights.  Stride 8 is the plain network.  Stride 4 leaves out the last
 subsampling and dilates what follows (the "a trous" construction of Giusti et al., 2013), so that every second feature
 is a feature of stride 8.  Stride 16 subsamples the last layer.  All three have windows of 64 pixels.
@@ -38,9 +41,9 @@ NARROW_STRIDES = (4, 8)
 _INNER_STRIDE = 4
 """Grid stride of the first block's output."""
 
-_CENTRE = 4
-"""Index of the first block's output (field 28) that begins 16 pixels into a window: with its neighbour, pixels 16 to
-48."""
+_CENTRE = slice(4, -4)
+"""The first block's outputs (field 28) at the centres of windows: the first one begins 16 pixels into the first window,
+and with its neighbour it covers pixels 16 to 48."""
 
 
 class _Unit(nn.Module):
@@ -67,21 +70,19 @@ class _Unit(nn.Module):
 
 
 class _ValidBlock(nn.Module):
-    """Residual block of two valid convolutions; the skip is cropped to the pixels at the centre of the main path."""
+    """Residual block of two valid convolutions; the skip is cropped to the pixels at the centres of the main path."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, dilation: int) -> None:
         super().__init__()
         self.first = _Unit(inputs, outputs, kernel, stride)
         self.second = _Unit(outputs, outputs, 3, dilation=dilation, relu=False)
         self.project = None if inputs == outputs and stride == 1 else _Unit(inputs, outputs, 1, relu=False)
-        self.stride = stride
-        field = kernel + 2 * dilation * stride
-        self.crop = (field - 1) // 2
+        around = kernel + 2 * dilation * stride - 1
+        self.crop = slice(around // 2, around // 2 - around, stride)
 
     def forward(self, x: Tensor) -> Tensor:
         main = self.second(self.first(x))
-        rows, columns = main.shape[2] * self.stride, main.shape[3] * self.stride
-        skip = x[:, :, self.crop : self.crop + rows : self.stride, self.crop : self.crop + columns : self.stride]
+        skip = x[:, :, self.crop, self.crop]
         if self.project is not None:
             skip = self.project(skip)
         total: Tensor = main + skip
@@ -136,9 +137,8 @@ class DensePatchEncoder(Encoder):
             narrow: Tensor = self.head(inner)
             return narrow
         window = self.head(self.block2(inner))
-        rows, columns = window.shape[2:]
-        centre = functional.avg_pool2d(inner[:, :, _CENTRE:, _CENTRE:], 2, self.stride // _INNER_STRIDE)
-        return torch.cat((window, centre[:, :, :rows, :columns]), 1)
+        centre = functional.avg_pool2d(inner[:, :, _CENTRE, _CENTRE], 2, self.stride // _INNER_STRIDE)
+        return torch.cat((window, centre), 1)
 
     def centres(self, side: int) -> Tensor:
         """See :meth:`trainer.encoders.base.Encoder.centres`."""

@@ -21,14 +21,12 @@ from engines.parity import TOLERANCE, Parity, require_parity
 from trainer.calibration.fit_heads import CalibratedHead
 from trainer.config import ExportConfig
 from trainer.data.images import NormalImages, read_frames
+from trainer.export.encoder_graph import cut_out_encoder
 from trainer.export.golden_frames import cropped, golden_frames
-from trainer.export.onnx_graph import (
-    export_encoder_graph,
-    export_inspection_graph,
-    reference,
-)
+from trainer.export.half import with_half_encoders
+from trainer.export.onnx_graph import export_inspection_graph, reference
 from trainer.export.precisions import Fp32Baseline, reduce_to_fp16, reduce_to_int8
-from trainer.graph.inspection import EncoderGraph, InspectionGraph, exact_branch
+from trainer.graph.inspection import InspectionGraph, exact_branch
 
 
 @dataclass(frozen=True)
@@ -71,14 +69,15 @@ def assemble(
     threshold = fitted.calibration.threshold
     stage = data.stage(graph.preprocess.size)
     golden = reference(graph, stage, fitted.head, golden_frames(_some_frames(data, stage), stage), threshold)
+    fp32 = export_inspection_graph(graph, fitted.head)
     members = {
-        graph_name("fp32"): export_inspection_graph(graph, fitted.head),
+        graph_name("fp32"): fp32,
         HEAD: fitted.member,
         GOLDEN: golden_member(golden),
     }
     exact = exact_branch(graph.branches)
     if exact is not None:
-        members[ENCODER_GRAPH] = export_encoder_graph(EncoderGraph(graph.branches[exact].extractor))
+        members[ENCODER_GRAPH] = cut_out_encoder(fp32, exact)
     # The gate reads the bytes that go into the bundle, so it also covers serialisation.
     exported = graph_from(members[graph_name("fp32")], "fp32", members[HEAD])
     golden = golden_from(members[GOLDEN], threshold)
@@ -90,7 +89,7 @@ def assemble(
     reduced = {}
     if config.fp16 or config.int8:
         baseline = Fp32Baseline(data.paths, exported, fitted, prepared, held_out, stage=stage, white=data.traits.white)
-        half = export_inspection_graph(graph, fitted.head, half=True)
+        half = with_half_encoders(fp32)
         if config.fp16:
             reduced["fp16"] = reduce_to_fp16(half, baseline)
         if config.int8:

@@ -1,25 +1,20 @@
-"""Export of torch modules to ONNX, and the reference scores that every engine must reproduce."""
+"""Export of the inspection graph to ONNX, and the reference scores that every engine must reproduce."""
 
 from __future__ import annotations
 
-import copy
-import io
 import logging
 import warnings
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import onnx
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from edge_occ.bundle.pre_stage import PreStage
-from engines.base import FEATURES, FRAME, IMAGES, MAP, SCORE, of_head
+from engines.base import FEATURES, FRAME, MAP, SCORE, of_head
 from engines.parity import Golden
-from trainer.encoders.dense import WINDOW
-from trainer.graph.features import HalfEncoder
-from trainer.graph.inspection import EncoderGraph, InspectionGraph
+from trainer.graph.inspection import InspectionGraph
 from trainer.heads.fused import FusedHead
 
 NAME_SCOPES = "pkg.torch.onnx.name_scopes"
@@ -29,38 +24,57 @@ OPSET = 19
 """The first opset whose Q/DQ nodes accept fp16; TensorRT 10.3 reads opsets up to 20."""
 
 
-def export_inspection_graph(graph: InspectionGraph, head: FusedHead, *, half: bool = False) -> bytes:
+def export_inspection_graph(graph: InspectionGraph, head: FusedHead) -> bytes:
     """Export the whole graph to ONNX, with dynamic frame height and width and the heads' tensors as inputs.
 
     Args:
         graph: the graph on the CPU, in evaluation mode, with fused encoders.
         head: provides the shapes of its tensors.
-        half: compute the encoders in fp16 between explicit casts; the rest of the graph stays in fp32.
 
     Returns:
         The serialised ONNX model.
     """
-    if half:
-        graph = copy.deepcopy(graph)
-        for branch in graph.branches:
-            branch.extractor.encoder = HalfEncoder(branch.extractor.encoder)
     example = torch.zeros(96, 80, 3, dtype=torch.uint8)
     tensors = head.tensors()
     height, width = torch.export.Dim("height", min=2), torch.export.Dim("width", min=2)
-    return _export(
-        graph,
-        (example, list(tensors.values())),
-        [FRAME, *tensors],
-        [SCORE, MAP, *(of_head(FEATURES, i) for i in range(len(graph.branches)))],
-        {"frame": {0: height, 1: width}, "head": [None] * len(tensors)},
-    )
+    outputs = [SCORE, MAP, *(of_head(FEATURES, i) for i in range(len(graph.branches)))]
+    # The exporter's own deprecation warnings and progress do not concern the user.
+    with warnings.catch_warnings(), torch.inference_mode():
+        warnings.simplefilter("ignore")
+        logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+        logging.getLogger("onnxscript").setLevel(logging.ERROR)
+        program = torch.onnx.export(
+            graph.eval(),
+            (example, list(tensors.values())),
+            input_names=[_MARK + name for name in (FRAME, *tensors)],
+            output_names=[_MARK + name for name in outputs],
+            dynamic_shapes={"frame": {0: height, 1: width}, "head": [None] * len(tensors)},
+            opset_version=OPSET,
+            dynamo=True,
+            verbose=False,
+            external_data=False,
+            # Unoptimised graphs have operators that edge_occ.bundle.graphs refuses.
+            optimize=True,
+        )
+    if program is None:
+        raise RuntimeError("torch.onnx.export returned no program")
+    model = program.model_proto
+    _rename_inputs_and_outputs(model)
+    _take_shape_after_cast(model)
+    _remove_metadata(model)
+    return serialised(model)
 
 
-def export_encoder_graph(graph: EncoderGraph) -> bytes:
-    """Export the encoder alone to ONNX, with a dynamic number and size of images."""
-    example = torch.zeros(2, WINDOW + 32, WINDOW + 24, 3, dtype=torch.uint8)
-    free = dict.fromkeys(range(3), torch.export.Dim.DYNAMIC)
-    return _export(graph, (example,), [IMAGES], [FEATURES], {"images": free})
+def serialised(model: onnx.ModelProto) -> bytes:
+    """Check a model and return it as bytes."""
+    onnx.checker.check_model(model, full_check=True)
+    data: bytes = model.SerializeToString()
+    return data
+
+
+def modules_of(node: onnx.NodeProto) -> str:
+    """Return the names of the modules around a node; empty for a node that the exporter did not write."""
+    return next((note.value for note in node.metadata_props if note.key == NAME_SCOPES), "")
 
 
 def reference(
@@ -76,43 +90,6 @@ def reference(
         np.stack([score_map.numpy() for _, score_map in results]),
         threshold,
     )
-
-
-def _export(
-    module: nn.Module,
-    example: tuple[Tensor | list[Tensor], ...],
-    inputs: list[str],
-    outputs: list[str],
-    shapes: dict[str, Any],
-) -> bytes:
-    # The exporter's own deprecation warnings and progress do not concern the user.
-    with warnings.catch_warnings(), torch.inference_mode():
-        warnings.simplefilter("ignore")
-        logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-        logging.getLogger("onnxscript").setLevel(logging.ERROR)
-        program = torch.onnx.export(
-            module.eval(),
-            example,
-            input_names=[_MARK + name for name in inputs],
-            output_names=[_MARK + name for name in outputs],
-            dynamic_shapes=shapes,
-            opset_version=OPSET,
-            dynamo=True,
-            verbose=False,
-            external_data=False,
-            # Unoptimised graphs have operators that edge_occ.bundle.graphs refuses.
-            optimize=True,
-        )
-    if program is None:
-        raise RuntimeError("torch.onnx.export returned no program")
-    model = program.model_proto
-    _rename_inputs_and_outputs(model)
-    _take_shape_after_cast(model)
-    _remove_metadata(model)
-    onnx.checker.check_model(model, full_check=True)
-    buffer = io.BytesIO()
-    onnx.save(model, buffer)
-    return buffer.getvalue()
 
 
 def _remove_metadata(model: onnx.ModelProto) -> None:

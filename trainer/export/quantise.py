@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,7 +15,8 @@ from numpy.typing import NDArray
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
 
 from engines.base import FRAME
-from trainer.export.onnx_graph import NAME_SCOPES
+from trainer.export.half import ENCODER
+from trainer.export.onnx_graph import modules_of
 
 _QUANTISED = ("Conv", "Add")
 """Quantised operators: convolutions, and both inputs of the residual sums, so that TensorRT stays in int8 there."""
@@ -82,8 +82,7 @@ def _encoder_nodes(model: onnx.ModelProto, kept: int) -> list[str]:
     """Return the names of the quantised nodes: in each encoder, those from convolution ``kept`` to the last one."""
     encoders: dict[str, list[onnx.NodeProto]] = {}
     for node in model.graph.node:
-        scope = next((prop.value for prop in node.metadata_props if prop.key == NAME_SCOPES), "")
-        encoder = _ENCODER.search(scope)
+        encoder = ENCODER.search(modules_of(node))
         if encoder and node.op_type in _QUANTISED:
             encoders.setdefault(encoder.group(), []).append(node)
     names = []
@@ -92,9 +91,6 @@ def _encoder_nodes(model: onnx.ModelProto, kept: int) -> list[str]:
         if len(places) > kept:
             names += [node.name for node in nodes[places[kept] : places[-1] + 1]]
     return names
-
-
-_ENCODER = re.compile(r"parts\.\d+\.extractor\.encoder")
 
 
 @contextmanager

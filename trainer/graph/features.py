@@ -23,19 +23,6 @@ def projection_matrix(inputs: int, outputs: int) -> Tensor:
     return orthogonal[:, :outputs].float()
 
 
-class HalfEncoder(nn.Module):
-    """An encoder that computes in fp16 between casts from and to fp32."""
-
-    def __init__(self, encoder: nn.Module) -> None:
-        super().__init__()
-        self.encoder = encoder.half()
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Map float32 images to float32 features, as the encoder does."""
-        features: Tensor = self.encoder(images.half())
-        return features.float()
-
-
 class FeatureExtractor(nn.Module):
     """Resized images to the projected feature grid.
 

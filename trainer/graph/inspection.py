@@ -1,4 +1,4 @@
-"""The graphs that are exported."""
+"""The graph that is exported."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from torch import Tensor, nn
 from edge_occ.common.size import Size
 from trainer.config import FusionConfig
 from trainer.graph.branches import Branch
-from trainer.graph.features import FeatureExtractor
-from trainer.graph.preprocess import Preprocess, to_rgb
+from trainer.graph.preprocess import Preprocess
 from trainer.heads.fused import from_tensors, weighted_sum
 
 
@@ -71,19 +70,6 @@ class InspectionGraph(nn.Module):
         score = weighted_sum((score for score, _ in scored), fused.score_weights, self._in_score)
         score_map = weighted_sum((maps[0] for _, maps in scored), fused.map_weights, self._in_map)
         return (score, score_map, *features)
-
-
-class EncoderGraph(nn.Module):
-    """An encoder alone, on images of any size: run on single windows, it is what the dense graph must equal."""
-
-    def __init__(self, extractor: FeatureExtractor) -> None:
-        super().__init__()
-        self.extractor = extractor
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Map uint8 BGR ``[n, h, w, 3]``, a window or larger, to features ``[n, rows, columns, d]``, not resized."""
-        features: Tensor = self.extractor(to_rgb(images.float().permute(0, 3, 1, 2)))
-        return features
 
 
 def exact_branch(branches: Iterable[Branch]) -> int | None:

@@ -206,6 +206,8 @@ def test_ctrl_c_during_training_leaves_a_checkpoint_that_the_same_command_goes_o
         "head.dim=8",
         "optimiser.batch=2",
         "calibration.folds=2",
+        "export.fp16=false",
+        "export.int8=false",
     ]
     options = [
         part
@@ -215,12 +217,14 @@ def test_ctrl_c_during_training_leaves_a_checkpoint_that_the_same_command_goes_o
     command = ["train", "--data", tiny_data, "--out", out, "--device", "cpu", *options]
     process = start(*command)
     checkpoint = tmp_path / "part.train" / "checkpoint.safetensors"
-    deadline = time.monotonic() + 90
-    while not checkpoint.exists() and time.monotonic() < deadline:
+    # The limits are for a process that hangs: on a busy machine it takes minutes to import torch.
+    deadline = time.monotonic() + 600
+    while not checkpoint.exists():
         assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=600)
     assert process.returncode == 130, errors
     assert not out.exists()
     with safe_open(checkpoint, "np") as file:

@@ -137,7 +137,7 @@ def test_jitter_is_brightness_contrast_saturation_and_hue(seed):
     assert views.max() > 1  # nothing is clipped
 
 
-def test_within_0_to_1_it_is_hsv():
+def test_jitter_of_colours_within_0_to_1_equals_hsv():
     config = ViewsConfig(**{**OFF, "saturation": 0.4, "hue": 0.4})
     batch = images(4, 5)
     views = jitter(batch, config, generator())

@@ -34,7 +34,7 @@ def evaluate_without_training_packages(*arguments):
     return subprocess.run(command, capture_output=True, text=True)
 
 
-def test_figures_need_the_base_install_alone(tiny_bundle, tiny_data):
+def test_figures_need_only_the_base_install(tiny_bundle, tiny_data):
     done = evaluate_without_training_packages(tiny_bundle, "--data", tiny_data, "--json")
     assert done.returncode == 0, done.stderr
     folders = map(str, sorted((tiny_data / "test").iterdir()))
@@ -47,7 +47,7 @@ def test_figures_need_the_base_install_alone(tiny_bundle, tiny_data):
     assert json.loads(done.stdout)["image_auroc"] == pytest.approx(sum(ranks) / len(ranks), abs=1e-6)
 
 
-def test_the_page_needs_an_extra_and_says_so_before_anything_is_scored(tiny_bundle, tiny_data, tmp_path):
+def test_a_missing_extra_for_the_page_is_reported_before_scoring(tiny_bundle, tiny_data, tmp_path):
     done = evaluate_without_training_packages(tiny_bundle, "--data", tiny_data, "--report", tmp_path / "report")
     assert done.returncode == 2
     assert [line.split()[0] for line in done.stderr.splitlines()] == ["expected", "found", "next"]

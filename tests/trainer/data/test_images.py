@@ -75,7 +75,7 @@ def test_the_scale_of_16_bit_images_is_that_of_the_set(tmp_path, highest, white)
     assert frames[0].unique().tolist() == [round(highest * 255 / white)]
 
 
-def test_what_images_have_in_common_is_found(tmp_path):
+def test_common_traits_of_the_images_are_found(tmp_path):
     for i in range(8):
         write(tmp_path / f"{i}.jpg", 10 * i, (70 + i, 80))
     write(tmp_path / "turned.jpg", 200, (70, 80))

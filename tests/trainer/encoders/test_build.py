@@ -31,7 +31,7 @@ def test_pretrained_weights_keep_the_stem_that_they_are_of(tmp_path):
     assert encoder.conv1.kernel_size == (7, 7)
 
 
-def test_the_width_is_the_papers_unless_said_otherwise():
+def test_the_default_width_is_the_papers():
     assert make_encoder(EncoderConfig(name="resnet18"), (32, 32)).scales == (512,)
     assert make_encoder(EncoderConfig(name="resnet18", base_width=16), (32, 32)).scales == (128,)
     with pytest.raises(ValidationError, match="multiple of 8"):

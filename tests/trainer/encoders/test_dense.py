@@ -40,7 +40,7 @@ def test_a_dense_feature_is_the_feature_of_its_window(stride, height, width, see
 
 @settings(max_examples=10, deadline=None)
 @given(stride=st.sampled_from(STRIDES), side=st.integers(WINDOW, 120), seed=st.integers(0, 2**31))
-def test_it_is_exact_where_sums_do_not_round(stride, side, seed):
+def test_the_dense_pass_is_exact_where_sums_do_not_round(stride, side, seed):
     """With whole numbers in float64 no addition rounds, so the results are equal to the bit in any order."""
     generator = torch.Generator().manual_seed(seed)
     encoder = DensePatchEncoder(stride, 4, 8).double().eval()
@@ -61,7 +61,7 @@ def test_it_is_exact_where_sums_do_not_round(stride, side, seed):
 
 @given(seed=st.integers(0, 2**31))
 @settings(max_examples=5, deadline=None)
-def test_the_three_strides_are_one_function(seed):
+def test_features_of_the_three_strides_agree_where_their_grids_meet(seed):
     """A finer grid holds the coarser one: position i of stride 8 is position 2 i of stride 4."""
     frame = torch.rand(1, 3, 160, 131, generator=torch.Generator().manual_seed(seed))
     with torch.inference_mode():

@@ -54,7 +54,7 @@ def test_a_dense_feature_is_the_feature_of_its_window(stride, height, width, see
 
 @settings(max_examples=10, deadline=None)
 @given(stride=st.sampled_from(NARROW_STRIDES), side=st.integers(32, 70), seed=st.integers(0, 2**31))
-def test_it_is_exact_where_sums_do_not_round(stride, side, seed):
+def test_the_dense_pass_is_exact_where_sums_do_not_round(stride, side, seed):
     """With whole numbers in float64 no addition rounds, so the results are equal to the bit in any order."""
     generator = torch.Generator().manual_seed(seed)
     encoder = DensePatchEncoder(stride, 4, 8, 32).double().eval()
@@ -90,7 +90,7 @@ def test_every_pixel_of_a_window_counts_and_no_other():
     assert (columns.min(), columns.max()) == (8, 39)
 
 
-def test_it_is_the_wide_network_cut_short():
+def test_the_narrow_network_is_the_beginning_of_the_wide_one():
     torch.manual_seed(0)
     wide = DensePatchEncoder(8, 4, 16).state_dict()
     torch.manual_seed(0)
@@ -110,13 +110,13 @@ def test_fusing_the_normalisation_changes_nothing():
     assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in encoder.modules())
 
 
-def test_the_settings_make_it():
+def test_the_settings_choose_window_and_stride():
     encoder = make_encoder(EncoderConfig(window=32, stride=4, width=4, dim=16), (64, 64))
     assert (encoder.window, encoder.stride, encoder.scales) == (32, 4, (16,))
     assert make_encoder(EncoderConfig(width=4, dim=16), (64, 64)).window == 64
 
 
-def test_what_does_not_fit_is_refused():
+def test_windows_and_strides_that_do_not_fit_are_refused():
     with pytest.raises(ValueError, match="window must be 64 or 32, not 48"):
         DensePatchEncoder(8, 4, 16, 48)
     with pytest.raises(ValueError, match=r"stride must be one of \(4, 8\), not 16"):
@@ -127,7 +127,7 @@ def test_what_does_not_fit_is_refused():
         make(4, 0).centres(31)
 
 
-def test_trained_on_larger_crops_it_inspects(tiny_data, tmp_path):
+def test_an_encoder_trained_on_larger_crops_makes_a_bundle(tiny_data, tmp_path):
     config = {
         **TINY,
         "encoder": {**TINY["encoder"], "window": 32, "stride": 4},

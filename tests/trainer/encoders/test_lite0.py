@@ -141,7 +141,7 @@ def test_random_weights_keep_the_variance_of_activations():
     assert 0.1 < deviation < 10
 
 
-def test_fusing_changes_nothing_but_the_normalisation():
+def test_fusing_keeps_the_features_and_removes_the_normalisation():
     encoder = make((2, 5))
     image = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(1))
     with torch.inference_mode():

@@ -55,7 +55,7 @@ def naive(weights, x, small):
 
 
 @pytest.mark.parametrize("small", [False, True])
-def test_it_is_the_network_that_torchvision_names(small):
+def test_names_and_features_are_torchvisions(small):
     encoder = make(small=small).double()
     state = encoder.state_dict()
     assert list(state) == torchvision_names()
@@ -66,7 +66,7 @@ def test_it_is_the_network_that_torchvision_names(small):
     assert features.shape == ((1, 512, 4, 8) if small else (1, 512, 1, 2))
 
 
-def test_it_has_as_many_parameters_as_torchvisions():
+def test_the_network_has_as_many_parameters_as_torchvisions():
     # 11,689,512 of resnet18, less 512 x 1000 + 1000 of its classifier.
     assert sum(parameter.numel() for parameter in ResNet18Encoder().parameters()) == 11_689_512 - 513_000
 
@@ -85,7 +85,7 @@ def test_a_narrow_one_is_the_same_network_with_fewer_channels(small):
         torch.testing.assert_close(encoder(image), naive(state, image, small))
 
 
-def test_it_begins_with_he_weights_of_the_fan_out():
+def test_initial_weights_are_he_weights_of_the_fan_out():
     torch.manual_seed(0)
     encoder = ResNet18Encoder()
     kinds = [type(module) for module in encoder.modules()]

@@ -7,7 +7,7 @@ from trainer.evaluation.pictures import region_pair
 
 
 @pytest.mark.parametrize("level", [0, 255])
-def test_what_is_not_inspected_is_under_a_veil(level):
+def test_pixels_outside_the_region_are_drawn_faded(level):
     """On a black ground and on a white one."""
     frame = np.full((160, 240, 3), level, np.uint8)
     region = np.zeros((80, 120), bool)

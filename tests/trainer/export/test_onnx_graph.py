@@ -7,13 +7,15 @@ import torch
 from onnx import TensorProto, numpy_helper
 
 from engines.base import FRAME, MAP, MEAN, SCORE, WHITENING, Graph
-from engines.onnxruntime import EncoderRunner, OnnxRuntimeEngine
+from engines.onnxruntime import OnnxRuntimeEngine
 from trainer.config import TrainConfig
 from trainer.encoders.dense import DensePatchEncoder
-from trainer.export.onnx_graph import OPSET, export_encoder_graph, export_inspection_graph
+from trainer.export.encoder_graph import cut_out_encoder
+from trainer.export.half import with_half_encoders
+from trainer.export.onnx_graph import OPSET, export_inspection_graph
 from trainer.export.quantise import quantise
 from trainer.graph.branches import make_branch
-from trainer.graph.inspection import EncoderGraph, InspectionGraph
+from trainer.graph.inspection import InspectionGraph
 from trainer.heads.fused import FusedHead
 from trainer.heads.gaussian import GaussianHead
 
@@ -56,7 +58,7 @@ def frames(n, size=(120, 100)):
 @pytest.fixture(scope="module")
 def exported(graph, head, inputs):
     fp32 = export_inspection_graph(graph, head)
-    fp16 = export_inspection_graph(graph, head, half=True)
+    fp16 = with_half_encoders(fp32)
     return {"fp32": fp32, "fp16": fp16, "int8": quantise(fp16, frames(4), inputs)}
 
 
@@ -82,7 +84,7 @@ def test_bytes_go_into_a_cast_and_nowhere_else(exported, precision):
     assert readers == ["Cast"]
 
 
-def test_the_encoder_alone_is_fp16(exported):
+def test_only_the_encoder_is_fp16(exported):
     known = types(exported["fp16"])
     convolutions = nodes(exported["fp16"], "Conv")
     assert len(convolutions) == 8
@@ -95,17 +97,11 @@ def test_the_encoder_alone_is_fp16(exported):
     assert TensorProto.FLOAT16 not in types(exported["fp32"]).values()
 
 
-def test_a_graph_holds_no_path_of_the_machine_that_exported_it(exported, graph):
+def test_a_graph_holds_no_path_of_the_machine_that_exported_it(exported):
     """The exporter notes stack traces, which also make the hash of a bundle depend on the folder of the install."""
-    for onnx_bytes in (*exported.values(), export_encoder_graph(EncoderGraph(graph.branches[0].extractor).eval())):
+    for onnx_bytes in (*exported.values(), cut_out_encoder(exported["fp32"], 0)):
         assert b"stack_trace" not in onnx_bytes
         assert b".py" not in onnx_bytes
-
-
-def test_exporting_in_half_leaves_the_graph_alone(graph, head):
-    before = {name: value.clone() for name, value in graph.state_dict().items()}
-    export_inspection_graph(graph, head, half=True)
-    assert all(torch.equal(value, before[name]) for name, value in graph.state_dict().items())
 
 
 def test_quantisation_is_what_tensorrt_accepts(exported):
@@ -150,16 +146,6 @@ def test_onnx_runtime_computes_what_torch_does(exported, graph, head, inputs, pr
         assert difference < {"fp32": 1e-5, "fp16": 5e-3, "int8": 0.4}[precision]
         if precision != "fp32":
             assert difference > 0
-
-
-def test_the_encoder_alone_takes_images_of_any_number_and_size(graph):
-    alone = EncoderGraph(graph.branches[0].extractor).eval()
-    runner = EncoderRunner(export_encoder_graph(alone))
-    for n, size in ((1, (64, 64)), (3, (96, 120))):
-        images = np.stack(frames(n, size))
-        with torch.inference_mode():
-            expected = alone(torch.from_numpy(images))
-        np.testing.assert_allclose(runner.features(images), expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("target", ["SM86", "SM89"])

@@ -166,7 +166,7 @@ def test_objections(changes, expected):
     assert found is None if expected is None else found.startswith(expected)
 
 
-def test_int8_is_in_the_bundle_if_nothing_speaks_against_it(bundle, baseline):
+def test_int8_is_in_the_bundle_unless_its_record_has_an_objection(bundle, baseline):
     """The outcome differs between processors, because the encoder is hardly trained."""
     outcome = reduce_to_int8(bundle.members["graph.fp16.onnx"], baseline)
     assert outcome.record.reason == objection(outcome.record)

@@ -123,7 +123,7 @@ def test_a_held_out_image_score_is_the_heads_own(whole):
     assert maps.amax((1, 2)).tolist() == maps.amin((1, 2)).tolist() == [2, 5, 0]
 
 
-def test_a_branch_knows_its_geometry(patches, whole):
+def test_a_branch_has_the_geometry_of_its_encoder(patches, whole):
     assert (patches[0].geometry, patches[0].exact) == ((64, 8, (5, 5)), True)
     assert (whole[0].geometry, whole[0].exact) == ((96, 96, (1, 1)), False)
     lite = BranchConfig.model_validate({"encoder": {"name": "lite0"}, "pretext": {"name": "none"}, "head": {"dim": 8}})
@@ -141,7 +141,7 @@ def test_the_encoders_name_decides_the_kind():
 @pytest.mark.parametrize(
     ("changes", "size", "words"), [({"head": {"dim": 100}}, 96, "head.dim=100"), ({}, 60, "smaller than one window")]
 )
-def test_settings_that_do_not_fit_are_told(changes, size, words):
+def test_settings_that_do_not_fit_the_encoder_are_refused(changes, size, words):
     config = BranchConfig.model_validate({**DENSE, **changes})
     with pytest.raises(ValueError, match=words):
         make_branch(DensePatchEncoder(8, 4, 16), config, (96, size))

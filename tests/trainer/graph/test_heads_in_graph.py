@@ -119,7 +119,7 @@ def test_onnx_runtime_computes_each_head_as_torch_does(graph, parts, exported, p
 
 
 @pytest.mark.parametrize("runtime", [OpenVinoEngine, OpenCvEngine])
-def test_other_runtimes_compute_all_of_them(graph, fused, exported, runtime):
+def test_other_runtimes_compute_all_heads(graph, fused, exported, runtime):
     agree(runtime, graph, fused, exported)
 
 

@@ -68,7 +68,7 @@ def head(graph):
     return FusedHead(tuple(parts), torch.tensor([0.5, 0.2, 0.3]), torch.tensor([0.1, 0.0, 2.0]))
 
 
-def test_the_fusion_is_the_sum_of_what_each_head_says(graph, head):
+def test_the_fused_score_is_the_weighted_sum_of_the_heads_scores(graph, head):
     dense, lite = graph.branches
     for frame in map(torch.from_numpy, frames(2)):
         with torch.inference_mode():
@@ -146,7 +146,7 @@ def test_openvino_takes_several_heads(two_branches):
     assert parity.score_error < 1e-4
 
 
-def test_without_an_exact_branch_there_is_no_encoder_to_compare(tiny_data, tmp_path):
+def test_a_bundle_without_an_exact_branch_has_no_encoder_graph(tiny_data, tmp_path):
     bundle = read_bundle(trained(tiny_data, tmp_path / "lite.occ", **LITE))
     assert ENCODER_GRAPH not in bundle.members
     geometry = bundle.manifest.geometry
@@ -200,7 +200,7 @@ def test_a_region_and_standardised_heads_make_a_bundle(in_a_region):
 
 
 @pytest.mark.parametrize("runtime", [OnnxRuntimeEngine, OpenVinoEngine, OpenCvEngine])
-def test_every_cpu_engine_reproduces_it(in_a_region, runtime):
+def test_every_cpu_engine_reproduces_region_and_standardised_heads(in_a_region, runtime):
     if runtime is OpenVinoEngine:
         pytest.importorskip("openvino")
     bundle = read_bundle(in_a_region)
@@ -208,7 +208,7 @@ def test_every_cpu_engine_reproduces_it(in_a_region, runtime):
     assert parity.flipped == 0
 
 
-def test_what_lies_outside_the_region_does_not_change_the_score(in_a_region, tiny_data):
+def test_pixels_outside_the_region_do_not_change_the_score(in_a_region, tiny_data):
     """But for the positions at its border, whose features see a little of it."""
     engine = OnnxRuntimeEngine(read_bundle(in_a_region).graph())
     frame = read_image(find_images(tiny_data / "test" / "good")[0])

@@ -24,7 +24,7 @@ def test_a_frame_is_resized_along_both_axes_and_turned_to_rgb():
     torch.testing.assert_close(Preprocess((64, 96))(frames), expected, rtol=1e-4, atol=1e-3)
 
 
-def test_nothing_to_resize_changes_no_bit():
+def test_a_frame_of_the_right_size_keeps_its_exact_values():
     frames = torch.randint(0, 256, (2, 96, 128, 3), dtype=torch.uint8)
     images = Preprocess((96, 128))(frames)
     assert torch.equal(images, frames.flip(3).permute(0, 3, 1, 2).float())
@@ -39,7 +39,7 @@ def test_values_stay_between_0_and_255():
     assert high.max().item() == pytest.approx(255)
 
 
-def test_rgb_is_bgr_turned_round():
+def test_rgb_is_bgr_with_its_channels_reversed():
     images = torch.rand(2, 3, 4, 5)
     assert torch.equal(to_rgb(images), images.flip(1))
     assert torch.equal(to_rgb(to_rgb(images)), images)

@@ -65,7 +65,7 @@ def test_the_closed_form_is_grad_cam(kind, seed, shape, normalise, data):
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(("normalise", "dim"), [(False, 100), (True, 512)])
-def test_it_is_grad_cam_of_a_real_feature_map(kind, normalise, dim, feature_map):
+def test_the_map_equals_grad_cam_of_a_real_feature_map(kind, normalise, dim, feature_map):
     of_head = *head(kind, 512, dim, 1), normalise
     found = grad_cam(feature_map, *of_head)
     torch.testing.assert_close(found, by_autograd(feature_map, *of_head)[1])
@@ -97,7 +97,7 @@ def test_a_part_that_lacks_something_has_a_map_too(kind):
     assert int(found.argmax()) == 1 * 4 + 2
 
 
-def test_it_points_at_the_position_that_deviates():
+def test_the_map_is_highest_at_the_position_that_deviates():
     generator = torch.Generator().manual_seed(0)
     feature_map = 1 + 0.01 * torch.rand(3, 16, 6, 6, generator=generator)
     usual = feature_map.mean((0, 2, 3)).view(1, 1, 16)

@@ -107,7 +107,7 @@ def test_a_rank_deficient_set_is_legal():
     assert torch.isfinite(head.whitening).all()
 
 
-def test_a_singular_covariance_is_told():
+def test_a_singular_covariance_is_refused_with_advice():
     flat = torch.ones(10, 2, 2, 3)
     with pytest.raises(ValueError, match="singular at 4 of 4 positions"):
         fit_gaussian(flat, HeadConfig(dim=3, neighbourhood=1))

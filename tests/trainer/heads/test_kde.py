@@ -28,7 +28,7 @@ def fitted():
     return fit_kde(train, CONFIG), units(train), test
 
 
-def test_it_is_scikit_learns_density(fitted):
+def test_the_density_equals_scikit_learns(fitted):
     head, train, test = fitted
     gamma = float(head.gamma)
     density = KernelDensity(bandwidth=1 / np.sqrt(2 * gamma)).fit(train)
@@ -37,7 +37,7 @@ def test_it_is_scikit_learns_density(fitted):
     np.testing.assert_allclose(head.score(test).flatten(), expected, rtol=1e-4, atol=1e-6)
 
 
-def test_it_is_the_released_formula_but_for_a_constant(fitted):
+def test_the_score_equals_the_released_formula_up_to_a_constant(fitted):
     head, train, test = fitted
     gamma = float(head.gamma)
     released = [-logsumexp(2 * gamma * train @ u) / gamma for u in units(test)]

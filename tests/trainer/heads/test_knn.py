@@ -26,7 +26,7 @@ def expected(train, test, neighbours=3):
 
 
 @given(seed=st.integers(0, 2**31), dim=st.integers(2, 9), towards=st.floats(0, 10), neighbours=st.integers(1, 42))
-def test_it_is_the_mean_squared_distance_to_the_closest(seed, dim, towards, neighbours):
+def test_the_score_is_the_mean_squared_distance_to_the_nearest_neighbours(seed, dim, towards, neighbours):
     train, test = features(7, seed, dim) + towards, features(3, seed + 1, dim) + towards
     head = fit_knn(train, CONFIG.model_copy(update={"neighbours": neighbours}))
     np.testing.assert_allclose(head.score(test).flatten(), expected(train, test, neighbours), rtol=1e-4, atol=1e-5)

@@ -20,7 +20,7 @@ def cosine(a, b):
 
 
 @given(seed=st.integers(0, 2**31), dim=st.integers(2, 9), towards=st.floats(0, 10))
-def test_it_is_one_less_the_largest_cosine(seed, dim, towards):
+def test_the_score_is_one_minus_the_largest_cosine(seed, dim, towards):
     train, test = features(7, seed, dim) + towards, features(3, seed + 1, dim) + towards
     found = fit_nearest(train, CONFIG).score(test).flatten()
     references = train.reshape(-1, dim).double().numpy()

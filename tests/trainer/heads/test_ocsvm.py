@@ -31,7 +31,7 @@ def grids():
     return features(20, 0), torch.cat((features(5, 1), -features(2, 2)))
 
 
-def test_rbf_is_scikit_learns_turned_round(grids):
+def test_rbf_scores_are_scikit_learns_with_the_sign_reversed(grids):
     train, test = grids
     head = fit_rbf(train, RBF)
     matrix = units(train)
@@ -59,7 +59,7 @@ def test_rbf_scores_do_not_grow_with_the_number_of_images():
 
 
 @pytest.mark.parametrize("size", [1e-3, 1.0, 1e3])
-def test_linear_is_scikit_learns_turned_round(grids, size):
+def test_linear_scores_are_scikit_learns_with_the_sign_reversed(grids, size):
     train, test = (size * grid for grid in grids)
     head = fit_linear(train, LINEAR)
     length = np.sqrt((flat(train) ** 2).sum(1).mean())
@@ -78,7 +78,7 @@ def test_linear_ranks_as_on_features_that_were_not_scaled(grids):
     assert kendalltau(found, -machine.score_samples(flat(test))).statistic > 0.98
 
 
-def test_linear_takes_length_as_a_fact(grids):
+def test_linear_scores_depend_on_the_length_of_features(grids):
     """Short features are near the origin, which is what the plane keeps good parts from."""
     train, test = grids
     head = fit_linear(train, LINEAR)

@@ -77,7 +77,7 @@ def test_the_released_form_is_of_one_direction():
 
 
 @pytest.mark.parametrize("symmetric", [False, True])
-def test_the_figures_are_how_often_it_is_found_and_the_spread(symmetric):
+def test_the_figures_are_accuracy_and_spread(symmetric):
     outputs = embeddings(9, 3)
     rows = outputs.flatten(1).tolist()
     count = 18 if symmetric else 9
@@ -102,7 +102,7 @@ def test_a_batch_is_two_views_of_each_image():
     assert torch.pdist(inputs.flatten(1)).min() > 0.1  # the two of an image are two
 
 
-def test_what_is_drawn_is_never_twice_the_same():
+def test_drawn_images_are_distinct_and_every_image_is_drawn():
     pictures = torch.arange(10, dtype=torch.uint8).view(10, 1, 1, 1).expand(10, 3, 4, 4)
     seen = set()
     for seed in range(20):
@@ -144,7 +144,7 @@ def test_a_training_that_learns_goes_on():
     task().check(recent(0.1, 0.9), 32)
 
 
-def test_it_can_be_learnt():
+def test_the_task_can_be_learnt():
     """A small network distinguishes smooth pictures of different layouts."""
     torch.manual_seed(0)
     settings = task(views=ViewsConfig(enabled=True, crop=0.8, flip=False, hue=0, grey=0, saturation=0))

@@ -212,6 +212,6 @@ def test_bad_ranges_are_refused():
         PretextConfig(area=(0.2, 0.1))
 
 
-def test_centres_are_classified_in_dense_mode_alone():
+def test_centres_are_classified_only_in_dense_mode():
     with pytest.raises(ValueError, match="dense"):
         PretextConfig(mode="crops", scales=2)

@@ -32,7 +32,7 @@ def dense(module):
 
 @pytest.mark.parametrize("classes", [0, 3])
 @pytest.mark.parametrize(("hidden", "embedding"), [(0, 16), (1, 16), (2, 16), (8, 128), (0, 0), (2, 0)])
-def test_it_is_as_deep_as_asked_for(hidden, embedding, classes):
+def test_the_projection_head_has_the_given_number_of_layers(hidden, embedding, classes):
     made = head(classes=classes, hidden_layers=hidden, hidden_width=32, embedding=embedding)
     features = torch.rand(6, 48, 3, 5)
     before = embedding or (32 if hidden else 48)

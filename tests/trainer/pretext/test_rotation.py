@@ -72,7 +72,7 @@ def test_copies_are_augmented_each_by_itself_and_turned_afterwards():
     assert torch.pdist(expected.flatten(1)).min() > 0.1
 
 
-def test_the_mild_set_mirrors_left_right_alone():
+def test_the_mild_set_only_mirrors_left_to_right():
     """Mirrored top-bottom as well, an upright image would be one turned by 180 degrees."""
     inputs, _ = task(flips=True).batch(images(16), generator())
     mirrored = 0
@@ -140,7 +140,7 @@ class _Corner(nn.Module):
         return nn.functional.adaptive_avg_pool2d(pixels.mean(1, keepdim=True), 2).flatten(1)[:, :, None, None]
 
 
-def test_it_can_be_learnt_and_then_scores_rotated_images_higher():
+def test_the_task_can_be_learnt_and_its_classifier_scores_rotated_images_higher():
     torch.manual_seed(0)
     encoder = ResNet18Encoder(small=True, base_width=8)
     setattr(encoder, "forward", _Corner().forward)  # noqa: B010 - a method may not be assigned to

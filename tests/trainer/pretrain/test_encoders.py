@@ -43,7 +43,7 @@ def of(data, seed=0, size=(96, 96), **changes):
     return fingerprint(config(**changes).branches[0], size, seed, data.sha256)
 
 
-def test_only_what_changes_stage_1_changes_the_fingerprint(data):
+def test_only_settings_of_pretraining_change_the_fingerprint(data):
     base = of(data)
     for changes in (
         {"head": {"dim": 6}},
@@ -109,7 +109,7 @@ def test_every_model_of_an_ensemble_has_a_seed_and_a_checkpoint_of_its_own(data,
     assert torch.equal(weights(alone.branches[0]), weights(second))
 
 
-def test_it_goes_on_from_the_checkpoints_of_every_branch(data, tmp_path, monkeypatch):
+def test_pretraining_resumes_from_the_checkpoints_of_every_branch(data, tmp_path, monkeypatch):
     settings = config(further_branches=[{**BRANCH, "pretext": {"name": "cutpaste"}}])
     first = pretrain_encoders(data, settings, 0, CPU, checkpoints_in(tmp_path))
     monkeypatch.setattr("trainer.pretrain.update.Updates.__call__", lambda *arguments: pytest.fail("trained again"))

@@ -212,7 +212,7 @@ def test_a_missing_compiler_is_an_error(tmp_path, monkeypatch):
         train(tmp_path / "c", whole("rotation", steps=1, compile=True))
 
 
-def test_it_learns(tmp_path):
+def test_training_lowers_the_loss(tmp_path):
     _, fit = train(tmp_path / "c", config(40, learning_rate=0.05))
     losses = [row[1] for row in fit.history]
     assert [row[0] for row in fit.history] == [10, 20, 30, 40]
@@ -270,7 +270,7 @@ def fresh():
     return model, torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
 
 
-def test_another_runs_checkpoint_is_refused_and_left_alone(tmp_path):
+def test_a_checkpoint_of_another_run_is_refused_and_not_changed(tmp_path):
     path = tmp_path / "c"
     train(path, config())
     before = path.read_bytes()

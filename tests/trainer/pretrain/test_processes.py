@@ -163,7 +163,7 @@ def test_shards_that_do_not_fit_the_batch_or_the_images_are_refused(tmp_path, sh
         train("rotation", tmp_path / "c", shards=shards, batch=batch)
 
 
-def test_alone_it_is_as_if_there_were_one():
+def test_without_torchrun_there_is_one_process():
     with processes.joined(CPU):
         assert (processes.count(), processes.rank()) == (1, 0)
         assert processes.anywhere(True, CPU) is True

@@ -50,13 +50,13 @@ def test_a_training_curve_names_its_classes():
     assert {"normal", "patch", "scar", "loss", "accuracy", "training step"} <= set(texts(svg))
 
 
-def test_a_training_curve_says_what_its_figures_are():
+def test_a_training_curve_labels_its_figures():
     svg = training_curve([[10, 1.1, 0.5, 0.2], [20, 0.6, 0.9, 0.6]], ["own view found", "spread"], "share")
     assert {"own view found", "spread", "share"} <= set(texts(svg))
     assert "accuracy" not in texts(svg)
 
 
-def test_a_run_of_one_row_is_still_seen():
+def test_a_training_curve_of_one_row_is_visible():
     assert training_curve([[4, 1.1, 0.5, 0.2]], ["normal", "patch"]).count("<use") > training_curve(
         [[k, 1.1, 0.5, 0.2] for k in (1, 2, 3, 4)], ["normal", "patch"]
     ).count("<use")

@@ -76,7 +76,7 @@ def test_the_steps_of_every_branch_and_their_fusion(bundle):
     assert "one per-position" not in steps
 
 
-def test_what_model_selection_reached_is_stated(bundle):
+def test_the_card_states_the_power_of_the_selected_model(bundle):
     one = CandidateHead(
         encoder="lite0", scope="shared", sigma=4, image_score="max", image_auroc=0.9, pixel_auroc=0.9,
         score_weight=1, map_weight=1,

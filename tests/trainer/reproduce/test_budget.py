@@ -47,7 +47,7 @@ def test_work_that_can_finish_is_asked_to():
     assert budget.used_up
 
 
-def test_no_limit_and_other_threads_are_left_alone():
+def test_a_budget_without_a_limit_or_in_another_thread_does_not_interrupt():
     assert not Budget(None).used_up
     with Budget(None).interrupting():
         pass

@@ -37,7 +37,7 @@ def test_a_key_does_not_depend_on_names_of_rows_nor_on_how_often_checkpoints_are
     assert changed(cell, "optimiser", checkpoint_seconds=1.0).key == cell.key
 
 
-def test_what_concerns_training_alone_does_not_count_where_nothing_is_trained(fake):
+def test_training_settings_do_not_change_the_key_of_an_untrained_encoder(fake):
     cell = fake.plan()[0]
     untrained = changed(cell, "pretext", name="none")
     assert untrained.key != cell.key

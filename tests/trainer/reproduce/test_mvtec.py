@@ -42,7 +42,7 @@ def done(tmp_path_factory):
     return store, outcomes, said
 
 
-def test_a_cell_holds_what_evaluate_says(done):
+def test_a_cell_holds_the_metrics_of_the_evaluation(done):
     _, outcomes, _ = done
     statuses = outcomes["mvtec"].statuses
     assert [status.cell.category for status in statuses] == ["grid", "bottle"]
@@ -140,7 +140,7 @@ def test_a_sheet_without_masks_or_without_defects(done, tmp_path):
     assert not (tmp_path / "none.jpg").exists()
 
 
-def test_too_few_images_fail_their_cell_alone(tmp_path):
+def test_too_few_images_fail_only_their_own_cell(tmp_path):
     data = tmp_path / "data"
     make_data(data / "bottle")
     for path in sorted((data / "bottle" / "train" / "good").iterdir())[:12]:

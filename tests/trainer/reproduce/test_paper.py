@@ -76,7 +76,7 @@ def test_means_recompute_from_the_classes_of_cifar10(method):
     assert column.recalled == set(categories)
 
 
-def test_what_was_verified_and_what_is_recalled():
+def test_verified_and_recalled_figures_are_marked():
     verified = {name for name, column in FIRST_PAPER.items() if "all" not in column.recalled}
     assert verified == {
         *(

@@ -92,7 +92,7 @@ def test_rows_with_the_same_settings_share_their_cells(fake):
     assert fake.calls == [("bottle", 0, 1), ("screw", 0, 1)]
 
 
-def test_settings_are_every_rows_but_where_it_has_its_own(fake):
+def test_given_settings_hold_for_every_row_that_does_not_set_them(fake):
     cells = fake.plan(seeds=1, categories=("bottle",), settings=("optimiser.steps=7", "head.dim=9"))
     assert [cell.config.head.dim for cell in cells] == [9, 9, 9]
     assert [cell.config.optimiser.steps for cell in cells] == [1, 2, 3]

@@ -91,7 +91,7 @@ def test_heads_of_one_representation_are_one_cell(done):
     assert len(set(keys.values())) == 3
 
 
-def test_rows_show_their_own_head_alone(done):
+def test_each_row_shows_only_its_own_head(done):
     _, outcome, _ = done
     summary = summarise(outcome.statuses[0].cell and table(), outcome.statuses)
     values = next(s.result.values for s in outcome.statuses if (s.cell.row.name, s.cell.category) == ("rotnet", "4"))

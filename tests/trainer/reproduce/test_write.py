@@ -98,7 +98,7 @@ def test_a_table_without_any_cell_has_no_plot(fake, tmp_path):
     assert not re.search(r"\d ±", text.replace("mean ±", "").split("| ours")[0])
 
 
-def test_what_is_not_as_in_the_presets_is_reported(fake, tmp_path):
+def test_settings_that_differ_from_the_presets_are_reported(fake, tmp_path):
     outcome = fake.run(fake.plan(seeds=1))
     summary = summarise(fake.table, outcome.statuses)
     about = replace(ABOUT, overrides=("encoder.base_width=8", "optimiser.steps=9"))
@@ -137,7 +137,7 @@ def test_no_paths_of_the_machine(fake, tmp_path):
     assert str(tmp_path) not in text + json.dumps(content)
 
 
-def test_provenance_tells_code_and_machine():
+def test_provenance_names_code_and_machine():
     about = provenance("cpu")
     assert re.fullmatch(r"[0-9a-f]{12}\+?|edge-occ .+", about.commit)
     assert "threads" in about.hardware

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from unittest import mock
 
 import pytest
 from discs import part, spoil, write
@@ -46,21 +45,6 @@ def spoilt_bundle(spoilt_data: Path, tmp_path_factory: pytest.TempPathFactory) -
     out = tmp_path_factory.mktemp("bundle") / "discs.occ"
     train(Job(spoilt_data, out, TrainConfig.model_validate(SMALL), "small", 0, "cpu", "edge-occ train"))
     return out
-
-
-@pytest.fixture(scope="module", autouse=True)
-def without_encoder_graphs(spoilt_bundle: Path) -> Iterator[Path]:
-    """All bundles but this one have no graph of the encoder alone, which takes half of a small training.
-
-    Of scope ``module``: ``package`` means the whole session where folders of tests have no ``__init__.py``, but tests
-    of other folders need the graph.
-    """
-    none = {"return_value": None}
-    with (
-        mock.patch("trainer.export.assemble.exact_branch", **none),
-        mock.patch("trainer.export.manifest.exact_branch", **none),
-    ):
-        yield spoilt_bundle
 
 
 Judge = Callable[..., Path]

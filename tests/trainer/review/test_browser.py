@@ -107,7 +107,7 @@ def test_keys_with_ctrl_and_in_the_text_are_the_browsers(browser):
     assert browser.run(selected)
 
 
-def test_the_ends_are_ends_and_a_thumbnail_opens_its_image(browser):
+def test_keys_stop_at_the_first_and_last_image_and_a_thumbnail_opens_its_image(browser):
     order = names(browser)
     browser.press("ArrowLeft")
     assert shown(browser) == order[:1]

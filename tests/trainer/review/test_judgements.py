@@ -27,7 +27,7 @@ def refused(path, bundle, manifest, *words):
         assert word in str(error.value)
 
 
-def test_what_is_called_defective_is_taken_in_the_order_of_the_images(judged, tiny_bundle, manifest):
+def test_defective_images_are_returned_in_the_order_of_the_images(judged, tiny_bundle, manifest):
     path = judged(tiny_bundle, [NAMES[9], NAMES[2]], **{NAMES[3]: "good", NAMES[4]: "unsure"})
     assert judge(path, tiny_bundle, manifest) == (NAMES[2], NAMES[9])
 

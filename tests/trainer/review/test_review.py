@@ -54,7 +54,7 @@ def test_all_odd_images_are_shown_and_no_more_than_there_are(spoilt_bundle, tmp_
     assert len(review(spoilt_bundle, None, tmp_path / "r.html", 200, load_engine).images) == 24
 
 
-def test_odd_images_beyond_what_a_page_holds_are_counted_alone(spoilt_bundle, tmp_path, monkeypatch, open_page):
+def test_odd_images_beyond_the_page_limit_are_only_counted(spoilt_bundle, tmp_path, monkeypatch, open_page):
     monkeypatch.setattr("trainer.review.review.MAX_IMAGES", 1)
     done = review(spoilt_bundle, None, tmp_path / "r.html", 1, load_engine)
     assert len(done.images) == 1

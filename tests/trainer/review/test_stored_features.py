@@ -44,7 +44,7 @@ def header(path):
     return json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
 
 
-def test_a_training_keeps_what_its_graph_computes(spoilt_bundle, spoilt_data):
+def test_stored_features_are_those_of_the_exported_graph(spoilt_bundle, spoilt_data):
     bundle, stored = read_bundle(spoilt_bundle), read(spoilt_bundle)
     images = stored.images
     assert images.names == tuple(f"train/good/{i:03}.png" for i in range(24))
@@ -65,7 +65,7 @@ def test_a_training_keeps_what_its_graph_computes(spoilt_bundle, spoilt_data):
     np.testing.assert_allclose(stored.maps.max((1, 2)), stored.scores, rtol=1e-5)
 
 
-def test_the_spoilt_ones_are_the_oddest(spoilt_bundle):
+def test_the_spoilt_images_have_the_highest_scores(spoilt_bundle):
     stored = read(spoilt_bundle)
     oddest = by_oddness(stored.scores)[:2]
     assert {stored.images.names[of.image] for of in oddest} == {"train/good/005.png", "train/good/011.png"}
@@ -147,7 +147,7 @@ def test_a_name_twice_or_a_part_too_many_is_refused():
             GoodImages(**{"names": ("a.png", "b.png"), **fields, **changes})
 
 
-def test_what_cannot_be_written_leaves_the_older_file(own_bundle, monkeypatch):
+def test_a_failed_write_keeps_the_older_file(own_bundle, monkeypatch):
     stored, manifest, path = read(own_bundle), read_bundle(own_bundle).manifest, features_path(own_bundle)
     before = path.read_bytes()
 

@@ -172,7 +172,7 @@ def test_the_largest_share_within_one_standard_error_of_the_best(noisy_ground):
     assert noisy_ground.record.defects == len(noisy_ground.defects.images)
 
 
-def test_two_image_scores_that_find_the_same_are_one_to_the_steadier():
+def test_of_image_scores_that_find_the_same_defects_the_larger_share_is_taken():
     """The same map and the same defects found: the mean of more values is taken."""
     twice = {**SELECTION, "shares": [0, 0.0003]}  # of 1,024 pixels both are the single highest
     (taken,) = Selected(discs(), [Means()], selection=twice).scoring()
@@ -293,7 +293,7 @@ def test_the_settings_hold_the_selected_model_and_nothing_else(name, request):
     assert (config.head.dim, config.head.floor, config.input.size) == (3, 0.05, 64)
 
 
-def test_what_was_selected_is_what_is_calibrated(noisy_ground):
+def test_the_selected_heads_are_those_that_are_calibrated(noisy_ground):
     fitted = HeadCalibrator(noisy_ground.branches, noisy_ground.selected, seed=1).fit(noisy_ground.features)
     (taken,) = noisy_ground.scoring()
     names = {"mean", "whitening", *(("log_mean", "log_deviation") if taken.standardised else ())}
@@ -328,7 +328,7 @@ class Stopped(Exception):
     """Ends a training after model selection, and carries its result."""
 
 
-def test_test_images_change_nothing(tiny_data, tmp_path, monkeypatch):
+def test_test_images_do_not_change_the_selection(tiny_data, tmp_path, monkeypatch):
     changes = {"further_branches": [LITE], "selection": {**SELECTION, "sigmas": [4]}, "region": {"mode": "auto"}}
     found = run(tiny_data, tmp_path / "with.occ", changes)
 

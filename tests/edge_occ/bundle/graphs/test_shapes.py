@@ -47,6 +47,39 @@ def test_shapes_of_the_encoder(tiny_bundle, shape):
     assert {name: found[name] for name in expected} == expected
 
 
+@pytest.mark.train
+@pytest.mark.parametrize("shape", [(1, 64, 70, 3), (2, 101, 96, 3)])
+def test_shapes_of_a_slice_whose_end_is_computed_from_a_length(shape):
+    """As in the encoders of older bundles: every second of ``2 * (length // 8 - 3)`` values from the third on."""
+    from onnx import TensorProto, helper
+
+    steps = (
+        ("Shape", [IMAGES], {"start": 1, "end": 2}),
+        ("Squeeze", ["Shape"], {}),
+        ("Div", ["Squeeze", "8"], {}),
+        ("Sub", ["Div", "3"], {}),
+        ("Mul", ["Sub", "2"], {}),
+        ("Add", ["Mul", "3"], {}),
+        ("Reshape", ["Add", "[-1]"], {}),
+        ("Slice", [IMAGES, "[3]", "Reshape", "[1]", "[2]"], {}),
+    )
+    numbers = {str(n): helper.make_tensor(str(n), TensorProto.INT64, [], [n]) for n in (2, 3, 8)}
+    rows = {f"[{n}]": helper.make_tensor(f"[{n}]", TensorProto.INT64, [1], [n]) for n in (-1, 1, 2, 3)}
+    graph = helper.make_graph(
+        [helper.make_node(kind, inputs, [kind], **attributes) for kind, inputs, attributes in steps],
+        "crop",
+        [helper.make_tensor_value_info(IMAGES, TensorProto.UINT8, ["n", "height", "width", 3])],
+        [helper.make_tensor_value_info("Slice", TensorProto.UINT8, ["n", "rows", "width", 3])],
+        [*numbers.values(), *rows.values()],
+    )
+    opset = helper.make_opsetid("", 19)
+    onnx = helper.make_model(graph, opset_imports=[opset], ir_version=10).SerializeToString()
+    expected = made(onnx, {IMAGES: np.zeros(shape, np.uint8)})
+    assert expected["Slice"][1] == shape[1] // 8 - 3
+    found = cost_of(read_model(onnx), {IMAGES: shape}).shapes
+    assert {name: found[name] for name in expected} == expected
+
+
 def model(*nodes, outputs=("y",)):
     return Model({}, {name: Tensor(1, ()) for name in outputs}, {}, nodes)
 

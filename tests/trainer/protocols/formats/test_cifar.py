@@ -24,7 +24,7 @@ def test_records_byte_by_byte(tmp_path, labels):
 
 
 @pytest.mark.parametrize("cut", [1, 100, 3072])
-def test_a_file_of_the_wrong_size_tells_the_bytes(tmp_path, cut):
+def test_a_file_of_the_wrong_size_is_refused_with_its_number_of_bytes(tmp_path, cut):
     path = tmp_path / "data_batch_1.bin"
     content = cifar_bin(LABELS[:, :1], IMAGES)
     path.write_bytes(content[:-cut])

@@ -32,7 +32,7 @@ def test_any_array_value_by_value(tmp_path_factory, shape, seed, packed):
     assert [int(value) for value in found.flat] == [content[place] for place in range(array.size)]
 
 
-def test_what_is_read_may_be_changed(tmp_path):
+def test_the_array_that_is_read_is_writable(tmp_path):
     read_idx(write(tmp_path, idx(IMAGES)), 3, "")[0] = 0
 
 
