@@ -12,7 +12,7 @@ from pathlib import Path
 
 from edge_occ.common.errors import InputError
 from edge_occ.common.files import atomic_write
-from edge_occ.mqtt.publishing.journal import default_folder
+from edge_occ.common.state_folder import state_folder
 
 VARIABLE = "EDGE_OCC_DASHBOARD_TOKEN"
 """Environment variable that may hold the token."""
@@ -83,7 +83,7 @@ def default_token_file() -> Path:
     Raises:
         InputError: this user has no home folder.
     """
-    folder = default_folder()
+    folder = state_folder()
     if folder is None:
         raise InputError("a home folder for the token", "none", f"use --token-file FILE, or set {VARIABLE}")
     return folder / "dashboard-token"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from contextlib import ExitStack
 from hashlib import sha256
@@ -10,6 +9,7 @@ from pathlib import Path
 
 from edge_occ.common.errors import InputError
 from edge_occ.common.lock import Locked, locked
+from edge_occ.common.state_folder import state_folder
 from edge_occ.mqtt.config import MqttConfig
 
 
@@ -19,7 +19,7 @@ def state_file(config: MqttConfig, ending: str) -> Path:
     Raises:
         FileNotFoundError: no folder is set and the user has no home.
     """
-    folder = config.state or default_folder()
+    folder = config.state or state_folder()
     if folder is None:
         raise FileNotFoundError("no home folder")
     base = config.topics.base
@@ -44,18 +44,3 @@ def lock_inspector(config: MqttConfig, stack: ExitStack) -> None:
             f"another one on this machine, process {error.process}",
             "give each camera a name: --set mqtt.camera=NAME",
         ) from None
-
-
-def default_folder() -> Path | None:
-    """Return ``$STATE_DIRECTORY`` of systemd, ``$XDG_STATE_HOME/edge-occ`` or ``~/.local/state/edge-occ``.
-
-    ``None`` for a user without a home.
-    """
-    given = os.environ.get("STATE_DIRECTORY", "").split(":")[0]
-    if given:
-        return Path(given)
-    home = os.environ.get("XDG_STATE_HOME")
-    try:
-        return Path(home or Path.home() / ".local" / "state") / "edge-occ"
-    except RuntimeError:
-        return None
