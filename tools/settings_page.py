@@ -97,9 +97,8 @@ def _kind(annotation: Any) -> str:  # noqa: ANN401 - annotations are of no one t
         return ", ".join(f"`{_yaml(value)}`" for value in arguments)
     if origin is Annotated:
         return " ".join(filter(None, (_kind(arguments[0]), _limits(arguments[1:]))))
-    if origin is tuple:
-        items = [item for item in arguments if item is not Ellipsis]
-        return f"list of {_kind(items[0])}" if Ellipsis in arguments else f"[{', '.join(map(_kind, items))}]"
+    if origin in (tuple, dict):
+        return _collection(origin, arguments)
     if origin is Union or (origin is not None and getattr(origin, "__name__", "") == "UnionType"):
         return " or ".join(_kind(item) for item in arguments)
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
@@ -113,6 +112,13 @@ def _kind(annotation: Any) -> str:  # noqa: ANN401 - annotations are of no one t
         type(None): "`null`",
     }
     return names[annotation]
+
+
+def _collection(origin: type, arguments: Any) -> str:  # noqa: ANN401 - as above
+    if origin is dict:
+        return f"{_kind(arguments[1])} by name"
+    items = [item for item in arguments if item is not Ellipsis]
+    return f"list of {_kind(items[0])}" if Ellipsis in arguments else f"[{', '.join(map(_kind, items))}]"
 
 
 def _limits(metadata: Any) -> str:  # noqa: ANN401 - pydantic's list of anything

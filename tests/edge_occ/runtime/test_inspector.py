@@ -15,7 +15,9 @@ from edge_occ.common.clock import ManualClock
 from edge_occ.common.errors import EngineUnavailable, SourceLost, UserError
 from edge_occ.inspection.events import EventTracker, Phase
 from edge_occ.inspection.guards import Guards, GuardsConfig
+from edge_occ.inspection.roi import Roi
 from edge_occ.inspection.scoring import MAX_CONSECUTIVE_FAULTS
+from edge_occ.inspection.trigger import EdgeTrigger
 from edge_occ.mqtt.topics import Origin
 from edge_occ.output.evidence.config import EvidenceConfig
 from edge_occ.output.evidence.store import EvidenceStore
@@ -385,3 +387,68 @@ def test_frames_without_a_finite_score_are_no_evidence(tmp_path):
     records = [json.loads(path.read_bytes()) for path in sorted(tmp_path.rglob("*.json"))]
     assert [(record["phase"], record["frame"]) for record in records] == [("end", 3), ("start", 1)]
     assert kept.lost == 0
+
+
+def test_a_region_of_interest_is_all_that_is_inspected_and_boxes_are_in_the_frame():
+    seen = []
+
+    class Looks(FakeEngine):
+        def infer(self, frame):
+            seen.append(frame.shape)
+            return super().infer(frame)
+
+    sink = MemorySink()
+    threshold = ConformalThreshold([1.0], 10.0)
+    inspector = Inspector(Looks(), threshold, EventTracker(), Outlets([sink]), roi=Roi(10, 4, 15, 10))
+    with ListSource([50]) as source:
+        inspect_all(inspector, source)
+    assert seen == [(10, 15, 3)]
+    (inspection,) = sink.inspections
+    assert inspection.frame.image.shape == (10, 15, 3)
+    (box,) = inspection.boxes
+    assert (box.x, box.y, box.width, box.height) == (16, 8, 1, 1)
+
+
+def test_a_frame_without_the_region_of_interest_is_a_fault():
+    sink = MemorySink()
+    inspector = Inspector(
+        FakeEngine(), ConformalThreshold([1.0], 10.0), EventTracker(), Outlets([sink]), roi=Roi(20, 0, 11, 5)
+    )
+    with ListSource([50]) as source, pytest.raises(SourceLost, match="region of interest"):
+        inspect_all(inspector, source)
+    assert [fault.reason for fault in sink.faults] == [Reason.FRAME]
+
+
+def test_only_frames_that_the_trigger_picks_are_inspected_and_the_others_are_signs_of_life():
+    sink, skipped = MemorySink(), []
+    inspector = Inspector(
+        FakeEngine(),
+        ConformalThreshold([1.0], 100.0),
+        EventTracker(),
+        Outlets([sink]),
+        trigger=EdgeTrigger(Roi(0, 0, 5, 5), 10, 40),
+        on_skip=lambda: skipped.append(True),
+    )
+    with ListSource([1, 50, 60, 1, 1, 70]) as source:
+        summary = inspect_all(inspector, source)
+    assert [i.frame.index for i in sink.inspections] == [1, 5]
+    assert (summary.frames, len(skipped)) == (2, 4)
+
+
+def test_another_engine_threshold_and_guards_are_used_from_the_next_frame_on():
+    class Doubled(FakeEngine):
+        def infer(self, frame):
+            scores = super().infer(frame)
+            return Scores(2 * scores.score, 2 * scores.map)
+
+    sink = MemorySink()
+    inspector = Inspector(FakeEngine(), ConformalThreshold([1.0], 10.0), EventTracker(), Outlets([sink]))
+    frames = list(ListSource([50, 50, 50]).items())
+    inspector.take(frames[0])
+    inspector.use(Doubled(), ConformalThreshold([1.0], 200.0), None)
+    inspector.take(frames[1])
+    assert [(i.scores.score, i.verdict.threshold, i.verdict.anomalous) for i in sink.inspections] == [
+        (50, 10, True),
+        (100, 200, False),
+    ]
+    assert [i.event.phase for i in sink.inspections] == [Phase.START, Phase.END], "the event went on"
