@@ -10,6 +10,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from edge_occ.mqtt.broker import parse_broker
+from edge_occ.mqtt.commands.requests import CommandName
 from edge_occ.mqtt.topics import Topics, check_camera, check_device, check_prefix
 
 
@@ -62,6 +63,9 @@ class MqttConfig(BaseModel):
         1024, ge=64, le=16384, description="Pixels of a heatmap's longer side at most; larger frames are downscaled."
     )
     stats_seconds: float = Field(5, gt=0, description="Seconds between statistics.")
+    commands: tuple[CommandName, ...] = Field(
+        (), description="Commands that are carried out; none by default, and then the inspector subscribes to nothing."
+    )
 
     @field_validator("broker")
     @classmethod

@@ -23,6 +23,7 @@ from edge_occ.inspection.evidence import Evidence, NoEvidence
 from edge_occ.inspection.lasting_fault import LastingFault
 from edge_occ.inspection.result import Inspection
 from edge_occ.mqtt.client.connection import Connection
+from edge_occ.mqtt.client.paho_client import Subscription
 from edge_occ.mqtt.config import MqttConfig
 from edge_occ.mqtt.messages import event_message
 from edge_occ.mqtt.payloads import DeviceState, Queues, QueueStats, Stats
@@ -48,8 +49,10 @@ class Publisher:
         source_dropped: returns the frames dropped by the source so far, for the stats.
         output_lost: returns the failed writes of other outputs so far, for the stats.
         fault_after: seconds of faults only, or of silence (:meth:`expect_frames`), after which the status is ``fault``.
+        subscription: of commands; ``None`` subscribes to nothing.
 
     Attributes:
+        muted: whether event messages are marked as muted; set in the thread that inspects, between two events.
         engine, bundle: as above; may be set later, when an engine is loaded.
         evidence: names the evidence of events for their messages; set before the first frame, by default none.
         drift: returns the latest figures of drift, for the stats; may be set later.
@@ -62,7 +65,7 @@ class Publisher:
 
     name = "MQTT"
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all but two have defaults
         self,
         config: MqttConfig,
         render: Callable[[Inspection], bytes],
@@ -72,7 +75,9 @@ class Publisher:
         source_dropped: Callable[[], int] = lambda: 0,
         output_lost: Callable[[], int] = lambda: 0,
         fault_after: float = math.inf,
+        subscription: Subscription | None = None,
     ) -> None:
+        self.muted = False
         self._connect_timeout, self._origin = config.connect_timeout, config.topics.origin
         self.engine, self.bundle, self._source_dropped = engine, bundle, source_dropped
         self.evidence: Evidence = NoEvidence()
@@ -89,6 +94,7 @@ class Publisher:
             config,
             config.topics.base.replace("/", ":"),
             status_topic=config.topics.status,
+            subscription=subscription,
             on_activity=self._wake.set,
         )
         self._live_sender = LiveSender(self._connection, self._live, self._delivery, config, render, self._stats)
@@ -149,6 +155,11 @@ class Publisher:
         self._connection.announce(state, detail)
 
     @property
+    def connection(self) -> Connection:
+        """Its connection, for the answers to commands."""
+        return self._connection
+
+    @property
     def lost_events(self) -> int:
         """Event messages that were dropped, or that the broker refused; final once closed."""
         counts = self._delivery.counts()
@@ -194,7 +205,7 @@ class Publisher:
         try:
             historical = self._connection.session == 0
             paths = self.evidence.paths(inspection)
-            message = event_message(inspection, self._origin, paths, historical=historical)
+            message = event_message(inspection, self._origin, paths, historical=historical, muted=self.muted)
         except ValueError as error:  # a score that is not finite must not end the frame path
             first = self._delivery.failed(EVENT) == 1
             _log.log(logging.ERROR if first else logging.DEBUG, "an event could not be made", exc_info=error)

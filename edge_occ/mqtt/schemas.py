@@ -6,13 +6,17 @@ import json
 from pathlib import Path
 from typing import Any
 
-from edge_occ.mqtt.payloads import PAYLOADS
+from edge_occ.mqtt.commands.answers import CommandAck
+from edge_occ.mqtt.commands.requests import REQUESTS
+from edge_occ.mqtt.payloads import PAYLOADS, Message, SnapshotInfo
 
 
 def json_schemas() -> dict[str, dict[str, Any]]:
-    """Return the JSON Schema (2020-12) of each kind of payload, as published."""
+    """Return the JSON Schema (2020-12) of each kind of payload, as published; of ``command``, as accepted."""
     draft = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
-    return {kind: {**draft, **model.model_json_schema(mode="serialization")} for kind, model in PAYLOADS.items()}
+    models: dict[str, type[Message]] = {**PAYLOADS, "snapshot": SnapshotInfo, "command-ack": CommandAck}
+    sent = {kind: {**draft, **model.model_json_schema(mode="serialization")} for kind, model in models.items()}
+    return {**sent, "command": {**draft, **REQUESTS.json_schema()}}
 
 
 def write_schemas(folder: Path) -> list[Path]:

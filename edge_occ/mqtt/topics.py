@@ -9,7 +9,11 @@ from typing import NamedTuple
 from edge_occ.common.errors import InputError
 
 STATUS, SCORE, EVENT, HEATMAP, STATS = "status", "score", "event", "heatmap", "stats"
+SNAPSHOT, COMMAND = "snapshot", "command"
 """Kinds of topics, the last level of each."""
+
+COMMAND_ACK = "command/ack"
+"""The last two levels of the topic of answers to commands."""
 
 _MAX_NAME_BYTES = 512
 """Of a prefix or a device, UTF-8; the protocol allows 65,535 for a whole topic."""
@@ -88,6 +92,21 @@ class Topics:
     def stats(self) -> str:
         """Rates, drops and latencies: QoS 0, retained."""
         return self.of(STATS)
+
+    @property
+    def snapshot(self) -> str:
+        """The frame that a command asked for, as JPEG: QoS 0, retained."""
+        return self.of(SNAPSHOT)
+
+    @property
+    def command(self) -> str:
+        """Requests to this inspector, which subscribes to it: QoS 1."""
+        return self.of(COMMAND)
+
+    @property
+    def command_ack(self) -> str:
+        """Answers to the requests: QoS 1."""
+        return self.of(COMMAND_ACK)
 
 
 def check_prefix(prefix: str) -> None:

@@ -30,11 +30,16 @@ class Subscription:
         filters: topic filters, all with QoS 1.
         on_message: called in the network thread for each message; must return soon and not raise.
         max_bytes: largest packet that a broker of MQTT 5 is asked to send.
+        required: whether the client is of no use without it; otherwise a refusal is only logged.
+        as_published: have a broker of MQTT 5 leave the retain flag as the sender set it, so that a retained message is
+            known as one when it is sent, too.
     """
 
     filters: tuple[str, ...]
     on_message: Callable[[MQTTMessage], None]
     max_bytes: int
+    required: bool = True
+    as_published: bool = False
 
 
 def make_client(
