@@ -222,6 +222,16 @@ def test_a_partly_refused_subscription_is_logged_and_kept(config, caplog):
     assert "refuses the subscription to a/+/+/score: Not authorized" in caplog.text
 
 
+def test_a_refused_subscription_that_is_not_required_is_logged_and_the_client_goes_on(config, caplog):
+    wish = Subscription(("a/command",), lambda _: None, 1000, required=False, as_published=True)
+    with tcp_server(granting(0x87)) as address:
+        connection = Connection(config.model_copy(update={"broker": address}), "half", subscription=wish)
+        connection.connect(5)
+        assert connection.session == 1
+        wait_until(lambda: "refuses the subscription to a/command: Not authorized" in caplog.text, "the log")
+        connection.close(0.1)
+
+
 def test_the_advice_for_a_broker_without_retained_messages_and_mqtt_3_1_1(tmp_path, config):
     """It closes the connection without a word."""
     broker = Mosquitto(tmp_path, ["allow_anonymous true", "retain_available false"]).start()
