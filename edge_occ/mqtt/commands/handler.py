@@ -21,7 +21,10 @@ class CommandHandler(Protocol):
         """
 
     def tick(self) -> None:
-        """Do what an earlier command has made due by now; called at least once a second, raises as :meth:`handle`."""
+        """Do what an earlier command has made due by now; called several times a second between two commands.
+
+        It raises as :meth:`handle`.
+        """
 
 
 class MemoryHandler:

@@ -12,7 +12,15 @@ from pydantic import ValidationError
 
 from edge_occ.bundle.bundle import read_bundle
 from edge_occ.bundle.conformal import calibrate
-from edge_occ.bundle.operating_points import RATES, Decision, DecisionConfig, decide, operating_points
+from edge_occ.bundle.operating_points import (
+    RATES,
+    Decision,
+    DecisionConfig,
+    decide,
+    operating_points,
+    reject_above,
+    reject_at_rate,
+)
 from edge_occ.common.errors import InputError
 
 
@@ -143,3 +151,45 @@ def test_a_decision_holds_its_scores():
     scores = np.array([3.0, 1.0, 2.0])
     decision = Decision(scores, calibrate(scores, 0.3), None)
     assert list(decision.threshold.held_out) == [1.0, 2.0, 3.0]
+
+
+@settings(max_examples=40)
+@given(SCORES, RATE)
+def test_another_rate_of_a_running_inspection_is_that_of_the_settings(scores, rate):
+    current = decide(Held(scores), config())
+    if naive_threshold(scores, rate) is None:
+        with pytest.raises(InputError, match=r"decision\.reject_rate"):
+            reject_at_rate(current, rate)
+    else:
+        assert reject_at_rate(current, rate).reject == decide(Held(scores), config(rate)).reject
+
+
+@settings(max_examples=60)
+@given(SCORES, st.floats(-1, 10**6 + 1))
+def test_another_threshold_is_one_that_the_scores_certify(scores, threshold):
+    current = decide(Held(scores), config())
+    n, above = len(scores), sum(score > threshold for score in scores)
+    expected = (above + 1) / (n + 1)
+    if threshold > max(scores) or expected >= 0.5:
+        with pytest.raises(InputError, match="a threshold from"):
+            reject_above(current, threshold)
+        return
+    reject = reject_above(current, threshold).reject
+    assert (reject.threshold, reject.expected, reject.certified) == (threshold, pytest.approx(expected), True)
+
+
+def test_the_range_of_thresholds_is_that_of_the_refusal():
+    held = Held(np.arange(100.0))
+    current = decide(held, config())
+    with pytest.raises(InputError, match="from 50 to 99,"):
+        reject_above(current, 49.9)
+    for allowed in (50, 99):
+        assert reject_above(current, allowed).reject.threshold == allowed
+
+
+def test_the_review_band_stays_or_the_change_is_refused():
+    current = decide(Held(np.arange(100.0)), config(0.05, 0.2))
+    assert reject_above(current, 90.5).review == current.review
+    for change in (lambda: reject_above(current, 70), lambda: reject_at_rate(current, 0.3)):
+        with pytest.raises(InputError, match="review_rate of at least"):
+            change()

@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import json
+import queue
 import threading
+import time
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
+from typing import cast
 from uuid import uuid4
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from mqtt_helpers import Ear, payloads
+from paho.mqtt.client import MQTTMessage
 from paho.mqtt.enums import MQTTProtocolVersion
 
+from edge_occ.common.clock import ManualClock
 from edge_occ.common.errors import InputError
 from edge_occ.mqtt.client.connection import Connection
 from edge_occ.mqtt.commands.answers import CommandStatus, Outcome
 from edge_occ.mqtt.commands.handler import MemoryHandler
-from edge_occ.mqtt.commands.inbox import MAX_WAITING
+from edge_occ.mqtt.commands.inbox import MAX_WAITING, Arrival
 from edge_occ.mqtt.commands.replies import Replies
-from edge_occ.mqtt.commands.service import CommandService
+from edge_occ.mqtt.commands.service import Channel, CommandService
 from edge_occ.mqtt.config import MqttConfig
 from edge_occ.mqtt.topics import Topics
 
@@ -236,3 +243,56 @@ def test_without_an_enabled_command_there_is_no_subscription_and_no_thread():
     service.start()
     assert threading.active_count() == before
     service.close()
+
+
+class Published:
+    """A connection that keeps what it publishes."""
+
+    session = 1
+
+    def __init__(self) -> None:
+        self.answers: list[tuple[str, dict]] = []
+
+    def publish_confirmed(self, session: int, topic: str, payload: bytes) -> None:
+        self.answers.append((topic, json.loads(payload)))
+
+
+@pytest.mark.parametrize(("seconds", "status"), [(59.0, "done"), (61.0, "refused")])
+def test_a_request_that_waited_long_is_refused(handler, seconds, status):
+    """As behind the building of an engine: nobody expects it any more."""
+    clock, arrivals, published = ManualClock(), queue.Queue(), Published()
+    channel = Channel(Topics(), ("rearm",), arrivals, clock)
+    channel.serve(handler, Replies(cast(Connection, published), channel.topics, threading.Event()))
+    message = MQTTMessage(topic=channel.topics.command.encode())
+    message.payload = b'{"id":"a","command":"rearm"}'
+    channel.subscription.on_message(message)
+    clock.advance(seconds)
+    channel.take(arrivals.get_nowait())
+    ((topic, answer),) = published.answers
+    assert (topic, answer["status"]) == (channel.topics.command_ack, status)
+
+
+def test_a_flood_is_dropped_and_costs_no_memory(handler):
+    clock, arrivals = ManualClock(), queue.Queue(MAX_WAITING)
+    channel = Channel(Topics(), ("rearm",), arrivals, clock)
+    message = MQTTMessage(topic=channel.topics.command.encode())
+    message.payload = b"x" * 4096
+    for _ in range(1000):
+        channel.subscription.on_message(message)
+    assert arrivals.qsize() == 20
+    for _ in range(1000):
+        clock.advance(1.0)
+        channel.subscription.on_message(message)
+    assert arrivals.qsize() == MAX_WAITING
+
+
+@given(st.text())
+def test_no_id_changes_a_topic(id_):
+    published = Published()
+    channel = Channel(Topics("plant", "d", "left"), ("rearm",), queue.Queue())
+    channel.serve(MemoryHandler(), Replies(cast(Connection, published), channel.topics, threading.Event()))
+    payload = json.dumps({"id": id_, "command": "rearm"}).encode()
+    channel.take(Arrival(channel, payload, retained=False, too_many=False, at=time.monotonic()))
+    ((topic, answer),) = published.answers
+    assert topic == "plant/d/left/command/ack"
+    assert answer["id"] in ("", id_)
