@@ -30,7 +30,8 @@ def frame(image, at=0.0, name=None, index=0):
 
 
 def reason(image, exposure=EXPOSURE, colour=True, **settings):
-    fault = Guards(GuardsConfig(**settings), exposure, colour, image.shape[:2]).check(frame(image))
+    size = getattr(image, "shape", ())[:2]
+    fault = Guards(GuardsConfig(**settings), exposure, colour, size).check(frame(image))
     return None if fault is None else fault.reason
 
 
