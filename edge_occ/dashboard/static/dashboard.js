@@ -162,7 +162,7 @@ function draw() {
       if (tile.visible && !tile.root.hidden) tile.show(moment);
     }
     list.dataset.count = shown <= 2 ? String(shown) : shown <= 8 ? "few" : "many";
-    details.show(moment, evidence);
+    details.show(moment, evidence, marks);
   });
 }
 
