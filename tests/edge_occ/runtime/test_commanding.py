@@ -5,6 +5,7 @@ import json
 import shutil
 import threading
 from contextlib import contextmanager
+from functools import partial
 from uuid import uuid4
 
 import cv2
@@ -122,12 +123,16 @@ def test_a_trigger_has_the_next_frame_inspected(running, monkeypatch):
     seen = []
     fires = CommandTrigger.fires
     monkeypatch.setattr(CommandTrigger, "fires", lambda self, image: seen.append(image.shape) or fires(self, image))
+
+    def seen_all(count):
+        return len(seen) == count
+
     with running(trigger={"mode": "command"}) as line:
         for number, triggered in enumerate((False, True, False, True)):
             if triggered:
                 assert line.command("trigger") == ("done", "")
             line.show_unscored(part(number))
-            wait_until(lambda count=number + 1: len(seen) == count, "the frame")
+            wait_until(partial(seen_all, number + 1), "the frame")
         scores = payloads(line.ear.wait_for_kind("score", 2))
     assert [score["name"] for score in scores] == ["001.png", "003.png"]
 

@@ -17,7 +17,7 @@ from edge_occ.mqtt.commands.requests import (
     parse_request,
 )
 
-ARGUMENTS = {"threshold": {"rate": 0.05}, "mute": {"seconds": 60}}
+ARGUMENTS: dict[str, dict[str, object]] = {"threshold": {"rate": 0.05}, "mute": {"seconds": 60}}
 
 
 def encoded(**content):
