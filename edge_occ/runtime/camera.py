@@ -102,7 +102,7 @@ class Camera:
         mqtt = names.model_copy(update={"camera": name}) if name else names
         self.channel: Channel | None = None
         self.decision = model.decision
-        self.latest = LatestFrame() if "snapshot" in names.commands else None
+        self.latest = LatestFrame() if plan.mqtt is not None and "snapshot" in names.commands else None
         if self.latest is not None:
             self._outlets.add(self.latest)
         self._trigger = config.trigger.make()

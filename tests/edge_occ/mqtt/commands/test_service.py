@@ -14,7 +14,7 @@ from uuid import uuid4
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from mqtt_helpers import Ear, payloads
+from mqtt_helpers import Ear, Mosquitto, payloads, wait_until
 from paho.mqtt.client import MQTTMessage
 from paho.mqtt.enums import MQTTProtocolVersion
 
@@ -296,3 +296,17 @@ def test_no_id_changes_a_topic(id_):
     ((topic, answer),) = published.answers
     assert topic == "plant/d/left/command/ack"
     assert answer["id"] in ("", id_)
+
+
+def test_a_refused_answer_is_logged(config, handler, tmp_path, caplog):
+    """The access control list lets the device read its commands and not answer them."""
+    (tmp_path / "acl").write_text("topic read #\ntopic write plant/line3/edge-occ/+/+/command\n")
+    strict = Mosquitto(tmp_path, ["allow_anonymous true", f"acl_file {tmp_path / 'acl'}"]).start()
+    own = config.model_copy(update={"broker": strict.url})
+    left = Topics(own.prefix, own.device, "left")
+    with serving(own, handler), Ear(strict.port, left.command) as ear:
+        send(ear, left)
+        send(ear, left)
+        wait_until(lambda: f"refuses messages on {left.command_ack}" in caplog.text, "the log")
+    strict.stop()
+    assert len(handler.requests) == 2
