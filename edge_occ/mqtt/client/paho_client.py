@@ -30,11 +30,13 @@ class Subscription:
         filters: topic filters, all with QoS 1.
         on_message: called in the network thread for each message; must return soon and not raise.
         max_bytes: largest packet that a broker of MQTT 5 is asked to send.
+        required: whether connecting fails where the broker refuses every topic.
     """
 
     filters: tuple[str, ...]
     on_message: Callable[[MQTTMessage], None]
     max_bytes: int
+    required: bool = True
 
 
 def make_client(

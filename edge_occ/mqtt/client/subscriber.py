@@ -20,7 +20,7 @@ class Subscriber:
         log: log of connection problems.
 
     Attributes:
-        failure: why the broker refused every topic, if it did.
+        failure: why the broker refused every topic, if it did and the subscription is required.
     """
 
     def __init__(self, subscription: Subscription | None, log: ConnectionLog) -> None:
@@ -41,14 +41,16 @@ class Subscriber:
             client.subscribe([(topic, 1) for topic in self._subscription.filters])
 
     def wait(self, timeout: float) -> bool:
-        """Return whether the broker has answered within ``timeout`` seconds."""
-        return self._subscription is None or self._answered.wait(timeout)
+        """Return whether the broker has answered within ``timeout`` seconds; at once where it need not."""
+        needless = self._subscription is None or not self._subscription.required
+        return needless or self._answered.wait(timeout)
 
     def _on_subscribe(self, _client: Client, _data: object, _mid: int, reasons: list[ReasonCode], _: object) -> None:
-        filters = () if self._subscription is None else self._subscription.filters
+        wanted = self._subscription
+        filters = () if wanted is None else wanted.filters
         refused = {topic: str(reason) for topic, reason in zip(filters, reasons, strict=False) if reason.is_failure}
         for topic, reason in refused.items():
             self._log.subscription_refused(topic, reason)
-        if refused and len(refused) == len(filters):
+        if wanted is not None and wanted.required and refused and len(refused) == len(filters):
             self.failure = from_subscription(next(iter(refused.values())), list(refused))
         self._answered.set()
