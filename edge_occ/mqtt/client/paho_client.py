@@ -30,7 +30,7 @@ class Subscription:
         filters: topic filters, all with QoS 1.
         on_message: called in the network thread for each message; must return soon and not raise.
         max_bytes: largest packet that a broker of MQTT 5 is asked to send.
-        required: whether connecting fails where the broker refuses every topic.
+        required: whether the client is of no use without it; otherwise a refusal is only logged.
     """
 
     filters: tuple[str, ...]

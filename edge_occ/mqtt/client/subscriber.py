@@ -20,7 +20,7 @@ class Subscriber:
         log: log of connection problems.
 
     Attributes:
-        failure: why the broker refused every topic, if it did and the subscription is required.
+        failure: why the broker refused every topic of a required subscription, if it did.
     """
 
     def __init__(self, subscription: Subscription | None, log: ConnectionLog) -> None:
@@ -42,15 +42,14 @@ class Subscriber:
 
     def wait(self, timeout: float) -> bool:
         """Return whether the broker has answered within ``timeout`` seconds; at once where it need not."""
-        needless = self._subscription is None or not self._subscription.required
-        return needless or self._answered.wait(timeout)
+        return self._subscription is None or not self._subscription.required or self._answered.wait(timeout)
 
     def _on_subscribe(self, _client: Client, _data: object, _mid: int, reasons: list[ReasonCode], _: object) -> None:
-        wanted = self._subscription
-        filters = () if wanted is None else wanted.filters
+        filters = () if self._subscription is None else self._subscription.filters
+        required = self._subscription is not None and self._subscription.required
         refused = {topic: str(reason) for topic, reason in zip(filters, reasons, strict=False) if reason.is_failure}
         for topic, reason in refused.items():
             self._log.subscription_refused(topic, reason)
-        if wanted is not None and wanted.required and refused and len(refused) == len(filters):
+        if required and refused and len(refused) == len(filters):
             self.failure = from_subscription(next(iter(refused.values())), list(refused))
         self._answered.set()
