@@ -62,7 +62,7 @@ def asyncapi_document() -> dict[str, Any]:
         "info": {
             "title": "edge-occ",
             "version": __version__,
-            "description": "Messages of edge-occ run, over MQTT 5 or 3.1.1. Newer versions may add keys.",
+            "description": "Messages of edge-occ run with the native profile, over MQTT 5 or 3.1.1; versions may add keys.",
             "license": {"name": "Apache-2.0", "url": "https://www.apache.org/licenses/LICENSE-2.0"},
         },
         "defaultContentType": "application/json",

@@ -10,6 +10,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from edge_occ.mqtt.broker import parse_broker
+from edge_occ.mqtt.profiles import ProfileName
 from edge_occ.mqtt.topics import Topics, check_camera, check_device, check_discovery_prefix, check_prefix
 
 
@@ -62,6 +63,9 @@ class MqttConfig(BaseModel):
         1024, ge=64, le=16384, description="Pixels of a heatmap's longer side at most; larger frames are downscaled."
     )
     stats_seconds: float = Field(5, gt=0, description="Seconds between statistics.")
+    profile: ProfileName = Field(
+        "native", description="Whose topics and payloads scores and events have; docs/fleet.md says what each sends."
+    )
     discovery: bool = Field(False, description="Describe each camera to Home Assistant, by its MQTT device discovery.")
     discovery_prefix: str = Field("homeassistant", description="First levels of Home Assistant's discovery topics.")
 

@@ -106,7 +106,7 @@ class Publisher:
             self._outbox,
             self._live_sender,
             self._delivery,
-            config.topics.event,
+            config,
             self._wake,
         )
         self._thread = threading.Thread(target=self._sender.run, name="edge-occ-publisher", daemon=True)
