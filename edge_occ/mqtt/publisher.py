@@ -18,13 +18,16 @@ from functools import partial
 from pathlib import Path
 from types import TracebackType
 
+from paho.mqtt.client import MQTTMessage
+
 from edge_occ.inspection.drift import DriftState
 from edge_occ.inspection.evidence import Evidence, NoEvidence
 from edge_occ.inspection.lasting_fault import LastingFault
 from edge_occ.inspection.result import Inspection
 from edge_occ.mqtt.client.connection import Connection
-from edge_occ.mqtt.client.paho_client import Subscription
+from edge_occ.mqtt.client.paho_client import Subscription, joined
 from edge_occ.mqtt.config import MqttConfig
+from edge_occ.mqtt.discovery import BIRTH, birth_topic, discovery_payload, discovery_topic
 from edge_occ.mqtt.messages import event_message
 from edge_occ.mqtt.payloads import DeviceState, Queues, QueueStats, Stats
 from edge_occ.mqtt.publishing.delivery_stats import DeliveryCounts, DeliveryStats
@@ -37,6 +40,9 @@ from edge_occ.mqtt.topics import EVENT, HEATMAP, SCORE
 from edge_occ.sources.faults import Fault
 
 _log = logging.getLogger(__name__)
+
+_MAX_RECEIVED = 4096
+"""Bytes of the largest packet that a broker may send."""
 
 
 class Publisher:
@@ -94,7 +100,8 @@ class Publisher:
             config,
             config.topics.base.replace("/", ":"),
             status_topic=config.topics.status,
-            subscription=subscription,
+            subscription=joined(subscription, self._home_assistant(config) if config.discovery else None),
+            births=_births(config),
             on_activity=self._wake.set,
         )
         self._live_sender = LiveSender(self._connection, self._live, self._delivery, config, render, self._stats)
@@ -103,7 +110,7 @@ class Publisher:
             self._outbox,
             self._live_sender,
             self._delivery,
-            config.topics.event,
+            config,
             self._wake,
         )
         self._thread = threading.Thread(target=self._sender.run, name="edge-occ-publisher", daemon=True)
@@ -191,6 +198,15 @@ class Publisher:
         self._connection.close(max(deadline - time.monotonic(), SEND_SECONDS))
         self._stack.close()
 
+    def _home_assistant(self, config: MqttConfig) -> Subscription:
+        """Return the subscription to Home Assistant's start, after which it needs the discovery message again."""
+
+        def on_message(message: MQTTMessage) -> None:
+            if bytes(message.payload) == BIRTH:
+                self._connection.publish_births()
+
+        return Subscription((birth_topic(config.discovery_prefix),), on_message, _MAX_RECEIVED, required=False)
+
     def _show_fault(self, now: float) -> None:
         """Publish a lasting fault as the status, once for each reason, and its end."""
         with self._state_lock:
@@ -255,3 +271,9 @@ class Publisher:
             engine=self.engine,
             bundle=self.bundle,
         )
+
+
+def _births(config: MqttConfig) -> dict[str, bytes]:
+    if not config.discovery:
+        return {}
+    return {discovery_topic(config.topics, config.discovery_prefix): discovery_payload(config.topics)}

@@ -1,4 +1,4 @@
-"""JSON Schemas of the payloads, published in ``docs/schemas``."""
+"""JSON Schemas of the payloads and the AsyncAPI document, published in ``docs/schemas``."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from edge_occ.mqtt.asyncapi import asyncapi_document
 from edge_occ.mqtt.commands.answers import CommandAck
 from edge_occ.mqtt.commands.requests import REQUESTS
 from edge_occ.mqtt.payloads import PAYLOADS, Message, SnapshotInfo
@@ -19,12 +20,17 @@ def json_schemas() -> dict[str, dict[str, Any]]:
     return {**sent, "command": {**draft, **REQUESTS.json_schema()}}
 
 
+def published() -> dict[str, dict[str, Any]]:
+    """Return all published documents by the names of their files, without ``.json``."""
+    return {**json_schemas(), "asyncapi": asyncapi_document()}
+
+
 def write_schemas(folder: Path) -> list[Path]:
-    """Write ``<kind>.json`` for each kind of payload into ``folder`` and return the files."""
+    """Write the published documents into ``folder`` and return the files."""
     folder.mkdir(parents=True, exist_ok=True)
     files = []
-    for kind, schema in json_schemas().items():
-        file = folder / f"{kind}.json"
-        file.write_text(json.dumps(schema, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    for name, document in published().items():
+        file = folder / f"{name}.json"
+        file.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         files.append(file)
     return files

@@ -124,6 +124,11 @@ def check_camera(camera: str) -> None:
     _check_level("an MQTT camera name of one level, such as left", camera, "mqtt.camera")
 
 
+def check_discovery_prefix(prefix: str) -> None:
+    """Raise an :class:`InputError` unless ``prefix`` is one or more levels valid on every broker."""
+    _check("a discovery prefix such as homeassistant", prefix, "mqtt.discovery_prefix")
+
+
 class TopicParts(NamedTuple):
     """The levels of a topic below its prefix.
 

@@ -8,7 +8,7 @@ import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from paho.mqtt.client import Client, MQTTMessage
+from paho.mqtt.client import Client, MQTTMessage, topic_matches_sub
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
@@ -40,6 +40,26 @@ class Subscription:
     max_bytes: int
     required: bool = True
     as_published: bool = False
+
+
+def joined(*subscriptions: Subscription | None) -> Subscription | None:
+    """Return one subscription for all that are given, each of which gets the messages of its own filters."""
+    given = [subscription for subscription in subscriptions if subscription is not None]
+    if len(given) < 2:
+        return given[0] if given else None
+
+    def on_message(message: MQTTMessage) -> None:
+        for subscription in given:
+            if any(topic_matches_sub(topic_filter, message.topic) for topic_filter in subscription.filters):
+                subscription.on_message(message)
+
+    return Subscription(
+        tuple(topic_filter for subscription in given for topic_filter in subscription.filters),
+        on_message,
+        max(subscription.max_bytes for subscription in given),
+        required=any(subscription.required for subscription in given),
+        as_published=any(subscription.as_published for subscription in given),
+    )
 
 
 def make_client(
