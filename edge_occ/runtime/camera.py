@@ -13,6 +13,8 @@ from edge_occ.inspection.drift import DriftMonitor
 from edge_occ.inspection.events import EventTracker
 from edge_occ.inspection.guards import Guards
 from edge_occ.inspection.likeness import Likeness
+from edge_occ.inspection.metrics import Latencies
+from edge_occ.inspection.snapshot import Snapshot
 from edge_occ.mqtt.config import MqttConfig
 from edge_occ.mqtt.publisher import Publisher
 from edge_occ.output.console import ConsoleSink
@@ -25,6 +27,7 @@ from edge_occ.runtime.heartbeat import Heartbeat
 from edge_occ.runtime.inspector import Inspector
 from edge_occ.runtime.model import Model
 from edge_occ.runtime.scheduler import Lane
+from edge_occ.runtime.thermals import read_machine
 from edge_occ.sources.frame import Source
 from edge_occ.sources.opening import is_steady, open_source
 
@@ -64,6 +67,7 @@ class Camera:
         source: its frames.
         screen: what prints its results.
         publisher: its connection to the broker; ``None`` without MQTT.
+        origin: device and camera, as in the topics.
 
     Raises:
         InputError: the source, the broker's answer or the evidence folder is wrong.
@@ -91,7 +95,8 @@ class Camera:
         self._outlets = Outlets([self.screen, plan.heartbeat, self._likeness, self._drift])
         names = plan.mqtt or config.mqtt
         mqtt = names.model_copy(update={"camera": name}) if name else names
-        self._render = Renderer(reject.median, reject.threshold, mqtt.heatmap_side)
+        self.origin, self._latencies = mqtt.topics.origin, Latencies()
+        self._render = Renderer(reject.median, reject.threshold, mqtt.heatmap_side, self._latencies)
         self.publisher = self._publish(mqtt, model, stack) if plan.mqtt is not None else None
         self._evidence = self._keep_evidence(mqtt, model, stack)
         self._inspector: Inspector | None = None
@@ -110,6 +115,7 @@ class Camera:
             roi=config.roi_of(self.name),
             trigger=config.trigger.make(),
             on_skip=self._plan.heartbeat.beat,
+            latencies=self._latencies,
         )
         return Lane(self.name, self.source, self._inspector)
 
@@ -127,6 +133,19 @@ class Camera:
         self._show_engine(loaded)
         if self.publisher is not None:
             self.publisher.bundle = model.name
+
+    def snapshot(self) -> Snapshot:
+        """Return the figures now; from any thread, also before :meth:`lane`."""
+        counts = Snapshot() if self._inspector is None else self._inspector.counts()
+        delivery = None if self.publisher is None else self.publisher.summary
+        return replace(
+            counts,
+            dropped=self.source.dropped,
+            waiting={} if self.publisher is None else self.publisher.waiting,
+            lost={} if delivery is None else delivery.dropped,
+            latencies=self._latencies.read(),
+            machine=read_machine(),
+        )
 
     def expect_frames(self) -> None:
         """Count silence as a fault from now on, where the source gives frames without a pause."""
@@ -152,7 +171,9 @@ class Camera:
             source_dropped=lambda: self.source.dropped,
             output_lost=lambda: lost_errors() + sum(self._outlets.lost.values()),
             fault_after=self._plan.config.guards.fault_after,
+            latencies=self._latencies,
         )
+        publisher.snapshot = self.snapshot
         publisher.drift = lambda: self._drift.state
         self._outlets.add(stack.enter_context(publisher))
         return publisher

@@ -23,6 +23,7 @@ from edge_occ.runtime.camera import Camera, CameraPlan
 from edge_occ.runtime.config import RunConfig
 from edge_occ.runtime.control import Control
 from edge_occ.runtime.heartbeat import heartbeat_from_environment
+from edge_occ.runtime.metrics import metrics_outputs
 from edge_occ.runtime.model import Model, open_engine, read_model
 from edge_occ.runtime.reload import Reloader
 from edge_occ.runtime.scheduler import Lane, Scheduler
@@ -82,6 +83,7 @@ class Station:
                 mqtt = stack.enter_context(_reachable_broker(self.config.mqtt, notify, start=self.start_broker))
             plan = CameraPlan(self.config, mqtt, self.json, len(self.sources) == 1, heartbeat, notify)
             cameras = [Camera(name, address, plan, model, stack) for name, address in self.sources.items()]
+            stack.enter_context(metrics_outputs(self.config.metrics, cameras, notify))
             publishers = [camera.publisher for camera in cameras if camera.publisher is not None]
             loaded = open_engine(bundle, self.config.engine, publishers, notify)
             del bundle
