@@ -85,7 +85,7 @@ class Camera:
             triggered=settings.triggered,
             white=model.manifest.training.white_level,
             # A line that stands still is not a hanging process.
-            on_wait=plan.heartbeat.beat,
+            on_wait=plan.heartbeat.waiting,
         )
         self._is_steady = is_steady(address, triggered=settings.triggered or config.trigger.mode != "free")
         self.screen = self._make_screen()

@@ -93,7 +93,7 @@ class Station:
             stack.callback(reloader.close)
             notify(loaded.summary)
             notify(model.decision.guarantee())
-            scheduler = Scheduler(lanes, control)
+            scheduler = Scheduler(lanes, control, heartbeat.inspecting)
             # The sources start last, because their first frames would wait for everything else.
             for camera in cameras:
                 stack.enter_context(camera.source)

@@ -14,6 +14,8 @@ from edge_occ.inspection.snapshot import Machine, Snapshot
 from edge_occ.mqtt.topics import Origin
 from edge_occ.runtime.prometheus import prometheus_endpoint
 
+ORDER = ["device", "camera", "reason", "kind", "zone", "unit", "stage", "le"]
+
 
 def scrape(port: int) -> str:
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=20) as answer:
@@ -22,7 +24,7 @@ def scrape(port: int) -> str:
 
 def samples(text: str):
     return {
-        (sample.name, tuple(sample.labels.values())): sample.value
+        (sample.name, tuple(map(sample.labels.get, sorted(sample.labels, key=ORDER.index)))): sample.value
         for family in text_string_to_metric_families(text)
         for sample in family.samples
     }
@@ -123,6 +125,8 @@ def test_the_port_is_free_after_the_run():
 
 
 def test_a_client_that_sends_nothing_keeps_no_scrape_waiting():
-    with prometheus_endpoint("127.0.0.1", 0, {Origin(): Snapshot}) as port:
-        with socket.create_connection(("127.0.0.1", port)):
-            scrape(port)
+    with (
+        prometheus_endpoint("127.0.0.1", 0, {Origin(): Snapshot}) as port,
+        socket.create_connection(("127.0.0.1", port)),
+    ):
+        scrape(port)

@@ -1,6 +1,5 @@
 """Temperatures and clocks of made-up machines."""
 
-import os
 from pathlib import Path
 
 import pytest
@@ -96,4 +95,3 @@ def test_this_machine_can_be_read():
     machine = read_machine()
     assert all(-55 <= degrees <= 150 for degrees in machine.temperatures.values())
     assert all(share >= 0 for share in machine.clocks.values())
-    assert os.path.isdir("/sys") or machine == Machine()
