@@ -93,7 +93,7 @@ class Histogram:
         self._counts = array("Q", bytes(8 * (len(BOUNDS_MS) + 1)))
         self._sum = 0.0
         # Counts at the last turn and at the one before it: what came since the latter is recent.
-        self._at_turn = self._before = tuple(self._counts)
+        self._at_turn = self._before = self._counts[:]
         self._left = _TURN
 
     def record(self, milliseconds: float) -> None:
@@ -103,12 +103,12 @@ class Histogram:
         self._left -= 1
         if self._left == 0:
             self._left = _TURN
-            self._before, self._at_turn = self._at_turn, tuple(self._counts)
+            self._before, self._at_turn = self._at_turn, self._counts[:]
 
     def read(self) -> Distribution:
         """Return what it holds now."""
         before = self._before  # first: a turn in between must not leave fewer counts than before
-        counts = tuple(self._counts)
+        counts = self._counts[:]
         return Distribution(counts, tuple(map(sub, counts, before)), self._sum)
 
 
