@@ -21,8 +21,8 @@ from edge_occ.mqtt.publishing.event_store import ROW_BYTES, QueuedEvent
 _log = logging.getLogger(__name__)
 
 _CHECKPOINT_WRITES = 200
-"""Commits after which the log is moved into the file: some megabytes.  Also after one that failed, as the log itself may
-fill the disk."""
+"""Commits after which the log is moved into the file: some megabytes.  Also after one that failed, as the log itself
+may fill the disk."""
 
 
 class SqliteEventStore:
