@@ -31,7 +31,7 @@ from edge_occ.bundle.bundle import read_bundle
 from edge_occ.bundle.loading import load_engine
 from edge_occ.inspection.metrics import Laps, Latencies, Stage
 
-_WARM_UP = 10
+_WARM_UP = 5
 """First frames of each camera that are left out."""
 _START_SECONDS = 180.0
 _VIDEO_FRAMES, _ENGINE_FRAMES = 240, 80
@@ -81,6 +81,10 @@ def play(
 def figures(scores: dict[str, list[dict[str, Any]]], stats: dict[str, list[dict[str, Any]]]) -> dict[str, float]:
     """Return the figures of a run over all its cameras."""
     kept = {camera: of[_WARM_UP:] for camera, of in scores.items() if len(of) > _WARM_UP + 1}
+    if not kept:
+        raise SystemExit(
+            f"fewer than {_WARM_UP + 2} scores of each camera: give --seconds more than the machine has now"
+        )
     latencies = np.array([score["latency_ms"] for of in kept.values() for score in of])
     p50, p95, p99 = np.percentile(latencies, [50, 95, 99])
     seconds = max(of[-1]["ts"] - of[0]["ts"] for of in kept.values()) / 1e3

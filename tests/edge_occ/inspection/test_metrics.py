@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_occ.inspection.metrics import BOUNDS_MS, RELATIVE_ERROR, Distribution, Histogram, Laps, Latencies, Stage
+from edge_occ.inspection.metrics import BOUNDS_MS, RELATIVE_ERROR, Histogram, Laps, Latencies, Stage
 
 WITHIN = st.floats(BOUNDS_MS[0], BOUNDS_MS[-1])
 
@@ -92,7 +92,4 @@ def test_laps_follow_each_other_and_stages_without_one_stay_empty():
     read = latencies.read()
     assert read[Stage.WAIT].sum_ms == pytest.approx(500)
     assert read[Stage.ENGINE].sum_ms == pytest.approx(250)
-    assert [stage for stage, of in read.items() if isinstance(of, Distribution) and sum(of.counts)] == [
-        Stage.WAIT,
-        Stage.ENGINE,
-    ]
+    assert [stage for stage, of in read.items() if any(of.counts)] == [Stage.WAIT, Stage.ENGINE]
