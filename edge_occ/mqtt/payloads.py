@@ -44,7 +44,10 @@ SourceName = Annotated[str | None, Field(description="File name of the frame, nu
 Quantile = Annotated[
     FiniteFloat,
     BeforeValidator(lambda value: 0.0 if value is None else value),  # null before the first score, until version 0.1
-    Field(ge=0, description="Quantile of latency_ms of the latest 10,000 scores; 0 before the first score."),
+    Field(
+        ge=0,
+        description="Quantile in milliseconds within 2 %, of the latest 5,000 to 10,000 values; 0 before the first.",
+    ),
 ]
 
 
@@ -288,6 +291,28 @@ class Stats(Message):
     events_refused: int = Field(0, ge=0, description="Event messages that the broker refused.")
     latency_p50_ms: Quantile = 0
     latency_p95_ms: Quantile = 0
+    latency_p99_ms: Quantile = 0
+    wait_p95_ms: Quantile = 0
+    preprocess_p95_ms: Quantile = 0
+    engine_p50_ms: Quantile = 0
+    engine_p95_ms: Quantile = 0
+    decide_p95_ms: Quantile = 0
+    encode_p95_ms: Quantile = 0
+    publish_p50_ms: Quantile = 0
+    publish_p95_ms: Quantile = 0
+    publish_p99_ms: Quantile = 0
+    temperature_max_c: FiniteFloat = Field(
+        0, description="Highest temperature of the device, degrees Celsius; 0 where it is not known."
+    )
+    throttled: int = Field(
+        0, ge=0, le=1, description="1 while the system lowers clocks because of heat or current; 0 also if not known."
+    )
+    cpu_clock: FiniteFloat = Field(
+        0,
+        ge=0,
+        description="Mean clock rate of the processors as a share of their highest; 0 where it is not known. An idle "
+        "processor lowers it, too.",
+    )
     drift_alarm: int = Field(0, ge=0, le=1, description="1 while frames differ from those of the calibration, else 0.")
     drift_log10: FiniteFloat = Field(
         0, ge=0, description="Evidence of drift as a power of ten; the alarm begins at log10(1 / drift.alpha)."

@@ -23,7 +23,9 @@ from paho.mqtt.client import MQTTMessage
 from edge_occ.inspection.drift import DriftState
 from edge_occ.inspection.evidence import Evidence, NoEvidence
 from edge_occ.inspection.lasting_fault import LastingFault
+from edge_occ.inspection.metrics import Latencies
 from edge_occ.inspection.result import Inspection
+from edge_occ.inspection.snapshot import Snapshot
 from edge_occ.mqtt.client.connection import Connection
 from edge_occ.mqtt.client.paho_client import Subscription, joined
 from edge_occ.mqtt.config import MqttConfig
@@ -56,12 +58,15 @@ class Publisher:
         output_lost: returns the failed writes of other outputs so far, for the stats.
         fault_after: seconds of faults only, or of silence (:meth:`expect_frames`), after which the status is ``fault``.
         subscription: of commands; ``None`` subscribes to nothing.
+        latencies: where the times of scores are recorded.
 
     Attributes:
         muted: whether event messages are marked as muted; set in the thread that inspects, between two events.
         engine, bundle: as above; may be set later, when an engine is loaded.
         evidence: names the evidence of events for their messages; set before the first frame, by default none.
         drift: returns the latest figures of drift, for the stats; may be set later.
+        snapshot: returns the latencies and the state of the machine, for the stats; by default, only what it measures
+            itself.
 
     Raises:
         InputError: on entering, where the broker answers and does not accept this client, its certificate cannot be
@@ -82,6 +87,7 @@ class Publisher:
         output_lost: Callable[[], int] = lambda: 0,
         fault_after: float = math.inf,
         subscription: Subscription | None = None,
+        latencies: Latencies | None = None,
     ) -> None:
         self.muted = False
         self._connect_timeout, self._origin = config.connect_timeout, config.topics.origin
@@ -89,6 +95,8 @@ class Publisher:
         self.evidence: Evidence = NoEvidence()
         self._output_lost, self._inspected_at = output_lost, time.monotonic()
         self.drift: Callable[[], DriftState] = DriftState
+        own = latencies or Latencies()
+        self.snapshot: Callable[[], Snapshot] = lambda: Snapshot(latencies=own.read())
         self._lasting, self._shown_fault = LastingFault(fault_after), ""
         self._state_lock = threading.Lock()
         self._delivery = DeliveryStats()
@@ -104,7 +112,7 @@ class Publisher:
             births=_births(config),
             on_activity=self._wake.set,
         )
-        self._live_sender = LiveSender(self._connection, self._live, self._delivery, config, render, self._stats)
+        self._live_sender = LiveSender(self._connection, self._live, self._delivery, config, render, self._stats, own)
         self._sender = Sender(
             self._connection,
             self._outbox,
@@ -182,6 +190,12 @@ class Publisher:
         """Counts of messages so far."""
         return self._delivery.counts()
 
+    @property
+    def waiting(self) -> dict[str, int]:
+        """Messages waiting or not confirmed, by kind."""
+        live = {kind: depth + self._live_sender.in_flight(kind) for kind, depth in self._live.depths.items()}
+        return {EVENT: self._outbox.depth, **live}
+
     def close(self, timeout: float = 5.0) -> None:
         """Send what waits, publish ``offline``, disconnect; takes about ``timeout`` seconds at most.
 
@@ -235,10 +249,7 @@ class Publisher:
         self._show_fault(now)
         frames, elapsed = counts.frames - self._counted_frames, now - self._counted_at
         self._counted_at, self._counted_frames = now, counts.frames
-        depths = {
-            EVENT: self._outbox.depth,
-            **{kind: depth + self._live_sender.in_flight(kind) for kind, depth in self._live.depths.items()},
-        }
+        depths, snapshot = self.waiting, self.snapshot()
         queues = {kind: QueueStats(depth=depth, dropped=counts.dropped.get(kind, 0)) for kind, depth in depths.items()}
         return Stats(
             **self._origin._asdict(),
@@ -261,8 +272,10 @@ class Publisher:
             outbox_bytes=self._outbox.size,
             outbox_failed=self._outbox.failed,
             events_refused=counts.refused.get(EVENT, 0),
-            latency_p50_ms=counts.latency_p50_ms or 0.0,
-            latency_p95_ms=counts.latency_p95_ms or 0.0,
+            **snapshot.quantiles(),
+            temperature_max_c=snapshot.machine.temperature_max or 0.0,
+            throttled=int(snapshot.machine.throttled),
+            cpu_clock=round(snapshot.machine.clocks.get("cpu", 0.0), 3),
             drift_alarm=int(drift.alarm),
             drift_log10=round(drift.log10, 3),
             drift_psi=round(drift.stability_index, 4),

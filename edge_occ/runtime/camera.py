@@ -14,6 +14,8 @@ from edge_occ.inspection.drift import DriftMonitor
 from edge_occ.inspection.events import EventTracker
 from edge_occ.inspection.guards import Guards
 from edge_occ.inspection.likeness import Likeness
+from edge_occ.inspection.metrics import Latencies
+from edge_occ.inspection.snapshot import Snapshot
 from edge_occ.inspection.trigger import CommandTrigger
 from edge_occ.mqtt.commands.service import Channel, CommandService
 from edge_occ.mqtt.config import MqttConfig
@@ -29,6 +31,7 @@ from edge_occ.runtime.heartbeat import Heartbeat
 from edge_occ.runtime.inspector import Inspector
 from edge_occ.runtime.model import Model
 from edge_occ.runtime.scheduler import Lane
+from edge_occ.runtime.thermals import read_machine
 from edge_occ.sources.frame import Source
 from edge_occ.sources.opening import is_steady, open_source
 
@@ -73,6 +76,7 @@ class Camera:
         channel: its commands; ``None`` where none is enabled.
         decision: its thresholds.
         latest: keeps the latest frame for snapshots; ``None`` where they are not enabled.
+        origin: device and camera, as in the topics.
 
     Raises:
         InputError: the source, the broker's answer or the evidence folder is wrong.
@@ -90,7 +94,7 @@ class Camera:
             triggered=settings.triggered,
             white=model.manifest.training.white_level,
             # A line that stands still is not a hanging process.
-            on_wait=plan.heartbeat.beat,
+            on_wait=plan.heartbeat.waiting,
         )
         self._is_steady = is_steady(address, triggered=settings.triggered or config.trigger.mode != "free")
         self.screen = self._make_screen()
@@ -106,7 +110,8 @@ class Camera:
         if self.latest is not None:
             self._outlets.add(self.latest)
         self._trigger = config.trigger.make()
-        self._render = Renderer(reject.median, reject.threshold, mqtt.heatmap_side)
+        self.origin, self._latencies = mqtt.topics.origin, Latencies()
+        self._render = Renderer(reject.median, reject.threshold, mqtt.heatmap_side, self._latencies)
         self.publisher = self._publish(mqtt, model, stack) if plan.mqtt is not None else None
         self._evidence = self._keep_evidence(mqtt, model, stack)
         self._inspector: Inspector | None = None
@@ -125,6 +130,7 @@ class Camera:
             roi=config.roi_of(self.name),
             trigger=self._trigger,
             on_skip=self._plan.heartbeat.beat,
+            latencies=self._latencies,
         )
         return Lane(self.name, self.source, self._inspector)
 
@@ -169,6 +175,19 @@ class Camera:
         self._trigger.request()
         return True
 
+    def snapshot(self) -> Snapshot:
+        """Return the figures now; from any thread, also before :meth:`lane`."""
+        counts = Snapshot() if self._inspector is None else self._inspector.counts()
+        delivery = None if self.publisher is None else self.publisher.summary
+        return replace(
+            counts,
+            dropped=self.source.dropped,
+            waiting={} if self.publisher is None else self.publisher.waiting,
+            lost={} if delivery is None else delivery.dropped,
+            latencies=self._latencies.read(),
+            machine=read_machine(),
+        )
+
     def expect_frames(self) -> None:
         """Count silence as a fault from now on, where the source gives frames without a pause."""
         if self.publisher is not None and self._is_steady:
@@ -195,7 +214,9 @@ class Camera:
             output_lost=lambda: lost_errors() + sum(self._outlets.lost.values()),
             fault_after=self._plan.config.guards.fault_after,
             subscription=None if self.channel is None else self.channel.subscription,
+            latencies=self._latencies,
         )
+        publisher.snapshot = self.snapshot
         publisher.drift = lambda: self._drift.state
         self._outlets.add(stack.enter_context(publisher))
         return publisher

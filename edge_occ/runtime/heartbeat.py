@@ -12,8 +12,8 @@ from __future__ import annotations
 import math
 import os
 import stat
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Lock
 from types import TracebackType
@@ -101,6 +101,7 @@ class Heartbeat:
         self._signs, self._closes, self._clock = signs, closes, clock
         self._next = clock.monotonic()
         self._lock = Lock()
+        self._inspecting = False
 
     def __enter__(self) -> Heartbeat:
         return self
@@ -116,13 +117,30 @@ class Heartbeat:
         self.beat()
 
     def beat(self) -> None:
-        """Give a sign of life if a second has passed; from any thread, also where waiting for a frame is normal."""
+        """Give a sign of life if a second has passed; from any thread."""
         with self._lock:
             now = self._clock.monotonic()
             if now >= self._next:
                 self._next = now + _INTERVAL_SECONDS
                 for sign in self._signs:
                     sign()
+
+    def waiting(self) -> None:
+        """Give a sign of life for a source that may well have no frame now; from its thread.
+
+        While a frame is inspected there is none: a source that waits goes on waiting when the engine hangs.
+        """
+        if not self._inspecting:
+            self.beat()
+
+    @contextmanager
+    def inspecting(self) -> Iterator[None]:
+        """A frame of any camera is inspected in the block."""
+        self._inspecting = True
+        try:
+            yield
+        finally:
+            self._inspecting = False
 
     def fault(self, fault: Fault) -> None:
         """Give a sign of life if a guard stopped the frame; do nothing for any other fault."""

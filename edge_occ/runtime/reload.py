@@ -18,7 +18,7 @@ from edge_occ.runtime.model import Model, open_engine
 _OF_ONE_THREAD = ("tensorrt",)
 """Engines that belong to the thread that opened them; the others are opened beside the running one."""
 
-_AT_START = ("source", "roi", "trigger", "engine", "event", "evidence", "drift", "mqtt")
+_AT_START = ("source", "roi", "trigger", "engine", "event", "evidence", "drift", "metrics", "mqtt")
 """Sections of the settings that take effect at the next start only."""
 
 

@@ -26,6 +26,7 @@ from edge_occ.runtime.commanding import StationActions, serve_commands
 from edge_occ.runtime.config import RunConfig
 from edge_occ.runtime.control import Control
 from edge_occ.runtime.heartbeat import heartbeat_from_environment
+from edge_occ.runtime.metrics import metrics_outputs
 from edge_occ.runtime.model import Model, open_engine, read_model
 from edge_occ.runtime.reload import Reloader
 from edge_occ.runtime.scheduler import Lane, Scheduler
@@ -86,6 +87,7 @@ class Station:
             commands = CommandService(self.config.mqtt.commands)
             plan = CameraPlan(self.config, mqtt, self.json, len(self.sources) == 1, heartbeat, notify, commands)
             cameras = [Camera(name, address, plan, model, stack) for name, address in self.sources.items()]
+            stack.enter_context(metrics_outputs(self.config.metrics, cameras, notify))
             publishers = [camera.publisher for camera in cameras if camera.publisher is not None]
             loaded = open_engine(bundle, self.config.engine, publishers, notify)
             del bundle
@@ -98,7 +100,7 @@ class Station:
             serve_commands(cameras, commands, StationActions(control, reloader, self.bundle, self.sha256))
             notify(loaded.summary)
             notify(model.decision.guarantee())
-            scheduler = Scheduler(lanes, control)
+            scheduler = Scheduler(lanes, control, heartbeat.inspecting)
             # The sources start last, because their first frames would wait for everything else.
             for camera in cameras:
                 stack.enter_context(camera.source)
