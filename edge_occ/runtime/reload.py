@@ -5,14 +5,17 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError
+from queue import SimpleQueue
 
 from edge_occ.bundle.bundle import Bundle
 from edge_occ.bundle.loading import LoadedEngine
-from edge_occ.common.errors import UserError
+from edge_occ.common.errors import InputError, UserError
 from edge_occ.runtime.camera import Camera
 from edge_occ.runtime.config import RunConfig
 from edge_occ.runtime.control import Control
+from edge_occ.runtime.heartbeat import Heartbeat
 from edge_occ.runtime.model import Model, open_engine
+from edge_occ.sources.faults import one_line
 
 _OF_ONE_THREAD = ("tensorrt",)
 """Engines that belong to the thread that opened them; the others are opened beside the running one."""
@@ -21,92 +24,135 @@ _AT_START = ("source", "roi", "trigger", "engine", "event", "evidence", "drift",
 """Sections of the settings that take effect at the next start only."""
 
 
+class ReloadRequests:
+    """Requests for a reload; the first ones may come before there is anything to reload.
+
+    A signal handler may make them, also amid another one: nothing here takes a lock of Python's.
+    """
+
+    def __init__(self) -> None:
+        self._requests: SimpleQueue[bool] = SimpleQueue()
+
+    def put(self) -> None:
+        """Ask for a reload and return at once; requests during one are answered by one more."""
+        self._requests.put(True)
+
+    def end(self) -> None:
+        """End the wait for requests."""
+        self._requests.put(False)
+
+    def wait(self) -> bool:
+        """Wait for a request and take all that have come; return false at the end."""
+        goes_on = self._requests.get()
+        while goes_on and not self._requests.empty():
+            goes_on = self._requests.get()
+        return goes_on
+
+
 class Reloader:
     """Reads the settings and the bundle's file again on request, while the inspection goes on.
 
-    The new bundle passes the checks and the parity gate before it is used; where it does not, or the settings are
-    wrong, the earlier ones stay.  An engine on the CPU is opened beside the running one, so no frame waits for it; one
-    of TensorRT is opened in the inspecting thread, and frames of that time are dropped or wait.
+    The new bundle passes the checks and the parity gate before it is used; where it does not, or anything else fails,
+    the earlier settings and bundle stay.  An engine on the CPU is opened beside the running one, so no frame waits for
+    it; one of TensorRT is opened in the inspecting thread, and frames of that time are dropped or wait.  The engine
+    stays the one of the start: another one would be opened in a thread that is not its own.
 
     Args:
+        requests: for reloads.
         read: reads settings and bundle anew.
         config: the settings in use.
         model: of the bundle in use.
         loaded: its engine; closed by :meth:`close`.
         cameras: all cameras.
         control: of the thread that inspects.
+        heartbeat: signs of life while the inspecting thread opens an engine.
         notify: called with lines for people.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the parts that are exchanged, and those that exchange them
         self,
+        requests: ReloadRequests,
         read: Callable[[], tuple[RunConfig, Model, Bundle]],
         config: RunConfig,
         model: Model,
         loaded: LoadedEngine,
         cameras: Sequence[Camera],
         control: Control,
+        heartbeat: Heartbeat,
         notify: Callable[[str], None],
     ) -> None:
-        self._read, self._cameras, self._control, self._notify = read, cameras, control, notify
+        self._requests, self._read, self._cameras = requests, read, cameras
+        self._control, self._heartbeat, self._notify = control, heartbeat, notify
         self._config, self._model, self._loaded = config, model, loaded
-        self._wanted = threading.Event()
-        self._closed = False
-        self._thread: threading.Thread | None = None
-
-    def request(self) -> None:
-        """Ask for a reload and return at once; requests during one are answered by one more."""
-        self._wanted.set()
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._serve, name="edge-occ reload", daemon=True)
-            self._thread.start()
+        self._engine = config.engine
+        if loaded.engine.name not in _OF_ONE_THREAD:
+            self._engine = config.engine.model_copy(update={"name": loaded.engine.name})
+        self._thread = threading.Thread(target=self._serve, name="edge-occ reload", daemon=True)
+        self._thread.start()
 
     def close(self) -> None:
         """End: a reload under way is finished or given up, and the engine is closed."""
-        self._closed = True
         self._control.close()
-        self._wanted.set()
-        if self._thread is not None:
-            self._thread.join()
+        self._requests.end()
+        self._thread.join()
         self._loaded.engine.close()
 
     def _serve(self) -> None:
-        while True:
-            self._wanted.wait()
-            if self._closed:
-                return
-            self._wanted.clear()
+        while self._requests.wait():
             try:
                 self._reload()
             except UserError as error:
                 self._notify(f"reload refused, the inspection goes on as before: {error}")
             except CancelledError:
                 return
+            except Exception as error:  # noqa: BLE001 - the next reload may succeed
+                self._notify(f"reload failed, the inspection goes on as before: {one_line(error)}")
 
     def _reload(self) -> None:
         config, model, bundle = self._read()
+        self._require_same_white(model)
         if model.manifest == self._model.manifest:
             self._control.submit(lambda: self._exchange(config, model, self._loaded)).result()
         elif self._loaded.engine.name in _OF_ONE_THREAD:
-            self._control.submit(lambda: self._exchange(config, model, self._open(bundle, config))).result()
+            self._control.submit(lambda: self._open_and_exchange(config, model, bundle)).result()
         else:
-            loaded = self._open(bundle, config)
+            loaded = self._open(bundle)
             try:
                 self._control.submit(lambda: self._exchange(config, model, loaded)).result()
-            except CancelledError:
+            except BaseException:
                 loaded.engine.close()
                 raise
         self._notify(f"reloaded {model.name}: {self._loaded.summary}")
         self._notify(model.decision.guarantee())
 
-    def _open(self, bundle: Bundle, config: RunConfig) -> LoadedEngine:
+    def _require_same_white(self, model: Model) -> None:
+        used, found = (each.manifest.training.white_level for each in (self._model, model))
+        if used != found:
+            expected = f"a bundle of pictures with the white level {used}, as the one in use"
+            raise InputError(expected, f"{model.name} with {found}", "end the run and start it again")
+
+    def _open(self, bundle: Bundle) -> LoadedEngine:
         publishers = [camera.publisher for camera in self._cameras if camera.publisher is not None]
-        return open_engine(bundle, config.engine, publishers, self._notify)
+        return open_engine(bundle, self._engine, publishers, self._notify)
+
+    def _open_and_exchange(self, config: RunConfig, model: Model, bundle: Bundle) -> None:
+        with self._heartbeat.busy():
+            loaded = self._open(bundle)
+        try:
+            self._exchange(config, model, loaded)
+        except BaseException:
+            loaded.engine.close()
+            raise
 
     def _exchange(self, config: RunConfig, model: Model, loaded: LoadedEngine) -> None:
-        """Exchange everything at once, in the thread that inspects."""
-        for camera in self._cameras:
-            camera.use(config, model, loaded)
+        """Exchange everything at once or nothing, in the thread that inspects."""
+        try:
+            for camera in self._cameras:
+                camera.use(config, model, loaded)
+        except BaseException:
+            for camera in self._cameras:
+                camera.use(self._config, self._model, self._loaded)
+            raise
         earlier, self._loaded = self._loaded, loaded
         if earlier is not loaded:
             earlier.engine.close()
