@@ -6,8 +6,8 @@
 
 One process inspects a played camera that hangs and goes (``left``), a watched folder into which pictures are written
 (``folder``), a video in real time (``video``) and a camera that never comes (``dead``).  A subscriber with QoS 1 and a
-lasting session compares what arrives with what the inspection made.  Real videos and pictures are taken from ``--data``;
-without it, discs are drawn.  What is simulated, and how: ``benchmarks/soak_child.py``; the faults:
+lasting session compares what arrives with what the inspection made.  Real videos and pictures are taken from
+``--data``; without it, discs are drawn.  What is simulated, and how: ``benchmarks/soak_child.py``; the faults:
 ``benchmarks/soak_faults.py``.
 """
 
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import random
 import shutil
@@ -25,10 +26,10 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
-from itertools import cycle
+from itertools import count, cycle
 from pathlib import Path
 from typing import IO, Any
 
@@ -52,7 +53,7 @@ MB_AN_HOUR = 1.0
 
 @dataclass(frozen=True)
 class Options:
-    """How a soak is run; times in seconds."""
+    """How a soak is run; times in seconds.  ``rounds`` of all faults end it, whatever its length."""
 
     bundle: Path
     seconds: float = 1800.0
@@ -66,6 +67,7 @@ class Options:
     largest_gap: float = 10.0
     settle: float = 60.0
     seed: int = 0
+    rounds: int | None = None
 
 
 @dataclass
@@ -170,12 +172,12 @@ class Listener:
 
 
 @contextmanager
-def inspector(folder: Path, sources: list[str], config: Path, bundle: Path) -> Iterator[subprocess.Popen[str]]:
+def inspector(folder: Path, line: Line) -> Iterator[subprocess.Popen[str]]:
     """The process, without a terminal; its messages go to ``stderr.log``."""
-    command = [sys.executable, str(_CHILD), str(folder), "run", "--json", "--config", str(config)]
-    command += ["--bundle", str(bundle)]
-    for source in sources:
-        command += ["--source", source]
+    command = [sys.executable, str(_CHILD), str(folder), "run", "--json", "--config", str(line.config)]
+    command += ["--bundle", str(line.bundle)]
+    command += ["--source", f"left=v4l2://{DEVICE}", "--source", "dead=v4l2:///dev/video72"]
+    command += ["--source", f"folder={line.watched}/?watch=1", "--source", f"video={line.video}?live=1&loop=1&fps=5"]
     with (folder / "stderr.log").open("w") as log:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True)
     try:
@@ -183,6 +185,7 @@ def inspector(folder: Path, sources: list[str], config: Path, bundle: Path) -> I
     finally:
         process.kill()
         process.wait()
+        process.stdout.close()
 
 
 def settings(broker: Mosquitto, folder: Path, evidence: Path) -> dict[str, Any]:
@@ -196,82 +199,113 @@ def settings(broker: Mosquitto, folder: Path, evidence: Path) -> dict[str, Any]:
     }
 
 
-def soak(options: Options, folder: Path) -> Result:
-    """Run it in an empty folder."""
-    result = Result()
+@dataclass(frozen=True)
+class Line:
+    """The files of a run.
+
+    Attributes:
+        real: whether video and pictures are real ones.
+        video: film of the camera in real time.
+        pictures: what is written into the watched folder, again and again.
+        bundles: bundles to exchange.
+        bundle, watched, evidence, config: as in :class:`~soak_faults.Plant`.
+    """
+
+    real: bool
+    video: Path
+    pictures: list[Path]
+    bundles: list[Path]
+    bundle: Path
+    watched: Path
+    evidence: Path
+    config: Path
+
+
+def prepare(options: Options, folder: Path) -> Line:
+    """Make the files in an empty folder."""
     make_frames(folder / "frames")
     (folder / "hang_seconds").write_text(str(options.hang_seconds))
     real = options.data is not None and (options.data / _REAL_VIDEO).exists()
-    data = options.data or folder
-    video = data / _REAL_VIDEO if real else make_video(folder / "film.avi")
-    pictures = sorted((data / _REAL_PICTURES).rglob("*.webp")) or sorted((folder / "frames").iterdir())
+    if real:
+        video, pictures = options.data / _REAL_VIDEO, sorted((options.data / _REAL_PICTURES).rglob("*.webp"))
+    else:
+        video, pictures = make_video(folder / "film.avi"), sorted((folder / "frames").iterdir())
+    (folder / "pictures").mkdir()
     bundles = make_bundles(options.bundle, folder)
-    bundle = folder / "line.occ"
-    shutil.copy(bundles[0], bundle)
+    bundle = shutil.copy(bundles[0], folder / "line.occ")
     watched, evidence, config = folder / "pictures", folder / "evidence", folder / "run.yaml"
-    watched.mkdir()
+    return Line(real, video, pictures, bundles, bundle, watched, evidence, config)
+
+
+def soak(options: Options, folder: Path) -> Result:
+    """Run it in an empty folder."""
+    line = prepare(options, folder)
     stored = ["allow_anonymous true", "persistence true", f"persistence_location {folder}/"]
     stored += ["autosave_on_changes true", "autosave_interval 1", "max_queued_messages 0", "max_inflight_messages 0"]
     with ExitStack() as stack:
-        is_disk = mount_small_disk(evidence)
+        is_disk = mount_small_disk(line.evidence)
         if is_disk:
-            stack.callback(unmount, evidence)
+            stack.callback(unmount, line.evidence)
         broker = Mosquitto(folder, stored).start()
         stack.callback(broker.stop)
-        config.write_text(yaml.safe_dump(settings(broker, folder, evidence)))
+        line.config.write_text(yaml.safe_dump(settings(broker, folder, line.evidence)))
         ear = stack.enter_context(Ear(broker.port, "edge-occ/soak/+/event", lasting=True))
-        sources = [f"left=v4l2://{DEVICE}", f"folder={watched}/?watch=1", f"video={video}?live=1&loop=1&fps=5"]
-        process = stack.enter_context(inspector(folder, [*sources, "dead=v4l2:///dev/video72"], config, bundle))
+        process = stack.enter_context(inspector(folder, line))
         listener = Listener(process.stdout)
         stack.callback(listener.join)
         stack.callback(process.kill)
         sampler = stack.enter_context(Sampler(process.pid, options.sample_period))
         _wait(lambda: listener.gaps.frames["left"] > 0 or process.poll() is not None, options.settle)
-        writer = stack.enter_context(PictureWriter(pictures, watched, options.picture_period))
-        plant = Plant(folder, watched, evidence, config, bundle, bundles, broker, process,
+        writer = stack.enter_context(PictureWriter(line.pictures, line.watched, options.picture_period))
+        plant = Plant(folder, line.watched, line.evidence, line.config, line.bundle, line.bundles, broker, process,
                       options.fault_seconds, options.hang_seconds, is_disk)  # fmt: skip
         injected = _break_things(plant, options)
         writer.stop()
-        made = folder / "events.log"
         _wait(lambda: len(listener.pictures) >= writer.written or process.poll() is not None, options.settle)
-        result.require(process.poll() is None, f"the process ended before the end, with status {process.returncode}")
-        process.send_signal(signal.SIGTERM)
-        try:
-            status = process.wait(options.settle)
-        except subprocess.TimeoutExpired:
-            status = None
-            process.kill()
+        early = process.poll() is not None
+        status = _terminate(process, options.settle)
         listener.join()
+        made = folder / "events.log"
         truth = [tuple(line.split()) for line in made.read_text().splitlines()] if made.exists() else []
         _wait(lambda: not compare(truth, keys(ear)).missing, options.settle)
         delivery = compare(truth, keys(ear))
+    result = Result()
     errors = (folder / "stderr.log").read_text()
     result.figures = {
         "seconds": round(sampler.samples[-1].seconds) if sampler.samples else 0,
-        "real video and pictures": real,
+        "real video and pictures": line.real,
         "faults injected": dict(injected),
         "exit status": status,
-        "frames": dict(listener.gaps.frames),
-        "largest gap, s": {name: round(gap, 2) for name, gap in listener.gaps.largest.items()},
-        "frames not inspected": dict(listener.faults),
-        "pictures written": writer.written,
-        "pictures inspected": len(listener.pictures),
-        "pictures repeated": sum(count - 1 for count in listener.pictures.values()),
-        "event messages": asdict(delivery),
-        "reloads": errors.count("reloaded line.occ"),
+        "reloads": errors.count(f"reloaded {line.bundle.name}"),
         "reloads refused": errors.count("reload refused"),
+        "event messages": asdict(delivery),
+        **inspected(listener, writer.written, options, result),
         **usage(sampler.samples, options.warm_up, result),
     }
+    result.require(not early, "the process ended before it was asked to")
     result.require(status == 130, f"exit status {status} after SIGTERM, not 130")
     result.require("Traceback" not in errors, f"a traceback in {folder / 'stderr.log'}")
+    result.require(delivery.made > 0, "no event at all")
     result.require(delivery.missing == 0, f"{delivery.missing} event messages never arrived")
     result.require(delivery.unknown == 0, f"{delivery.unknown} event messages that nobody made")
-    result.require(delivery.made > 0, "no event at all")
-    result.require(len(listener.pictures) == writer.written, "pictures of the folder were not inspected")
-    result.require(set(listener.pictures.values()) <= {1}, "pictures of the folder were inspected again")
-    gap = listener.gaps.largest.get("video", float("inf"))
-    result.require(gap <= options.largest_gap, f"no frame of the video for {gap:.1f} s")
     return result
+
+
+def inspected(listener: Listener, written: int, options: Options, result: Result) -> dict[str, Any]:
+    """Return the frames, and require that they came all the time, and each picture of the folder once."""
+    pictures, gaps = listener.pictures, listener.gaps
+    result.require(len(pictures) == written, f"{written - len(pictures)} pictures of the folder were not inspected")
+    result.require(set(pictures.values()) <= {1}, "pictures of the folder were inspected again")
+    gap = gaps.largest.get("video", math.inf)
+    result.require(gap <= options.largest_gap, f"no frame of the video for {gap:.1f} s")
+    return {
+        "frames": dict(gaps.frames),
+        "largest gap, s": {name: round(gap, 2) for name, gap in gaps.largest.items()},
+        "frames not inspected": dict(listener.faults),
+        "pictures written": written,
+        "pictures inspected": len(pictures),
+        "pictures repeated": sum(count - 1 for count in pictures.values()),
+    }
 
 
 def keys(ear: Ear) -> list[tuple[str, ...]]:
@@ -303,17 +337,28 @@ def _break_things(plant: Plant, options: Options) -> Counter[str]:
     """Inject all faults, in another order each round, until the time is over or the process ends."""
     order, injected = random.Random(options.seed), Counter()
     end = time.monotonic() + options.seconds
-    while True:
+    for _ in count() if options.rounds is None else range(options.rounds):
         for fault in order.sample(FAULTS, len(FAULTS)):
             time.sleep(options.calm_seconds)
-            if time.monotonic() >= end or plant.process.poll() is not None:
+            if (options.rounds is None and time.monotonic() >= end) or plant.process.poll() is not None:
                 return injected
             print(f"{time.strftime('%H:%M:%S')} {fault.__name__}", file=sys.stderr, flush=True)
             fault(plant)
             injected[fault.__name__] += 1
+    return injected
 
 
-def _wait(condition: Any, seconds: float) -> None:
+def _terminate(process: subprocess.Popen[str], seconds: float) -> int | None:
+    """Send SIGTERM and return the exit status; ``None`` for a process that had to be killed."""
+    process.send_signal(signal.SIGTERM)
+    try:
+        return process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        return None
+
+
+def _wait(condition: Callable[[], bool], seconds: float) -> None:
     deadline = time.monotonic() + seconds
     while not condition() and time.monotonic() < deadline:
         time.sleep(0.1)

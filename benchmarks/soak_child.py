@@ -60,9 +60,11 @@ class PlayedCamera:
         self._opened = not self._is("gone")
 
     def isOpened(self) -> bool:  # noqa: N802 - OpenCV's name
+        """True while it was not closed and is not gone."""
         return self._opened and not self._is("gone")
 
     def read(self) -> tuple[bool, Any]:
+        """Return the next picture, as late as a camera of five frames a second."""
         time.sleep(_PERIOD)
         while self._is("hang"):
             time.sleep(0.05)
@@ -73,12 +75,15 @@ class PlayedCamera:
         return True, cv2.add(self._pictures[index % len(self._pictures)], noise)
 
     def get(self, _prop: int, /) -> float:
+        """Return 0: unknown."""
         return 0.0
 
     def set(self, _prop: int, _value: float, /) -> bool:
+        """Take any value."""
         return True
 
     def release(self) -> None:
+        """Close it."""
         self._opened = False
 
     def _is(self, name: str) -> bool:
@@ -102,7 +107,7 @@ def step_clock(file: Path) -> None:
 
     class Stepped(datetime):
         @classmethod
-        def now(cls, tz: tzinfo | None = None) -> Any:
+        def now(cls, tz: tzinfo | None = None) -> Any:  # noqa: ANN401 - a datetime, not one of this class
             return datetime.fromtimestamp(right(), tz) + timedelta(seconds=wrong[0])
 
     def watch() -> None:

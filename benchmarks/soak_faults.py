@@ -48,6 +48,15 @@ class Plant:
         """Send SIGHUP."""
         self.process.send_signal(signal.SIGHUP)
 
+    def reload(self, expected: str) -> None:
+        """Send SIGHUP and wait, for a minute at most, until the process says what is expected once more."""
+        log = self.folder / "stderr.log"
+        before, deadline = log.read_text().count(expected), time.monotonic() + 60
+        self.hang_up()
+        while log.read_text().count(expected) == before and time.monotonic() < deadline:
+            time.sleep(0.1)
+        time.sleep(self.seconds)
+
 
 def hang(plant: Plant) -> None:
     """A read of the camera does not return, for longer than the driver's limit."""
@@ -110,8 +119,7 @@ def bundle_swapped(plant: Plant) -> None:
     new = plant.bundle.with_suffix(".new")
     shutil.copy(plant.bundles[0], new)
     new.replace(plant.bundle)
-    plant.hang_up()
-    time.sleep(plant.seconds)
+    plant.reload("reloaded ")
 
 
 def bundle_torn(plant: Plant) -> None:
@@ -120,8 +128,7 @@ def bundle_torn(plant: Plant) -> None:
     new = plant.bundle.with_suffix(".new")
     new.write_bytes(whole[: len(whole) // 2])
     new.replace(plant.bundle)
-    plant.hang_up()
-    time.sleep(plant.seconds)
+    plant.reload("reload refused")
     new.write_bytes(whole)
     new.replace(plant.bundle)
 
@@ -130,10 +137,9 @@ def settings_wrong(plant: Plant) -> None:
     """Settings that are no YAML are refused; those in use stay."""
     right = plant.config.read_text()
     plant.config.write_text("guards: [")
-    plant.hang_up()
-    time.sleep(plant.seconds)
+    plant.reload("reload refused")
     plant.config.write_text(right)
-    plant.hang_up()
+    plant.reload("reloaded ")
 
 
 def hang_up_storm(plant: Plant) -> None:

@@ -6,6 +6,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,7 +35,7 @@ class Usage:
 
 
 class Sampler:
-    """Reads the usage of a process every ``period`` seconds, until it ends or the block is left."""
+    """Reads the usage of a process every ``period`` seconds, until the block is left."""
 
     def __init__(self, process: int, period: float) -> None:
         self.samples: list[Usage] = []
@@ -52,10 +53,8 @@ class Sampler:
     def _run(self) -> None:
         begun = time.monotonic()
         while not self._done.wait(self._period):
-            try:
+            with suppress(OSError, KeyError):  # it has ended
                 self.samples.append(Usage.of(self._process, time.monotonic() - begun))
-            except (OSError, KeyError):  # it has ended
-                return
 
 
 @dataclass(frozen=True)

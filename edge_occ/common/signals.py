@@ -76,8 +76,8 @@ def interruptible(on_request: Callable[[], None] | None = None) -> Iterator[thre
 
     Outside the main thread, where Python allows no handlers, no signal sets the event.
 
-    The event is set, and ``on_request`` called, in a thread of its own, because the interrupted code may hold locks that
-    they need: that of the event too, where it waits for it.
+    The event is set, and ``on_request`` called, in a thread of its own, because the interrupted code may hold locks
+    that they need: that of the event too, where it waits for it.
 
     Args:
         on_request: called once.

@@ -126,7 +126,7 @@ class Heartbeat:
 
     @contextmanager
     def busy(self, limit: float = FIRST_SECONDS) -> Iterator[None]:
-        """Give signs of life while a block inspects nothing, as one that builds an engine, for so many seconds at most."""
+        """Give signs of life while a block inspects nothing, such as a build, for ``limit`` seconds at most."""
         done = Event()
 
         def beat() -> None:

@@ -101,7 +101,7 @@ class Reloader:
         while self._requests.wait():
             try:
                 self._reload()
-            except UserError as error:
+            except UserError as error:  # noqa: PERF203 - each reload may fail by itself
                 self._notify(f"reload refused, the inspection goes on as before: {error}")
             except CancelledError:
                 return

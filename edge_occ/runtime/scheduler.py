@@ -51,8 +51,8 @@ class Scheduler:
     def run(self, max_frames: int | None = None) -> None:
         """Inspect until all sources have ended or are closed, or ``max_frames`` are scored in all.
 
-        A camera's open event ends with its frames, after an error too.  A source that is lost ends the run only if it is
-        the last: the others go on, and its error is raised at the end.
+        A camera's open event ends with its frames, after an error too.  A source that is lost ends the run only if it
+        is the last: the others go on, and its error is raised at the end.
 
         Args:
             max_frames: at least 1, or ``None`` for no limit.

@@ -90,9 +90,7 @@ class Station:
             del bundle
             lanes = [camera.lane(model, loaded) for camera in cameras]
             control = Control()
-            reloader = Reloader(
-                requests, self._reread, config, model, loaded, cameras, control, heartbeat, notify
-            )
+            reloader = Reloader(requests, self._reread, config, model, loaded, cameras, control, heartbeat, notify)
             stack.callback(reloader.close)
             notify(loaded.summary)
             notify(model.decision.guarantee())
