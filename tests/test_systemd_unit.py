@@ -20,6 +20,7 @@ def test_the_unit_is_well_formed():
                 "EnvironmentFile",
                 "Environment",
                 "ExecStart",
+                "ExecReload",
             ),
             *(
                 "CacheDirectory",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from json import dumps
 from pathlib import Path
 from typing import Annotated
@@ -14,6 +15,7 @@ from edge_occ.common.console import say
 from edge_occ.common.errors import InputError
 from edge_occ.common.settings import load_settings
 from edge_occ.common.signals import ending_at_once, interruptible
+from edge_occ.output.evidence.label import mark
 from edge_occ.runtime.config import RunConfig
 
 
@@ -45,6 +47,8 @@ def dashboard(  # noqa: PLR0913 - one parameter an option
     settings: Settings = None,
 ) -> None:
     """Show what inspectors publish on one web page; a subscriber like any other dashboard.
+
+    With --evidence and a token, events can be marked as good or as a defect; the label lies beside the evidence.
 
     --config takes the file that the inspector runs with: broker, prefix and certificates are in its section mqtt.
 
@@ -82,6 +86,7 @@ def dashboard(  # noqa: PLR0913 - one parameter an option
             token=token,
             hosts=allow_host or (),
             evidence=evidence,
+            mark=None if evidence is None else partial(mark, evidence),
             on_ready=lambda url: say(f"the page is at {url} (broker {options.broker}, topics {options.prefix}/+/...)"),
         )
     if stop.is_set():

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import secrets
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
@@ -18,16 +19,23 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
+from edge_occ.common.errors import InputError
 from edge_occ.dashboard.access import COOKIE, LOGIN, Guard
 from edge_occ.dashboard.access_token import Token
 from edge_occ.dashboard.limits import Limits
 from edge_occ.dashboard.streams import BOUNDARY, Slots, pictures, pushes
 from edge_occ.dashboard.subscriber import Subscriber
 
+Mark = Callable[[str, str], object]
+"""Keeps a label: path of an event's evidence, ``good`` or ``defect``.  Raises an InputError for anything else."""
+
 _STATIC = Path(__file__).parent / "static"
 _EVENT_STREAM = "text/event-stream"
 _EVIDENCE = {".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".png": "image/png", ".json": "application/json"}
 _MAX_FORM = 4096
+_EVENT_LEVELS = 3
+"""Levels of an event's folder: camera, day, event."""
+
 _MONTH = 30 * 24 * 3600
 _FAILED_LOGIN_SECONDS = 0.5
 _HEARTBEAT_SECONDS = 5.0
@@ -41,6 +49,7 @@ def make_app(
     token: Token | None = None,
     hosts: Iterable[str] = (),
     evidence: Path | None = None,
+    mark: Mark | None = None,
 ) -> ASGIApp:
     """Return the application.
 
@@ -51,8 +60,9 @@ def make_app(
         token: required of every reader, if given.
         hosts: further names under which it is served.
         evidence: folder with the pictures that events refer to.
+        mark: keeps a person's label of an event; used with a token only.
     """
-    pages = _Pages(subscriber, limits, stopping, token, evidence)
+    pages = _Pages(subscriber, limits, stopping, token, evidence, None if token is None else mark)
     routes = [
         Route("/", pages.index),
         Route(LOGIN, pages.login, methods=["GET", "POST"]),
@@ -61,6 +71,8 @@ def make_app(
         Route("/snapshot.jpg", pages.snapshot),
         Route("/preview.mjpg", pages.preview),
         Route("/evidence/{path:path}", pages.evidence),
+        Route("/mark", pages.label),
+        Route("/mark", pages.mark, methods=["POST"]),
         Route("/healthz", pages.healthz),
         Mount("/static", StaticFiles(directory=_STATIC)),
     ]
@@ -75,7 +87,9 @@ class _Pages:
         stopping: threading.Event,
         token: Token | None,
         evidence: Path | None,
+        mark: Mark | None,
     ) -> None:
+        self._mark = mark
         self._subscriber, self._limits, self._stopping = subscriber, limits, stopping
         self._token, self._evidence = token, evidence
         self._streams, self._previews = Slots(limits.streams), Slots(limits.previews)
@@ -107,7 +121,12 @@ class _Pages:
             with self._subscriber.state() as state:
                 tiles, revision, left_out = state.changes(since), state.revision, state.left_out
             evidence = self._evidence is not None
-            line = {"broker": self._subscriber.broker(), "left_out": left_out, "evidence": evidence}
+            line = {
+                "broker": self._subscriber.broker(),
+                "left_out": left_out,
+                "evidence": evidence,
+                "marks": self._mark is not None,
+            }
             now = time.monotonic()
             if not tiles and line == before and now - sent < _HEARTBEAT_SECONDS:
                 return revision, None
@@ -147,6 +166,30 @@ class _Pages:
         if path is None:
             return PlainTextResponse("No such evidence on this machine.\n", 404)
         return FileResponse(path, media_type=_EVIDENCE[path.suffix.lower()])
+
+    async def label(self, request: Request) -> Response:
+        """The label of an event, by a path of its evidence; empty without one."""
+        event = "/".join(request.query_params.get("evidence", "").split("/")[:_EVENT_LEVELS])
+        path = self._evidence_file(f"{event}/label.json")
+        if path is None:
+            return JSONResponse({"label": ""})
+        return FileResponse(path, media_type=_EVIDENCE[".json"])
+
+    async def mark(self, request: Request) -> Response:
+        """Keep a label: ``{"evidence": path of an event's evidence, "label": "good" or "defect"}``."""
+        if self._mark is None:
+            return PlainTextResponse("Marks need a token and --evidence.\n", 403)
+        # Forms of other sites cannot send JSON; the cookie is not sent with their requests either.
+        if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
+            return PlainTextResponse("JSON is expected.\n", 415)
+        try:
+            content = json.loads(await _body(request))
+            self._mark(str(content["evidence"]), str(content["label"]))
+        except InputError as error:
+            return PlainTextResponse(f"{error}\n", 400)
+        except (ValueError, KeyError, TypeError, RecursionError):
+            return PlainTextResponse('{"evidence": ..., "label": ...} is expected.\n', 400)
+        return Response(status_code=204)
 
     async def healthz(self, _: Request) -> Response:
         broker = self._subscriber.broker()

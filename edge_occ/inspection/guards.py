@@ -28,6 +28,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from edge_occ.bundle.manifest import Exposure
 from edge_occ.common.decoding import has_colour
 from edge_occ.common.exposure import mean_and_deviation, repeated_rows, sharpness
+from edge_occ.common.size import Size
 from edge_occ.sources.faults import Reason, Unscored
 from edge_occ.sources.frame import Frame
 
@@ -79,10 +80,18 @@ class Guards:
         config: which guards are on.
         exposure: of the training images; without it no frame is black, white, torn or blurred.
         colour: whether the training images have colours; ``None``: some have, or that is not known.
+        size: height and width of the training images; frames of another size, whose edges are as much smoother as they
+            are larger, are never blurred.  ``None``: no frame is.
     """
 
-    def __init__(self, config: GuardsConfig, exposure: Exposure | None = None, colour: bool | None = None) -> None:
-        self._config, self._exposure, self._colour = config, exposure, colour
+    def __init__(
+        self,
+        config: GuardsConfig,
+        exposure: Exposure | None = None,
+        colour: bool | None = None,
+        size: Size | None = None,
+    ) -> None:
+        self._config, self._exposure, self._colour, self._size = config, exposure, colour, size
         self._frozen = FrozenGuard(config.frozen_frames, config.frozen_seconds)
 
     def check(self, frame: Frame) -> Unscored | None:
@@ -111,7 +120,8 @@ class Guards:
             yield Unscored(Reason.GREY, "the training images have colours, this frame has none")
         if self._exposure is not None:
             yield torn(image, self._exposure)
-            yield blurred(image, self._exposure)
+            if image.shape[:2] == self._size:
+                yield blurred(image, self._exposure)
 
 
 def is_frame(image: object) -> bool:

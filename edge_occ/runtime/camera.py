@@ -175,4 +175,4 @@ class Camera:
     @staticmethod
     def _guards(config: RunConfig, model: Model) -> Guards:
         training = model.manifest.training
-        return Guards(config.guards, training.exposure, training.colour)
+        return Guards(config.guards, training.exposure, training.colour, model.manifest.geometry.frame)

@@ -59,7 +59,7 @@ class FrameCollector:
     ) -> None:
         training = bundle.manifest.training
         self._engine, self._with_features, self._every = engine, features, every
-        self._guards = Guards(guards, training.exposure, training.colour)
+        self._guards = Guards(guards, training.exposure, training.colour, bundle.manifest.geometry.frame)
         self._likeness = Likeness(bundle.manifest, notify)
         self._refusals = RateLimitedLog(notify)
         self._tally, self._left_out = FaultTally(), Counter[str]()

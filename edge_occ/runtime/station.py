@@ -10,6 +10,7 @@ from pathlib import Path
 
 from edge_occ.bundle.bundle import Bundle
 from edge_occ.common.errors import EventsLost
+from edge_occ.common.images import counted
 from edge_occ.common.signals import interruptible, reloadable
 from edge_occ.common.streams import lost_errors
 from edge_occ.mqtt.broker import parse_broker
@@ -155,7 +156,7 @@ def _close_all(cameras: Sequence[Camera]) -> None:
 def _report_kept(publishers: Sequence[Publisher], notify: Callable[[str], None]) -> None:
     for count, file in (publisher.kept_events for publisher in publishers):
         if count:
-            notify(f"{count} event message{'s wait' if count > 1 else ' waits'} in {file} for the next run")
+            notify(f"{counted(count, 'event message')} kept in {file} for the next run")
 
 
 def _require_delivery(publishers: Sequence[Publisher]) -> None:

@@ -17,6 +17,7 @@ const details = new Details();
 const order = new Intl.Collator(undefined, { numeric: true });
 let line = { connected: false, address: "", problem: "" };
 let evidence = false;
+let marks = false;
 let offset = 0; // of the server's clock, milliseconds
 let heard = performance.now();
 let lost = false;
@@ -41,6 +42,7 @@ function take(push) {
   offset = push.now - Date.now();
   line = push.broker;
   evidence = push.evidence;
+  marks = push.marks;
   if (push.whole) begin(push.tiles);
   for (const change of push.tiles) merge(change);
   showLine(push);
@@ -84,7 +86,7 @@ function keyOf({ device, camera }) {
 
 function add(key, { device, camera }) {
   const made = { key, device, camera, points: [], events: [] };
-  const tile = new Tile(made, (of) => details.open(of, now(), evidence));
+  const tile = new Tile(made, (of) => details.open(of, now(), evidence, marks));
   const next = [...tiles.values()]
     .filter((other) => compare(other.camera, made) > 0)
     .sort((a, b) => compare(a.camera, b.camera))[0];
@@ -160,7 +162,7 @@ function draw() {
       if (tile.visible && !tile.root.hidden) tile.show(moment);
     }
     list.dataset.count = shown <= 2 ? String(shown) : shown <= 8 ? "few" : "many";
-    details.show(moment, evidence);
+    details.show(moment, evidence, marks);
   });
 }
 

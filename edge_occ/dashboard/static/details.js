@@ -19,15 +19,15 @@ export class Details {
     });
   }
 
-  open(camera, now, evidence) {
+  open(camera, now, evidence, marks) {
     this.camera = camera;
     this.events = "";
-    this.show(now, evidence);
+    this.show(now, evidence, marks);
     this.root.showModal();
     this.root.scrollTop = 0;
   }
 
-  show(now, evidence) {
+  show(now, evidence, marks) {
     if (!this.camera) return;
     showName(this.root, this.camera);
     showCondition(this.root, this.camera, now);
@@ -35,28 +35,30 @@ export class Details {
     showChart(this.root, this.camera, now);
     showHeatmap(this.root, this.camera);
     showFacts(this.root, this.camera, true);
-    this.#showEvents(now, evidence);
+    this.#showEvents(now, evidence, marks);
   }
 
-  #showEvents(now, evidence) {
+  #showEvents(now, evidence, marks) {
     const events = this.camera.events;
     this.root.querySelector(".none").hidden = events.length > 0;
     this.root.querySelector(".scroll").hidden = events.length === 0;
-    const text = JSON.stringify([events, evidence]);
+    const text = JSON.stringify([events, evidence, marks]);
     if (this.events === text) return;
     this.events = text;
-    this.root.querySelector("tbody").replaceChildren(...events.map((event) => row(event, now, evidence)));
+    this.root.querySelector("tbody").replaceChildren(...events.map((event) => row(event, now, evidence, marks)));
   }
 }
 
-function row(event, now, evidence) {
+function row(event, now, evidence, marks) {
   const { start, end } = eventTimes(event, now);
   const made = element("tr", event.open ? "open" : "");
   const first = element("td", "", start);
   first.append(element("small", "", event.id));
   const frames = element("td", "", String(event.frames));
   if (event.historical) frames.append(element("small", "", "sent later"));
-  made.append(first, element("td", "", number(event.peak)), element("td", "", end), frames, evidenceCell(event, evidence));
+  const all = evidenceCell(event, evidence);
+  if (evidence && marks && event.evidence_record !== undefined) all.append(markButtons(event));
+  made.append(first, element("td", "", number(event.peak)), element("td", "", end), frames, all);
   return made;
 }
 
@@ -91,6 +93,50 @@ function evidenceCell(event, evidence) {
   }
   if (!cell.hasChildNodes()) cell.textContent = "–";
   return all;
+}
+
+// What a person says of the event; the server keeps it beside the evidence.
+function markButtons(event) {
+  const group = element("div", "marks");
+  group.setAttribute("role", "group");
+  group.setAttribute("aria-label", `Your verdict on the event of ${event.id}`);
+  const buttons = ["good", "defect"].map((label) => {
+    const button = element("button", "", label === "good" ? "Good" : "Defect");
+    button.type = "button";
+    button.dataset.label = label;
+    button.setAttribute("aria-pressed", "false");
+    button.addEventListener("click", () => send(event.evidence_record, label, group));
+    return button;
+  });
+  const words = element("span", "");
+  words.setAttribute("role", "status");
+  group.append(...buttons, words);
+  fetch(`/mark?${new URLSearchParams({ evidence: event.evidence_record })}`)
+    .then((answer) => answer.json())
+    .then((kept) => press(group, kept.label))
+    .catch(() => undefined); // the server is away, which the page says elsewhere
+  return group;
+}
+
+async function send(path, label, group) {
+  const words = group.querySelector("span");
+  try {
+    const answer = await fetch("/mark", {
+      method: "POST",
+      headers: { "Content-Type": "application/json" },
+      body: JSON.stringify({ evidence: path, label }),
+    });
+    words.textContent = answer.ok ? "Kept" : await answer.text();
+    if (answer.ok) press(group, label);
+  } catch {
+    words.textContent = "The server does not answer";
+  }
+}
+
+function press(group, label) {
+  for (const button of group.querySelectorAll("button")) {
+    button.setAttribute("aria-pressed", String(button.dataset.label === label));
+  }
 }
 
 function evidenceUrl(path) {

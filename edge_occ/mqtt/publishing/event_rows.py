@@ -24,7 +24,7 @@ _SCHEMA = (
     "CREATE INDEX outbox_updates ON outbox (seq) WHERE phase = 'update'",
     "CREATE INDEX outbox_starts ON outbox (seq) WHERE phase = 'start' AND handed = 0",
     "CREATE INDEX outbox_events ON outbox (event)",
-    "CREATE TABLE open_events (event TEXT PRIMARY KEY, payload BLOB NOT NULL)",
+    "CREATE TABLE open_events (event TEXT PRIMARY KEY, payload BLOB NOT NULL) WITHOUT ROWID",
 )
 """``outbox``: messages to be sent, by ``seq``; ``handed``: a start that was handed over.  ``open_events``: the latest
 message of every event whose start was put and whose end was not."""
@@ -143,7 +143,7 @@ class EventRows:
 
     def open_events(self) -> list[tuple[str, bytes]]:
         """Return the open events: id and latest message."""
-        return self._db.execute("SELECT event, payload FROM open_events ORDER BY rowid").fetchall()
+        return self._db.execute("SELECT event, payload FROM open_events ORDER BY event").fetchall()
 
     def sync(self) -> None:
         """Wait until the disk has what was committed; may be called while another thread commits.

@@ -122,14 +122,14 @@ class Outbox:
         """Make what is in the file outlast a power cut; move what waits in memory to the file if it can be written."""
         if self._damage:
             self._give_up(self._damage)
-        if self._to_memory:
-            self._recover(_MAX_MOVED)
         if self._disk is not None:
             try:
                 self._disk.sync()
             except (sqlite3.Error, OSError) as error:
                 with self._lock:
                     self._fail(error)
+        if self._to_memory:
+            self._recover(_MAX_MOVED)
 
     def close(self) -> int:
         """Return how many messages remain for the next run; the others are dropped, which is logged."""

@@ -20,8 +20,9 @@ from edge_occ.mqtt.publishing.event_store import ROW_BYTES, QueuedEvent
 
 _log = logging.getLogger(__name__)
 
-_CHECKPOINT_WRITES = 500
-"""Commits after which the log is moved into the file: some megabytes."""
+_CHECKPOINT_WRITES = 200
+"""Commits after which the log is moved into the file: some megabytes.  Also after one that failed, as the log itself
+may fill the disk."""
 
 
 class SqliteEventStore:
@@ -63,7 +64,7 @@ class SqliteEventStore:
         # Changes that the disk did not accept; the next commit makes them up.
         self._settled: set[int] = set()
         self._handed: set[int] = set()
-        self._dropped, self._writes, self._unsynced = 0, 0, False
+        self._dropped, self._writes, self._unsynced, self._behind = 0, 0, False, False
         self._warn = RateLimitedLog(_log.warning, max_messages=1)
         try:
             self._end_interrupted(clock.monotonic())
@@ -79,10 +80,14 @@ class SqliteEventStore:
                 if event.phase is Phase.END:
                     self._abandoned.discard(event.id)
                 return
-            with self._rows.transaction():
-                self._catch_up()
-                self._rows.append(self._last + 1, event, event.captured + self._epoch)
-                dropped, freed, abandoned = self._trim(self._size + event.size - self._max_bytes)
+            try:
+                with self._rows.transaction():
+                    self._catch_up()
+                    self._rows.append(self._last + 1, event, event.captured + self._epoch)
+                    dropped, freed, abandoned = self._trim(self._size + event.size - self._max_bytes)
+            except sqlite3.Error:
+                self._writes = _CHECKPOINT_WRITES
+                raise
             self._caught_up()
             self._last, self._unsynced = self._last + 1, True
             self._depth, self._size = self._depth + 1 - dropped, self._size + event.size - freed
@@ -134,6 +139,8 @@ class SqliteEventStore:
     def sync(self) -> None:
         """Wait until the disk has what was put; ``put`` does not wait for that in another thread."""
         with self._lock:
+            self._behind = False
+            self._try_to_catch_up()
             unsynced, self._unsynced = self._unsynced, False
             full = self._writes >= _CHECKPOINT_WRITES
         if unsynced:
@@ -200,19 +207,23 @@ class SqliteEventStore:
             self._rows.hand_over(seq)
 
     def _caught_up(self) -> None:
-        self._writes += 1
+        self._writes, self._behind = self._writes + 1, False
         self._settled.clear()
         self._handed.clear()
 
     def _try_to_catch_up(self) -> None:
-        """Write what was settled and handed over, or leave it to the next commit: a full disk takes no deletion."""
-        if not self._settled and not self._handed:
+        """Write what was settled and handed over, or leave it to the next commit: a full disk takes no deletion.
+
+        After a failure only ``put`` and ``sync`` try again: each attempt makes up all that is left.
+        """
+        if self._behind or not (self._settled or self._handed):
             return
         try:
             with self._rows.transaction():
                 self._catch_up()
         except sqlite3.Error as error:
             _log.debug("a confirmation could not be written yet: %s", error)
+            self._writes, self._behind = _CHECKPOINT_WRITES, True
         else:
             self._caught_up()
 

@@ -23,7 +23,7 @@ from edge_occ.common.progress import ProgressReport
 
 PRESETS = ["quick", "auto", "imagenet", "scratch", "paper", "paper-image", "rotation", "contrastive-da"]
 COMMANDS = [
-    *("run", "record", "watch", "score", "inspect", "verify", "compile", "bench", "doctor"),
+    *("run", "record", "watch", "dashboard", "score", "inspect", "verify", "compile", "recalibrate", "bench", "doctor"),
     *("train", "evaluate", "review", "refit", "reproduce", "demo"),
 ]
 

@@ -1,10 +1,14 @@
 """Ctrl-C, a supervisor and a terminal that closes, at every moment of a command's life."""
 
 import contextlib
+import fcntl
+import os
+import pty
 import shutil
 import signal
 import subprocess
 import sys
+import termios
 import time
 from pathlib import Path
 
@@ -89,9 +93,17 @@ def test_a_training_can_be_ended_while_it_starts(tiny_data, tmp_path, library):
 
 
 def test_a_terminal_that_closes_ends_a_run_in_good_order(tiny_bundle, tiny_data):
-    with started(run_command(tiny_bundle, tiny_data)) as process:
+    """It is the terminal of the process, which gets SIGHUP and loses it; without one SIGHUP asks for a reload."""
+    terminal, own = pty.openpty()
+
+    def take_terminal():
+        fcntl.ioctl(own, termios.TIOCSCTTY, 0)
+
+    options = {"start_new_session": True, "preexec_fn": take_terminal, "stdin": own}
+    with started(run_command(tiny_bundle, tiny_data), **options) as process:
+        os.close(own)
         process.stdout.readline()
-        process.send_signal(signal.SIGHUP)
+        os.close(terminal)
         errors = ended(process)
     assert "frames," in errors
     assert "interrupted" in errors

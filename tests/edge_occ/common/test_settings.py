@@ -40,7 +40,11 @@ def test_the_example_configuration_shows_every_setting_with_its_default():
     path = configs() / "run.yaml"
     settings = load_settings(RunConfig, [path], [])
     assert settings.model_dump(exclude={"mqtt": {"device"}}) == RunConfig().model_dump(exclude={"mqtt": {"device"}})
-    shown = {f"{section}.{name}" for section, fields in yaml.safe_load(path.read_text()).items() for name in fields}
+    shown = {
+        f"{section}.{name}" if name else section
+        for section, fields in yaml.safe_load(path.read_text()).items()
+        for name in (fields if isinstance(fields, dict) else [""])
+    }
     assert shown | {"mqtt.device"} == set(field_names(RunConfig))
     assert "# device:" in path.read_text()
 

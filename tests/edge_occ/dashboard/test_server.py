@@ -6,18 +6,21 @@ import json
 import socket
 import threading
 import time
+from functools import partial
 
 import pytest
 from dashboard_helpers import dashboard, event, heatmap, score, stats
 from mqtt_helpers import PATIENCE, Ear, Mosquitto, inspection, render, wait_until
 
 from edge_occ.common.errors import InputError
+from edge_occ.dashboard.access_token import Token
 from edge_occ.dashboard.limits import Limits
 from edge_occ.dashboard.serve import is_loopback, serve
 from edge_occ.inspection.events import Phase
 from edge_occ.mqtt.config import MqttConfig
 from edge_occ.mqtt.jpeg import insert_comment
 from edge_occ.mqtt.publisher import Publisher
+from edge_occ.output.evidence.label import mark
 
 
 def picture(shade: int) -> bytes:
@@ -275,3 +278,55 @@ def test_statistics_reach_the_page(served, config, line):
         send(line, config, "a/stats", stats().to_json())
         tile = until(pushes, lambda push: push["tiles"])["tiles"][0]
     assert json.loads(json.dumps(tile["stats"]))["fps"] == 3.5
+
+
+EVENT_FOLDER = "left/2026-01-01/080000.000Z-e"
+
+
+def marking(folder):
+    return partial(mark, folder)
+
+
+def test_a_mark_is_kept_beside_the_evidence_and_needs_a_token(config, tmp_path):
+    (tmp_path / EVENT_FOLDER).mkdir(parents=True)
+    token = Token("a-secret-of-the-line")
+    body = json.dumps({"evidence": f"{EVENT_FOLDER}/start-000001/record.json", "label": "defect"})
+    as_json = {"Content_Type": "application/json"}
+    with dashboard(config, evidence=tmp_path, token=token, mark=marking(tmp_path)) as page:
+        assert page.get("/mark", "POST", body, **as_json)[0] == 401
+        assert not (tmp_path / EVENT_FOLDER / "label.json").exists()
+        bearer = {"Authorization": "Bearer a-secret-of-the-line"}
+        assert page.get("/mark", "POST", body, **as_json, **bearer)[0] == 204
+        kept = json.loads(page.get(f"/evidence/{EVENT_FOLDER}/label.json", **bearer)[2])
+        assert kept["label"] == "defect"
+        with page.pushes(**bearer) as pushes:
+            assert next(pushes)[1]["marks"] is True
+        for wrong, headers, code in (
+            (body, {}, 415),
+            (body, {"Content_Type": "text/plain"}, 415),
+            ("{", as_json, 400),
+            ("[]", as_json, 400),
+            ("[" * 4000, as_json, 400),
+            ('{"evidence": "x"}', as_json, 400),
+            (json.dumps({"evidence": "../../etc/passwd", "label": "good"}), as_json, 400),
+            (json.dumps({"evidence": EVENT_FOLDER, "label": "perhaps"}), as_json, 400),
+            (json.dumps({"evidence": EVENT_FOLDER.replace("-e", "-gone"), "label": "good"}), as_json, 400),
+            (body + " " * 5000, as_json, 400),
+        ):
+            assert page.get("/mark", "POST", wrong, **headers, **bearer)[0] == code, wrong[:60]
+        record = f"{EVENT_FOLDER}/start-000001/record.json"
+        assert json.loads(page.get(f"/mark?evidence={record}", **bearer)[2])["label"] == "defect"
+        for other in (record.replace("-e/", "-gone/"), "../../../etc/passwd", "", "%00"):
+            assert json.loads(page.get(f"/mark?evidence={other}", **bearer)[2]) == {"label": ""}
+        assert page.get("/mark", "PUT", body, **bearer)[0] == 405
+    assert json.loads((tmp_path / EVENT_FOLDER / "label.json").read_text())["label"] == "defect"
+
+
+def test_without_a_token_there_are_no_marks(config, tmp_path):
+    (tmp_path / EVENT_FOLDER).mkdir(parents=True)
+    body = json.dumps({"evidence": EVENT_FOLDER, "label": "good"})
+    with dashboard(config, evidence=tmp_path, mark=marking(tmp_path)) as page:
+        assert page.get("/mark", "POST", body, Content_Type="application/json")[0] == 403
+        with page.pushes() as pushes:
+            assert next(pushes)[1]["marks"] is False
+    assert list((tmp_path / EVENT_FOLDER).iterdir()) == []

@@ -30,7 +30,8 @@ def frame(image, at=0.0, name=None, index=0):
 
 
 def reason(image, exposure=EXPOSURE, colour=True, **settings):
-    fault = Guards(GuardsConfig(**settings), exposure, colour).check(frame(image))
+    size = getattr(image, "shape", ())[:2]
+    fault = Guards(GuardsConfig(**settings), exposure, colour, size).check(frame(image))
     return None if fault is None else fault.reason
 
 
@@ -42,7 +43,7 @@ def fill(share, value=128):
 
 
 def test_a_part_passes_all_guards():
-    guards = Guards(GuardsConfig(), EXPOSURE, colour=True)
+    guards = Guards(GuardsConfig(), EXPOSURE, True, (64, 64))
     assert [guards.check(frame(part(seed), at=seed)) for seed in range(30)] == [None] * 30
 
 
@@ -101,6 +102,13 @@ def test_no_frame_is_blurred_where_the_training_images_were_not_measured_or_are_
     assert reason(image, EXPOSURE.model_copy(update={"sharpness": sharpness})) is None
 
 
+def test_no_frame_of_another_size_is_blurred():
+    """A larger frame of the same part has smoother edges."""
+    image = cv2.GaussianBlur(part(contrast=90), (0, 0), 4)
+    for size in (None, (64, 65), (128, 128)):
+        assert Guards(GuardsConfig(), EXPOSURE, True, size).check(frame(image)) is None
+
+
 def test_uniform_frames_pass_where_a_training_image_was_uniform():
     exposure = Exposure(mean=(0, 110), deviation=(0, 33), repeated_rows=1)
     assert reason(np.full((64, 64, 3), 90, np.uint8), exposure, False) is None
@@ -121,13 +129,13 @@ def test_what_is_no_frame_is_left_to_the_scoring(image):
 def test_pictures_and_videos_are_never_frozen():
     image = part()
     for name, expected in (("a.png", None), (None, Reason.FROZEN)):
-        guards = Guards(GuardsConfig(frozen_frames=3, frozen_seconds=1), EXPOSURE, colour=True)
+        guards = Guards(GuardsConfig(frozen_frames=3, frozen_seconds=1), EXPOSURE, True, (64, 64))
         faults = [guards.check(frame(image, at=at, name=name)) for at in range(5)]
         assert (faults[-1] and faults[-1].reason) is expected
 
 
 def test_a_frozen_black_frame_is_black_and_the_next_live_one_is_good():
-    guards = Guards(GuardsConfig(frozen_frames=1, frozen_seconds=0), EXPOSURE, colour=True)
+    guards = Guards(GuardsConfig(frozen_frames=1, frozen_seconds=0), EXPOSURE, True, (64, 64))
     black = np.zeros((64, 64, 3), np.uint8)
     faults = [guards.check(frame(black, at=at)) for at in range(4)]
     assert {fault.reason for fault in faults} == {Reason.BLACK}
@@ -159,7 +167,7 @@ def test_frozen_are_frames_of_a_run_that_is_long_in_frames_and_in_seconds(steps,
 def guards_of(normal):
     """Guards that know these images."""
     traits = Traits.of([ImageTraits.of(decode_image(path)) for path in normal])
-    return Guards(GuardsConfig(), traits.exposure, traits.colour)
+    return Guards(GuardsConfig(), traits.exposure, traits.colour, traits.usual)
 
 
 def check_all(normal, others):

@@ -13,7 +13,7 @@ from edge_occ.bundle.bundle import read_bundle
 from edge_occ.bundle.operating_points import DecisionConfig, decide
 from edge_occ.common.errors import BundleRefused, EngineUnavailable, EventsLost, InputError
 from edge_occ.mqtt.publisher import Publisher
-from edge_occ.runtime import station
+from edge_occ.runtime import camera, model, station
 from edge_occ.runtime.config import RunConfig
 from edge_occ.runtime.station import Station
 
@@ -65,7 +65,7 @@ def test_without_a_broker_the_run_goes_on_and_says_what_is_left_for_the_next_one
     lines = []
     assert Station(config, tiny_bundle, {"": spot}).run(lines.append)[""].frames == 4
     (line,) = (line for line in lines if "next run" in line)
-    assert re.fullmatch(r"3 event messages wait in /\S+\.outbox\.sqlite for the next run", line)
+    assert re.fullmatch(r"3 event messages kept in /\S+\.outbox\.sqlite for the next run", line)
     with Ear(broker.port, f"{config.mqtt.prefix}/{config.mqtt.device}/#") as ear, Link(broker.port, port):
         lines = []
         Station(config, tiny_bundle, {"": spot}).run(lines.append)
@@ -96,9 +96,9 @@ def test_subscribers_see_that_an_engine_is_being_built_before_the_source_starts(
         monkeypatch.setattr(type(source), "__enter__", lambda self: order.append("source") or enter(self))
         return source
 
-    loaded, opened = station.load_engine, station.open_source
-    monkeypatch.setattr(station, "load_engine", load)
-    monkeypatch.setattr(station, "open_source", open_source)
+    loaded, opened = model.load_engine, camera.open_source
+    monkeypatch.setattr(model, "load_engine", load)
+    monkeypatch.setattr(camera, "open_source", open_source)
     Station(config, tiny_bundle, {"": spot}).run(lambda line: None)
     assert order == ["engine", "source"]
     assert states(ear)[-4:] == ["online", "building", "online", "offline"]
@@ -176,8 +176,8 @@ def test_the_bundle_is_released_before_the_first_frame(tiny_bundle, spot, config
             alive.extend(reference() for reference in opened)
             return super().run(*arguments)
 
-    read = station.read_bundle
-    monkeypatch.setattr(station, "read_bundle", read_bundle)
+    read = model.read_bundle
+    monkeypatch.setattr(model, "read_bundle", read_bundle)
     monkeypatch.setattr(station, "Scheduler", Watching)
     Station(config, tiny_bundle, {"": spot}).run(lambda line: None)
     assert alive == [None]
