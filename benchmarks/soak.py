@@ -28,7 +28,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, astuple, dataclass, field
 from itertools import count, cycle
 from pathlib import Path
 from typing import IO, Any
@@ -263,6 +263,7 @@ def soak(options: Options, folder: Path) -> Result:
         writer.stop()
         _wait(lambda: len(listener.pictures) >= writer.written or process.poll() is not None, options.settle)
         early = process.poll() is not None
+        sampler.stop()
         status = _terminate(process, options.settle)
         listener.join()
         made = folder / "events.log"
@@ -271,6 +272,8 @@ def soak(options: Options, folder: Path) -> Result:
         delivery = compare(truth, keys(ear))
     result = Result()
     errors = (folder / "stderr.log").read_text()
+    rows = [astuple(sample) for sample in sampler.samples]
+    (folder / "usage.csv").write_text("\n".join(",".join(map(str, row)) for row in rows) + "\n")
     result.figures = {
         "seconds": round(sampler.samples[-1].seconds) if sampler.samples else 0,
         "real video and pictures": line.real,

@@ -47,6 +47,10 @@ class Sampler:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Read no more."""
         self._done.set()
         self._thread.join()
 

@@ -120,12 +120,14 @@ class HotFolder(ThreadedSource):
         while not self._stop.wait(pause):
             self._on_wait()
             begun = time.monotonic()
-            for state in self._look(begun):
+            found = self._look(begun)
+            # Without the time of the inspection, which these pictures wait for: after it there may be more of them.
+            pause = max(_SCAN_SECONDS, (time.monotonic() - begun) / _MAX_SHARE)
+            for state in found:
                 yield self._picture(state.name, index)
                 index += 1
                 if self._stop.is_set():
                     return
-            pause = max(_SCAN_SECONDS, (time.monotonic() - begun) / _MAX_SHARE)
 
     def _look(self, now: float) -> list[FileState]:
         try:

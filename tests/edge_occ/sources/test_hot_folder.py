@@ -171,6 +171,20 @@ def test_a_share_that_is_unmounted_and_mounted_again_gives_no_picture_twice(tmp_
         shutil.rmtree(share)
 
 
+def test_a_slow_inspection_does_not_make_the_looks_rarer(tmp_path):
+    """Pauses of ten times the inspection's time would grow with the pictures that come in them."""
+    for index in range(7):
+        (tmp_path / f"{index}.png").write_bytes(png(index))
+    with HotFolder(str(tmp_path), everything=True, settle=0.0) as source:
+        frames = iter(source)
+        time.sleep(2.0)  # the reader waits for room
+        assert [next(frames).name for _ in range(7)] == [f"{index}.png" for index in range(7)]
+        (tmp_path / "next.png").write_bytes(png(8))
+        begun = time.monotonic()
+        assert next(frames).name == "next.png"
+        assert time.monotonic() - begun < LONG
+
+
 def test_a_missing_folder_is_refused(tmp_path):
     with pytest.raises(InputError, match="make it"):
         HotFolder(str(tmp_path / "missing"))
