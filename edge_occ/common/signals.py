@@ -30,6 +30,9 @@ _Handler = Callable[[int, "FrameType | None"], None]
 _AGAIN = 0.05
 """Seconds until a signal that came during an import is sent again."""
 
+_reloading = False
+"""True in a :func:`reloadable` block, in which SIGHUP asks for a reload and for nothing else."""
+
 _unanswered = False
 """True once this command was interrupted.  A :class:`KeyboardInterrupt` that is raised in a destructor or in the
 callback of a C library is printed and lost there; the next :func:`interruptible` block then starts with the request.
@@ -73,25 +76,33 @@ def interruptible(on_request: Callable[[], None] | None = None) -> Iterator[thre
 
     Outside the main thread, where Python allows no handlers, no signal sets the event.
 
+    The event is set, and ``on_request`` called, in a thread of its own, because the interrupted code may hold locks
+    that they need: that of the event too, where it waits for it.
+
     Args:
-        on_request: called once, in a thread of its own, because the interrupted code may hold locks that it needs.
+        on_request: called once.
     """
     requested = threading.Event()
+    was_asked = False
 
     def handle(number: int, frame: FrameType | None) -> None:
-        if requested.is_set():
+        nonlocal was_asked
+        if was_asked:
             _raise(number, frame)
-        else:
-            request()
+            return
+        was_asked = True
+        threading.Thread(target=request, name="edge-occ interrupt", daemon=True).start()
 
     def request() -> None:
         requested.set()
         if on_request is not None:
-            threading.Thread(target=on_request, name="edge-occ interrupt", daemon=True).start()
+            on_request()
 
     with _handling(handle):
         if _unanswered:
-            request()
+            was_asked = True
+            requested.set()
+            threading.Thread(target=request, name="edge-occ interrupt", daemon=True).start()
         yield requested
 
 
@@ -99,19 +110,25 @@ def interruptible(on_request: Callable[[], None] | None = None) -> Iterator[thre
 def reloadable(on_request: Callable[[], None]) -> Iterator[None]:
     """Let SIGHUP ask for a reload where no terminal belongs to the process, as under systemd or in a container.
 
-    With a terminal it keeps its meaning: the terminal was closed.  Outside the main thread nothing changes.
+    With a terminal it keeps its meaning: the terminal was closed.  Outside the main thread nothing changes.  An
+    :func:`interruptible` block inside leaves SIGHUP alone, so that one that comes while the program starts or ends does
+    not end it, nor cut its end short.
 
     Args:
-        on_request: called at each SIGHUP in the main thread, between two of its instructions; must return at once.
+        on_request: called at each SIGHUP in the main thread, between two of its instructions, also of an earlier call:
+            it must take no lock, and return at once.  :meth:`queue.SimpleQueue.put` may be called.
     """
+    global _reloading  # noqa: PLW0603 - signals belong to the whole process
     is_main = threading.current_thread() is threading.main_thread()
     if not is_main or _has_terminal() or signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
         yield
         return
     former = signal.signal(signal.SIGHUP, lambda _signal, _frame: on_request())
+    _reloading = True
     try:
         yield
     finally:
+        _reloading = False
         signal.signal(signal.SIGHUP, former)
 
 
@@ -154,7 +171,8 @@ def _handling(handler: _Handler) -> Iterator[None]:
     earlier = {
         number: signal.signal(number, handler)
         for number in _SIGNALS
-        if number is signal.SIGTERM or signal.getsignal(number) is not signal.SIG_IGN
+        if (number is signal.SIGTERM or signal.getsignal(number) is not signal.SIG_IGN)
+        and not (number is signal.SIGHUP and _reloading)
     }
     try:
         yield

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +19,6 @@ from edge_occ.mqtt.messages import snapshot_info
 from edge_occ.output.heatmap import encode_jpeg
 from edge_occ.runtime.camera import Camera
 from edge_occ.runtime.control import Control
-from edge_occ.runtime.reload import Reloader
 
 
 @dataclass(frozen=True)
@@ -27,13 +27,13 @@ class StationActions:
 
     Attributes:
         control: of the thread that inspects.
-        reloader: of the station.
+        reload: asks for a reload, see :meth:`edge_occ.runtime.reload.ReloadRequests.ask`.
         bundle: file of the bundle.
         sha256: digest that the bundle must have, if any.
     """
 
     control: Control
-    reloader: Reloader
+    reload: Callable[[], Future[str]]
     bundle: Path
     sha256: str | None = None
 
@@ -111,14 +111,14 @@ class CameraCommands:
             return Outcome.refused(f"expected {error.expected}; found {error.found}")
 
     def _reload(self) -> Outcome:
-        return Outcome.done(self._station.reloader.reload().result())
+        return Outcome.done(self._station.reload().result())
 
     def _rollback(self) -> Outcome:
         if self._station.sha256 is not None:
             return Outcome.refused("this run accepts the bundle of --sha256 only")
         version = roll_back(self._station.bundle.resolve())
         try:
-            summary = self._station.reloader.reload().result()
+            summary = self._station.reload().result()
         except UserError as error:
             return Outcome.failed(f"version {version.number} is in its place, but was not loaded: {error}")
         return Outcome.done(f"version {version.number}: {summary}")

@@ -15,14 +15,14 @@ import stat
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from threading import Lock
+from threading import Event, Lock, Thread
 from types import TracebackType
 
 from edge_occ.common.clock import SYSTEM_CLOCK, Clock
 from edge_occ.common.errors import InputError
 from edge_occ.inspection.result import Inspection
 from edge_occ.runtime.systemd import SOCKET, Systemd
-from edge_occ.runtime.watchdog import Watchdog
+from edge_occ.runtime.watchdog import FIRST_SECONDS, Watchdog
 from edge_occ.sources.faults import GUARDED, Fault
 
 FILE, SECONDS = "EDGE_OCC_HEARTBEAT", "EDGE_OCC_WATCHDOG"
@@ -141,6 +141,24 @@ class Heartbeat:
             yield
         finally:
             self._inspecting = False
+
+    @contextmanager
+    def busy(self, limit: float = FIRST_SECONDS) -> Iterator[None]:
+        """Give signs of life while a block inspects nothing, such as a build, for ``limit`` seconds at most."""
+        done = Event()
+
+        def beat() -> None:
+            end = self._clock.monotonic() + limit
+            while not done.wait(_INTERVAL_SECONDS) and self._clock.monotonic() < end:
+                self.beat()
+
+        thread = Thread(target=beat, name="edge-occ heartbeat", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join()
 
     def fault(self, fault: Fault) -> None:
         """Give a sign of life if a guard stopped the frame; do nothing for any other fault."""

@@ -6,119 +6,150 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, Future
+from queue import SimpleQueue
 
 from edge_occ.bundle.bundle import Bundle
 from edge_occ.bundle.loading import LoadedEngine
-from edge_occ.common.errors import UserError
+from edge_occ.common.errors import InputError, UserError
 from edge_occ.runtime.camera import Camera
 from edge_occ.runtime.config import RunConfig
 from edge_occ.runtime.control import Control
+from edge_occ.runtime.heartbeat import Heartbeat
 from edge_occ.runtime.model import Model, open_engine
+from edge_occ.sources.faults import one_line
 
 _OF_ONE_THREAD = ("tensorrt",)
 """Engines that belong to the thread that opened them; the others are opened beside the running one."""
 
-_AT_START = ("source", "roi", "trigger", "engine", "event", "evidence", "drift", "metrics", "mqtt")
+_AT_START = ("source", "roi", "trigger", "engine", "event", "evidence", "drift", "mqtt")
 """Sections of the settings that take effect at the next start only."""
 
 
-class Reloader:
-    """Reads the settings and the bundle's file again on request, while the inspection goes on.
+class ReloadRequests:
+    """Requests for a reload; the first ones may come before there is anything to reload.
 
-    The new bundle passes the checks and the parity gate before it is used; where it does not, or the settings are
-    wrong, the earlier ones stay.  An engine on the CPU is opened beside the running one, so no frame waits for it; one
-    of TensorRT is opened in the inspecting thread, and frames of that time are dropped or wait.
-
-    Args:
-        read: reads settings and bundle anew.
-        config: the settings in use.
-        model: of the bundle in use.
-        loaded: its engine; closed by :meth:`close`.
-        cameras: all cameras.
-        control: of the thread that inspects.
-        notify: called with lines for people.
+    A signal handler may make them, also amid another one: nothing here takes a lock of Python's.
     """
 
-    def __init__(
-        self,
-        read: Callable[[], tuple[RunConfig, Model, Bundle]],
-        config: RunConfig,
-        model: Model,
-        loaded: LoadedEngine,
-        cameras: Sequence[Camera],
-        control: Control,
-        notify: Callable[[str], None],
-    ) -> None:
-        self._read, self._cameras, self._control, self._notify = read, cameras, control, notify
-        self._config, self._model, self._loaded = config, model, loaded
-        self._wanted = threading.Event()
-        self._closed = False
-        self._lock = threading.Lock()
-        self._waiting: deque[Future[str]] = deque()
-        self._thread = threading.Thread(target=self._serve, name="edge-occ reload", daemon=True)
-        self._thread.start()
+    def __init__(self) -> None:
+        self._requests: SimpleQueue[bool] = SimpleQueue()
+        self._asked: deque[Future[str]] = deque()
+        self._ended = False
 
-    def request(self) -> None:
+    def put(self) -> None:
         """Ask for a reload and return at once; requests during one are answered by one more."""
-        self._wanted.set()
+        self._requests.put(True)
 
-    def reload(self) -> Future[str]:
-        """Ask for a reload, from any thread but not from the handler of a signal.
+    def ask(self) -> Future[str]:
+        """Ask for a reload, from any thread.
 
         Returns:
             A line for people about what is used from now on, or the error for which the earlier settings and bundle
             stay; cancelled where the run ends.
         """
         future: Future[str] = Future()
-        with self._lock:
-            if self._closed:
-                future.cancel()
-                return future
-            self._waiting.append(future)
-        self._wanted.set()
+        self._asked.append(future)
+        self.put()
+        if self._ended:
+            future.cancel()
         return future
+
+    def end(self) -> None:
+        """End the wait for requests."""
+        self._ended = True
+        self._requests.put(False)
+
+    def taken(self) -> list[Future[str]]:
+        """Return the answers that are waited for; each once."""
+        return [self._asked.popleft() for _ in range(len(self._asked))]
+
+    def wait(self) -> bool:
+        """Wait for a request and take all that have come; return false at the end."""
+        goes_on = self._requests.get()
+        while goes_on and not self._requests.empty():
+            goes_on = self._requests.get()
+        return goes_on
+
+
+class Reloader:
+    """Reads the settings and the bundle's file again on request, while the inspection goes on.
+
+    The new bundle passes the checks and the parity gate before it is used; where it does not, or anything else fails,
+    the earlier settings and bundle stay.  An engine on the CPU is opened beside the running one, so no frame waits for
+    it; one of TensorRT is opened in the inspecting thread, and frames of that time are dropped or wait.  The engine
+    stays the one of the start: another one would be opened in a thread that is not its own.
+
+    Args:
+        requests: for reloads.
+        read: reads settings and bundle anew.
+        config: the settings in use.
+        model: of the bundle in use.
+        loaded: its engine; closed by :meth:`close`.
+        cameras: all cameras.
+        control: of the thread that inspects.
+        heartbeat: signs of life while the inspecting thread opens an engine.
+        notify: called with lines for people.
+    """
+
+    def __init__(  # noqa: PLR0913 - the parts that are exchanged, and those that exchange them
+        self,
+        requests: ReloadRequests,
+        read: Callable[[], tuple[RunConfig, Model, Bundle]],
+        config: RunConfig,
+        model: Model,
+        loaded: LoadedEngine,
+        cameras: Sequence[Camera],
+        control: Control,
+        heartbeat: Heartbeat,
+        notify: Callable[[str], None],
+    ) -> None:
+        self._requests, self._read, self._cameras = requests, read, cameras
+        self._control, self._heartbeat, self._notify = control, heartbeat, notify
+        self._config, self._model, self._loaded = config, model, loaded
+        self._engine = config.engine
+        if loaded.engine.name not in _OF_ONE_THREAD:
+            self._engine = config.engine.model_copy(update={"name": loaded.engine.name})
+        self._thread = threading.Thread(target=self._serve, name="edge-occ reload", daemon=True)
+        self._thread.start()
 
     def close(self) -> None:
         """End: a reload under way is finished or given up, and the engine is closed."""
-        with self._lock:
-            self._closed = True
         self._control.close()
-        self._wanted.set()
+        self._requests.end()
         self._thread.join()
-        for future in self._waiting:
+        for future in self._requests.taken():
             future.cancel()
         self._loaded.engine.close()
 
     def _serve(self) -> None:
-        while True:
-            self._wanted.wait()
-            if self._closed:
-                return
-            self._wanted.clear()
-            asked = len(self._waiting)
+        while self._requests.wait():
+            asked = self._requests.taken()
             try:
                 summary = self._reload()
             except UserError as error:
                 self._notify(f"reload refused, the inspection goes on as before: {error}")
-                for _ in range(asked):
-                    self._waiting.popleft().set_exception(error)
+                _answer(asked, lambda future, error=error: future.set_exception(error))
             except CancelledError:
+                _answer(asked, Future.cancel)
                 return
+            except Exception as error:  # noqa: BLE001 - the next reload may succeed
+                self._notify(f"reload failed, the inspection goes on as before: {one_line(error)}")
+                _answer(asked, lambda future, error=error: future.set_exception(error))
             else:
-                for _ in range(asked):
-                    self._waiting.popleft().set_result(summary)
+                _answer(asked, lambda future, summary=summary: future.set_result(summary))
 
     def _reload(self) -> str:
         config, model, bundle = self._read()
+        self._require_same_white(model)
         if model.manifest == self._model.manifest:
             self._control.submit(lambda: self._exchange(config, model, self._loaded)).result()
         elif self._loaded.engine.name in _OF_ONE_THREAD:
-            self._control.submit(lambda: self._exchange(config, model, self._open(bundle, config))).result()
+            self._control.submit(lambda: self._open_and_exchange(config, model, bundle)).result()
         else:
-            loaded = self._open(bundle, config)
+            loaded = self._open(bundle)
             try:
                 self._control.submit(lambda: self._exchange(config, model, loaded)).result()
-            except CancelledError:
+            except BaseException:
                 loaded.engine.close()
                 raise
         summary = f"reloaded {model.name}: {self._loaded.summary}"
@@ -126,14 +157,34 @@ class Reloader:
         self._notify(model.decision.guarantee())
         return summary
 
-    def _open(self, bundle: Bundle, config: RunConfig) -> LoadedEngine:
+    def _require_same_white(self, model: Model) -> None:
+        used, found = (each.manifest.training.white_level for each in (self._model, model))
+        if used != found:
+            expected = f"a bundle of pictures with the white level {used}, as the one in use"
+            raise InputError(expected, f"{model.name} with {found}", "end the run and start it again")
+
+    def _open(self, bundle: Bundle) -> LoadedEngine:
         publishers = [camera.publisher for camera in self._cameras if camera.publisher is not None]
-        return open_engine(bundle, config.engine, publishers, self._notify)
+        return open_engine(bundle, self._engine, publishers, self._notify)
+
+    def _open_and_exchange(self, config: RunConfig, model: Model, bundle: Bundle) -> None:
+        with self._heartbeat.busy():
+            loaded = self._open(bundle)
+        try:
+            self._exchange(config, model, loaded)
+        except BaseException:
+            loaded.engine.close()
+            raise
 
     def _exchange(self, config: RunConfig, model: Model, loaded: LoadedEngine) -> None:
-        """Exchange everything at once, in the thread that inspects."""
-        for camera in self._cameras:
-            camera.use(config, model, loaded)
+        """Exchange everything at once or nothing, in the thread that inspects."""
+        try:
+            for camera in self._cameras:
+                camera.use(config, model, loaded)
+        except BaseException:
+            for camera in self._cameras:
+                camera.use(self._config, self._model, self._loaded)
+            raise
         earlier, self._loaded = self._loaded, loaded
         if earlier is not loaded:
             earlier.engine.close()
@@ -141,3 +192,9 @@ class Reloader:
         if unchanged:
             self._notify(f"changed settings that take effect at the next start: {', '.join(unchanged)}")
         self._config, self._model = config, model
+
+
+def _answer(asked: Sequence[Future[str]], give: Callable[[Future[str]], object]) -> None:
+    for future in asked:
+        if not future.cancelled():
+            give(future)

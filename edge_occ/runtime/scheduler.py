@@ -58,8 +58,8 @@ class Scheduler:
     def run(self, max_frames: int | None = None) -> None:
         """Inspect until all sources have ended or are closed, or ``max_frames`` are scored in all.
 
-        Open events are ended first, after an error too.  A source that is lost ends the run only if it is the last: the
-        others go on, and its error is raised at the end.
+        A camera's open event ends with its frames, after an error too.  A source that is lost ends the run only if it
+        is the last: the others go on, and its error is raised at the end.
 
         Args:
             max_frames: at least 1, or ``None`` for no limit.
@@ -92,7 +92,7 @@ class Scheduler:
                         with self._inspecting():
                             lane.inspector.take(item)
                 except UserError as failure:
-                    running.remove(lane)
+                    _end(lane, running)
                     error = error or failure
                     if running:
                         logger.error("camera %s is lost, the others go on: %s", lane.camera, failure)  # noqa: TRY400
@@ -101,9 +101,15 @@ class Scheduler:
                     idle = False
                     del item  # one picture less in memory while the next one is waited for
                 elif lane.source.ended:
-                    running.remove(lane)
+                    _end(lane, running)
                 if max_frames is not None and sum(each.inspector.frames for each in self._lanes) >= max_frames:
                     return error
             if idle and running:
                 self._wake.wait()
         return error
+
+
+def _end(lane: Lane, running: list[Lane]) -> None:
+    """End a camera's inspection while others go on: its event must not stay open for as long as they do."""
+    running.remove(lane)
+    lane.inspector.finish()

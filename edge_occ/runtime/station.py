@@ -28,7 +28,7 @@ from edge_occ.runtime.control import Control
 from edge_occ.runtime.heartbeat import heartbeat_from_environment
 from edge_occ.runtime.metrics import metrics_outputs
 from edge_occ.runtime.model import Model, open_engine, read_model
-from edge_occ.runtime.reload import Reloader
+from edge_occ.runtime.reload import Reloader, ReloadRequests
 from edge_occ.runtime.scheduler import Lane, Scheduler
 from edge_occ.runtime.summary import RunSummary
 
@@ -77,8 +77,11 @@ class Station:
             EventsLost: event messages were dropped, or refused by the broker.
             KeyboardInterrupt: a signal ended the run; everything is flushed.
         """
-        config, model, bundle = self._read(self.config)
         with ExitStack() as stack:
+            # First of all: a request for a reload while the run begins or ends must not end it.
+            requests = ReloadRequests()
+            stack.enter_context(reloadable(requests.put))
+            config, model, bundle = self._read(self.config)
             heartbeat = stack.enter_context(heartbeat_from_environment())
             mqtt = None
             # MQTT comes before the engine, so that subscribers see the building of an engine, which takes minutes.
@@ -95,9 +98,9 @@ class Station:
             control = Control()
             # After the reloader, which cancels what the commands wait for; before the connections.
             stack.callback(commands.close)
-            reloader = Reloader(self._reread, config, model, loaded, cameras, control, notify)
+            reloader = Reloader(requests, self._reread, config, model, loaded, cameras, control, heartbeat, notify)
             stack.callback(reloader.close)
-            serve_commands(cameras, commands, StationActions(control, reloader, self.bundle, self.sha256))
+            serve_commands(cameras, commands, StationActions(control, requests.ask, self.bundle, self.sha256))
             notify(loaded.summary)
             notify(model.decision.guarantee())
             scheduler = Scheduler(lanes, control, heartbeat.inspecting)
@@ -106,7 +109,6 @@ class Station:
                 stack.enter_context(camera.source)
                 camera.expect_frames()
             interrupted = stack.enter_context(interruptible(lambda: _close_all(cameras)))
-            stack.enter_context(reloadable(reloader.request))
             try:
                 scheduler.run(self.max_frames)
             finally:

@@ -108,7 +108,7 @@ class HotFolder(ThreadedSource):
         super().__init__(live=False)
         self._folder, self._white, self._on_wait = Path(folder), white, on_wait
         try:
-            there = _states(self._folder)
+            self._device, there = _look_into(self._folder)
         except OSError as error:
             expected = f"a folder {folder} to watch"
             raise InputError(expected, str(error.strerror), "make it, or check its name and permissions") from None
@@ -120,19 +120,27 @@ class HotFolder(ThreadedSource):
         while not self._stop.wait(pause):
             self._on_wait()
             begun = time.monotonic()
-            for state in self._look(begun):
+            found = self._look(begun)
+            # Without the time of the inspection, which these pictures wait for: after it there may be more of them.
+            pause = max(_SCAN_SECONDS, (time.monotonic() - begun) / _MAX_SHARE)
+            for state in found:
                 yield self._picture(state.name, index)
                 index += 1
                 if self._stop.is_set():
                     return
-            pause = max(_SCAN_SECONDS, (time.monotonic() - begun) / _MAX_SHARE)
 
     def _look(self, now: float) -> list[FileState]:
         try:
-            return self._files.completed(_states(self._folder), now)
+            device, states = _look_into(self._folder)
         except OSError as error:  # a share of the network that is away
             self._warn("gone", f"{self._folder}: {error.strerror}; waiting for it")
             return []
+        if device != self._device and not states:
+            # The empty folder on which a share was mounted: what it held is not forgotten, or it would be new later.
+            self._warn("gone", f"{self._folder}: another disk, and empty; waiting for the share")
+            return []
+        self._device = device
+        return self._files.completed(states, now)
 
     def _picture(self, name: str, index: int) -> Frame | Fault:
         captured_at, captured_monotonic = datetime.now(timezone.utc), time.monotonic()
@@ -142,12 +150,18 @@ class HotFolder(ThreadedSource):
             return Fault(index, captured_at, error, name)
 
 
-def _states(folder: Path) -> list[FileState]:
+def _look_into(folder: Path) -> tuple[int, list[FileState]]:
+    """Return the number of the folder's file system, and the pictures in it."""
     found = []
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            with suppress(FileNotFoundError):  # removed meanwhile
-                if is_image(Path(entry.name)) and entry.is_file():
-                    stat = entry.stat()
-                    found.append(FileState(entry.name, stat.st_ino, stat.st_size, stat.st_mtime_ns))
-    return found
+    # Both are of one opened folder, whatever is mounted or moved meanwhile.
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with os.scandir(descriptor) as entries:
+            for entry in entries:
+                with suppress(FileNotFoundError):  # removed meanwhile
+                    if is_image(Path(entry.name)) and entry.is_file():
+                        stat = entry.stat()
+                        found.append(FileState(entry.name, stat.st_ino, stat.st_size, stat.st_mtime_ns))
+        return os.fstat(descriptor).st_dev, found
+    finally:
+        os.close(descriptor)

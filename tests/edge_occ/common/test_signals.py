@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from edge_occ.common.signals import INTERRUPTED, ending_at_once, interrupt, interruptible, terminable
+from edge_occ.common.signals import INTERRUPTED, ending_at_once, interrupt, interruptible, reloadable, terminable
 
 SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 
@@ -107,7 +107,7 @@ def test_an_import_is_finished_first(tmp_path, monkeypatch):
 def test_the_program_can_interrupt_itself():
     with interruptible() as requested:
         interrupt()
-        assert requested.is_set()
+        assert requested.wait(5)
     with terminable(), pytest.raises(KeyboardInterrupt):
         interrupt()
     with pytest.raises(KeyboardInterrupt):
@@ -125,3 +125,61 @@ def test_nothing_is_kept_waiting_where_nothing_has_begun(number):
     )
     done = subprocess.run([sys.executable, "-c", code % number], capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (INTERRUPTED, "", "")
+
+
+def run_alone(code):
+    """In a process without a terminal, which is killed if it hangs."""
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, start_new_session=True
+    )
+
+
+def test_a_signal_amid_a_wait_for_it_does_not_hang():
+    """Event.wait holds the event's lock for a moment, and so does Event.set, where the next signal may come."""
+    code = (
+        "import os, signal\n"
+        "from edge_occ.common.signals import interruptible\n"
+        "with interruptible() as requested:\n"
+        "    with requested._cond: os.kill(os.getpid(), signal.SIGTERM)\n"
+        "    print(requested.wait(10))"
+    )
+    done = run_alone(code)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "True\n", "")
+
+
+def test_without_a_terminal_sighup_asks_for_a_reload_and_ends_nothing():
+    code = (
+        "import os, signal\n"
+        "from edge_occ.common.signals import interruptible, reloadable, terminable\n"
+        "asked = []\n"
+        "hang_up = lambda: os.kill(os.getpid(), signal.SIGHUP)\n"
+        "with terminable():\n"
+        "    with reloadable(lambda: asked.append(1)):\n"
+        "        hang_up()\n"
+        "        with interruptible() as requested:\n"
+        "            hang_up()\n"
+        "            assert not requested.is_set()\n"
+        "            os.kill(os.getpid(), signal.SIGTERM)\n"
+        "            assert requested.wait(10)\n"
+        "            hang_up()\n"
+        "        hang_up()\n"
+        "    assert len(asked) == 4\n"
+        "    try: hang_up()\n"
+        "    except KeyboardInterrupt: print('as before')"
+    )
+    done = run_alone(code)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "as before\n", "")
+
+
+def test_reloads_are_not_for_other_threads():
+    before = signal.getsignal(signal.SIGHUP)
+    seen = []
+
+    def work():
+        with reloadable(lambda: None):
+            seen.append(signal.getsignal(signal.SIGHUP))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert seen == [before]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
+from contextlib import nullcontext
 from itertools import repeat
 
 import numpy as np
@@ -106,6 +107,26 @@ def test_a_camera_that_is_lost_stops_no_other_and_is_the_error_at_the_end(caplog
     assert len(other_sink.inspections) == 9
     assert len(lost_sink.finished) == 1
     assert "camera left is lost, the others go on" in caplog.text
+
+
+@pytest.mark.parametrize("end", [[], [LOST]], ids=["ended", "lost"])
+def test_the_event_of_a_camera_without_further_frames_ends_while_the_others_go_on(end):
+    engine, sinks = OneThread(), []
+
+    def frames():
+        yield frame(2)
+        for _ in range(5):
+            ended.append(len(sinks[0].finished))
+            yield frame(2)
+
+    ended: list[int] = []
+    first, sink = lane("left", engine, FakeSource([frame(200), *end]))
+    sinks.append(sink)
+    other, _ = lane("right", engine, FakeSource(frames()))
+    with pytest.raises(SourceLost) if end else nullcontext():
+        run([first, other])
+    assert ended[-1] == 1
+    assert len(sink.finished) == 1
 
 
 def test_a_camera_whose_frames_are_never_scored_is_lost_as_well(caplog):

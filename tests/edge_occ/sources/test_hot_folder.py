@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 import threading
 import time
 from contextlib import ExitStack
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -134,6 +137,52 @@ def test_a_folder_that_disappears_is_waited_for(tmp_path, caplog):
         folder.mkdir()
         (folder / "a.png").write_bytes(png(8))
         assert [item.name for item in taken.wait_for(1)] == ["a.png"]
+
+
+def test_a_share_that_is_unmounted_and_mounted_again_gives_no_picture_twice(tmp_path, caplog):
+    """Below a share is an empty folder of another file system; a link plays the mount, which takes root."""
+    share = Path(tempfile.mkdtemp(dir="/dev/shm"))
+    below, folder = tmp_path / "below", tmp_path / "folder"
+    below.mkdir()
+    if share.stat().st_dev == below.stat().st_dev:
+        share.rmdir()
+        pytest.skip("the folder for temporary files is on the same file system as /dev/shm")
+
+    def mount(target):
+        (tmp_path / "link").symlink_to(target)
+        (tmp_path / "link").rename(folder)
+
+    try:
+        mount(share)
+        with Taken(HotFolder(str(folder), settle=SETTLE)) as taken:
+            (share / "a.png").write_bytes(png(1))
+            taken.wait_for(1)
+            mount(below)
+            deadline = time.monotonic() + LONG
+            while "waiting for the share" not in caplog.text:
+                assert time.monotonic() < deadline
+                time.sleep(0.02)
+            mount(share)
+            (share / "b.png").write_bytes(png(2))
+            taken.wait_for(2)
+            time.sleep(5 * SETTLE)
+            assert [item.name for item in taken.items] == ["a.png", "b.png"]
+    finally:
+        shutil.rmtree(share)
+
+
+def test_a_slow_inspection_does_not_make_the_looks_rarer(tmp_path):
+    """Pauses of ten times the inspection's time would grow with the pictures that come in them."""
+    for index in range(7):
+        (tmp_path / f"{index}.png").write_bytes(png(index))
+    with HotFolder(str(tmp_path), everything=True, settle=0.0) as source:
+        frames = iter(source)
+        time.sleep(2.0)  # the reader waits for room
+        assert [next(frames).name for _ in range(7)] == [f"{index}.png" for index in range(7)]
+        (tmp_path / "next.png").write_bytes(png(8))
+        begun = time.monotonic()
+        assert next(frames).name == "next.png"
+        assert time.monotonic() - begun < LONG
 
 
 def test_a_missing_folder_is_refused(tmp_path):
