@@ -111,10 +111,10 @@ class Camera:
             self._outlets.add(self.latest)
         self._trigger = config.trigger.make()
         self.origin, self._latencies = mqtt.topics.origin, Latencies()
+        self._inspector: Inspector | None = None
         self._render = Renderer(reject.median, reject.threshold, mqtt.heatmap_side, self._latencies)
         self.publisher = self._publish(mqtt, model, stack) if plan.mqtt is not None else None
         self._evidence = self._keep_evidence(mqtt, model, stack)
-        self._inspector: Inspector | None = None
 
     def lane(self, model: Model, loaded: LoadedEngine) -> Lane:
         """Return the way of its frames through an engine."""

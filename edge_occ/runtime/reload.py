@@ -128,15 +128,15 @@ class Reloader:
                 summary = self._reload()
             except UserError as error:
                 self._notify(f"reload refused, the inspection goes on as before: {error}")
-                _answer(asked, lambda future, error=error: future.set_exception(error))
+                _answer(asked, error)
             except CancelledError:
-                _answer(asked, Future.cancel)
+                _answer(asked, None)
                 return
             except Exception as error:  # noqa: BLE001 - the next reload may succeed
                 self._notify(f"reload failed, the inspection goes on as before: {one_line(error)}")
-                _answer(asked, lambda future, error=error: future.set_exception(error))
+                _answer(asked, error)
             else:
-                _answer(asked, lambda future, summary=summary: future.set_result(summary))
+                _answer(asked, summary)
 
     def _reload(self) -> str:
         config, model, bundle = self._read()
@@ -194,7 +194,13 @@ class Reloader:
         self._config, self._model = config, model
 
 
-def _answer(asked: Sequence[Future[str]], give: Callable[[Future[str]], object]) -> None:
+def _answer(asked: Sequence[Future[str]], outcome: str | Exception | None) -> None:
+    """Give all who asked a line, an error, or the news that the run ends."""
     for future in asked:
-        if not future.cancelled():
-            give(future)
+        if outcome is None:
+            future.cancel()
+        elif future.set_running_or_notify_cancel():
+            if isinstance(outcome, Exception):
+                future.set_exception(outcome)
+            else:
+                future.set_result(outcome)
