@@ -177,6 +177,9 @@ class Event(_OfFrame):
         description="interrupted: the inspector was killed during the event and ended it at its next start, "
         "with frame and captured_at of the last message before; null for any other message.",
     )
+    muted: bool = Field(
+        False, description="True for an event that began while the command mute was in effect: no alarm."
+    )
     evidence_frame: str = Field(
         "",
         description="Where the frame is kept, below the evidence folder; at the end, that of the highest peak. "
@@ -188,8 +191,8 @@ class Event(_OfFrame):
     @computed_field  # type: ignore[prop-decorator]
     @property
     def anomalous(self) -> int:
-        """1 while the event lasts, 0 at its end."""
-        return int(self.phase is not Phase.END)
+        """1 while the event lasts, 0 at its end; 0 for a muted one."""
+        return int(self.phase is not Phase.END and not self.muted)
 
     @computed_field  # type: ignore[prop-decorator]
     @property
@@ -198,12 +201,9 @@ class Event(_OfFrame):
         return self.phase
 
 
-class HeatmapInfo(_OfFrame):
-    """Description of a heatmap, in a comment (COM) segment of its JPEG and in MQTT 5 user properties."""
+class _OfPicture(_OfFrame):
+    """Description of a picture, in a comment (COM) segment of its JPEG and in MQTT 5 user properties."""
 
-    schema_: Literal["edge-occ/heatmap/1"] = Field(
-        "edge-occ/heatmap/1", alias="schema", description="Kind and version."
-    )
     score: FiniteFloat = Field(description="Image score; higher is more anomalous.")
     verdict: VerdictName = Field(description="Verdict on the frame.")
 
@@ -211,6 +211,22 @@ class HeatmapInfo(_OfFrame):
         """Return MQTT 5 user properties: what is known and not in the topic."""
         fields = self.model_dump(mode="json", by_alias=True, exclude_none=True, exclude={"device", "camera"})
         return {key: str(value) for key, value in fields.items()}
+
+
+class HeatmapInfo(_OfPicture):
+    """Description of a heatmap, in a comment (COM) segment of its JPEG and in MQTT 5 user properties."""
+
+    schema_: Literal["edge-occ/heatmap/1"] = Field(
+        "edge-occ/heatmap/1", alias="schema", description="Kind and version."
+    )
+
+
+class SnapshotInfo(_OfPicture):
+    """Description of a snapshot, in a comment (COM) segment of its JPEG and in MQTT 5 user properties."""
+
+    schema_: Literal["edge-occ/snapshot/1"] = Field(
+        "edge-occ/snapshot/1", alias="schema", description="Kind and version."
+    )
 
 
 class QueueStats(Payload):

@@ -18,6 +18,8 @@ from functools import partial
 from pathlib import Path
 from types import TracebackType
 
+from paho.mqtt.client import MQTTMessage
+
 from edge_occ.inspection.drift import DriftState
 from edge_occ.inspection.evidence import Evidence, NoEvidence
 from edge_occ.inspection.lasting_fault import LastingFault
@@ -25,7 +27,9 @@ from edge_occ.inspection.metrics import Latencies
 from edge_occ.inspection.result import Inspection
 from edge_occ.inspection.snapshot import Snapshot
 from edge_occ.mqtt.client.connection import Connection
+from edge_occ.mqtt.client.paho_client import Subscription, joined
 from edge_occ.mqtt.config import MqttConfig
+from edge_occ.mqtt.discovery import BIRTH, birth_topic, discovery_payload, discovery_topic
 from edge_occ.mqtt.messages import event_message
 from edge_occ.mqtt.payloads import DeviceState, Queues, QueueStats, Stats
 from edge_occ.mqtt.publishing.delivery_stats import DeliveryCounts, DeliveryStats
@@ -39,6 +43,9 @@ from edge_occ.sources.faults import Fault
 
 _log = logging.getLogger(__name__)
 
+_MAX_RECEIVED = 4096
+"""Bytes of the largest packet that a broker may send."""
+
 
 class Publisher:
     """Publishes inspections; a context manager that owns its connection and its sender thread.
@@ -50,9 +57,11 @@ class Publisher:
         source_dropped: returns the frames dropped by the source so far, for the stats.
         output_lost: returns the failed writes of other outputs so far, for the stats.
         fault_after: seconds of faults only, or of silence (:meth:`expect_frames`), after which the status is ``fault``.
+        subscription: of commands; ``None`` subscribes to nothing.
         latencies: where the times of scores are recorded.
 
     Attributes:
+        muted: whether event messages are marked as muted; set in the thread that inspects, between two events.
         engine, bundle: as above; may be set later, when an engine is loaded.
         evidence: names the evidence of events for their messages; set before the first frame, by default none.
         drift: returns the latest figures of drift, for the stats; may be set later.
@@ -67,7 +76,7 @@ class Publisher:
 
     name = "MQTT"
 
-    def __init__(  # noqa: PLR0913 - all that its stats show
+    def __init__(  # noqa: PLR0913 - all but two have defaults
         self,
         config: MqttConfig,
         render: Callable[[Inspection], bytes],
@@ -77,8 +86,10 @@ class Publisher:
         source_dropped: Callable[[], int] = lambda: 0,
         output_lost: Callable[[], int] = lambda: 0,
         fault_after: float = math.inf,
+        subscription: Subscription | None = None,
         latencies: Latencies | None = None,
     ) -> None:
+        self.muted = False
         self._connect_timeout, self._origin = config.connect_timeout, config.topics.origin
         self.engine, self.bundle, self._source_dropped = engine, bundle, source_dropped
         self.evidence: Evidence = NoEvidence()
@@ -97,6 +108,8 @@ class Publisher:
             config,
             config.topics.base.replace("/", ":"),
             status_topic=config.topics.status,
+            subscription=joined(subscription, self._home_assistant(config) if config.discovery else None),
+            births=_births(config),
             on_activity=self._wake.set,
         )
         self._live_sender = LiveSender(self._connection, self._live, self._delivery, config, render, self._stats, own)
@@ -105,7 +118,7 @@ class Publisher:
             self._outbox,
             self._live_sender,
             self._delivery,
-            config.topics.event,
+            config,
             self._wake,
         )
         self._thread = threading.Thread(target=self._sender.run, name="edge-occ-publisher", daemon=True)
@@ -157,6 +170,11 @@ class Publisher:
         self._connection.announce(state, detail)
 
     @property
+    def connection(self) -> Connection:
+        """Its connection, for the answers to commands."""
+        return self._connection
+
+    @property
     def lost_events(self) -> int:
         """Event messages that were dropped, or that the broker refused; final once closed."""
         counts = self._delivery.counts()
@@ -194,6 +212,15 @@ class Publisher:
         self._connection.close(max(deadline - time.monotonic(), SEND_SECONDS))
         self._stack.close()
 
+    def _home_assistant(self, config: MqttConfig) -> Subscription:
+        """Return the subscription to Home Assistant's start, after which it needs the discovery message again."""
+
+        def on_message(message: MQTTMessage) -> None:
+            if bytes(message.payload) == BIRTH:
+                self._connection.publish_births()
+
+        return Subscription((birth_topic(config.discovery_prefix),), on_message, _MAX_RECEIVED, required=False)
+
     def _show_fault(self, now: float) -> None:
         """Publish a lasting fault as the status, once for each reason, and its end."""
         with self._state_lock:
@@ -208,7 +235,7 @@ class Publisher:
         try:
             historical = self._connection.session == 0
             paths = self.evidence.paths(inspection)
-            message = event_message(inspection, self._origin, paths, historical=historical)
+            message = event_message(inspection, self._origin, paths, historical=historical, muted=self.muted)
         except ValueError as error:  # a score that is not finite must not end the frame path
             first = self._delivery.failed(EVENT) == 1
             _log.log(logging.ERROR if first else logging.DEBUG, "an event could not be made", exc_info=error)
@@ -257,3 +284,9 @@ class Publisher:
             engine=self.engine,
             bundle=self.bundle,
         )
+
+
+def _births(config: MqttConfig) -> dict[str, bytes]:
+    if not config.discovery:
+        return {}
+    return {discovery_topic(config.topics, config.discovery_prefix): discovery_payload(config.topics)}

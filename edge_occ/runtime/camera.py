@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
 from edge_occ.bundle.loading import LoadedEngine
+from edge_occ.bundle.operating_points import Decision
 from edge_occ.common.streams import lost_errors
 from edge_occ.inspection.drift import DriftMonitor
 from edge_occ.inspection.events import EventTracker
@@ -15,11 +16,14 @@ from edge_occ.inspection.guards import Guards
 from edge_occ.inspection.likeness import Likeness
 from edge_occ.inspection.metrics import Latencies
 from edge_occ.inspection.snapshot import Snapshot
+from edge_occ.inspection.trigger import CommandTrigger
+from edge_occ.mqtt.commands.service import Channel, CommandService
 from edge_occ.mqtt.config import MqttConfig
 from edge_occ.mqtt.publisher import Publisher
 from edge_occ.output.console import ConsoleSink
 from edge_occ.output.evidence.store import EvidenceStore
 from edge_occ.output.jsonl import JsonLinesSink
+from edge_occ.output.latest import LatestFrame
 from edge_occ.output.outlets import Outlets
 from edge_occ.output.renderer import Renderer
 from edge_occ.runtime.config import RunConfig
@@ -43,6 +47,7 @@ class CameraPlan:
         alone: whether there is no other camera.
         heartbeat: signs of life for the supervisor.
         notify: called with lines for people.
+        commands: of the cameras; none where no command is enabled.
     """
 
     config: RunConfig
@@ -51,6 +56,7 @@ class CameraPlan:
     alone: bool
     heartbeat: Heartbeat
     notify: Callable[[str], None]
+    commands: CommandService
 
 
 class Camera:
@@ -67,6 +73,9 @@ class Camera:
         source: its frames.
         screen: what prints its results.
         publisher: its connection to the broker; ``None`` without MQTT.
+        channel: its commands; ``None`` where none is enabled.
+        decision: its thresholds.
+        latest: keeps the latest frame for snapshots; ``None`` where they are not enabled.
         origin: device and camera, as in the topics.
 
     Raises:
@@ -95,6 +104,12 @@ class Camera:
         self._outlets = Outlets([self.screen, plan.heartbeat, self._likeness, self._drift])
         names = plan.mqtt or config.mqtt
         mqtt = names.model_copy(update={"camera": name}) if name else names
+        self.channel: Channel | None = None
+        self.decision = model.decision
+        self.latest = LatestFrame() if plan.mqtt is not None and "snapshot" in names.commands else None
+        if self.latest is not None:
+            self._outlets.add(self.latest)
+        self._trigger = config.trigger.make()
         self.origin, self._latencies = mqtt.topics.origin, Latencies()
         self._render = Renderer(reject.median, reject.threshold, mqtt.heatmap_side, self._latencies)
         self.publisher = self._publish(mqtt, model, stack) if plan.mqtt is not None else None
@@ -113,7 +128,7 @@ class Camera:
             self._outlets,
             self._guards(config, model),
             roi=config.roi_of(self.name),
-            trigger=config.trigger.make(),
+            trigger=self._trigger,
             on_skip=self._plan.heartbeat.beat,
             latencies=self._latencies,
         )
@@ -126,13 +141,39 @@ class Camera:
         """
         if self._inspector is not None:
             self._inspector.use(loaded.engine, model.decision.threshold, self._guards(config, model))
-        reject = model.decision.reject
-        self._drift.reset(model.decision.threshold, reject)
-        self._render.scale(reject.median, reject.threshold)
+        self.decide(model.decision)
         self._likeness.compare_with(model.manifest)
         self._show_engine(loaded)
         if self.publisher is not None:
             self.publisher.bundle = model.name
+
+    def decide(self, decision: Decision) -> None:
+        """Go on with other thresholds, in the thread that inspects; drift is measured anew."""
+        self.decision = decision
+        if self._inspector is not None:
+            self._inspector.decide(decision.threshold)
+        self._drift.reset(decision.threshold, decision.reject)
+        self._render.scale(decision.reject.median, decision.reject.threshold)
+
+    def rearm(self) -> bool:
+        """End the open event, in the thread that inspects; return whether there was one."""
+        return self._inspector is not None and self._inspector.finish()
+
+    def mute(self, *, muted: bool) -> None:
+        """Mark the messages of later events as muted, or no longer; in the thread that inspects.
+
+        The open event is ended, so that each is muted as a whole or not at all.
+        """
+        if self.publisher is not None and self.publisher.muted is not muted:
+            self.rearm()
+            self.publisher.muted = muted
+
+    def trigger(self) -> bool:
+        """Have the next frame inspected, in the thread that inspects; return whether commands trigger this camera."""
+        if not isinstance(self._trigger, CommandTrigger):
+            return False
+        self._trigger.request()
+        return True
 
     def snapshot(self) -> Snapshot:
         """Return the figures now; from any thread, also before :meth:`lane`."""
@@ -164,6 +205,7 @@ class Camera:
         return ConsoleSink(on_gone, self.name)
 
     def _publish(self, mqtt: MqttConfig, model: Model, stack: ExitStack) -> Publisher:
+        self.channel = self._plan.commands.open(mqtt.topics)
         publisher = Publisher(
             mqtt,
             self._render,
@@ -171,6 +213,7 @@ class Camera:
             source_dropped=lambda: self.source.dropped,
             output_lost=lambda: lost_errors() + sum(self._outlets.lost.values()),
             fault_after=self._plan.config.guards.fault_after,
+            subscription=None if self.channel is None else self.channel.subscription,
             latencies=self._latencies,
         )
         publisher.snapshot = self.snapshot

@@ -129,11 +129,21 @@ class Inspector:
         """Go on with another engine, threshold and guards; the open event, if any, goes on, too."""
         self._engine, self._threshold, self._guards = engine, threshold, guards
 
-    def finish(self) -> None:
-        """End the open event, if any, because there are no more frames, of the source or of a part."""
+    def decide(self, threshold: ConformalThreshold) -> None:
+        """Go on with another threshold; the open event, if any, goes on, too."""
+        self._threshold = threshold
+
+    def finish(self) -> bool:
+        """End the open event because there are no more frames, of the source or of a part.
+
+        Returns:
+            Whether there was one.
+        """
         change = self._tracker.finish()
-        if change is not None and self._last is not None:
-            self._outlets.finish(replace(self._last, event=change))
+        if change is None or self._last is None:
+            return False
+        self._outlets.finish(replace(self._last, event=change))
+        return True
 
     def require_scores(self) -> None:
         """Raise an error at the end of a run if there were frames, but none with a score.

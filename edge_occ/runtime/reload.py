@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import CancelledError
+from concurrent.futures import CancelledError, Future
 
 from edge_occ.bundle.bundle import Bundle
 from edge_occ.bundle.loading import LoadedEngine
@@ -52,22 +53,40 @@ class Reloader:
         self._config, self._model, self._loaded = config, model, loaded
         self._wanted = threading.Event()
         self._closed = False
-        self._thread: threading.Thread | None = None
+        self._lock = threading.Lock()
+        self._waiting: deque[Future[str]] = deque()
+        self._thread = threading.Thread(target=self._serve, name="edge-occ reload", daemon=True)
+        self._thread.start()
 
     def request(self) -> None:
         """Ask for a reload and return at once; requests during one are answered by one more."""
         self._wanted.set()
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._serve, name="edge-occ reload", daemon=True)
-            self._thread.start()
+
+    def reload(self) -> Future[str]:
+        """Ask for a reload, from any thread but not from the handler of a signal.
+
+        Returns:
+            A line for people about what is used from now on, or the error for which the earlier settings and bundle
+            stay; cancelled where the run ends.
+        """
+        future: Future[str] = Future()
+        with self._lock:
+            if self._closed:
+                future.cancel()
+                return future
+            self._waiting.append(future)
+        self._wanted.set()
+        return future
 
     def close(self) -> None:
         """End: a reload under way is finished or given up, and the engine is closed."""
-        self._closed = True
+        with self._lock:
+            self._closed = True
         self._control.close()
         self._wanted.set()
-        if self._thread is not None:
-            self._thread.join()
+        self._thread.join()
+        for future in self._waiting:
+            future.cancel()
         self._loaded.engine.close()
 
     def _serve(self) -> None:
@@ -76,14 +95,20 @@ class Reloader:
             if self._closed:
                 return
             self._wanted.clear()
+            asked = len(self._waiting)
             try:
-                self._reload()
+                summary = self._reload()
             except UserError as error:
                 self._notify(f"reload refused, the inspection goes on as before: {error}")
+                for _ in range(asked):
+                    self._waiting.popleft().set_exception(error)
             except CancelledError:
                 return
+            else:
+                for _ in range(asked):
+                    self._waiting.popleft().set_result(summary)
 
-    def _reload(self) -> None:
+    def _reload(self) -> str:
         config, model, bundle = self._read()
         if model.manifest == self._model.manifest:
             self._control.submit(lambda: self._exchange(config, model, self._loaded)).result()
@@ -96,8 +121,10 @@ class Reloader:
             except CancelledError:
                 loaded.engine.close()
                 raise
-        self._notify(f"reloaded {model.name}: {self._loaded.summary}")
+        summary = f"reloaded {model.name}: {self._loaded.summary}"
+        self._notify(summary)
         self._notify(model.decision.guarantee())
+        return summary
 
     def _open(self, bundle: Bundle, config: RunConfig) -> LoadedEngine:
         publishers = [camera.publisher for camera in self._cameras if camera.publisher is not None]

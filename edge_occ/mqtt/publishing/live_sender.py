@@ -24,6 +24,7 @@ from edge_occ.mqtt.config import MqttConfig
 from edge_occ.mqtt.jpeg import insert_comment
 from edge_occ.mqtt.messages import heatmap_info, score_message
 from edge_occ.mqtt.payloads import Stats
+from edge_occ.mqtt.profiles import platform_messages
 from edge_occ.mqtt.publishing.delivery_stats import DeliveryStats
 from edge_occ.mqtt.publishing.send_queue import SendQueue
 from edge_occ.mqtt.topics import HEATMAP, SCORE, STATS
@@ -60,7 +61,7 @@ class LiveSender:
         connection: the connection.
         queue: scores and heatmap.
         counts: counts what was sent and what was lost.
-        config: topics and rates.
+        config: topics, profile and rates.
         render: makes the JPEG of a heatmap.
         stats: makes the stats message.
         latencies: where the times of scores are recorded.
@@ -77,7 +78,7 @@ class LiveSender:
         latencies: Latencies,
     ) -> None:
         self._connection, self._queue, self._counts = connection, queue, counts
-        self._topics, self._stats_seconds = config.topics, config.stats_seconds
+        self._topics, self._profile, self._stats_seconds = config.topics, config.profile, config.stats_seconds
         self._render, self._stats, self._latencies = render, stats, latencies
         self._batches: deque[_Batch] = deque()
         self._heatmap_limit = HeatmapLimit()
@@ -198,7 +199,10 @@ class LiveSender:
         if len(payload) > limit:
             self._connection.log.too_large(topic, len(payload), limit)
         else:
-            sent = self._connection.publish(session, topic, payload, retain=retain, user_properties=user_properties)
+            sent = all(
+                self._connection.publish(session, to, content, retain=retain, user_properties=user_properties)
+                for to, content in platform_messages(self._profile, self._topics, kind, payload)
+            )
         if not sent:
             self._counts.dropped(kind)
         return sent
