@@ -18,15 +18,23 @@ _HEAD = """# Keys of the MQTT messages
 Topics are `<prefix>/<device>/<kind>`, or `<prefix>/<device>/<camera>/<kind>` where the camera has a name;
 [MQTT](mqtt.md) says when they are sent and what is lost when. The same for programs: [JSON
 Schemas](schemas/score.json) (2020-12), one a kind, and an [AsyncAPI 3 document](schemas/asyncapi.json) of topics,
-quality of service and payloads. Every key is in every message of its kind. Newer versions may add keys.
+quality of service and payloads. Every key is in every message that the inspector sends. Newer versions may add keys.
 """
-_LIMITS = {"minimum": "≥ {}", "maximum": "≤ {}", "maxLength": "at most {} characters", "maxItems": "at most {} items"}
+_LIMITS = {
+    "minimum": "≥ {}",
+    "maximum": "≤ {}",
+    "exclusiveMinimum": "> {}",
+    "exclusiveMaximum": "< {}",
+    "maxLength": "at most {} characters",
+    "maxItems": "at most {} items",
+}
 _MAX_EXACT = 2**53 - 1
 
 
 def page() -> str:
     """The whole page in Markdown."""
-    return "\n".join([_HEAD, *(_section(kind, schema) for kind, schema in json_schemas().items() if kind in CHANNELS)])
+    schemas = json_schemas()
+    return "\n".join([_HEAD, *(_section(kind, schemas[kind.replace("/", "-")]) for kind in CHANNELS)])
 
 
 def _section(kind: str, schema: dict[str, Any]) -> str:
@@ -36,7 +44,8 @@ def _section(kind: str, schema: dict[str, Any]) -> str:
     if channel.content_type != "application/json":
         lines.append("The keys below are those of the JSON in the comment.\n")
     defined = schema.get("$defs", {})
-    lines.append(_table(schema, defined))
+    if "properties" in schema:  # a request is one of several
+        lines.append(_table(schema, defined))
     for name in _nested(schema, defined):
         lines.append(f"### `{name}` in `{kind}`\n\n{defined[name]['description']}\n")
         lines.append(_table(defined[name], defined))
@@ -57,7 +66,9 @@ def _table(schema: dict[str, Any], defined: dict[str, Any]) -> str:
 
 
 def _description(field: dict[str, Any], defined: dict[str, Any]) -> str:
-    found = field.get("description") or defined[_reference(field)]["description"]
+    found = field.get("description", "")
+    if "$ref" in field and not found:
+        found = defined[_reference(field)]["description"]
     return " ".join(found.split()).replace("|", "/")
 
 

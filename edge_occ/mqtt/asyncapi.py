@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from pydantic.json_schema import models_json_schema
 
 from edge_occ import __version__
-from edge_occ.mqtt.payloads import PAYLOADS
-from edge_occ.mqtt.topics import EVENT, HEATMAP, SCORE, STATS, STATUS
+from edge_occ.mqtt.commands.answers import CommandAck
+from edge_occ.mqtt.commands.requests import REQUESTS
+from edge_occ.mqtt.payloads import PAYLOADS, Message, SnapshotInfo
+from edge_occ.mqtt.topics import COMMAND, COMMAND_ACK, EVENT, HEATMAP, SCORE, SNAPSHOT, STATS, STATUS
 
 _BINDING = "0.2.0"
 """Version of AsyncAPI's MQTT bindings."""
@@ -32,12 +34,14 @@ class Channel(NamedTuple):
         retain: whether the broker keeps the latest one.
         content_type: media type of the payload.
         summary: what they are.
+        action: whether the inspector sends or receives them.
     """
 
     qos: int
     retain: bool
     content_type: str
     summary: str
+    action: Literal["send", "receive"] = "send"
 
 
 CHANNELS = {
@@ -48,15 +52,22 @@ CHANNELS = {
         0, True, "image/jpeg", "Frame with heatmap; its description is a JPEG comment and MQTT 5 user properties."
     ),
     STATS: Channel(0, True, "application/json", "Rates, losses and latencies, every mqtt.stats_seconds."),
+    SNAPSHOT: Channel(
+        0, True, "image/jpeg", "Frame that a command asked for; its description is a JPEG comment and user properties."
+    ),
+    COMMAND: Channel(1, False, "application/json", "Request, where mqtt.commands allows it.", "receive"),
+    COMMAND_ACK: Channel(1, False, "application/json", "Answer to a request, with its id."),
 }
 """The channel of each kind of topic."""
+
+_MODELS: dict[str, type[Message]] = {**PAYLOADS, SNAPSHOT: SnapshotInfo, COMMAND_ACK: CommandAck}
+_COMMANDS = "Command"
+"""Name of the schema of all requests, each of which has one of its own."""
+_SCHEMA = "#/components/schemas/{model}"
 
 
 def asyncapi_document() -> dict[str, Any]:
     """Return the document, ready for JSON; the schemas are those of :func:`edge_occ.mqtt.schemas.json_schemas`."""
-    _, definitions = models_json_schema(
-        [(PAYLOADS[kind], "serialization") for kind in CHANNELS], ref_template="#/components/schemas/{model}"
-    )
     return {
         "asyncapi": "3.0.0",
         "info": {
@@ -68,18 +79,31 @@ def asyncapi_document() -> dict[str, Any]:
         "defaultContentType": "application/json",
         "channels": {_channel(level, kind): _address(level, kind) for level in _ADDRESSES for kind in CHANNELS},
         "operations": {
-            f"send_{_channel(level, kind)}": _operation(level, kind) for level in _ADDRESSES for kind in CHANNELS
+            f"{CHANNELS[kind].action}_{_channel(level, kind)}": _operation(level, kind)
+            for level in _ADDRESSES
+            for kind in CHANNELS
         },
         "components": {
-            "messages": {kind: _message(kind) for kind in CHANNELS},
-            "schemas": definitions["$defs"],
+            "messages": {_name(kind): _message(kind) for kind in CHANNELS},
+            "schemas": _schemas(),
             "parameters": _PARAMETERS,
         },
     }
 
 
 def _channel(level: str, kind: str) -> str:
-    return f"{level}_{kind}" if level else kind
+    return "_".join(filter(None, (level, _name(kind))))
+
+
+def _name(kind: str) -> str:
+    return kind.replace("/", "_")
+
+
+def _schemas() -> dict[str, Any]:
+    models = [(model, "serialization") for model in _MODELS.values()]
+    _, sent = models_json_schema(models, ref_template=_SCHEMA)  # type: ignore[arg-type]
+    received = REQUESTS.json_schema(ref_template=_SCHEMA)
+    return {**sent["$defs"], **received["$defs"], _COMMANDS: {"oneOf": received["oneOf"]}}
 
 
 def _address(level: str, kind: str) -> dict[str, Any]:
@@ -89,25 +113,25 @@ def _address(level: str, kind: str) -> dict[str, Any]:
         "address": f"{beginning}/{kind}",
         "summary": CHANNELS[kind].summary,
         "parameters": {name: {"$ref": f"#/components/parameters/{name}"} for name in names},
-        "messages": {kind: {"$ref": f"#/components/messages/{kind}"}},
+        "messages": {_name(kind): {"$ref": f"#/components/messages/{_name(kind)}"}},
     }
 
 
 def _operation(level: str, kind: str) -> dict[str, Any]:
-    qos, retain, _, summary = CHANNELS[kind]
+    qos, retain, _, summary, action = CHANNELS[kind]
     channel = f"#/channels/{_channel(level, kind)}"
     return {
-        "action": "send",
+        "action": action,
         "summary": summary,
         "channel": {"$ref": channel},
-        "messages": [{"$ref": f"{channel}/messages/{kind}"}],
+        "messages": [{"$ref": f"{channel}/messages/{_name(kind)}"}],
         "bindings": {"mqtt": {"qos": qos, "retain": retain, "bindingVersion": _BINDING}},
     }
 
 
 def _message(kind: str) -> dict[str, Any]:
-    _, _, content_type, summary = CHANNELS[kind]
-    schema = {"$ref": f"#/components/schemas/{PAYLOADS[kind].__name__}"}
+    _, _, content_type, summary, _ = CHANNELS[kind]
+    schema = {"$ref": _SCHEMA.format(model=_MODELS[kind].__name__ if kind in _MODELS else _COMMANDS)}
     message = {"name": kind, "summary": summary, "contentType": content_type}
     if content_type == "application/json":
         return {**message, "payload": schema}

@@ -18,7 +18,7 @@ from edge_occ.runtime.config import RunConfig
 from edge_occ.runtime.station import Station
 
 TOPICS = Topics("acme/line3", "press.7", "left")
-CONTENT = {
+CONTENT: dict[str, dict] = {
     "score": {"ts": 5, "score": 1.5, "p_value": 0.25, "threshold": 1.0, "anomalous": 1, "latency_ms": 3.0, "frame": 1},
     "event": {"ts": 6, "event_type": "end", "peak": 2.5, "duration_s": 0.5, "historical": False, "id": "x"},
 }
