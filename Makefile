@@ -1,4 +1,6 @@
 # make demo: the main job once, on real images.  make test: the whole suite.  make install: .venv for development.
+# make soak: a run that everything around it breaks, for 30 minutes; make soak MINUTES=4320 for 72 hours, BUNDLE=part.occ for
+# another bundle, DATA=folder for real pictures and videos.
 # make docs: the pages of docs/ as a site in .cache/site.
 # make test-jetpack6: the device half of the suite on Python 3.10 with old numpy and OpenCV, without torch.
 PYTHON ?= python3
@@ -15,7 +17,11 @@ PARALLEL := -n auto --maxprocesses 8 --dist loadfile
 # The newest numpy and OpenCV that a Jetson with JetPack 6 may have; the oldest are in tests/jetpack6.txt.
 JETPACK6_NEWEST := numpy==1.26.4 opencv-python==4.10.0.84
 
-.PHONY: demo test test-jetpack6 install lint docs format clean
+MINUTES ?= 30
+BUNDLE ?= .cache/soak/discs.occ
+DATA ?= $(wildcard ../shared/data)
+
+.PHONY: demo test test-jetpack6 install lint docs soak format clean
 
 demo: $(VENV)/.demo
 	$(BIN)/edge-occ demo
@@ -43,6 +49,14 @@ docs: $(VENV)/.dev
 	$(BIN)/python tools/mqtt_reference.py
 	$(BIN)/python tools/module_table.py
 	$(BIN)/mkdocs build --quiet --strict
+
+soak: $(VENV)/.dev $(BUNDLE)
+	OMP_NUM_THREADS=1 PYTHONPATH=.:tests $(BIN)/python benchmarks/soak.py --bundle $(BUNDLE) --minutes $(MINUTES) \
+		$(if $(DATA),--data $(DATA)) --json .cache/soak/soak.json
+
+.cache/soak/discs.occ: $(VENV)/.dev tests/discs.py
+	mkdir -p $(@D)
+	$(BIN)/python tests/discs.py $@
 
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .

@@ -232,7 +232,8 @@ def prepare(options: Options, folder: Path) -> Line:
         video, pictures = make_video(folder / "film.avi"), sorted((folder / "frames").iterdir())
     (folder / "pictures").mkdir()
     bundles = make_bundles(options.bundle, folder)
-    bundle = shutil.copy(bundles[0], folder / "line.occ")
+    bundle = folder / "line.occ"
+    shutil.copy(bundles[0], bundle)
     watched, evidence, config = folder / "pictures", folder / "evidence", folder / "run.yaml"
     return Line(real, video, pictures, bundles, bundle, watched, evidence, config)
 

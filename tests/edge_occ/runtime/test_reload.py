@@ -50,7 +50,7 @@ class Engines:
 
     def __init__(self, monkeypatch, name=None):
         self.threads, self.frames, self.closed, self.fails = [], [], [], None
-        self._load, self._name = model_module.load_engine, name
+        self._load, self._name, self._monkeypatch = model_module.load_engine, name, monkeypatch
         monkeypatch.setattr(model_module, "load_engine", self.load)
 
     def load(self, *arguments, **options):
@@ -72,9 +72,10 @@ class Engines:
             self.closed[number] += 1
             close()
 
-        engine.infer, engine.close = counted, counted_close
+        self._monkeypatch.setattr(engine, "infer", counted)
+        self._monkeypatch.setattr(engine, "close", counted_close)
         if self._name is not None:
-            engine.name = self._name
+            self._monkeypatch.setattr(engine, "name", self._name)
         return loaded
 
 
