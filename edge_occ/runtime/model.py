@@ -6,6 +6,7 @@ import gc
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from edge_occ.bundle.bundle import Bundle, read_bundle
 from edge_occ.bundle.loading import LoadedEngine, load_engine
@@ -13,8 +14,14 @@ from edge_occ.bundle.manifest import Manifest
 from edge_occ.bundle.operating_points import Decision, DecisionConfig, decide
 from edge_occ.common.progress import PhaseReport
 from edge_occ.mqtt.payloads import DeviceState
-from edge_occ.mqtt.publisher import Publisher
 from edge_occ.runtime.config import EngineConfig
+
+
+class Announcer(Protocol):
+    """What tells the line about the state of a device; a :class:`~edge_occ.mqtt.publisher.Publisher`."""
+
+    def announce(self, state: DeviceState, detail: str | None = None) -> None:
+        """Publish a state."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +51,7 @@ def read_model(path: Path, sha256: str | None, config: DecisionConfig) -> tuple[
 
 
 def open_engine(
-    bundle: Bundle, engine: EngineConfig, publishers: Sequence[Publisher], notify: Callable[[str], None]
+    bundle: Bundle, engine: EngineConfig, publishers: Sequence[Announcer], notify: Callable[[str], None]
 ) -> LoadedEngine:
     """Load the engine of a bundle; the status topics say so while one is being built.
 

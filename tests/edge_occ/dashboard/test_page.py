@@ -9,6 +9,7 @@ import sys
 import time
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import webdriver
@@ -138,7 +139,7 @@ def test_a_device_without_messages_turns_grey(browser, config, line):
 def test_texts_of_devices_do_nothing(browser, config, line, tmp_path):
     """Whoever may publish may choose the names of devices and events, and every text."""
     device = ATTACK.replace("/", "\\")  # a slash begins another level of the topic
-    more = {"evidence_frame": "javascript:hacked=1", "evidence_record": f'"><{ATTACK}'}
+    more: dict[str, Any] = {"evidence_frame": "javascript:hacked=1", "evidence_record": f'"><{ATTACK}'}
     with dashboard(config, evidence=tmp_path) as page:
         browser.open(page.url)
         for name in (device, "__proto__", "</template>".replace("/", "\\"), "constructor"):

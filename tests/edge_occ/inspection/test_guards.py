@@ -30,7 +30,7 @@ def frame(image, at=0.0, name=None, index=0):
 
 
 def reason(image, exposure=EXPOSURE, colour=True, **settings):
-    size = getattr(image, "shape", ())[:2]
+    size = image.shape[:2] if isinstance(image, np.ndarray) else None
     fault = Guards(GuardsConfig(**settings), exposure, colour, size).check(frame(image))
     return None if fault is None else fault.reason
 

@@ -9,6 +9,7 @@ from discs import part, write
 
 from edge_occ.bundle.operating_points import DecisionConfig
 from edge_occ.common.errors import InputError, UserError
+from edge_occ.mqtt.commands.service import CommandService
 from edge_occ.output.console import ConsoleSink
 from edge_occ.output.jsonl import JsonLinesSink
 from edge_occ.runtime.camera import Camera, CameraPlan
@@ -33,7 +34,7 @@ def pictures(tmp_path):
 
 def plan(lines, *, json=False, alone=True, **settings):
     config = RunConfig.model_validate({"engine": {"name": "cpu", "threads": 1}, **settings})
-    return CameraPlan(config, None, json, alone, Heartbeat([]), lines.append)
+    return CameraPlan(config, None, json, alone, Heartbeat([]), lines.append, CommandService(()))
 
 
 def inspect(camera, model, bundle, config, stack):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import CancelledError
+from functools import partial
 
 import pytest
 
@@ -11,7 +12,12 @@ from edge_occ.runtime.control import Control
 def test_requests_are_carried_out_in_order_in_the_thread_that_asks_for_them():
     control, threads, woken = Control(), [], []
     control.notify(lambda: woken.append(True))
-    futures = [control.submit(lambda n=n: threads.append((n, threading.get_ident())) or n) for n in range(3)]
+
+    def act(number):
+        threads.append((number, threading.get_ident()))
+        return number
+
+    futures = [control.submit(partial(act, n)) for n in range(3)]
     assert (threads, len(woken)) == ([], 3)
     control.run_pending()
     assert [future.result(0) for future in futures] == [0, 1, 2]

@@ -103,7 +103,7 @@ def test_the_threshold_alone_of_a_bundle_of_an_earlier_commit(tmp_path, new_ligh
     import pathlib
 
     earlier = pathlib.Path(__file__).parents[2] / "data" / "a8c75b7.occ"
-    path = shutil.copy(earlier, tmp_path / "part.occ")
+    path = pathlib.Path(shutil.copy(earlier, tmp_path / "part.occ"))
     with pytest.raises(InputError, match="--threshold-only"):
         RecalibrationJob(path, data=new_light, engine="cpu").run(lambda _line: None)
     assert path.read_bytes() == earlier.read_bytes()

@@ -10,7 +10,7 @@ from trainer.config import MapConfig
 from trainer.graph.region import RegionGrid
 from trainer.graph.score_map import ScoreMap
 
-CENTRES = np.arange(4) * 8.0 + 4, np.arange(6) * 8.0 + 4
+CENTRES = (np.arange(4, dtype=np.float64) * 8 + 4, np.arange(6, dtype=np.float64) * 8 + 4)
 SIZE = (32, 48)
 
 
@@ -25,7 +25,7 @@ def test_a_position_is_inside_if_its_cell_holds_a_pixel_of_the_region(top, left,
 def test_positions_that_leave_a_border_reach_to_the_edge():
     mask = np.zeros(SIZE, bool)
     mask[0, 0] = mask[31, 47] = True
-    inner = np.array([12.0, 20.0]), np.array([20.0, 28.0])
+    inner = (np.array([12.0, 20.0]), np.array([20.0, 28.0]))
     np.testing.assert_array_equal(positions_inside(mask, inner), [[True, False], [False, True]])
 
 
