@@ -21,7 +21,7 @@ from edge_occ.sources.faults import one_line
 _OF_ONE_THREAD = ("tensorrt",)
 """Engines that belong to the thread that opened them; the others are opened beside the running one."""
 
-_AT_START = ("source", "roi", "trigger", "engine", "event", "evidence", "drift", "mqtt")
+_AT_START = ("source", "roi", "trigger", "engine", "event", "evidence", "drift", "metrics", "mqtt")
 """Sections of the settings that take effect at the next start only."""
 
 
@@ -128,15 +128,19 @@ class Reloader:
                 summary = self._reload()
             except UserError as error:
                 self._notify(f"reload refused, the inspection goes on as before: {error}")
-                _answer(asked, lambda future, error=error: future.set_exception(error))
+                for future in _waited_for(asked):
+                    future.set_exception(error)
             except CancelledError:
-                _answer(asked, Future.cancel)
+                for future in asked:
+                    future.cancel()
                 return
             except Exception as error:  # noqa: BLE001 - the next reload may succeed
                 self._notify(f"reload failed, the inspection goes on as before: {one_line(error)}")
-                _answer(asked, lambda future, error=error: future.set_exception(error))
+                for future in _waited_for(asked):
+                    future.set_exception(error)
             else:
-                _answer(asked, lambda future, summary=summary: future.set_result(summary))
+                for future in _waited_for(asked):
+                    future.set_result(summary)
 
     def _reload(self) -> str:
         config, model, bundle = self._read()
@@ -194,7 +198,5 @@ class Reloader:
         self._config, self._model = config, model
 
 
-def _answer(asked: Sequence[Future[str]], give: Callable[[Future[str]], object]) -> None:
-    for future in asked:
-        if not future.cancelled():
-            give(future)
+def _waited_for(asked: Sequence[Future[str]]) -> list[Future[str]]:
+    return [future for future in asked if not future.cancelled()]
