@@ -21,7 +21,7 @@ from edge_occ.sources.faults import one_line
 _OF_ONE_THREAD = ("tensorrt",)
 """Engines that belong to the thread that opened them; the others are opened beside the running one."""
 
-_AT_START = ("source", "roi", "trigger", "engine", "event", "evidence", "drift", "mqtt")
+_AT_START = ("source", "roi", "trigger", "engine", "event", "evidence", "drift", "metrics", "mqtt")
 """Sections of the settings that take effect at the next start only."""
 
 
