@@ -46,6 +46,7 @@ lint: $(VENV)/.dev
 
 docs: $(VENV)/.dev
 	$(BIN)/python tools/settings_page.py
+	$(BIN)/python tools/mqtt_reference.py
 	$(BIN)/python tools/module_table.py
 	$(BIN)/mkdocs build --quiet --strict
 

@@ -39,6 +39,11 @@ def test_the_page_of_settings_follows_the_models():
     assert page("settings.md") == expected, "run: make docs"
 
 
+def test_the_page_of_keys_follows_the_messages():
+    expected = runpy.run_path(str(ROOT / "tools" / "mqtt_reference.py"))["page"]()
+    assert page("mqtt-reference.md") == expected, "run: make docs"
+
+
 def test_every_setting_has_a_description():
     rows = re.findall(r"^\| `(\w+)` \|.*\| (.*) \|$", page("settings.md"), re.MULTILINE)
     assert len(rows) > 80

@@ -56,6 +56,7 @@ def test_every_dependency_is_justified_and_none_is_left_over():
         "openvino",
         "demo",
         "dashboard",
+        "metrics",
         "docs",
         "test",
         "dev",

@@ -114,7 +114,7 @@ class Browser:
         entries = self._send("POST", "/se/log", {"type": "performance"})
         messages = [json.loads(entry["message"])["message"] for entry in entries]
         urls = [m["params"]["request"]["url"] for m in messages if m["method"] == "Network.requestWillBeSent"]
-        return [url for url in urls if not url.startswith("chrome:")]
+        return [url for url in urls if not url.startswith(("chrome:", "chrome-untrusted:"))]
 
     def screenshot(self) -> bytes:
         """The window as PNG."""

@@ -5,6 +5,7 @@ The held-out scores of a bundle give a threshold with its guarantee for every ra
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -17,6 +18,9 @@ from edge_occ.bundle.conformal import ConformalThreshold, calibrate
 from edge_occ.bundle.guarantee import guarantee, images_needed, lowest_certified_rate, share_in_words
 from edge_occ.bundle.manifest import Calibration
 from edge_occ.common.errors import InputError
+
+_MAX_RATE = 0.5
+"""Share of good parts that may be called anomalous, below."""
 
 RATES = (0.01, 0.02, 0.05, 0.1)
 """Rates of the operating points that ``edge-occ inspect`` shows."""
@@ -90,14 +94,54 @@ def decide(bundle: Bundle, config: DecisionConfig) -> Decision:
         reject = _certified(held_out, config.reject_rate, "reject_rate")
     if config.review_rate is None:
         return Decision(held_out, reject, None)
-    review = _certified(held_out, config.review_rate, "review_rate")
+    return _with_band(held_out, reject, _certified(held_out, config.review_rate, "review_rate"))
+
+
+def reject_at_rate(decision: Decision, rate: float) -> Decision:
+    """Return the thresholds with another share of good parts that is rejected.
+
+    Raises:
+        InputError: the held-out scores cannot certify it, or it leaves no room for the review band.
+    """
+    return _with_reject(decision, _certified(decision.held_out, rate, "reject_rate"))
+
+
+def reject_above(decision: Decision, threshold: float) -> Decision:
+    """Return the thresholds with another score above which a frame is anomalous.
+
+    The guarantee is that of the next lower held-out score.
+
+    Raises:
+        InputError: it is above all held-out scores or leaves half of them above, where they certify nothing, or it
+            leaves no room for the review band.
+    """
+    scores = np.sort(decision.held_out)
+    n, below = len(scores), int(np.searchsorted(scores, threshold, side="right"))
+    rate = (n + 1 - below) / (n + 1)
+    if threshold > scores[-1] or rate >= _MAX_RATE:
+        lowest = scores[min(math.floor((n + 1) * (1 - _MAX_RATE)), n - 1)]
+        raise InputError(
+            f"a threshold from {lowest:.6g} to {scores[-1]:.6g}, as the {n} held-out scores certify",
+            f"{threshold:.6g}",
+            "use one of these, or a rate",
+        )
+    return _with_reject(decision, calibrate(decision.held_out, rate).model_copy(update={"threshold": threshold}))
+
+
+def _with_reject(decision: Decision, reject: Calibration) -> Decision:
+    if decision.review is None:
+        return Decision(decision.held_out, reject, None)
+    return _with_band(decision.held_out, reject, decision.review)
+
+
+def _with_band(held_out: NDArray[np.float64], reject: Calibration, review: Calibration) -> Decision:
     if review.expected <= reject.expected:
         n = len(held_out)
         lowest = _typed(reject.expected + 1 / (n + 1))
         raise InputError(
             f"a decision.review_rate of at least {lowest}, where {n} held-out images reject "
             f"{share_in_words(reject.expected)}",
-            f"{config.review_rate}",
+            f"{review.false_alarm_rate}",
             f"use --set decision.review_rate={lowest} or more, or leave it out",
         )
     return Decision(held_out, reject, review)

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from edge_occ.cli.extras import require_extra
 from edge_occ.cli.options import Broker, Config, JsonLines, Settings, Sha256
 from edge_occ.common.console import print_json, say
 from edge_occ.common.errors import EventsLost, InputError
@@ -53,8 +54,11 @@ def run(  # noqa: PLR0913 - one parameter an option
     if broker is not None:
         parse_broker(broker)
     read = partial(_read_settings, config, settings or [], broker)
+    options = read()
+    if options.metrics.port is not None:
+        require_extra("prometheus_client", "metrics")
     station = Station(
-        read(),
+        options,
         bundle or _only_bundle(),
         _named(source or [str(camera)]),
         sha256=sha256,

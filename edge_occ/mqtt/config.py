@@ -10,7 +10,9 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from edge_occ.mqtt.broker import parse_broker
-from edge_occ.mqtt.topics import Topics, check_camera, check_device, check_prefix
+from edge_occ.mqtt.commands.requests import CommandName
+from edge_occ.mqtt.profiles import ProfileName
+from edge_occ.mqtt.topics import Topics, check_camera, check_device, check_discovery_prefix, check_prefix
 
 
 def default_device() -> str:
@@ -25,7 +27,7 @@ class MqttConfig(BaseModel):
     and ``EDGE_OCC_MQTT_PASSWORD``, so that no file, argument or log contains them.
 
     Raises:
-        InputError: an invalid broker, prefix, device or camera.
+        InputError: an invalid broker, prefix, device, camera or discovery prefix.
         pydantic.ValidationError: any other field.
     """
 
@@ -62,6 +64,14 @@ class MqttConfig(BaseModel):
         1024, ge=64, le=16384, description="Pixels of a heatmap's longer side at most; larger frames are downscaled."
     )
     stats_seconds: float = Field(5, gt=0, description="Seconds between statistics.")
+    commands: tuple[CommandName, ...] = Field(
+        (), description="Commands that are carried out; none by default, and then the inspector subscribes to nothing."
+    )
+    profile: ProfileName = Field(
+        "native", description="Whose topics and payloads scores and events have; docs/fleet.md says what each sends."
+    )
+    discovery: bool = Field(False, description="Describe each camera to Home Assistant, by its MQTT device discovery.")
+    discovery_prefix: str = Field("homeassistant", description="First levels of Home Assistant's discovery topics.")
 
     @field_validator("broker")
     @classmethod
@@ -73,6 +83,12 @@ class MqttConfig(BaseModel):
     @classmethod
     def _check_prefix(cls, prefix: str) -> str:
         check_prefix(prefix)
+        return prefix
+
+    @field_validator("discovery_prefix")
+    @classmethod
+    def _check_discovery_prefix(cls, prefix: str) -> str:
+        check_discovery_prefix(prefix)
         return prefix
 
     @field_validator("device")

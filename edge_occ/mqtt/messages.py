@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 from edge_occ.inspection.events import Phase
 from edge_occ.inspection.evidence import EvidencePaths
 from edge_occ.inspection.result import Inspection
-from edge_occ.mqtt.payloads import MAX_BOXES, Event, EventBox, HeatmapInfo, Score, VerdictName
+from edge_occ.mqtt.payloads import MAX_BOXES, Event, EventBox, HeatmapInfo, Score, SnapshotInfo, VerdictName
 from edge_occ.mqtt.topics import Origin
+
+_Info = TypeVar("_Info", HeatmapInfo, SnapshotInfo)
 
 _NO_ORIGIN = Origin()
 _NO_EVIDENCE = EvidencePaths()
@@ -36,6 +40,7 @@ def event_message(
     evidence: EvidencePaths = _NO_EVIDENCE,
     *,
     historical: bool = False,
+    muted: bool = False,
 ) -> Event:
     """Return the message of an inspection's event change, whose evidence is to be at ``evidence``.
 
@@ -60,6 +65,7 @@ def event_message(
             for box in inspection.boxes[:MAX_BOXES]
         ),
         historical=historical,
+        muted=muted,
         **evidence._asdict(),
     )
 
@@ -71,7 +77,16 @@ def interrupted_end(event: Event) -> Event:
 
 def heatmap_info(inspection: Inspection, origin: Origin = _NO_ORIGIN) -> HeatmapInfo:
     """Return the description of an inspection's heatmap."""
-    return HeatmapInfo(
+    return _picture_info(HeatmapInfo, inspection, origin)
+
+
+def snapshot_info(inspection: Inspection, origin: Origin = _NO_ORIGIN) -> SnapshotInfo:
+    """Return the description of a snapshot of an inspection's frame."""
+    return _picture_info(SnapshotInfo, inspection, origin)
+
+
+def _picture_info(kind: type[_Info], inspection: Inspection, origin: Origin) -> _Info:
+    return kind(
         **origin._asdict(),
         frame=inspection.frame.index,
         name=_file_name(inspection),

@@ -44,7 +44,10 @@ SourceName = Annotated[str | None, Field(description="File name of the frame, nu
 Quantile = Annotated[
     FiniteFloat,
     BeforeValidator(lambda value: 0.0 if value is None else value),  # null before the first score, until version 0.1
-    Field(ge=0, description="Quantile of latency_ms of the latest 10,000 scores; 0 before the first score."),
+    Field(
+        ge=0,
+        description="Quantile in milliseconds within 2 %, of the latest 5,000 to 10,000 values; 0 before the first.",
+    ),
 ]
 
 
@@ -174,6 +177,9 @@ class Event(_OfFrame):
         description="interrupted: the inspector was killed during the event and ended it at its next start, "
         "with frame and captured_at of the last message before; null for any other message.",
     )
+    muted: bool = Field(
+        False, description="True for an event that began while the command mute was in effect: no alarm."
+    )
     evidence_frame: str = Field(
         "",
         description="Where the frame is kept, below the evidence folder; at the end, that of the highest peak. "
@@ -185,8 +191,8 @@ class Event(_OfFrame):
     @computed_field  # type: ignore[prop-decorator]
     @property
     def anomalous(self) -> int:
-        """1 while the event lasts, 0 at its end."""
-        return int(self.phase is not Phase.END)
+        """1 while the event lasts, 0 at its end; 0 for a muted one."""
+        return int(self.phase is not Phase.END and not self.muted)
 
     @computed_field  # type: ignore[prop-decorator]
     @property
@@ -195,12 +201,9 @@ class Event(_OfFrame):
         return self.phase
 
 
-class HeatmapInfo(_OfFrame):
-    """Description of a heatmap, in a comment (COM) segment of its JPEG and in MQTT 5 user properties."""
+class _OfPicture(_OfFrame):
+    """Description of a picture, in a comment (COM) segment of its JPEG and in MQTT 5 user properties."""
 
-    schema_: Literal["edge-occ/heatmap/1"] = Field(
-        "edge-occ/heatmap/1", alias="schema", description="Kind and version."
-    )
     score: FiniteFloat = Field(description="Image score; higher is more anomalous.")
     verdict: VerdictName = Field(description="Verdict on the frame.")
 
@@ -208,6 +211,22 @@ class HeatmapInfo(_OfFrame):
         """Return MQTT 5 user properties: what is known and not in the topic."""
         fields = self.model_dump(mode="json", by_alias=True, exclude_none=True, exclude={"device", "camera"})
         return {key: str(value) for key, value in fields.items()}
+
+
+class HeatmapInfo(_OfPicture):
+    """Description of a heatmap, in a comment (COM) segment of its JPEG and in MQTT 5 user properties."""
+
+    schema_: Literal["edge-occ/heatmap/1"] = Field(
+        "edge-occ/heatmap/1", alias="schema", description="Kind and version."
+    )
+
+
+class SnapshotInfo(_OfPicture):
+    """Description of a snapshot, in a comment (COM) segment of its JPEG and in MQTT 5 user properties."""
+
+    schema_: Literal["edge-occ/snapshot/1"] = Field(
+        "edge-occ/snapshot/1", alias="schema", description="Kind and version."
+    )
 
 
 class QueueStats(Payload):
@@ -272,6 +291,28 @@ class Stats(Message):
     events_refused: int = Field(0, ge=0, description="Event messages that the broker refused.")
     latency_p50_ms: Quantile = 0
     latency_p95_ms: Quantile = 0
+    latency_p99_ms: Quantile = 0
+    wait_p95_ms: Quantile = 0
+    preprocess_p95_ms: Quantile = 0
+    engine_p50_ms: Quantile = 0
+    engine_p95_ms: Quantile = 0
+    decide_p95_ms: Quantile = 0
+    encode_p95_ms: Quantile = 0
+    publish_p50_ms: Quantile = 0
+    publish_p95_ms: Quantile = 0
+    publish_p99_ms: Quantile = 0
+    temperature_max_c: FiniteFloat = Field(
+        0, description="Highest temperature of the device, degrees Celsius; 0 where it is not known."
+    )
+    throttled: int = Field(
+        0, ge=0, le=1, description="1 while the system lowers clocks because of heat or current; 0 also if not known."
+    )
+    cpu_clock: FiniteFloat = Field(
+        0,
+        ge=0,
+        description="Mean clock rate of the processors as a share of their highest; 0 where it is not known. An idle "
+        "processor lowers it, too.",
+    )
     drift_alarm: int = Field(0, ge=0, le=1, description="1 while frames differ from those of the calibration, else 0.")
     drift_log10: FiniteFloat = Field(
         0, ge=0, description="Evidence of drift as a power of ten; the alarm begins at log10(1 / drift.alpha)."

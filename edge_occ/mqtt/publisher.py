@@ -18,12 +18,18 @@ from functools import partial
 from pathlib import Path
 from types import TracebackType
 
+from paho.mqtt.client import MQTTMessage
+
 from edge_occ.inspection.drift import DriftState
 from edge_occ.inspection.evidence import Evidence, NoEvidence
 from edge_occ.inspection.lasting_fault import LastingFault
+from edge_occ.inspection.metrics import Latencies
 from edge_occ.inspection.result import Inspection
+from edge_occ.inspection.snapshot import Snapshot
 from edge_occ.mqtt.client.connection import Connection
+from edge_occ.mqtt.client.paho_client import Subscription, joined
 from edge_occ.mqtt.config import MqttConfig
+from edge_occ.mqtt.discovery import BIRTH, birth_topic, discovery_payload, discovery_topic
 from edge_occ.mqtt.messages import event_message
 from edge_occ.mqtt.payloads import DeviceState, Queues, QueueStats, Stats
 from edge_occ.mqtt.publishing.delivery_stats import DeliveryCounts, DeliveryStats
@@ -37,6 +43,9 @@ from edge_occ.sources.faults import Fault
 
 _log = logging.getLogger(__name__)
 
+_MAX_RECEIVED = 4096
+"""Bytes of the largest packet that a broker may send."""
+
 
 class Publisher:
     """Publishes inspections; a context manager that owns its connection and its sender thread.
@@ -48,11 +57,16 @@ class Publisher:
         source_dropped: returns the frames dropped by the source so far, for the stats.
         output_lost: returns the failed writes of other outputs so far, for the stats.
         fault_after: seconds of faults only, or of silence (:meth:`expect_frames`), after which the status is ``fault``.
+        subscription: of commands; ``None`` subscribes to nothing.
+        latencies: where the times of scores are recorded.
 
     Attributes:
+        muted: whether event messages are marked as muted; set in the thread that inspects, between two events.
         engine, bundle: as above; may be set later, when an engine is loaded.
         evidence: names the evidence of events for their messages; set before the first frame, by default none.
         drift: returns the latest figures of drift, for the stats; may be set later.
+        snapshot: returns the latencies and the state of the machine, for the stats; by default, only what it measures
+            itself.
 
     Raises:
         InputError: on entering, where the broker answers and does not accept this client, its certificate cannot be
@@ -62,7 +76,7 @@ class Publisher:
 
     name = "MQTT"
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all but two have defaults
         self,
         config: MqttConfig,
         render: Callable[[Inspection], bytes],
@@ -72,12 +86,17 @@ class Publisher:
         source_dropped: Callable[[], int] = lambda: 0,
         output_lost: Callable[[], int] = lambda: 0,
         fault_after: float = math.inf,
+        subscription: Subscription | None = None,
+        latencies: Latencies | None = None,
     ) -> None:
+        self.muted = False
         self._connect_timeout, self._origin = config.connect_timeout, config.topics.origin
         self.engine, self.bundle, self._source_dropped = engine, bundle, source_dropped
         self.evidence: Evidence = NoEvidence()
         self._output_lost, self._inspected_at = output_lost, time.monotonic()
         self.drift: Callable[[], DriftState] = DriftState
+        own = latencies or Latencies()
+        self.snapshot: Callable[[], Snapshot] = lambda: Snapshot(latencies=own.read())
         self._lasting, self._shown_fault = LastingFault(fault_after), ""
         self._state_lock = threading.Lock()
         self._delivery = DeliveryStats()
@@ -89,15 +108,17 @@ class Publisher:
             config,
             config.topics.base.replace("/", ":"),
             status_topic=config.topics.status,
+            subscription=joined(subscription, self._home_assistant(config) if config.discovery else None),
+            births=_births(config),
             on_activity=self._wake.set,
         )
-        self._live_sender = LiveSender(self._connection, self._live, self._delivery, config, render, self._stats)
+        self._live_sender = LiveSender(self._connection, self._live, self._delivery, config, render, self._stats, own)
         self._sender = Sender(
             self._connection,
             self._outbox,
             self._live_sender,
             self._delivery,
-            config.topics.event,
+            config,
             self._wake,
         )
         self._thread = threading.Thread(target=self._sender.run, name="edge-occ-publisher", daemon=True)
@@ -149,6 +170,11 @@ class Publisher:
         self._connection.announce(state, detail)
 
     @property
+    def connection(self) -> Connection:
+        """Its connection, for the answers to commands."""
+        return self._connection
+
+    @property
     def lost_events(self) -> int:
         """Event messages that were dropped, or that the broker refused; final once closed."""
         counts = self._delivery.counts()
@@ -163,6 +189,12 @@ class Publisher:
     def summary(self) -> DeliveryCounts:
         """Counts of messages so far."""
         return self._delivery.counts()
+
+    @property
+    def waiting(self) -> dict[str, int]:
+        """Messages waiting or not confirmed, by kind."""
+        live = {kind: depth + self._live_sender.in_flight(kind) for kind, depth in self._live.depths.items()}
+        return {EVENT: self._outbox.depth, **live}
 
     def close(self, timeout: float = 5.0) -> None:
         """Send what waits, publish ``offline``, disconnect; takes about ``timeout`` seconds at most.
@@ -180,6 +212,15 @@ class Publisher:
         self._connection.close(max(deadline - time.monotonic(), SEND_SECONDS))
         self._stack.close()
 
+    def _home_assistant(self, config: MqttConfig) -> Subscription:
+        """Return the subscription to Home Assistant's start, after which it needs the discovery message again."""
+
+        def on_message(message: MQTTMessage) -> None:
+            if bytes(message.payload) == BIRTH:
+                self._connection.publish_births()
+
+        return Subscription((birth_topic(config.discovery_prefix),), on_message, _MAX_RECEIVED, required=False)
+
     def _show_fault(self, now: float) -> None:
         """Publish a lasting fault as the status, once for each reason, and its end."""
         with self._state_lock:
@@ -194,7 +235,7 @@ class Publisher:
         try:
             historical = self._connection.session == 0
             paths = self.evidence.paths(inspection)
-            message = event_message(inspection, self._origin, paths, historical=historical)
+            message = event_message(inspection, self._origin, paths, historical=historical, muted=self.muted)
         except ValueError as error:  # a score that is not finite must not end the frame path
             first = self._delivery.failed(EVENT) == 1
             _log.log(logging.ERROR if first else logging.DEBUG, "an event could not be made", exc_info=error)
@@ -208,10 +249,7 @@ class Publisher:
         self._show_fault(now)
         frames, elapsed = counts.frames - self._counted_frames, now - self._counted_at
         self._counted_at, self._counted_frames = now, counts.frames
-        depths = {
-            EVENT: self._outbox.depth,
-            **{kind: depth + self._live_sender.in_flight(kind) for kind, depth in self._live.depths.items()},
-        }
+        depths, snapshot = self.waiting, self.snapshot()
         queues = {kind: QueueStats(depth=depth, dropped=counts.dropped.get(kind, 0)) for kind, depth in depths.items()}
         return Stats(
             **self._origin._asdict(),
@@ -234,8 +272,10 @@ class Publisher:
             outbox_bytes=self._outbox.size,
             outbox_failed=self._outbox.failed,
             events_refused=counts.refused.get(EVENT, 0),
-            latency_p50_ms=counts.latency_p50_ms or 0.0,
-            latency_p95_ms=counts.latency_p95_ms or 0.0,
+            **snapshot.quantiles(),
+            temperature_max_c=snapshot.machine.temperature_max or 0.0,
+            throttled=int(snapshot.machine.throttled),
+            cpu_clock=round(snapshot.machine.clocks.get("cpu", 0.0), 3),
             drift_alarm=int(drift.alarm),
             drift_log10=round(drift.log10, 3),
             drift_psi=round(drift.stability_index, 4),
@@ -244,3 +284,9 @@ class Publisher:
             engine=self.engine,
             bundle=self.bundle,
         )
+
+
+def _births(config: MqttConfig) -> dict[str, bytes]:
+    if not config.discovery:
+        return {}
+    return {discovery_topic(config.topics, config.discovery_prefix): discovery_payload(config.topics)}

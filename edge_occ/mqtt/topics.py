@@ -9,7 +9,11 @@ from typing import NamedTuple
 from edge_occ.common.errors import InputError
 
 STATUS, SCORE, EVENT, HEATMAP, STATS = "status", "score", "event", "heatmap", "stats"
+SNAPSHOT, COMMAND = "snapshot", "command"
 """Kinds of topics, the last level of each."""
+
+COMMAND_ACK = "command/ack"
+"""The last two levels of the topic of answers to commands."""
 
 _MAX_NAME_BYTES = 512
 """Of a prefix or a device, UTF-8; the protocol allows 65,535 for a whole topic."""
@@ -89,6 +93,21 @@ class Topics:
         """Rates, drops and latencies: QoS 0, retained."""
         return self.of(STATS)
 
+    @property
+    def snapshot(self) -> str:
+        """The frame that a command asked for, as JPEG: QoS 0, retained."""
+        return self.of(SNAPSHOT)
+
+    @property
+    def command(self) -> str:
+        """Requests to this inspector, which subscribes to it: QoS 1."""
+        return self.of(COMMAND)
+
+    @property
+    def command_ack(self) -> str:
+        """Answers to the requests: QoS 1."""
+        return self.of(COMMAND_ACK)
+
 
 def check_prefix(prefix: str) -> None:
     """Raise an :class:`InputError` unless ``prefix`` is one or more levels valid on every broker."""
@@ -103,6 +122,11 @@ def check_device(device: str) -> None:
 def check_camera(camera: str) -> None:
     """Raise an :class:`InputError` unless ``camera`` is exactly one level valid on every broker."""
     _check_level("an MQTT camera name of one level, such as left", camera, "mqtt.camera")
+
+
+def check_discovery_prefix(prefix: str) -> None:
+    """Raise an :class:`InputError` unless ``prefix`` is one or more levels valid on every broker."""
+    _check("a discovery prefix such as homeassistant", prefix, "mqtt.discovery_prefix")
 
 
 class TopicParts(NamedTuple):

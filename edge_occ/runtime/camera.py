@@ -8,16 +8,22 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
 from edge_occ.bundle.loading import LoadedEngine
+from edge_occ.bundle.operating_points import Decision
 from edge_occ.common.streams import lost_errors
 from edge_occ.inspection.drift import DriftMonitor
 from edge_occ.inspection.events import EventTracker
 from edge_occ.inspection.guards import Guards
 from edge_occ.inspection.likeness import Likeness
+from edge_occ.inspection.metrics import Latencies
+from edge_occ.inspection.snapshot import Snapshot
+from edge_occ.inspection.trigger import CommandTrigger
+from edge_occ.mqtt.commands.service import Channel, CommandService
 from edge_occ.mqtt.config import MqttConfig
 from edge_occ.mqtt.publisher import Publisher
 from edge_occ.output.console import ConsoleSink
 from edge_occ.output.evidence.store import EvidenceStore
 from edge_occ.output.jsonl import JsonLinesSink
+from edge_occ.output.latest import LatestFrame
 from edge_occ.output.outlets import Outlets
 from edge_occ.output.renderer import Renderer
 from edge_occ.runtime.config import RunConfig
@@ -25,6 +31,7 @@ from edge_occ.runtime.heartbeat import Heartbeat
 from edge_occ.runtime.inspector import Inspector
 from edge_occ.runtime.model import Model
 from edge_occ.runtime.scheduler import Lane
+from edge_occ.runtime.thermals import read_machine
 from edge_occ.sources.frame import Source
 from edge_occ.sources.opening import is_steady, open_source
 
@@ -40,6 +47,7 @@ class CameraPlan:
         alone: whether there is no other camera.
         heartbeat: signs of life for the supervisor.
         notify: called with lines for people.
+        commands: of the cameras; none where no command is enabled.
     """
 
     config: RunConfig
@@ -48,6 +56,7 @@ class CameraPlan:
     alone: bool
     heartbeat: Heartbeat
     notify: Callable[[str], None]
+    commands: CommandService
 
 
 class Camera:
@@ -64,6 +73,10 @@ class Camera:
         source: its frames.
         screen: what prints its results.
         publisher: its connection to the broker; ``None`` without MQTT.
+        channel: its commands; ``None`` where none is enabled.
+        decision: its thresholds.
+        latest: keeps the latest frame for snapshots; ``None`` where they are not enabled.
+        origin: device and camera, as in the topics.
 
     Raises:
         InputError: the source, the broker's answer or the evidence folder is wrong.
@@ -81,7 +94,7 @@ class Camera:
             triggered=settings.triggered,
             white=model.manifest.training.white_level,
             # A line that stands still is not a hanging process.
-            on_wait=plan.heartbeat.beat,
+            on_wait=plan.heartbeat.waiting,
         )
         self._is_steady = is_steady(address, triggered=settings.triggered or config.trigger.mode != "free")
         self.screen = self._make_screen()
@@ -91,10 +104,17 @@ class Camera:
         self._outlets = Outlets([self.screen, plan.heartbeat, self._likeness, self._drift])
         names = plan.mqtt or config.mqtt
         mqtt = names.model_copy(update={"camera": name}) if name else names
-        self._render = Renderer(reject.median, reject.threshold, mqtt.heatmap_side)
+        self.channel: Channel | None = None
+        self.decision = model.decision
+        self.latest = LatestFrame() if plan.mqtt is not None and "snapshot" in names.commands else None
+        if self.latest is not None:
+            self._outlets.add(self.latest)
+        self._trigger = config.trigger.make()
+        self.origin, self._latencies = mqtt.topics.origin, Latencies()
+        self._inspector: Inspector | None = None
+        self._render = Renderer(reject.median, reject.threshold, mqtt.heatmap_side, self._latencies)
         self.publisher = self._publish(mqtt, model, stack) if plan.mqtt is not None else None
         self._evidence = self._keep_evidence(mqtt, model, stack)
-        self._inspector: Inspector | None = None
 
     def lane(self, model: Model, loaded: LoadedEngine) -> Lane:
         """Return the way of its frames through an engine."""
@@ -108,8 +128,9 @@ class Camera:
             self._outlets,
             self._guards(config, model),
             roi=config.roi_of(self.name),
-            trigger=config.trigger.make(),
+            trigger=self._trigger,
             on_skip=self._plan.heartbeat.beat,
+            latencies=self._latencies,
         )
         return Lane(self.name, self.source, self._inspector)
 
@@ -120,13 +141,52 @@ class Camera:
         """
         if self._inspector is not None:
             self._inspector.use(loaded.engine, model.decision.threshold, self._guards(config, model))
-        reject = model.decision.reject
-        self._drift.reset(model.decision.threshold, reject)
-        self._render.scale(reject.median, reject.threshold)
+        self.decide(model.decision)
         self._likeness.compare_with(model.manifest)
         self._show_engine(loaded)
         if self.publisher is not None:
             self.publisher.bundle = model.name
+
+    def decide(self, decision: Decision) -> None:
+        """Go on with other thresholds, in the thread that inspects; drift is measured anew."""
+        self.decision = decision
+        if self._inspector is not None:
+            self._inspector.decide(decision.threshold)
+        self._drift.reset(decision.threshold, decision.reject)
+        self._render.scale(decision.reject.median, decision.reject.threshold)
+
+    def rearm(self) -> bool:
+        """End the open event, in the thread that inspects; return whether there was one."""
+        return self._inspector is not None and self._inspector.finish()
+
+    def mute(self, *, muted: bool) -> None:
+        """Mark the messages of later events as muted, or no longer; in the thread that inspects.
+
+        The open event is ended, so that each is muted as a whole or not at all.
+        """
+        if self.publisher is not None and self.publisher.muted is not muted:
+            self.rearm()
+            self.publisher.muted = muted
+
+    def trigger(self) -> bool:
+        """Have the next frame inspected, in the thread that inspects; return whether commands trigger this camera."""
+        if not isinstance(self._trigger, CommandTrigger):
+            return False
+        self._trigger.request()
+        return True
+
+    def snapshot(self) -> Snapshot:
+        """Return the figures now; from any thread, also before :meth:`lane`."""
+        counts = Snapshot() if self._inspector is None else self._inspector.counts()
+        delivery = None if self.publisher is None else self.publisher.summary
+        return replace(
+            counts,
+            dropped=self.source.dropped,
+            waiting={} if self.publisher is None else self.publisher.waiting,
+            lost={} if delivery is None else delivery.dropped,
+            latencies=self._latencies.read(),
+            machine=read_machine(),
+        )
 
     def expect_frames(self) -> None:
         """Count silence as a fault from now on, where the source gives frames without a pause."""
@@ -145,6 +205,7 @@ class Camera:
         return ConsoleSink(on_gone, self.name)
 
     def _publish(self, mqtt: MqttConfig, model: Model, stack: ExitStack) -> Publisher:
+        self.channel = self._plan.commands.open(mqtt.topics)
         publisher = Publisher(
             mqtt,
             self._render,
@@ -152,7 +213,10 @@ class Camera:
             source_dropped=lambda: self.source.dropped,
             output_lost=lambda: lost_errors() + sum(self._outlets.lost.values()),
             fault_after=self._plan.config.guards.fault_after,
+            subscription=None if self.channel is None else self.channel.subscription,
+            latencies=self._latencies,
         )
+        publisher.snapshot = self.snapshot
         publisher.drift = lambda: self._drift.state
         self._outlets.add(stack.enter_context(publisher))
         return publisher

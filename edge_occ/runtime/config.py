@@ -121,6 +121,25 @@ class EventConfig(_Section):
         return self
 
 
+class MetricsConfig(_Section):
+    """Figures for Prometheus and for people; those of MQTT are always in ``stats``."""
+
+    port: int | None = Field(
+        None,
+        ge=0,
+        le=65535,
+        description="TCP port of the endpoint for Prometheus, 0 for a free one; null is off. Needs the extra [metrics]",
+    )
+    host: str = Field(
+        "127.0.0.1",
+        min_length=1,
+        description="address it listens on: this machine alone; 0.0.0.0 for all, which asks for no password",
+    )
+    log_seconds: float | None = Field(
+        None, ge=1, description="seconds between lines of all figures on standard error; null is off"
+    )
+
+
 _Rectangle = tuple[
     Annotated[int, Field(ge=0, le=65535)],
     Annotated[int, Field(ge=0, le=65535)],
@@ -145,6 +164,7 @@ class RunConfig(_Section):
     event: EventConfig = EventConfig()
     evidence: EvidenceConfig = EvidenceConfig()
     drift: DriftConfig = DriftConfig()
+    metrics: MetricsConfig = MetricsConfig()
     mqtt: MqttConfig = Field(default_factory=MqttConfig)
 
     def roi_of(self, camera: str) -> Roi | None:

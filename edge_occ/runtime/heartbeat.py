@@ -101,6 +101,7 @@ class Heartbeat:
         self._signs, self._closes, self._clock = signs, closes, clock
         self._next = clock.monotonic()
         self._lock = Lock()
+        self._inspecting = False
 
     def __enter__(self) -> Heartbeat:
         return self
@@ -116,13 +117,30 @@ class Heartbeat:
         self.beat()
 
     def beat(self) -> None:
-        """Give a sign of life if a second has passed; from any thread, also where waiting for a frame is normal."""
+        """Give a sign of life if a second has passed; from any thread."""
         with self._lock:
             now = self._clock.monotonic()
             if now >= self._next:
                 self._next = now + _INTERVAL_SECONDS
                 for sign in self._signs:
                     sign()
+
+    def waiting(self) -> None:
+        """Give a sign of life for a source that may well have no frame now; from its thread.
+
+        While a frame is inspected there is none: a source that waits goes on waiting when the engine hangs.
+        """
+        if not self._inspecting:
+            self.beat()
+
+    @contextmanager
+    def inspecting(self) -> Iterator[None]:
+        """A frame of any camera is inspected in the block."""
+        self._inspecting = True
+        try:
+            yield
+        finally:
+            self._inspecting = False
 
     @contextmanager
     def busy(self, limit: float = FIRST_SECONDS) -> Iterator[None]:

@@ -12,10 +12,12 @@ from edge_occ.bundle.conformal import ConformalThreshold
 from edge_occ.common.clock import SYSTEM_CLOCK, Clock
 from edge_occ.inspection.events import EventTracker, Phase
 from edge_occ.inspection.guards import Guards
+from edge_occ.inspection.metrics import Laps, Latencies, Stage
 from edge_occ.inspection.regions import find_boxes
 from edge_occ.inspection.result import Inspection
 from edge_occ.inspection.roi import Roi
 from edge_occ.inspection.scoring import FaultTally, score_frame, unscored
+from edge_occ.inspection.snapshot import Snapshot
 from edge_occ.inspection.trigger import Trigger
 from edge_occ.output.outlets import Outlets
 from edge_occ.runtime.summary import RunSummary
@@ -41,6 +43,7 @@ class Inspector:
             the whole frame.  ``None``: the whole frame.
         trigger: picks the frames that are inspected; ``None``: all.
         on_skip: called for each frame that the trigger does not pick.
+        latencies: where the times of its stages are recorded.
         clock: replaced in tests; the frames' ``captured_monotonic`` is on the same clock.
     """
 
@@ -56,10 +59,12 @@ class Inspector:
         roi: Roi | None = None,
         trigger: Trigger | None = None,
         on_skip: Callable[[], None] = lambda: None,
+        latencies: Latencies | None = None,
     ) -> None:
         self._engine, self._threshold, self._tracker = engine, threshold, tracker
         self._outlets, self._guards, self._clock = outlets, guards, clock
         self._roi, self._trigger, self._on_skip = roi, trigger, on_skip
+        self._stages = latencies or Latencies()
         self._faults = FaultTally()
         self._frames = self._anomalous = self._for_review = self._events = 0
         self._begun = self._ended = 0.0
@@ -68,6 +73,8 @@ class Inspector:
 
     def inspect(self, frame: Frame) -> Inspection | Fault:
         """Return the verdict of one frame, or a fault if a guard stops it or its score is not finite; call no sink."""
+        now, laps = self._clock.monotonic, Laps(self._stages, frame.captured_monotonic)
+        laps.end(Stage.WAIT, now())
         if self._roi is not None:
             try:
                 frame = replace(frame, image=self._roi.crop(frame.image))
@@ -76,18 +83,22 @@ class Inspector:
         guarded = None if self._guards is None else self._guards.check(frame)
         if guarded is not None:
             return Fault(frame.index, frame.captured_at, guarded, frame.name)
+        laps.end(Stage.PREPROCESS, now())
         try:
             scores = score_frame(self._engine, frame.image)
+            laps.end(Stage.ENGINE, now())
             verdict = self._threshold.verdict(scores.score)
             boxes = find_boxes(scores.map, verdict.threshold, frame.image.shape) if verdict.anomalous else ()
         except Unscored as error:
             return Fault(frame.index, frame.captured_at, error, frame.name)
         except Exception as error:  # noqa: BLE001 - a map without valid boxes is a fault of the engine
             return Fault(frame.index, frame.captured_at, unscored(error), frame.name)
-        elapsed = (self._clock.monotonic() - frame.captured_monotonic) * 1e3
         if self._roi is not None:
             boxes = tuple(map(self._roi.in_frame, boxes))
         change = self._tracker.step(verdict, frame.captured_monotonic)
+        decided = now()
+        laps.end(Stage.DECIDE, decided)
+        elapsed = (decided - frame.captured_monotonic) * 1e3
         return Inspection(frame, scores, verdict, boxes, change, elapsed)
 
     @property
@@ -118,11 +129,21 @@ class Inspector:
         """Go on with another engine, threshold and guards; the open event, if any, goes on, too."""
         self._engine, self._threshold, self._guards = engine, threshold, guards
 
-    def finish(self) -> None:
-        """End the open event, if any, because there are no more frames, of the source or of a part."""
+    def decide(self, threshold: ConformalThreshold) -> None:
+        """Go on with another threshold; the open event, if any, goes on, too."""
+        self._threshold = threshold
+
+    def finish(self) -> bool:
+        """End the open event because there are no more frames, of the source or of a part.
+
+        Returns:
+            Whether there was one.
+        """
         change = self._tracker.finish()
-        if change is not None and self._last is not None:
-            self._outlets.finish(replace(self._last, event=change))
+        if change is None or self._last is None:
+            return False
+        self._outlets.finish(replace(self._last, event=change))
+        return True
 
     def require_scores(self) -> None:
         """Raise an error at the end of a run if there were frames, but none with a score.
@@ -131,6 +152,11 @@ class Inspector:
             UserError: as :meth:`take`.
         """
         self._faults.check(self._frames)
+
+    def counts(self) -> Snapshot:
+        """Return the counts so far, without what others measure; from any thread."""
+        faults = {reason.value: count for reason, count in dict(self._faults.counts).items()}
+        return Snapshot(self._frames, self._anomalous, self._for_review, self._events, faults=faults)
 
     def summary(self, dropped: int) -> RunSummary:
         """Return the figures so far.

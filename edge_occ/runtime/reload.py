@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import CancelledError
+from concurrent.futures import CancelledError, Future
 from queue import SimpleQueue
 
 from edge_occ.bundle.bundle import Bundle
@@ -32,14 +33,35 @@ class ReloadRequests:
 
     def __init__(self) -> None:
         self._requests: SimpleQueue[bool] = SimpleQueue()
+        self._asked: deque[Future[str]] = deque()
+        self._ended = False
 
     def put(self) -> None:
         """Ask for a reload and return at once; requests during one are answered by one more."""
         self._requests.put(True)
 
+    def ask(self) -> Future[str]:
+        """Ask for a reload, from any thread.
+
+        Returns:
+            A line for people about what is used from now on, or the error for which the earlier settings and bundle
+            stay; cancelled where the run ends.
+        """
+        future: Future[str] = Future()
+        self._asked.append(future)
+        self.put()
+        if self._ended:
+            future.cancel()
+        return future
+
     def end(self) -> None:
         """End the wait for requests."""
+        self._ended = True
         self._requests.put(False)
+
+    def taken(self) -> list[Future[str]]:
+        """Return the answers that are waited for; each once."""
+        return [self._asked.popleft() for _ in range(len(self._asked))]
 
     def wait(self) -> bool:
         """Wait for a request and take all that have come; return false at the end."""
@@ -95,20 +117,28 @@ class Reloader:
         self._control.close()
         self._requests.end()
         self._thread.join()
+        for future in self._requests.taken():
+            future.cancel()
         self._loaded.engine.close()
 
     def _serve(self) -> None:
         while self._requests.wait():
+            asked = self._requests.taken()
             try:
-                self._reload()
-            except UserError as error:  # noqa: PERF203 - each reload may fail by itself
+                summary = self._reload()
+            except UserError as error:
                 self._notify(f"reload refused, the inspection goes on as before: {error}")
+                _answer(asked, error)
             except CancelledError:
+                _answer(asked, None)
                 return
             except Exception as error:  # noqa: BLE001 - the next reload may succeed
                 self._notify(f"reload failed, the inspection goes on as before: {one_line(error)}")
+                _answer(asked, error)
+            else:
+                _answer(asked, summary)
 
-    def _reload(self) -> None:
+    def _reload(self) -> str:
         config, model, bundle = self._read()
         self._require_same_white(model)
         if model.manifest == self._model.manifest:
@@ -122,8 +152,10 @@ class Reloader:
             except BaseException:
                 loaded.engine.close()
                 raise
-        self._notify(f"reloaded {model.name}: {self._loaded.summary}")
+        summary = f"reloaded {model.name}: {self._loaded.summary}"
+        self._notify(summary)
         self._notify(model.decision.guarantee())
+        return summary
 
     def _require_same_white(self, model: Model) -> None:
         used, found = (each.manifest.training.white_level for each in (self._model, model))
@@ -160,3 +192,15 @@ class Reloader:
         if unchanged:
             self._notify(f"changed settings that take effect at the next start: {', '.join(unchanged)}")
         self._config, self._model = config, model
+
+
+def _answer(asked: Sequence[Future[str]], outcome: str | Exception | None) -> None:
+    """Give all who asked a line, an error, or the news that the run ends."""
+    for future in asked:
+        if outcome is None:
+            future.cancel()
+        elif future.set_running_or_notify_cancel():
+            if isinstance(outcome, Exception):
+                future.set_exception(outcome)
+            else:
+                future.set_result(outcome)

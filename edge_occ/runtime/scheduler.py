@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 from edge_occ.common.errors import UserError
@@ -38,12 +39,18 @@ class Scheduler:
     Args:
         lanes: at least one.
         control: its requests are carried out between two frames, in the thread of :meth:`run`.
+        inspecting: returns a context for the inspection of one frame.
     """
 
-    def __init__(self, lanes: Sequence[Lane], control: Control | None = None) -> None:
+    def __init__(
+        self,
+        lanes: Sequence[Lane],
+        control: Control | None = None,
+        inspecting: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> None:
         self._lanes = list(lanes)
         self._wake = threading.Event()
-        self._control = control or Control()
+        self._control, self._inspecting = control or Control(), inspecting
         self._control.notify(self._wake.set)
         for lane in self._lanes:
             lane.source.notify(self._wake.set)
@@ -82,7 +89,8 @@ class Scheduler:
                 try:
                     item = lane.source.poll()
                     if item is not None:
-                        lane.inspector.take(item)
+                        with self._inspecting():
+                            lane.inspector.take(item)
                 except UserError as failure:
                     _end(lane, running)
                     error = error or failure

@@ -14,6 +14,7 @@ from edge_occ.common.images import counted
 from edge_occ.common.signals import interruptible, reloadable
 from edge_occ.common.streams import lost_errors
 from edge_occ.mqtt.broker import parse_broker
+from edge_occ.mqtt.commands.service import CommandService
 from edge_occ.mqtt.config import MqttConfig
 from edge_occ.mqtt.embedded import EmbeddedBroker, broker_answers
 from edge_occ.mqtt.publisher import Publisher
@@ -21,9 +22,11 @@ from edge_occ.mqtt.topics import EVENT
 from edge_occ.output.console import ConsoleSink
 from edge_occ.output.jsonl import JsonLinesSink
 from edge_occ.runtime.camera import Camera, CameraPlan
+from edge_occ.runtime.commanding import StationActions, serve_commands
 from edge_occ.runtime.config import RunConfig
 from edge_occ.runtime.control import Control
 from edge_occ.runtime.heartbeat import heartbeat_from_environment
+from edge_occ.runtime.metrics import metrics_outputs
 from edge_occ.runtime.model import Model, open_engine, read_model
 from edge_occ.runtime.reload import Reloader, ReloadRequests
 from edge_occ.runtime.scheduler import Lane, Scheduler
@@ -84,18 +87,23 @@ class Station:
             # MQTT comes before the engine, so that subscribers see the building of an engine, which takes minutes.
             if self.publish:
                 mqtt = stack.enter_context(_reachable_broker(self.config.mqtt, notify, start=self.start_broker))
-            plan = CameraPlan(self.config, mqtt, self.json, len(self.sources) == 1, heartbeat, notify)
+            commands = CommandService(self.config.mqtt.commands)
+            plan = CameraPlan(self.config, mqtt, self.json, len(self.sources) == 1, heartbeat, notify, commands)
             cameras = [Camera(name, address, plan, model, stack) for name, address in self.sources.items()]
+            stack.enter_context(metrics_outputs(self.config.metrics, cameras, notify))
             publishers = [camera.publisher for camera in cameras if camera.publisher is not None]
             loaded = open_engine(bundle, self.config.engine, publishers, notify)
             del bundle
             lanes = [camera.lane(model, loaded) for camera in cameras]
             control = Control()
+            # After the reloader, which cancels what the commands wait for; before the connections.
+            stack.callback(commands.close)
             reloader = Reloader(requests, self._reread, config, model, loaded, cameras, control, heartbeat, notify)
             stack.callback(reloader.close)
+            serve_commands(cameras, commands, StationActions(control, requests.ask, self.bundle, self.sha256))
             notify(loaded.summary)
             notify(model.decision.guarantee())
-            scheduler = Scheduler(lanes, control)
+            scheduler = Scheduler(lanes, control, heartbeat.inspecting)
             # The sources start last, because their first frames would wait for everything else.
             for camera in cameras:
                 stack.enter_context(camera.source)

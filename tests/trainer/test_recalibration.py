@@ -165,7 +165,7 @@ def test_heads_of_other_kinds_keep_theirs(tiny_data, darker, tmp_path):
 
 
 def test_the_feature_of_a_whole_image_keeps_its_heads(tiny_data, darker, tmp_path):
-    settings = {"encoder": {"name": "resnet18", "base_width": 4}, "head": {"dim": 8, "scope": "shared"}}
+    settings = {"encoder": {"name": "resnet18", "base_width": 8}, "head": {"dim": 8, "scope": "shared"}}
     path = trained(tiny_data, tmp_path / "x.occ", **settings)
     with pytest.raises(InputError, match="--threshold-only"):
         require_fitter(read_bundle(path))

@@ -15,8 +15,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
+from types import MappingProxyType
 
 from paho.mqtt.client import Client
 from paho.mqtt.enums import MQTTProtocolVersion
@@ -46,6 +47,7 @@ class Connection:
         status_topic: topic of presence, retained: a birth on every connection, a will, and ``offline`` before a clean
             end.  ``None`` for a client without presence.
         subscription: subscribed on every connection.
+        births: further messages by topic, published retained on every connection, with QoS 0.
         on_activity: called in the network thread when a connection begins or ends, or a message was sent or confirmed;
             must return at once and take no lock that is held while publishing.
 
@@ -67,6 +69,7 @@ class Connection:
         *,
         status_topic: str | None = None,
         subscription: paho_client.Subscription | None = None,
+        births: Mapping[str, bytes] = MappingProxyType({}),
         on_activity: Callable[[], None] = lambda: None,
     ) -> None:
         self.session = 0
@@ -80,6 +83,7 @@ class Connection:
         self._config, self._client_id = config, client_id
         self._presence = Presence(status_topic, config.topics.origin)
         self._subscriber = Subscriber(subscription, self.log)
+        self._births = births
         self._on_activity = on_activity
         self._client: Client | None = None
         self._answers = Answers()
@@ -164,6 +168,15 @@ class Connection:
             if self._client is not None and self.session:
                 self._presence.publish(self._client, self.limits)
 
+    def publish_births(self) -> None:
+        """Publish the births again; may be called in the network thread."""
+        session = self.session
+        for topic, payload in self._births.items():
+            if len(payload) > (limit := self.max_payload(topic)):  # the broker would close the connection
+                self.log.too_large(topic, len(payload), limit)
+            else:
+                self.publish(session, topic, payload, retain=True)
+
     def close(self, timeout: float) -> None:
         """Publish ``offline`` and disconnect; if that is not delivered within ``timeout`` seconds, the will follows.
 
@@ -223,6 +236,7 @@ class Connection:
             self.log.connected(v5=self.v5, again=self._sessions > 1)
             self._ended.clear()
             self.session = self._sessions
+        self.publish_births()
         if self._presence.topic is not None:
             self.log.limits(self.limits)
         self._on_activity()

@@ -8,7 +8,7 @@ import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from paho.mqtt.client import Client, MQTTMessage
+from paho.mqtt.client import Client, MQTTMessage, topic_matches_sub
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
@@ -30,11 +30,36 @@ class Subscription:
         filters: topic filters, all with QoS 1.
         on_message: called in the network thread for each message; must return soon and not raise.
         max_bytes: largest packet that a broker of MQTT 5 is asked to send.
+        required: whether the client is of no use without it; otherwise a refusal is only logged.
+        as_published: have a broker of MQTT 5 leave the retain flag as the sender set it, so that a retained message is
+            known as one when it is sent, too.
     """
 
     filters: tuple[str, ...]
     on_message: Callable[[MQTTMessage], None]
     max_bytes: int
+    required: bool = True
+    as_published: bool = False
+
+
+def joined(*subscriptions: Subscription | None) -> Subscription | None:
+    """Return one subscription for all that are given, each of which gets the messages of its own filters."""
+    given = [subscription for subscription in subscriptions if subscription is not None]
+    if len(given) < 2:
+        return given[0] if given else None
+
+    def on_message(message: MQTTMessage) -> None:
+        for subscription in given:
+            if any(topic_matches_sub(topic_filter, message.topic) for topic_filter in subscription.filters):
+                subscription.on_message(message)
+
+    return Subscription(
+        tuple(topic_filter for subscription in given for topic_filter in subscription.filters),
+        on_message,
+        max(subscription.max_bytes for subscription in given),
+        required=any(subscription.required for subscription in given),
+        as_published=any(subscription.as_published for subscription in given),
+    )
 
 
 def make_client(

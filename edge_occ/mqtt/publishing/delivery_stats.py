@@ -1,14 +1,10 @@
-"""Delivery stats: counts of messages by their result, and latencies, from all threads that publish."""
+"""Delivery stats: counts of messages by their result, from all threads that publish."""
 
 from __future__ import annotations
 
 import threading
-from collections import Counter, deque
-from collections.abc import Sequence
+from collections import Counter
 from dataclasses import dataclass, field
-
-_MAX_LATENCIES = 10_000
-"""Latest latencies kept for quantiles."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +21,6 @@ class DeliveryCounts:
         failed: messages by kind that could not be made; an error of this program or its renderer.
         thinned: scores left out by ``score_hz``.
         superseded: heatmaps replaced by a later one before they were sent.
-        latency_p50_ms, latency_p95_ms: quantiles of the latest latencies, ``None`` before the first score.
     """
 
     frames: int = 0
@@ -36,8 +31,6 @@ class DeliveryCounts:
     failed: dict[str, int] = field(default_factory=dict)
     thinned: int = 0
     superseded: int = 0
-    latency_p50_ms: float | None = None
-    latency_p95_ms: float | None = None
 
 
 class DeliveryStats:
@@ -51,7 +44,6 @@ class DeliveryStats:
         self._failed: Counter[str] = Counter()
         self._faults: Counter[str] = Counter()
         self._frames = self._thinned = self._superseded = 0
-        self._latencies: deque[float] = deque(maxlen=_MAX_LATENCIES)
 
     def frame(self) -> None:
         """Count an inspection."""
@@ -95,15 +87,9 @@ class DeliveryStats:
             self._failed[kind] += 1
             return self._failed[kind]
 
-    def latency(self, milliseconds: float) -> None:
-        """Record the latency of a score, from capture to hand-over."""
-        with self._lock:
-            self._latencies.append(milliseconds)
-
     def counts(self) -> DeliveryCounts:
         """Return the counts now."""
         with self._lock:
-            latencies = sorted(self._latencies)
             return DeliveryCounts(
                 frames=self._frames,
                 faults=dict(self._faults),
@@ -113,11 +99,4 @@ class DeliveryStats:
                 failed=dict(self._failed),
                 thinned=self._thinned,
                 superseded=self._superseded,
-                latency_p50_ms=_quantile(latencies, 0.50),
-                latency_p95_ms=_quantile(latencies, 0.95),
             )
-
-
-def _quantile(ordered: Sequence[float], q: float) -> float | None:
-    """Return the nearest-rank quantile of ascending values, ``None`` without any."""
-    return round(ordered[min(int(q * len(ordered)), len(ordered) - 1)], 3) if ordered else None

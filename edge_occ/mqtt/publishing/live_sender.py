@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
+from edge_occ.inspection.metrics import Latencies, Stage
 from edge_occ.inspection.result import Inspection
 from edge_occ.mqtt.client.connection import Connection
 from edge_occ.mqtt.client.connection_log import CLOSED
@@ -23,6 +24,7 @@ from edge_occ.mqtt.config import MqttConfig
 from edge_occ.mqtt.jpeg import insert_comment
 from edge_occ.mqtt.messages import heatmap_info, score_message
 from edge_occ.mqtt.payloads import Stats
+from edge_occ.mqtt.profiles import platform_messages
 from edge_occ.mqtt.publishing.delivery_stats import DeliveryStats
 from edge_occ.mqtt.publishing.send_queue import SendQueue
 from edge_occ.mqtt.topics import HEATMAP, SCORE, STATS
@@ -59,9 +61,10 @@ class LiveSender:
         connection: the connection.
         queue: scores and heatmap.
         counts: counts what was sent and what was lost.
-        config: topics and rates.
+        config: topics, profile and rates.
         render: makes the JPEG of a heatmap.
         stats: makes the stats message.
+        latencies: where the times of scores are recorded.
     """
 
     def __init__(
@@ -72,17 +75,18 @@ class LiveSender:
         config: MqttConfig,
         render: Callable[[Inspection], bytes],
         stats: Callable[[], Stats],
+        latencies: Latencies,
     ) -> None:
         self._connection, self._queue, self._counts = connection, queue, counts
-        self._topics, self._stats_seconds = config.topics, config.stats_seconds
-        self._render, self._stats = render, stats
+        self._topics, self._profile, self._stats_seconds = config.topics, config.profile, config.stats_seconds
+        self._render, self._stats, self._latencies = render, stats, latencies
         self._batches: deque[_Batch] = deque()
         self._heatmap_limit = HeatmapLimit()
         self._stats_due = time.monotonic()
 
     def in_flight(self, kind: str | None = None) -> int:
-        """Return the number of messages, of one kind or of all, that the broker has not confirmed."""
-        return sum(kind in (None, sent) for batch in self._batches for sent in batch.kinds)
+        """Return the number of messages, of one kind or of all, that the broker has not confirmed; from any thread."""
+        return sum(kind in (None, sent) for batch in tuple(self._batches) for sent in batch.kinds)
 
     def wait(self, now: float) -> float | None:
         """Return the seconds until something is due at ``now``; ``None`` while an answer of the broker is pending."""
@@ -154,8 +158,12 @@ class LiveSender:
         payload = self._make(SCORE, lambda: score_message(inspection, latency, self._topics.origin).to_json())
         if payload is None:
             return False
-        self._counts.latency(latency)
-        return self._publish(session, SCORE, payload)
+        if not self._publish(session, SCORE, payload):
+            return False
+        total = time.monotonic() - inspection.frame.captured_monotonic
+        self._latencies.record(Stage.TOTAL, total)
+        self._latencies.record(Stage.PUBLISH, total - inspection.verdict_ms / 1e3)
+        return True
 
     def _send_heatmap(self, session: int, inspection: Inspection) -> int:
         """Return the bytes that were handed over."""
@@ -191,7 +199,10 @@ class LiveSender:
         if len(payload) > limit:
             self._connection.log.too_large(topic, len(payload), limit)
         else:
-            sent = self._connection.publish(session, topic, payload, retain=retain, user_properties=user_properties)
+            sent = all(
+                self._connection.publish(session, to, content, retain=retain, user_properties=user_properties)
+                for to, content in platform_messages(self._profile, self._topics, kind, payload)
+            )
         if not sent:
             self._counts.dropped(kind)
         return sent

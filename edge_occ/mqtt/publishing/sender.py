@@ -12,6 +12,8 @@ from pydantic import ValidationError
 from edge_occ.inspection.events import Phase
 from edge_occ.mqtt.client.connection import Connection
 from edge_occ.mqtt.client.receipts import DeliveryOutcome, Receipt
+from edge_occ.mqtt.config import MqttConfig
+from edge_occ.mqtt.profiles import messages_of, platform_messages
 from edge_occ.mqtt.publishing.delivery_stats import DeliveryStats
 from edge_occ.mqtt.publishing.event_store import EventStore, QueuedEvent
 from edge_occ.mqtt.publishing.live_sender import LiveSender
@@ -35,7 +37,7 @@ class Sender:
         events: the event store.
         live: sends everything else.
         stats: counts what was sent and what was lost.
-        topic: of events.
+        config: topics and profile.
         wake: set on a new inspection, a confirmation, a connection or its end.
     """
 
@@ -45,11 +47,12 @@ class Sender:
         events: EventStore,
         live: LiveSender,
         stats: DeliveryStats,
-        topic: str,
+        config: MqttConfig,
         wake: threading.Event,
     ) -> None:
         self._connection, self._events, self._live, self._stats = connection, events, live, stats
-        self._topic, self._wake = topic, wake
+        self._topics, self._profile, self._wake = config.topics, config.profile, wake
+        self._topic = config.topics.event
         self._session, self._sync_due = 0, 0.0
         self._in_flight: deque[tuple[Receipt, QueuedEvent]] = deque()
         self._deadline: float | None = None
@@ -121,7 +124,8 @@ class Sender:
 
     def _send_events(self) -> None:
         # One of the unconfirmed messages that the broker accepts is reserved for the status.
-        window = max(min(_MAX_IN_FLIGHT, self._connection.limits.in_flight - 1), 1)
+        waiting = min(_MAX_IN_FLIGHT, self._connection.limits.in_flight - 1)
+        window = max(waiting // messages_of(self._profile, EVENT), 1)
         while len(self._in_flight) < window and (event := self._events.take()) is not None:
             payload = self._payload(event)
             if payload is None:
@@ -129,10 +133,19 @@ class Sender:
                 continue
             if event.phase is Phase.START:  # even after a power cut, an event that has started must end
                 self._events.sync()
-            receipt = self._connection.publish_confirmed(self._session, self._topic, payload)
+            receipt = self._publish(payload)
             if receipt is None:  # another session: the next cycle gives the event back
                 return
             self._in_flight.append((receipt, event))
+
+    def _publish(self, payload: bytes) -> Receipt | None:
+        """Hand over what an event message becomes; the last one's receipt stands for all, as brokers keep the order."""
+        receipt = None
+        for topic, content in platform_messages(self._profile, self._topics, EVENT, payload):
+            receipt = self._connection.publish_confirmed(self._session, topic, content)
+            if receipt is None:
+                break
+        return receipt
 
     def _payload(self, event: QueuedEvent) -> bytes | None:
         """Return the JSON, without boxes if it is too large with them; ``None`` if still too large, or damaged."""

@@ -60,7 +60,10 @@ def test_a_run_is_published_from_birth_to_offline(config, ear):
 
     stats = Stats.model_validate_json(bytes(ear.of("stats")[-1].payload))
     assert (stats.frames, stats.dropped, stats.engine, stats.bundle) == (4, 7, "cpu fp32", "bottle")
-    assert 2000 <= stats.latency_p50_ms < 2000 + 1000 * PATIENCE
+    assert 2000 <= stats.latency_p50_ms * 1.02 < 2000 + 1000 * PATIENCE
+    assert stats.latency_p50_ms <= stats.latency_p95_ms <= stats.latency_p99_ms
+    assert stats.publish_p50_ms * 1.02 >= 2000, "these frames have no time of a verdict"
+    assert (stats.engine_p95_ms, stats.wait_p95_ms) == (0, 0), "nothing measured them"
     assert (stats.faults, stats.faults_engine, stats.faults_unreadable, stats.faults_score) == (3, 2, 1, 0)
     assert stats.output_lost == 3
 
@@ -69,7 +72,6 @@ def test_a_run_is_published_from_birth_to_offline(config, ear):
     assert summary.published["event"] == 3
     assert summary.published["heatmap"] + summary.superseded == 4
     assert summary.dropped == summary.failed == {}
-    assert 2000 <= summary.latency_p50_ms <= summary.latency_p95_ms
     assert b"offline" in bytes(ear.heard[-1].payload)
 
 
@@ -96,7 +98,7 @@ def test_every_json_payload_has_the_flat_keys(config, ear):
     assert [score["anomalous"] for score in kinds["score"]] == [1, 0]
     assert [(event["anomalous"], event["event_type"]) for event in kinds["event"]] == [(1, "start"), (0, "end")]
     # 0 before the first score; the second run has none.
-    assert 2000 <= max(stats["latency_p95_ms"] for stats in kinds["stats"]) < 2000 + 1000 * PATIENCE
+    assert 2000 <= 1.02 * max(stats["latency_p95_ms"] for stats in kinds["stats"]) < 2000 + 1000 * PATIENCE
     assert kinds["stats"][-1]["latency_p95_ms"] == 0
 
 

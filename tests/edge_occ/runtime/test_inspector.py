@@ -15,8 +15,10 @@ from edge_occ.common.clock import ManualClock
 from edge_occ.common.errors import EngineUnavailable, SourceLost, UserError
 from edge_occ.inspection.events import EventTracker, Phase
 from edge_occ.inspection.guards import Guards, GuardsConfig
+from edge_occ.inspection.metrics import Latencies, Stage
 from edge_occ.inspection.roi import Roi
 from edge_occ.inspection.scoring import MAX_CONSECUTIVE_FAULTS
+from edge_occ.inspection.snapshot import Snapshot
 from edge_occ.inspection.trigger import EdgeTrigger
 from edge_occ.mqtt.topics import Origin
 from edge_occ.output.evidence.config import EvidenceConfig
@@ -452,3 +454,57 @@ def test_another_engine_threshold_and_guards_are_used_from_the_next_frame_on():
         (100, 200, False),
     ]
     assert [i.event.phase for i in sink.inspections] == [Phase.START, Phase.END], "the event went on"
+
+
+def test_each_stage_has_its_time_and_their_sum_is_that_of_the_verdict():
+    clock, latencies = ManualClock(), Latencies()
+
+    class Slow(FakeEngine):
+        def infer(self, frame):
+            clock.advance(0.02)
+            return super().infer(frame)
+
+    class SlowGuards(Guards):
+        def check(self, frame):
+            clock.advance(0.004)
+            return super().check(frame)
+
+    class SlowTracker(EventTracker):
+        def step(self, verdict, captured=0.0):
+            clock.advance(0.001)
+            return super().step(verdict, captured)
+
+    guards = SlowGuards(GuardsConfig(uniform=False))
+    inspector = Inspector(
+        Slow(), ConformalThreshold([1.0], 200.0), SlowTracker(), Outlets(), guards, clock, latencies=latencies
+    )
+    taken = Frame(0, clock.now(), clock.monotonic() - 0.1, np.full((20, 30, 3), 7, np.uint8))
+    result = inspector.inspect(taken)
+    times = {stage: read.sum_ms for stage, read in latencies.read().items() if sum(read.counts)}
+    expected = {Stage.WAIT: 100, Stage.PREPROCESS: 4, Stage.ENGINE: 20, Stage.DECIDE: 1}
+    assert times == pytest.approx(expected)
+    assert result.verdict_ms == pytest.approx(sum(times.values()))
+
+
+def test_a_frame_that_a_guard_stops_has_no_time_in_the_engine():
+    latencies, sink = Latencies(), MemorySink()
+    guards = Guards(GuardsConfig())
+    inspector = Inspector(
+        FakeEngine(), ConformalThreshold([1.0], 10.0), EventTracker(), Outlets([sink]), guards, latencies=latencies
+    )
+    with ListSource([3, 4]) as source:
+        inspect_all(inspector, source)
+    counts = {stage: sum(read.counts) for stage, read in latencies.read().items()}
+    assert [fault.reason for fault in sink.faults] == [Reason.UNIFORM] * 2
+    assert (counts.pop(Stage.WAIT), set(counts.values())) == (2, {0})
+    assert inspector.counts().faults == {"uniform": 2}
+
+
+def test_counts_can_be_read_at_any_time():
+    inspector = Inspector(
+        FakeEngine(), ConformalThreshold([1.0], 10.0, review_threshold=5.0), EventTracker(), Outlets()
+    )
+    assert inspector.counts() == Snapshot()
+    with ListSource([3, 50, 6]) as source:
+        inspect_all(inspector, source)
+    assert inspector.counts() == Snapshot(frames=3, anomalous=1, for_review=1, events=1)

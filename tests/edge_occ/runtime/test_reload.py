@@ -17,6 +17,7 @@ from discs import part, write
 
 from edge_occ.bundle.bundle import make_bundle, read_bundle, save_bundle
 from edge_occ.common.errors import InputError
+from edge_occ.mqtt.commands.service import CommandService
 from edge_occ.runtime import model as model_module
 from edge_occ.runtime.camera import Camera, CameraPlan
 from edge_occ.runtime.config import RunConfig
@@ -119,7 +120,9 @@ class Line:
             config, model, bundle = self._read()
             with ExitStack() as stack:
                 heartbeat = Heartbeat([lambda: self.heartbeats.append(threading.current_thread())])
-                plan = CameraPlan(config, None, True, len(self.cameras) == 1, heartbeat, self.lines.append)
+                plan = CameraPlan(
+                    config, None, True, len(self.cameras) == 1, heartbeat, self.lines.append, CommandService(())
+                )
                 addresses = {name: self.address if name != "dead" else "v4l2:///dev/video99" for name in self.cameras}
                 self.opened = [Camera(name, address, plan, model, stack) for name, address in addresses.items()]
                 loaded = open_engine(bundle, config.engine, (), self.lines.append)

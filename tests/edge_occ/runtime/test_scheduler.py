@@ -12,11 +12,14 @@ import pytest
 from fakes.engine import PartialEngine
 
 from edge_occ.bundle.conformal import ConformalThreshold
+from edge_occ.common.clock import ManualClock
 from edge_occ.common.errors import EngineUnavailable, SourceLost
 from edge_occ.inspection.events import EventTracker
+from edge_occ.inspection.guards import Guards, GuardsConfig
 from edge_occ.output.outlets import Outlets
 from edge_occ.output.sink import MemorySink
 from edge_occ.runtime.control import Control
+from edge_occ.runtime.heartbeat import Heartbeat
 from edge_occ.runtime.inspector import Inspector
 from edge_occ.runtime.scheduler import Lane, Scheduler
 from edge_occ.sources.fake import FakeSource, Pause
@@ -45,10 +48,13 @@ def frame(value: int):
     return np.full((4, 6, 3), value, np.uint8)
 
 
+def inspector_of(engine: OneThread, sinks, guards: Guards | None = None) -> Inspector:
+    return Inspector(engine, ConformalThreshold([1.0], 100.0), EventTracker(), Outlets(sinks), guards)
+
+
 def lane(name: str, engine: OneThread, source: FakeSource) -> tuple[Lane, MemorySink]:
     sink = MemorySink()
-    inspector = Inspector(engine, ConformalThreshold([1.0], 100.0), EventTracker(), Outlets([sink]))
-    return Lane(name, source, inspector), sink
+    return Lane(name, source, inspector_of(engine, [sink])), sink
 
 
 def run(lanes, control=None, max_frames=None):
@@ -154,3 +160,81 @@ def test_requests_are_carried_out_between_frames_and_while_no_frame_comes():
     run([silent], control)
     asker.join()
     assert threads == [engine.thread]
+
+
+class Hanging(OneThread):
+    """Does not return from a frame of value 13 until it is released; what it waits for is known."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hangs, self.released = threading.Event(), threading.Event()
+
+    def infer(self, frame):
+        if frame[0, 0, 0] == 13:
+            self.hangs.set()
+            assert self.released.wait(LONG)
+        return super().infer(frame)
+
+
+def beating(lanes, heartbeat):
+    for each in lanes:
+        each.source.__enter__()
+    Scheduler(lanes, inspecting=heartbeat.inspecting).run()
+
+
+@pytest.mark.parametrize("cameras", [1, 3])
+def test_a_source_that_waits_hides_no_engine_that_hangs(cameras):
+    """A watched folder or a triggered camera says that it waits, whatever the engine does."""
+    engine, clock, signs = Hanging(), ManualClock(), []
+    heartbeat = Heartbeat([lambda: signs.append(clock.monotonic())], clock=clock)
+    script = [frame(1), frame(13), frame(1)]
+    lanes = [
+        Lane(str(i), FakeSource(script if i == 0 else [frame(2)]), inspector_of(engine, [heartbeat]))
+        for i in range(cameras)
+    ]
+
+    def wait_as_sources_do():
+        assert engine.hangs.wait(LONG)
+        before = len(signs)
+        for _ in range(5):
+            clock.advance(2)
+            heartbeat.waiting()
+        hung.append(len(signs) - before)
+        engine.released.set()
+
+    hung: list[int] = []
+    other = threading.Thread(target=wait_as_sources_do)
+    other.start()
+    beating(lanes, heartbeat)
+    other.join()
+    assert hung == [0]
+    assert signs[-1] == 10, "the frame that was scored in the end is a sign of life"
+    clock.advance(2)
+    heartbeat.waiting()
+    assert signs[-1] == 12, "a source that waits between two frames is alive"
+
+
+def test_the_frames_of_any_camera_are_signs_of_life_and_so_are_frames_that_a_guard_stops():
+    clock, signs = ManualClock(), []
+    heartbeat = Heartbeat([lambda: signs.append(clock.monotonic())], clock=clock)
+    engine = OneThread()
+
+    class Ticking(Guards):
+        def check(self, frame):
+            clock.advance(1)
+            return super().check(frame)
+
+    covered = FakeSource([frame(0)] * 4)
+    inspector = inspector_of(engine, [heartbeat], Ticking(GuardsConfig()))
+    beating([Lane("covered", covered, inspector), Lane("lost", FakeSource([]), inspector_of(engine, []))], heartbeat)
+    assert (inspector.frames, engine.asked) == (0, [])
+    assert signs == [1, 2, 3, 4]
+
+
+def test_frames_that_the_engine_fails_at_are_no_signs_of_life():
+    signs: list[int] = []
+    heartbeat = Heartbeat([lambda: signs.append(1)])
+    engine = OneThread()
+    with pytest.raises(EngineUnavailable):
+        beating([Lane("", FakeSource([frame(255)] * 9), inspector_of(engine, [heartbeat]))], heartbeat)
+    assert (len(engine.asked), signs) == (9, [])

@@ -1,6 +1,7 @@
 """The watchdog, alone and in a run that hangs."""
 
 import os
+import shutil
 import subprocess
 import sys
 from queue import Queue
@@ -53,3 +54,29 @@ def test_a_run_that_hangs_ends_with_its_own_status_and_says_so(tiny_bundle, tiny
     assert [line.split()[0] for line in lines] == ["expected", "found", "next"]
     assert "none inspected for 1 s" in lines[1]
     assert SECONDS in lines[2]
+
+
+def test_an_engine_that_hangs_ends_the_run_though_a_watched_folder_waits_for_pictures(tiny_bundle, tiny_data, tmp_path):
+    """The folder is looked at several times a second by a thread of its own, which is a sign of life between frames."""
+    watched = tmp_path / "watched"
+    shutil.copytree(tiny_data / "test" / "spot", watched)
+    program = (
+        "import sys, time\n"
+        "from edge_occ.__main__ import main\n"
+        "from edge_occ.runtime.inspector import score_frame\n"
+        "from edge_occ.runtime import inspector\n"
+        "left = [2]\n"
+        "def hang(engine, image):\n"
+        "    if left[0] == 0:\n"
+        "        time.sleep(3600)\n"
+        "    left[0] -= 1\n"
+        "    return score_frame(engine, image)\n"
+        "inspector.score_frame = hang\n"
+        "main()\n"
+    )
+    sources = ["--source", f"left={watched}?watch=all", "--source", f"right={tmp_path}/empty?watch=1"]
+    (tmp_path / "empty").mkdir()
+    command = [sys.executable, "-c", program, "run", *sources, "--bundle", str(tiny_bundle), "--no-mqtt"]
+    done = subprocess.run(command, env={**os.environ, SECONDS: "2"}, capture_output=True, text=True, timeout=120)
+    assert done.returncode == Hung.exit_code, done.stderr
+    assert "none inspected for 2 s" in done.stderr

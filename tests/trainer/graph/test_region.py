@@ -65,8 +65,9 @@ def test_a_map_of_a_region_is_the_mean_of_its_own_positions_near_a_pixel():
 
 def test_a_region_of_everything_changes_nothing():
     scores = torch.rand(3, 4, 6, generator=torch.Generator().manual_seed(1))
+    centres = torch.from_numpy(CENTRES[0]), torch.from_numpy(CENTRES[1])
     for config in (MapConfig(), MapConfig(image_score="top", top_fraction=0.02)):
-        whole = ScoreMap(config, SIZE, CENTRES)(scores)
-        part = ScoreMap(config, SIZE, CENTRES, np.ones(SIZE, bool))(scores.reshape(3, 1, 24))
+        whole = ScoreMap(config, SIZE, centres)(scores)
+        part = ScoreMap(config, SIZE, centres, np.ones(SIZE, bool))(scores.reshape(3, 1, 24))
         for one, other in zip(whole, part, strict=True):
             torch.testing.assert_close(one, other)

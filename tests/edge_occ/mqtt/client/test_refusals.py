@@ -6,7 +6,7 @@ import socket
 import threading
 
 import pytest
-from mqtt_helpers import Mosquitto, connected, free_port, tcp_server, wait_until
+from mqtt_helpers import Ear, Mosquitto, connected, free_port, tcp_server, wait_until
 
 from edge_occ.common.errors import InputError
 from edge_occ.mqtt.broker import USERNAME
@@ -161,6 +161,32 @@ def test_a_refused_subscription_is_an_error(config):
     assert not [thread for thread in threading.enumerate() if "deaf" in thread.name]
 
 
+def test_a_refused_subscription_that_is_not_required_is_logged(config, caplog):
+    wish = Subscription(("homeassistant/status",), lambda _: None, 1000, required=False)
+    words = "refuses the subscription to homeassistant/status: Not authorized"
+    with tcp_server(granting(0x87)) as address:
+        connection = Connection(config.model_copy(update={"broker": address}), "publisher", subscription=wish)
+        connection.connect(5)
+        wait_until(lambda: words in caplog.text, "the warning")
+        connection.close(0.1)
+
+
+def test_births_that_are_too_large_for_the_broker_are_logged_and_not_sent(tmp_path, config, caplog):
+    broker = Mosquitto(tmp_path, ["allow_anonymous true", "max_packet_size 2000"]).start()
+    births = {"births/large": b"x" * 2000, "births/small": b"x"}
+    try:
+        config = config.model_copy(update={"broker": broker.url})
+        with Ear(broker.port, "births/#") as ear:
+            connection = Connection(config, "client", births=births)
+            connection.connect(5)
+            ear.wait_for(lambda heard: [message.topic for message in heard] == ["births/small"], "the small one")
+            assert connection.session == 1
+            connection.close(1)
+    finally:
+        broker.stop()
+    assert "births/large" in caplog.text
+
+
 def test_a_refused_status_is_logged_once_with_its_topic(tmp_path, config, caplog):
     (tmp_path / "acl").write_text("topic read #\n")
     (tmp_path / "acl").chmod(0o600)
@@ -220,6 +246,16 @@ def test_a_partly_refused_subscription_is_logged_and_kept(config, caplog):
         connection.connect(5)
         connection.close(0.1)
     assert "refuses the subscription to a/+/+/score: Not authorized" in caplog.text
+
+
+def test_a_refused_subscription_that_is_not_required_is_logged_and_the_client_goes_on(config, caplog):
+    wish = Subscription(("a/command",), lambda _: None, 1000, required=False, as_published=True)
+    with tcp_server(granting(0x87)) as address:
+        connection = Connection(config.model_copy(update={"broker": address}), "half", subscription=wish)
+        connection.connect(5)
+        assert connection.session == 1
+        wait_until(lambda: "refuses the subscription to a/command: Not authorized" in caplog.text, "the log")
+        connection.close(0.1)
 
 
 def test_the_advice_for_a_broker_without_retained_messages_and_mqtt_3_1_1(tmp_path, config):

@@ -120,12 +120,3 @@ def test_scores_are_thinned_by_capture_but_anomalous_ones_pass():
     assert 13 in taken
     assert 19 <= len(taken) <= 22
     assert stats.counts().thinned == 40 - len(taken)
-
-
-def test_quantiles_are_of_the_latest_latencies():
-    stats = DeliveryStats()
-    assert stats.counts().latency_p50_ms is None
-    for value in [1e6] * 50 + list(range(10_000)):
-        stats.latency(value)
-    counts = stats.counts()
-    assert (counts.latency_p50_ms, counts.latency_p95_ms) == (5000, 9500)

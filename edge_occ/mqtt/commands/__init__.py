@@ -1,0 +1,1 @@
+"""Commands over MQTT: requests to a running inspector, and its answers."""

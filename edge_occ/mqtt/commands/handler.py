@@ -1,0 +1,53 @@
+"""The seam of commands: what carries a valid request out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from edge_occ.mqtt.commands.answers import Outcome
+from edge_occ.mqtt.commands.requests import Request
+
+
+class CommandHandler(Protocol):
+    """Carries out the commands of one camera, each in full before the next, all in one thread that is no other's."""
+
+    def handle(self, request: Request) -> Outcome:
+        """Carry out an enabled request that was not carried out before; may take as long as it takes.
+
+        Raises:
+            UserError: it failed, for the reason in the error.
+            concurrent.futures.CancelledError: the run ends.
+        """
+
+    def tick(self) -> None:
+        """Do what an earlier command has made due by now; called several times a second between two commands.
+
+        It raises as :meth:`handle`.
+        """
+
+
+class MemoryHandler:
+    """A handler that keeps the requests in a list; for tests.
+
+    Args:
+        answer: returns the outcome of a request, or raises; by default everything is done.
+
+    Attributes:
+        requests: those that were handled, in order.
+        ticks: number of calls of :meth:`tick`.
+    """
+
+    def __init__(self, answer: Callable[[Request], Outcome] = lambda request: Outcome.done(request.command)) -> None:
+        self._answer = answer
+        self.requests: list[Request] = []
+        self.ticks = 0
+
+    def handle(self, request: Request) -> Outcome:
+        """Keep a request."""
+        self.requests.append(request)
+        return self._answer(request)
+
+    def tick(self) -> None:
+        """Count the call."""
+        self.ticks += 1

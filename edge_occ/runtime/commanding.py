@@ -1,0 +1,138 @@
+"""What the commands of operators do to a running station."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+
+from edge_occ.bundle.operating_points import reject_above, reject_at_rate
+from edge_occ.bundle.versions import roll_back
+from edge_occ.common.clock import SYSTEM_CLOCK, Clock
+from edge_occ.common.errors import InputError, UserError
+from edge_occ.mqtt.commands.answers import Outcome
+from edge_occ.mqtt.commands.replies import Replies
+from edge_occ.mqtt.commands.requests import Mute, Request, Threshold
+from edge_occ.mqtt.commands.service import CommandService
+from edge_occ.mqtt.messages import snapshot_info
+from edge_occ.output.heatmap import encode_jpeg
+from edge_occ.runtime.camera import Camera
+from edge_occ.runtime.control import Control
+
+
+@dataclass(frozen=True)
+class StationActions:
+    """What the commands of all cameras share.
+
+    Attributes:
+        control: of the thread that inspects.
+        reload: asks for a reload, see :meth:`edge_occ.runtime.reload.ReloadRequests.ask`.
+        bundle: file of the bundle.
+        sha256: digest that the bundle must have, if any.
+    """
+
+    control: Control
+    reload: Callable[[], Future[str]]
+    bundle: Path
+    sha256: str | None = None
+
+
+class CameraCommands:
+    """Carries out the commands of one camera; a :class:`~edge_occ.mqtt.commands.handler.CommandHandler`.
+
+    Args:
+        camera: the camera.
+        station: shared with the other cameras.
+        replies: publishes snapshots.
+        clock: replaced in tests.
+    """
+
+    def __init__(self, camera: Camera, station: StationActions, replies: Replies, clock: Clock = SYSTEM_CLOCK) -> None:
+        self._camera, self._station, self._replies, self._clock = camera, station, replies, clock
+        self._muted_until: float | None = None
+        self._actions: dict[str, Callable[[], Outcome]] = {
+            "snapshot": self._snapshot,
+            "trigger": self._trigger,
+            "rearm": self._rearm,
+            "reload": self._reload,
+            "rollback": self._rollback,
+        }
+
+    def handle(self, request: Request) -> Outcome:
+        """Carry out a request.
+
+        Raises:
+            UserError: it failed, for the reason in the error.
+            concurrent.futures.CancelledError: the run ends.
+        """
+        if isinstance(request, Mute):
+            return self._mute(request.seconds)
+        if isinstance(request, Threshold):
+            return self._threshold(request)
+        return self._actions[request.command]()
+
+    def tick(self) -> None:
+        """End the muting when its time is over."""
+        if self._muted_until is not None and self._clock.monotonic() >= self._muted_until:
+            self._muted_until = None
+            self._station.control.submit(lambda: self._camera.mute(muted=False)).result()
+
+    def _snapshot(self) -> Outcome:
+        inspection = None if self._camera.latest is None else self._camera.latest.inspection
+        if inspection is None or self._camera.channel is None:
+            return Outcome.failed("no frame has been inspected yet")
+        jpeg = encode_jpeg(inspection.frame.image)
+        failure = self._replies.snapshot(jpeg, snapshot_info(inspection, self._camera.channel.topics.origin))
+        return Outcome.failed(failure) if failure else Outcome.done(f"frame {inspection.frame.index}")
+
+    def _trigger(self) -> Outcome:
+        if self._station.control.submit(self._camera.trigger).result():
+            return Outcome.done()
+        return Outcome.refused("the setting trigger.mode is not 'command'")
+
+    def _rearm(self) -> Outcome:
+        ended = self._station.control.submit(self._camera.rearm).result()
+        return Outcome.done("the open event was ended" if ended else "no event was open")
+
+    def _threshold(self, request: Threshold) -> Outcome:
+        def change() -> str:
+            decision = self._camera.decision
+            if request.rate is not None:
+                decision = reject_at_rate(decision, request.rate)
+            elif request.threshold is not None:
+                decision = reject_above(decision, request.threshold)
+            self._camera.decide(decision)
+            return f"threshold {decision.reject.threshold:.6g}. {decision.guarantee()}"
+
+        try:
+            return Outcome.done(self._station.control.submit(change).result())
+        except InputError as error:
+            return Outcome.refused(f"expected {error.expected}; found {error.found}")
+
+    def _reload(self) -> Outcome:
+        return Outcome.done(self._station.reload().result())
+
+    def _rollback(self) -> Outcome:
+        if self._station.sha256 is not None:
+            return Outcome.refused("this run accepts the bundle of --sha256 only")
+        version = roll_back(self._station.bundle.resolve())
+        try:
+            summary = self._station.reload().result()
+        except UserError as error:
+            return Outcome.failed(f"version {version.number} is in its place, but was not loaded: {error}")
+        return Outcome.done(f"version {version.number}: {summary}")
+
+    def _mute(self, seconds: int) -> Outcome:
+        self._station.control.submit(lambda: self._camera.mute(muted=seconds > 0)).result()
+        self._muted_until = self._clock.monotonic() + seconds if seconds else None
+        return Outcome.done(f"events are muted for {seconds} s" if seconds else "events are not muted")
+
+
+def serve_commands(cameras: Sequence[Camera], commands: CommandService, station: StationActions) -> None:
+    """Answer the commands of all cameras from now on."""
+    for camera in cameras:
+        if camera.channel is not None and camera.publisher is not None:
+            replies = Replies(camera.publisher.connection, camera.channel.topics, commands.stopped)
+            camera.channel.serve(CameraCommands(camera, station, replies), replies)
+    commands.start()
