@@ -378,7 +378,10 @@ def main() -> None:
     arguments = parser.parse_args()
     folder = arguments.folder or Path(tempfile.mkdtemp(prefix="soak-"))
     folder.mkdir(parents=True, exist_ok=True)
-    result = soak(Options(arguments.bundle, arguments.minutes * 60, arguments.data), folder)
+    seconds = arguments.minutes * 60
+    # An hour, because deques of the latest 10,000 latencies fill so slowly at five frames a second.
+    options = Options(arguments.bundle, seconds, arguments.data, warm_up=min(seconds / 3, 3600))
+    result = soak(options, folder)
     for name, value in result.figures.items():
         shown = ", ".join(f"{key} {count}" for key, count in value.items()) if isinstance(value, dict) else value
         print(f"{name:<28} {shown}")
