@@ -12,6 +12,7 @@ PIP := $(BIN)/pip --disable-pip-version-check
 PROJECT := pyproject.toml
 JETPACK6 := .venv-jetpack6
 DEVICE_TESTS := tests/edge_occ tests/engines tests/trainer/cli -m "not train" -p no:cacheprovider
+ARRAY_TESTS := $(addprefix tests/edge_occ/,bundle common inspection sources) tests/engines -m "not train" -p no:cacheprovider
 # Files share out among the processors, each with one thread: the networks of the tests are too small to split.
 PARALLEL := -n auto --maxprocesses 8 --dist loadfile
 # The newest numpy and OpenCV that a Jetson with JetPack 6 may have; the oldest are in tests/jetpack6.txt.
@@ -30,12 +31,12 @@ test: $(VENV)/.dev lint
 	OMP_NUM_THREADS=1 $(BIN)/pytest $(PARALLEL)
 
 # Nothing is left out but what is marked as needing the training packages: a forgotten mark is a failure.  The second time
-# so is MQTT, which does nothing with arrays but pass them on.
+# it is the parts that compute with arrays; the others pass them on.
 test-jetpack6: export OMP_NUM_THREADS = 1
 test-jetpack6: export EDGE_OCC_TEST_BUNDLE = $(CURDIR)/$(JETPACK6)/discs.occ
 test-jetpack6: $(JETPACK6)/.ready $(JETPACK6)/discs.occ
 	$(JETPACK6)/bin/pytest $(PARALLEL) $(DEVICE_TESTS)
-	PYTHONPATH=$(CURDIR)/$(JETPACK6)/newest $(JETPACK6)/bin/pytest $(PARALLEL) $(DEVICE_TESTS) --ignore tests/edge_occ/mqtt
+	PYTHONPATH=$(CURDIR)/$(JETPACK6)/newest $(JETPACK6)/bin/pytest $(PARALLEL) $(ARRAY_TESTS)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -88,5 +89,5 @@ $(JETPACK6)/.ready: tests/jetpack6.txt tools/find-python $(PROJECT) Makefile
 
 # Made by the trainer, where torch is; as old as the code that it comes from.
 $(JETPACK6)/discs.occ: $(VENV)/.dev $(JETPACK6)/.ready tests/discs.py \
-		$(wildcard trainer/*.py trainer/*/*.py edge_occ/*.py edge_occ/*/*.py engines/*.py engines/*/*.py)
+		$(wildcard trainer/*.py trainer/*/*.py edge_occ/*.py edge_occ/*/*.py edge_occ/*/*/*.py engines/*.py engines/*/*.py)
 	$(BIN)/python tests/discs.py $@
