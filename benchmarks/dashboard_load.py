@@ -84,7 +84,7 @@ def publish(port: int, devices: int, seconds: float, counts: dict[str, int]) -> 
             elif phase % per["event"] == 5 and step >= 5:
                 client.publish(f"{topic}/event", event(number, "end"), 1)
         step += 1
-    counts.update({**sent, "seconds": round(time.monotonic() - begin, 1), "heatmap_kb": round(len(jpeg) / 1024)})
+    counts.update({**sent, "seconds": round(time.monotonic() - begin), "heatmap_kb": round(len(jpeg) / 1024)})
     while client._out_messages:
         time.sleep(0.1)
     client.disconnect()
