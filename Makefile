@@ -11,10 +11,14 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check
 PROJECT := pyproject.toml
 JETPACK6 := .venv-jetpack6
-DEVICE_TESTS := tests/edge_occ tests/engines tests/trainer/cli -m "not train" -p no:cacheprovider
-ARRAY_TESTS := $(addprefix tests/edge_occ/,bundle common inspection sources) tests/engines -m "not train" -p no:cacheprovider
+DEVICE_TESTS := $(addprefix tests/edge_occ/,bundle common inspection sources output runtime cli) tests/engines tests/trainer/cli
+ARRAY_TESTS := $(addprefix tests/edge_occ/,bundle inspection) tests/engines
+ON_DEVICE := -m "not train and not long" -p no:cacheprovider
 # Files share out among the processors, each with one thread: the networks of the tests are too small to split.
-PARALLEL := -n auto --maxprocesses 8 --dist loadfile
+# One process more than processors, as some tests wait for other programs.
+PARALLEL := -n $(shell expr $$(nproc 2>/dev/null || echo 2) + 1) --maxprocesses 8 --dist loadfile
+# make test MARKS="not long" leaves out what takes long by its nature: series of kills, soaks, trainings in several processes.
+MARKS ?= long or not long
 # The newest numpy and OpenCV that a Jetson with JetPack 6 may have; the oldest are in tests/jetpack6.txt.
 JETPACK6_NEWEST := numpy==1.26.4 opencv-python==4.10.0.84
 
@@ -28,15 +32,15 @@ demo: $(VENV)/.demo
 	$(BIN)/edge-occ demo
 
 test: $(VENV)/.dev lint
-	OMP_NUM_THREADS=1 $(BIN)/pytest $(PARALLEL)
+	OMP_NUM_THREADS=1 $(BIN)/pytest $(PARALLEL) -m "$(MARKS)"
 
-# Nothing is left out but what is marked as needing the training packages: a forgotten mark is a failure.  The second time
-# it is the parts that compute with arrays; the others pass them on.
+# What computes with arrays or reads them; of that, nothing is left out but what is marked as needing the training packages
+# (a forgotten mark is a failure) or as long.
 test-jetpack6: export OMP_NUM_THREADS = 1
 test-jetpack6: export EDGE_OCC_TEST_BUNDLE = $(CURDIR)/$(JETPACK6)/discs.occ
 test-jetpack6: $(JETPACK6)/.ready $(JETPACK6)/discs.occ
-	$(JETPACK6)/bin/pytest $(PARALLEL) $(DEVICE_TESTS)
-	PYTHONPATH=$(CURDIR)/$(JETPACK6)/newest $(JETPACK6)/bin/pytest $(PARALLEL) $(ARRAY_TESTS)
+	$(JETPACK6)/bin/pytest $(PARALLEL) $(DEVICE_TESTS) $(ON_DEVICE)
+	PYTHONPATH=$(CURDIR)/$(JETPACK6)/newest $(JETPACK6)/bin/pytest $(PARALLEL) $(ARRAY_TESTS) $(ON_DEVICE)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

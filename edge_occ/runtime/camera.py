@@ -113,7 +113,10 @@ class Camera:
         self.origin, self._latencies = mqtt.topics.origin, Latencies()
         self._inspector: Inspector | None = None
         self._render = Renderer(reject.median, reject.threshold, mqtt.heatmap_side, self._latencies)
-        self.publisher = self._publish(mqtt, model, stack) if plan.mqtt is not None else None
+        # The publisher asks for a snapshot as soon as it is entered.
+        self.publisher: Publisher | None = None
+        if plan.mqtt is not None:
+            self.publisher = self._publish(mqtt, model, stack)
         self._evidence = self._keep_evidence(mqtt, model, stack)
 
     def lane(self, model: Model, loaded: LoadedEngine) -> Lane:

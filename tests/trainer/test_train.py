@@ -278,6 +278,7 @@ def test_the_two_stage_papers_presets_make_bundles(tiny_data, tmp_path, name, si
     assert len(evaluation.records) == 13
 
 
+@pytest.mark.long
 @pytest.mark.data
 @pytest.mark.parametrize("name", ["rotation", "contrastive-da"])
 def test_the_two_stage_papers_presets_inspect_real_parts(shared_data, tmp_path, name):

@@ -122,6 +122,7 @@ def test_a_place_that_cannot_be_written_leaves_everything(path):
     assert path.read_bytes() == original
 
 
+@pytest.mark.long
 def test_a_killed_process_leaves_a_whole_bundle(path):
     """kill -9 at any moment of replacements and rollbacks; children are forked, as importing takes long."""
     program = """

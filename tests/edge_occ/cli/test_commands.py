@@ -194,6 +194,7 @@ def test_ctrl_c_ends_a_run_cleanly(tiny_bundle, tiny_data, number):
     assert "Traceback" not in errors
 
 
+@pytest.mark.long
 @pytest.mark.train
 def test_ctrl_c_during_training_leaves_a_checkpoint_that_the_same_command_goes_on_from(
     tiny_data, tmp_path, monkeypatch

@@ -83,6 +83,7 @@ def test_a_command_of_the_device_talks_to_nobody_and_writes_nothing(tiny_bundle,
     assert written() == []
 
 
+@pytest.mark.long
 @pytest.mark.train
 def test_training_talks_to_nobody(tiny_data, tmp_path, traced, written):
     settings = [part for name, value in TRAINED.items() for part in ("--set", f"{name}={value}")]

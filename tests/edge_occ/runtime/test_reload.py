@@ -388,6 +388,7 @@ def started(bundle, pictures, *options):
     assert "Traceback" not in errors.read_text()
 
 
+@pytest.mark.long
 def test_sighup_reloads_a_process_without_a_terminal(bundle, pictures):
     with started(bundle, pictures, "--no-mqtt") as (process, errors):
         frames = iter(lambda: json.loads(process.stdout.readline())["frame"], None)
@@ -407,6 +408,7 @@ def test_sighup_reloads_a_process_without_a_terminal(bundle, pictures):
         assert "frames," in errors()
 
 
+@pytest.mark.long
 def test_a_sighup_while_the_run_begins_does_not_end_it(bundle, pictures, tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         broker = f"mqtt://127.0.0.1:{silent.getsockname()[1]}"

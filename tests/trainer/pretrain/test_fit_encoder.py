@@ -181,6 +181,7 @@ def test_a_short_or_warming_training_is_not_judged(tmp_path, monkeypatch):
     train(tmp_path / "b", whole("contrastive", steps=60, hidden=4, learning_rate=1e-9, warmup=0.9))
 
 
+@pytest.mark.long
 def test_a_compiled_network_learns_the_same(tmp_path, monkeypatch):
     """But for rounding; checkpoints go from one to the other.  Captured as for Inductor, but run without its minute of
     compilation; benchmarks/pretrain_throughput.py does that.
@@ -202,6 +203,7 @@ def test_a_compiled_network_learns_the_same(tmp_path, monkeypatch):
 
 
 # Inductor imports a part of torch that torch itself has deprecated.
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
 def test_a_missing_compiler_is_an_error(tmp_path, monkeypatch):
     from torch._inductor import config as inductor

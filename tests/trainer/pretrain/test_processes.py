@@ -21,6 +21,8 @@ from trainer.pretrain import processes
 from trainer.pretrain.fit_encoder import fit_encoder
 from trainer.pretrain.synchronised_norm import SynchronisedBatchNorm2d, synchronise
 
+pytestmark = pytest.mark.long
+
 CPU = torch.device("cpu")
 GENTLE = {"learning_rate": 1e-4, "warmup": 0}
 

@@ -100,6 +100,7 @@ def test_a_record_has_what_the_messages_have(tmp_path):
         "review_threshold": 1.0,
         "verdict": "anomalous",
         "anomalous": 1,
+        "muted": False,
         "peak": 2.0,
         "frames": 1,
         "duration_s": 0.0,
