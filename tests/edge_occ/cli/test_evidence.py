@@ -15,6 +15,8 @@ import numpy as np
 import pytest
 from mqtt_helpers import Ear, payloads, wait_until
 
+pytestmark = pytest.mark.long
+
 PARTS = ("frame.png", "heatmap.jpg", "record.json")
 
 

@@ -21,7 +21,10 @@ from edge_occ.dashboard.limits import Limits
 from edge_occ.mqtt.jpeg import insert_comment
 from edge_occ.output.evidence.label import mark
 
-pytestmark = pytest.mark.skipif(bool(webdriver.MISSING), reason=webdriver.MISSING or "there is a browser")
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.skipif(bool(webdriver.MISSING), reason=webdriver.MISSING or "there is a browser"),
+]
 
 PATIENCE = 60
 AXE = Path(os.environ.get("EDGE_OCC_TEST_AXE", "node_modules/axe-core/axe.min.js"))

@@ -10,7 +10,10 @@ from edge_occ.bundle.loading import load_engine
 from trainer.review.refit import refit
 from trainer.review.review import review
 
-pytestmark = pytest.mark.skipif(bool(webdriver.MISSING), reason=webdriver.MISSING or "there is a browser")
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.skipif(bool(webdriver.MISSING), reason=webdriver.MISSING or "there is a browser"),
+]
 
 IMAGES = 6
 
