@@ -14,8 +14,8 @@ from dataclasses import dataclass, field, replace
 from tempfile import TemporaryFile
 from typing import IO, Any, Generic, TypeVar
 
-PATIENCE = 8.0
-"""Seconds a child may take: importing OpenCV from a cold SD card takes several."""
+PATIENCE = 20.0
+"""Seconds a child may take: importing OpenCV from a cold SD card, or on a busy machine, takes many."""
 _LIMIT = 1 << 18
 """Bytes read of a child's output."""
 
