@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 import json
-import shutil
-import signal
-import socket
-import subprocess
-import sys
 import threading
-import time
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 
 import pytest
-from discs import part, write
+from reload_helpers import another, wait_for
 
-from edge_occ.bundle.bundle import make_bundle, read_bundle, save_bundle
 from edge_occ.common.errors import InputError
 from edge_occ.mqtt.commands.service import CommandService
 from edge_occ.runtime import model as model_module
@@ -28,21 +21,6 @@ from edge_occ.runtime.reload import Reloader, ReloadRequests
 from edge_occ.runtime.scheduler import Scheduler
 
 LONG = 60.0
-
-
-def another(bundle, path, **training):
-    """Write a bundle that differs from another one by its manifest alone."""
-    given = read_bundle(bundle)
-    manifest = given.manifest.model_dump(by_alias=True, exclude={"members"})
-    manifest["training"].update(seed=manifest["training"]["seed"] + 1, **training)
-    save_bundle(path, make_bundle(manifest, given.members))
-
-
-def wait_for(condition, what):
-    deadline = time.monotonic() + LONG
-    while not condition():
-        assert time.monotonic() < deadline, f"waited in vain for {what()}"
-        time.sleep(0.01)
 
 
 class Engines:
@@ -151,18 +129,6 @@ class Line:
         wait_for(
             lambda: all(i.frames >= n for i, n in zip(self.inspectors, wanted, strict=True)), lambda: "more frames"
         )
-
-
-@pytest.fixture
-def bundle(tiny_bundle, tmp_path):
-    return shutil.copy(tiny_bundle, tmp_path / "line.occ")
-
-
-@pytest.fixture
-def pictures(tmp_path):
-    for seed in range(3):
-        write(tmp_path / "pictures" / f"{seed}.png", part(seed))
-    return tmp_path / "pictures"
 
 
 def scores(capsys):
@@ -370,54 +336,3 @@ def test_requests_that_come_during_a_reload_are_answered_by_one_more():
     requests.put()
     requests.end()
     assert not requests.wait()
-
-
-@contextmanager
-def started(bundle, pictures, *options):
-    """A real run without a terminal, and what it wrote to standard error."""
-    command = [sys.executable, "-m", "edge_occ", "run", "--source", f"{pictures}?loop=1&fps=20", "--bundle"]
-    command += [str(bundle), "--json", "--set", "engine.name=cpu", *options]
-    errors = bundle.with_name("errors")
-    with errors.open("w") as log:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True)
-    try:
-        yield process, errors.read_text
-    finally:
-        process.kill()
-        process.communicate()
-    assert "Traceback" not in errors.read_text()
-
-
-@pytest.mark.long
-def test_sighup_reloads_a_process_without_a_terminal(bundle, pictures):
-    with started(bundle, pictures, "--no-mqtt") as (process, errors):
-        frames = iter(lambda: json.loads(process.stdout.readline())["frame"], None)
-        assert [next(frames) for _ in range(3)] == [0, 1, 2]
-        another(bundle, bundle)
-        process.send_signal(signal.SIGHUP)
-        wait_for(lambda: next(frames) and "reloaded line.occ" in errors(), errors)
-        for _ in range(300):  # also amid the handler of the one before
-            process.send_signal(signal.SIGHUP)
-            time.sleep(0.0005)
-        following = next(frames)
-        assert [next(frames) for _ in range(20)] == list(range(following + 1, following + 21))
-        process.send_signal(signal.SIGTERM)
-        process.send_signal(signal.SIGHUP)
-        process.communicate(timeout=LONG)
-        assert process.returncode == 130
-        assert "frames," in errors()
-
-
-@pytest.mark.long
-def test_a_sighup_while_the_run_begins_does_not_end_it(bundle, pictures, tmp_path):
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        broker = f"mqtt://127.0.0.1:{silent.getsockname()[1]}"
-        options = ["--broker", broker, "--set", "mqtt.connect_timeout=1", "--set", f"mqtt.state={tmp_path}"]
-        with started(bundle, pictures, *options) as (process, errors):
-            silent.accept()[0].close()  # it connects before it opens the engine
-            process.send_signal(signal.SIGHUP)
-            assert json.loads(process.stdout.readline())["frame"] == 0
-            wait_for(lambda: "reloaded line.occ" in errors(), errors)
-            process.send_signal(signal.SIGTERM)
-            process.communicate(timeout=LONG)
-            assert process.returncode == 130
