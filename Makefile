@@ -2,7 +2,7 @@
 # make soak: a run that everything around it breaks, for 30 minutes; make soak MINUTES=4320 for 72 hours, BUNDLE=part.occ for
 # another bundle, DATA=folder for real pictures and videos.
 # make docs: the pages of docs/ as a site in .cache/site.
-# make test-jetpack6: the device half of the suite on Python 3.10 with old numpy and OpenCV, without torch.
+# make test-jetpack6: the device half of the suite but MQTT, dashboard and doctor, on Python 3.10 with old numpy and OpenCV, without torch.
 PYTHON ?= python3
 # The version that is tested; pyproject.toml allows a range. TORCH="torch>=2.9" takes the newest.
 TORCH ?= torch==2.13.0

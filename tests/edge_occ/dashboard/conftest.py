@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -10,14 +9,6 @@ from mqtt_helpers import Ear, Mosquitto, wait_until
 
 from edge_occ.dashboard.access_token import VARIABLE
 from edge_occ.mqtt.config import MqttConfig
-
-
-@pytest.fixture
-def own_broker(tmp_path: Path) -> Iterator[Mosquitto]:
-    """A broker for a test that stops it."""
-    mosquitto = Mosquitto(tmp_path).start()
-    yield mosquitto
-    mosquitto.stop()
 
 
 @pytest.fixture
