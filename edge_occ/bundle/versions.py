@@ -20,7 +20,7 @@ from pathlib import Path
 
 from edge_occ.bundle.bundle import Bundle, read_bundle, save_bundle
 from edge_occ.common.errors import BundleRefused, InputError
-from edge_occ.common.files import atomic_write
+from edge_occ.common.files import atomic_write, sync_folder
 
 MAX_VERSIONS = 5
 """Largest number of earlier versions that are kept."""
@@ -98,7 +98,7 @@ def roll_back(path: Path) -> Version:
         read_bundle(version.path)
         try:
             version.path.replace(path)
-            _sync(path.parent)
+            sync_folder(path.parent)
         except OSError as error:
             raise _unwritable(path.parent, error) from error
         return version
@@ -136,7 +136,7 @@ def _keep(path: Path) -> None:
         except OSError:  # a file system without links
             with path.open("rb") as source, atomic_write(kept) as file:
                 shutil.copyfileobj(source, file)
-        _sync(kept.parent)
+        sync_folder(kept.parent)
     except OSError as error:
         raise _unwritable(kept.parent, error) from error
 
@@ -148,14 +148,6 @@ def _prune(path: Path) -> None:
         total += version.path.stat().st_size
         if place >= MAX_VERSIONS or (place > 0 and total > MAX_BYTES):
             version.path.unlink(missing_ok=True)
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _unwritable(folder: Path, error: OSError) -> InputError:

@@ -9,6 +9,8 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
+from edge_occ.common.files import sync_folder
+
 _RESERVE, _RESERVE_SHARE = 256_000_000, 20
 """Bytes that are left free on a disk, at most a twentieth of it: events that wait for the broker are worth more."""
 
@@ -38,7 +40,7 @@ def write_folder(path: Path, files: Mapping[str, bytes], workplace: Path) -> Non
     try:
         for name, content in files.items():
             _write(prepared / name, content)
-        _sync(prepared)
+        sync_folder(prepared)
         _appear(prepared, path)
     except BaseException:
         shutil.rmtree(prepared, ignore_errors=True)
@@ -101,12 +103,4 @@ def _appear(prepared: Path, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     prepared.rename(path)
     for folder in (path.parent, *(folder.parent for folder in made)):
-        _sync(folder)
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        sync_folder(folder)
