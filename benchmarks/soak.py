@@ -192,7 +192,7 @@ def settings(broker: Mosquitto, folder: Path, evidence: Path) -> dict[str, Any]:
     """Settings of the run; pictures of other things than discs are not blurred discs."""
     return {
         "engine": {"name": "cpu", "threads": 1},
-        "guards": {"blurred": False, "grey": False, "black": False, "white": False, "torn": False},
+        "guards": dict.fromkeys(("blurred", "grey", "black", "white", "torn", "exposure", "size"), False),
         "event": {"part_gap": 0.7},
         "evidence": {"folder": str(evidence), "max_mb": 2},
         "mqtt": {"broker": broker.url, "device": "soak", "state": str(folder / "state"), "heatmap_hz": 0.5},

@@ -55,7 +55,8 @@ def play(
     """
     device = f"bench-{time.monotonic_ns()}"
     # Foreign videos are neither sharp nor coloured as the training's images; their frames are to be scored.
-    settings = (f"mqtt.device={device}", "guards.blurred=false", "guards.grey=false", "guards.frozen=false")
+    off = ("blurred", "grey", "frozen", "exposure", "size")
+    settings = (f"mqtt.device={device}", *(f"guards.{guard}=false" for guard in off))
     command = [sys.executable, "-m", "edge_occ", "run", "--bundle", str(bundle), "--broker", broker.url]
     command += [part for setting in settings for part in ("--set", setting)]
     command += [part for source in sources for part in ("--source", source)]

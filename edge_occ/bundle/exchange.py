@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from edge_occ.bundle.bundle import GOLDEN, HEAD, PREVIEW, Bundle, graph_name, reference_name
 from edge_occ.bundle.fit_heads import FittedHeads
 from edge_occ.bundle.loading import load_engine
-from edge_occ.bundle.manifest import Calibration, Precision
+from edge_occ.bundle.manifest import Calibration
 from edge_occ.bundle.pre_stage import PreStageEngine
+from edge_occ.bundle.provenance import Precision
 from edge_occ.bundle.tensors import golden_member, head_member, reference_member
 from edge_occ.common.errors import EngineUnavailable, ParityFailure
 from engines.base import Engine

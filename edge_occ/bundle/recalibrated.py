@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from edge_occ import __version__
 from edge_occ.bundle.guarantee import guarantee
-from edge_occ.bundle.manifest import Calibration, Exposure, Manifest, Recalibrated
+from edge_occ.bundle.manifest import Calibration, Manifest
+from edge_occ.bundle.provenance import Exposure, Recalibrated
 
 _HEADING = "\n## Recalibration\n"
 

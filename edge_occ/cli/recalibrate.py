@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from edge_occ.bundle.guarantee import guarantee, images_needed
-from edge_occ.bundle.manifest import Recalibrated
+from edge_occ.bundle.provenance import Recalibrated
 from edge_occ.bundle.recalibration import Recalibration
 from edge_occ.bundle.versions import roll_back
 from edge_occ.cli.options import BundleFile, Config, EngineName, Json, Precision, Settings, Sha256

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from edge_occ.common.decoding import Pixels
 
@@ -13,10 +14,43 @@ _EVERY = 16
 
 
 _ROWS = 128
-"""Rows in which sharpness is measured; more do not change it, and in 4K take milliseconds."""
+"""Rows in which sharpness and levels are measured; more do not change them, and in 4K take milliseconds."""
 
 _FAR = 8
 """Columns between the pixels whose difference stands for the contrast of the picture's edges."""
+
+LEVELS = (0.1, 0.5, 0.9)
+"""Shares of the pixels that are at most as bright as each of the levels: shadows, the middle, and highlights."""
+
+
+@dataclass(frozen=True)
+class Light:
+    """Brightness, contrast and sharpness of one picture.
+
+    Attributes:
+        mean: see :func:`mean_and_deviation`; as the next in the picture's own units, 0 to 255 or 0 to 65535.
+        deviation: see :func:`mean_and_deviation`.
+        levels: see :func:`levels`.
+        repeated_rows: see :func:`repeated_rows`.
+        sharpness: see :func:`sharpness`.
+    """
+
+    mean: float
+    deviation: float
+    levels: tuple[float, float, float]
+    repeated_rows: float
+    sharpness: float
+
+    @classmethod
+    def of(cls, image: Pixels) -> Light:
+        """Measure a picture, ``[height, width, 3]``."""
+        mean, deviation = mean_and_deviation(image)
+        return cls(mean, deviation, levels(image), repeated_rows(image), sharpness(image))
+
+    def scaled(self, factor: float) -> Light:
+        """Return the light of the same picture in other units."""
+        dark, middle, bright = (level * factor for level in self.levels)
+        return replace(self, mean=self.mean * factor, deviation=self.deviation * factor, levels=(dark, middle, bright))
 
 
 def mean_and_deviation(image: Pixels) -> tuple[float, float]:
@@ -53,7 +87,18 @@ def sharpness(image: Pixels) -> float:
     return 1.0 if far == 0 else min(max((near / far - 1 / _FAR) / (1 - 1 / _FAR), 0.0), 1.0)
 
 
-def repeated_rows(image: NDArray[np.uint8]) -> float:
+def levels(image: Pixels) -> tuple[float, float, float]:
+    """Value below which a tenth, half and nine tenths of the pixels lie: where the exposure changes, all three move.
+
+    Args:
+        image: ``[height, width, 3]``; only its middle channel is looked at.
+    """
+    rows, columns = (max(1, side // _ROWS) for side in image.shape[:2])
+    dark, middle, bright = np.quantile(image[::rows, ::columns, 1], LEVELS)
+    return float(dark), float(middle), float(bright)
+
+
+def repeated_rows(image: Pixels) -> float:
     """Share of the rows in the longest run of rows that equal the row above them, 0 to 1.
 
     Rows of a sensor differ by its noise, unless they are black or saturated.  A decoder that lacks data fills rows with
@@ -66,7 +111,7 @@ def repeated_rows(image: NDArray[np.uint8]) -> float:
     return sampled if sampled == 0 else _longest_run(image)
 
 
-def _longest_run(image: NDArray[np.uint8]) -> float:
+def _longest_run(image: Pixels) -> float:
     different = np.flatnonzero((image[1:] != image[:-1]).any((1, 2)))
     ends = np.concatenate(([-1], different, [len(image) - 1]))
     return float(np.diff(ends).max() - 1) / len(image)

@@ -10,6 +10,8 @@ uniform    one value in each channel
 grey       no colours, where every training image had some
 torn       rows that repeat themselves, where those of the training images did not: a decoder lacked data
 blurred    edges far smoother than in every training image: the lens is out of focus or greasy, the part moved
+exposure   shadows, middle and highlights all far darker, or all far brighter, than in every training image
+size       a camera's frame has another size than the training images
 =========  ===========================================================================================
 
 Parts, good and defective, must pass.  So a frame is black or white only if both its brightness and its contrast have
@@ -19,16 +21,17 @@ much; a lamp that fails takes away nearly all light.  A quarter, two stops of ex
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from edge_occ.bundle.manifest import Exposure
+from edge_occ.bundle.provenance import Exposure
 from edge_occ.common.decoding import has_colour
-from edge_occ.common.exposure import mean_and_deviation, repeated_rows, sharpness
-from edge_occ.common.size import Size
+from edge_occ.common.exposure import levels, mean_and_deviation, repeated_rows, sharpness
+from edge_occ.common.size import Size, size_in_words
+from edge_occ.inspection.frozen import FrozenGuard
 from edge_occ.sources.faults import Reason, Unscored
 from edge_occ.sources.frame import Frame
 
@@ -43,6 +46,13 @@ few rows that happen to be equal, and less than what a lost packet costs in most
 MIN_SHARPNESS = 0.5
 """A blurred frame has at most this share of the training images' lowest sharpness.  A blur of sigma 2 in pictures of
 256 pixels leaves at most .34 of it, JPEG of quality 80 at least .64; no defect changes the edges of a whole picture."""
+
+MAX_LIGHT = 0.5
+"""In a frame of wrong exposure each level has at most this share of the training images' lowest, or of their lowest
+distance from white: one stop.  A part that is absent, or a defect, leaves one of shadows, middle and highlights."""
+
+_MEASURABLE_LEVEL = 8
+"""Grey levels of the training images below which a level is black, and no exposure makes it darker."""
 
 _MEASURABLE_SHARPNESS = 0.01
 """Training images that are less sharp are blurred themselves."""
@@ -65,6 +75,10 @@ class GuardsConfig(BaseModel):
     grey: bool = Field(True, description="frames without colours, where every training image has some")
     torn: bool = Field(True, description="frames with repeated rows, where the training images have none")
     blurred: bool = Field(True, description="frames whose edges are far smoother than in every training image")
+    exposure: bool = Field(
+        True, description="frames whose shadows, middle and highlights have at most half of the training images' light"
+    )
+    size: bool = Field(True, description="frames of a camera in another size than the training images")
     frozen: bool = Field(True, description="frames of a camera that equal the one before, pixel by pixel")
     frozen_frames: int = Field(10, ge=1, description="frozen: more than so many equal frames in a row")
     frozen_seconds: float = Field(2.0, ge=0, description="frozen: and for more than so many seconds")
@@ -80,8 +94,9 @@ class Guards:
         config: which guards are on.
         exposure: of the training images; without it no frame is black, white, torn or blurred.
         colour: whether the training images have colours; ``None``: some have, or that is not known.
-        size: height and width of the training images; frames of another size, whose edges are as much smoother as they
-            are larger, are never blurred.  ``None``: no frame is.
+        size: height and width of the training images; a camera's frames must have it.  Files of another size are
+            scored, and never blurred, as their edges are as much smoother as they are larger.  ``None``: the training
+            images differed, so neither guard finds anything.
     """
 
     def __init__(
@@ -97,14 +112,17 @@ class Guards:
     def check(self, frame: Frame) -> Unscored | None:
         """The fault that a frame shows, or ``None``.
 
-        Files are never frozen: a picture may be there twice, and a recording may stand still.  An image that is no
+        Files are never frozen: a picture may be there twice, and a recording may stand still.  Nor are they of a wrong
+        size: recordings are made with all kinds of cameras.  An image that is no
         uint8 ``[height, width, 3]`` passes, as it is refused where it is scored.
         """
         image = frame.image
         if not is_frame(image):
             return None
-        frozen = None if frame.name is not None else self._frozen.check(image, frame.captured_monotonic)
-        for fault in (*self._faults(image), frozen):
+        of_camera: tuple[Unscored | None, ...] = ()
+        if frame.name is None:
+            of_camera = (other_size(image, self._size), self._frozen.check(image, frame.captured_monotonic))
+        for fault in (*self._faults(image), *of_camera):
             if fault is not None and getattr(self._config, fault.reason.value):
                 return fault
         return None
@@ -112,7 +130,8 @@ class Guards:
     def _faults(self, image: NDArray[np.uint8]) -> Iterator[Unscored | None]:
         mean, deviation = mean_and_deviation(image)
         if self._exposure is not None:
-            yield wrong_exposure(mean, deviation, self._exposure)
+            yield black_or_white(mean, deviation, self._exposure)
+            yield wrong_exposure(image, self._exposure)
         if deviation < _UNIFORM and (self._exposure is None or self._exposure.deviation[0] >= _UNIFORM):
             colour = ", ".join(str(value) for value in image[0, 0])
             yield Unscored(Reason.UNIFORM, f"every pixel has the same value (blue, green, red: {colour})")
@@ -131,7 +150,7 @@ def is_frame(image: object) -> bool:
     return image.ndim == 3 and image.shape[2] == 3 and image.size > 0
 
 
-def wrong_exposure(mean: float, deviation: float, exposure: Exposure) -> Unscored | None:
+def black_or_white(mean: float, deviation: float, exposure: Exposure) -> Unscored | None:
     """Return the fault of a frame that is black or white compared with the training images; ``None`` for any other.
 
     Args:
@@ -148,6 +167,40 @@ def wrong_exposure(mean: float, deviation: float, exposure: Exposure) -> Unscore
     if 255 - mean <= MAX_SHARE * (255 - brightest):
         return Unscored(Reason.WHITE, f"{found} mean at most {brightest:.1f}, deviation at least {flattest:.1f}")
     return None
+
+
+def wrong_exposure(image: NDArray[np.uint8], exposure: Exposure) -> Unscored | None:
+    """Return the fault of a frame that is far darker or brighter, all of it, than every training image, or ``None``."""
+    if exposure.levels is None:
+        return None
+    lowest, highest = zip(*exposure.levels, strict=True)
+    found = levels(image)
+    dark = min(lowest) >= _MEASURABLE_LEVEL and _within(found, lowest)
+    bright = max(highest) <= 255 - _MEASURABLE_LEVEL and _within([255 - v for v in found], [255 - v for v in highest])
+    if not dark and not bright:
+        return None
+    shown, usual = (", ".join(f"{value:.0f}" for value in values) for values in (found, lowest if dark else highest))
+    limit = "at least" if dark else "at most"
+    return Unscored(
+        Reason.EXPOSURE,
+        f"10, 50 and 90 % of the pixels are below {shown} of 255; in the training images {limit} {usual}",
+    )
+
+
+def _within(found: Sequence[float], usual: Sequence[float]) -> bool:
+    return all(level <= MAX_LIGHT * least for level, least in zip(found, usual, strict=True))
+
+
+def other_size(image: NDArray[np.uint8], size: Size | None) -> Unscored | None:
+    """Return the fault of a frame whose size differs from the training images'; ``None`` for any other."""
+    if size is None or image.shape[:2] == size:
+        return None
+    found, trained = size_in_words(image.shape), size_in_words(size)
+    return Unscored(
+        Reason.SIZE,
+        f"{found} pixels, but the training images had {trained}: set the camera to it (?width=..&height=..), or train "
+        "with its frames (edge-occ record)",
+    )
 
 
 def torn(image: NDArray[np.uint8], exposure: Exposure) -> Unscored | None:
@@ -168,32 +221,3 @@ def blurred(image: NDArray[np.uint8], exposure: Exposure) -> Unscored | None:
     if found > MIN_SHARPNESS * lowest:
         return None
     return Unscored(Reason.BLURRED, f"sharpness {found:.3f}; of the training images at least {lowest:.3f}")
-
-
-class FrozenGuard:
-    """Finds a camera that gives the same frame again and again.
-
-    Args:
-        frames: more than so many equal frames in a row.
-        seconds: for more than so long, from the first of them.
-    """
-
-    def __init__(self, frames: int, seconds: float) -> None:
-        self._frames, self._seconds = frames, seconds
-        self._last: NDArray[np.uint8] | None = None
-        self._since, self._equal = 0.0, 0
-
-    def check(self, image: NDArray[np.uint8], at: float) -> Unscored | None:
-        """Take the next frame, of moment ``at`` in seconds."""
-        if self._last is None or not _equal(image, self._last):
-            self._last, self._since, self._equal = image, at, 1
-            return None
-        self._equal += 1
-        lasted = at - self._since
-        if self._equal <= self._frames or lasted <= self._seconds:
-            return None
-        return Unscored(Reason.FROZEN, f"{self._equal} frames in a row have the same pixels, for {lasted:.1f} s")
-
-
-def _equal(image: NDArray[np.uint8], other: NDArray[np.uint8]) -> bool:
-    return np.array_equal(image[::_EVERY], other[::_EVERY]) and np.array_equal(image, other)

@@ -265,6 +265,10 @@ class Stats(Message):
     faults_grey: int = Field(0, ge=0, description="Frames without colours, which the training images have.")
     faults_torn: int = Field(0, ge=0, description="Frames in which a part of the rows repeats the row above.")
     faults_blurred: int = Field(0, ge=0, description="Frames far less sharp than every training image.")
+    faults_exposure: int = Field(
+        0, ge=0, description="Frames far darker or brighter than every training image, though not flat."
+    )
+    faults_size: int = Field(0, ge=0, description="Frames of a camera in another size than the training images.")
     faults_frozen: int = Field(0, ge=0, description="Frames equal to the camera's frames before, pixel by pixel.")
     faults_no_part: int = Field(0, ge=0, description="Frames without a part before a plain ground.")
     faults_part_too_small: int = Field(0, ge=0, description="Frames with a fragment or dust in place of a part.")

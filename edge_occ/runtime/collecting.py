@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from edge_occ.bundle.bundle import Bundle
 from edge_occ.bundle.gaussian import Features
-from edge_occ.bundle.manifest import Exposure
+from edge_occ.bundle.provenance import Exposure
 from edge_occ.bundle.recalibration import NewFrames
 from edge_occ.common.decoding import has_colour
 from edge_occ.common.errors import InputError
-from edge_occ.common.exposure import mean_and_deviation, repeated_rows
+from edge_occ.common.exposure import Light
 from edge_occ.common.progress import ProgressReport
 from edge_occ.common.rate_limit import RateLimitedLog
 from edge_occ.inspection.guards import Guards, GuardsConfig
@@ -67,7 +67,7 @@ class FrameCollector:
         self._tiles = 1 if tiling is None else tiling.count
         self._features: list[list[Features]] = []
         self._scores: list[float] = []
-        self._light: list[tuple[float, float, float]] = []
+        self._light: list[Light] = []
         self._colours: set[bool] = set()
         self._seen: set[bytes] = set()
         self._bytes, self._copies, self._due = 0, 0, float("-inf")
@@ -102,16 +102,11 @@ class FrameCollector:
         if not self._light:
             counts = ", ".join(f"{count} {reason}" for reason, count in self._left_out.items()) or "no frame at all"
             raise InputError("frames of good parts", f"none: {counts}", "check lamp, lens and camera, or the folder")
-        means, deviations, repeated = zip(*self._light, strict=True)
         return NewFrames(
             tuple(np.concatenate(of) for of in zip(*self._features, strict=True)),
             np.array(self._scores),
             self._tiles,
-            Exposure(
-                mean=(round(min(means), 3), round(max(means), 3)),
-                deviation=(round(min(deviations), 3), round(max(deviations), 3)),
-                repeated_rows=max(repeated),
-            ),
+            Exposure.of(self._light),
             self._colours.pop() if len(self._colours) == 1 else None,
             dict(self._left_out),
         )
@@ -149,7 +144,7 @@ class FrameCollector:
         self._seen.add(digest)
         self._tally.scored()
         self._likeness.look(frame.image)
-        self._light.append((*mean_and_deviation(frame.image), repeated_rows(frame.image)))
+        self._light.append(Light.of(frame.image))
         self._colours.add(has_colour(frame.image))
         return True
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import cv2
 
-from edge_occ.bundle.manifest import Exposure
+from edge_occ.bundle.provenance import Exposure
 from edge_occ.common.errors import InputError
 from edge_occ.common.files import atomic_write
 from edge_occ.common.progress import ProgressReport

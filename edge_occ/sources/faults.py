@@ -40,6 +40,10 @@ class Reason(str, Enum):
     """A part of its rows repeats the row above."""
     BLURRED = "blurred"
     """Its edges are far smoother than those of every training image."""
+    EXPOSURE = "exposure"
+    """All of it is far darker, or far brighter, than in every training image, with its contrast."""
+    SIZE = "size"
+    """A camera gives it in another size than that of the training images."""
     FROZEN = "frozen"
     """It equals the frames of the camera before it, pixel by pixel."""
     NO_PART = "no part"
@@ -66,6 +70,8 @@ GUARDED = POSELESS | {
     Reason.GREY,
     Reason.TORN,
     Reason.BLURRED,
+    Reason.EXPOSURE,
+    Reason.SIZE,
     Reason.FROZEN,
 }
 """Reasons that lie in what the camera sees: any number of such frames never ends a run, and the process is alive."""

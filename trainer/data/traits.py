@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import numpy as np
 
-from edge_occ.bundle.manifest import Exposure
+from edge_occ.bundle.provenance import Exposure
 from edge_occ.common.decoding import Picture, has_colour, to_8_bit, white_level
-from edge_occ.common.exposure import mean_and_deviation, repeated_rows, sharpness
+from edge_occ.common.exposure import Light, repeated_rows
 from edge_occ.common.image_header import UPRIGHT
 from edge_occ.common.images import counted
 from edge_occ.common.size import Size
@@ -29,35 +29,27 @@ class ImageTraits:
         turned: whether its orientation tag makes a viewer turn it.
         colour: whether its channels differ.
         highest: highest value of a 16-bit image, else ``None``.
-        mean, deviation: of its values, see :func:`edge_occ.common.exposure.mean_and_deviation`.
-        repeated_rows: see :func:`edge_occ.common.exposure.repeated_rows`.
-        sharpness: see :func:`edge_occ.common.exposure.sharpness`.
+        light: its brightness, contrast and sharpness, in the units of its file.
     """
 
     size: Size
     turned: bool
     colour: bool
     highest: int | None
-    mean: float
-    deviation: float
-    repeated_rows: float
-    sharpness: float
+    light: Light
 
     @classmethod
     def of(cls, picture: Picture) -> ImageTraits:
         """Return the properties of a picture as stored in its file."""
         pixels = picture.pixels
-        mean, deviation = mean_and_deviation(pixels)
+        # The scale is not known before the last image is read; the largest divisor leaves most rows equal.
+        light = replace(Light.of(pixels), repeated_rows=repeated_rows(to_8_bit(pixels, 65535)))
         return cls(
             size=(pixels.shape[0], pixels.shape[1]),
             turned=picture.orientation != UPRIGHT,
             colour=has_colour(pixels),
             highest=int(pixels.max()) if pixels.dtype == np.uint16 else None,
-            mean=mean,
-            deviation=deviation,
-            # Their scale is not known before the last image is read; the largest divisor leaves most rows equal.
-            repeated_rows=repeated_rows(to_8_bit(pixels, 65535)),
-            sharpness=sharpness(pixels),
+            light=light,
         )
 
 
@@ -89,20 +81,13 @@ class Traits:
         highest = [image.highest for image in images if image.highest is not None]
         white = white_level(max(highest)) if highest else None
         scales = [1.0 if white is None or image.highest is None else 255 / white for image in images]
-        means = [image.mean * scale for image, scale in zip(images, scales, strict=True)]
-        deviations = [image.deviation * scale for image, scale in zip(images, scales, strict=True)]
         return cls(
             largest=(max(heights), max(widths)),
             usual=sorted((image.size for image in images), key=_aspect)[(len(images) - 1) // 2],
             turned=sum(image.turned for image in images),
             colour=colours.pop() if len(colours) == 1 else None,
             white=white,
-            exposure=Exposure(
-                mean=(round(min(means), 3), round(max(means), 3)),
-                deviation=(round(min(deviations), 3), round(max(deviations), 3)),
-                repeated_rows=max(image.repeated_rows for image in images),
-                sharpness=round(min(image.sharpness for image in images), 4),
-            ),
+            exposure=Exposure.of([image.light.scaled(scale) for image, scale in zip(images, scales, strict=True)]),
         )
 
     def log(self, size: Size, cut_out: Size | None = None) -> None:

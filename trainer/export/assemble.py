@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from edge_occ.bundle.bundle import ENCODER_GRAPH, GOLDEN, HEAD, PREVIEW, graph_name
-from edge_occ.bundle.manifest import Precision
 from edge_occ.bundle.pre_stage import PreStage, PreStageEngine
+from edge_occ.bundle.provenance import Precision
 from edge_occ.bundle.tensors import golden_from, golden_member, graph_from
 from edge_occ.output.preview import preview
 from engines.onnxruntime import OnnxRuntimeEngine

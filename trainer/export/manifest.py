@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from edge_occ import __version__
 from edge_occ.bundle.downscale import HALVING
-from edge_occ.bundle.manifest import Calibration, Geometry, Training
-from edge_occ.bundle.manifest import ModelSelection as SelectionRecord
+from edge_occ.bundle.manifest import Calibration, Geometry
+from edge_occ.bundle.provenance import ModelSelection as SelectionRecord
+from edge_occ.bundle.provenance import Training
 from edge_occ.common.printable import printable
 from edge_occ.common.size import Size
 from trainer.config import BranchConfig, TrainConfig

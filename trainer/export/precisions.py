@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from edge_occ.bundle.bundle import graph_name, reference_name
-from edge_occ.bundle.manifest import Precision
 from edge_occ.bundle.pre_stage import PreStage
+from edge_occ.bundle.provenance import Precision
 from edge_occ.bundle.tensors import graph_from, reference_member
 from engines.base import Graph
 from engines.errors import ParityFailure

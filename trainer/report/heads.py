@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from edge_occ.bundle.manifest import CandidateHead
+from edge_occ.bundle.provenance import CandidateHead
 
 
 def heads_in_words(branch: Mapping[str, Any]) -> list[str]:

@@ -7,7 +7,8 @@ from textwrap import fill
 from typing import Any
 
 from edge_occ.bundle.guarantee import guarantee, share_in_words
-from edge_occ.bundle.manifest import Calibration, Geometry, ModelSelection, Training
+from edge_occ.bundle.manifest import Calibration, Geometry
+from edge_occ.bundle.provenance import ModelSelection, Training
 from edge_occ.common.printable import printable
 from engines.parity import Parity
 from trainer.data.detail import detail

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edge_occ.bundle.manifest import CandidateHead, ModelSelection
+from edge_occ.bundle.provenance import CandidateHead, ModelSelection
 from trainer.report.heads import candidate_in_words
 from trainer.report.page import PageSection, PageTable
 

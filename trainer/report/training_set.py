@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from edge_occ.bundle.manifest import Training
+from edge_occ.bundle.provenance import Training
 
 
 def training_set(training: Training) -> str:

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from edge_occ.bundle.manifest import CandidateHead, ModelSelection
+from edge_occ.bundle.provenance import CandidateHead, ModelSelection
 from edge_occ.common.progress import ProgressReport
 from trainer.calibration.fit_heads import fitting
 from trainer.calibration.held_out import Shots

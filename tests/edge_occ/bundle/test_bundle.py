@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from mutations import pack, unpack
 
 from edge_occ.bundle.bundle import ENCODER_GRAPH, MANIFEST, read_bundle, write_bundle
-from edge_occ.bundle.manifest import FORMAT, ModelSelection
+from edge_occ.bundle.manifest import FORMAT
+from edge_occ.bundle.provenance import ModelSelection
 from edge_occ.bundle.tensors import head_from, head_member
 from edge_occ.common.errors import BundleRefused, InputError
 from engines.base import HEADS

@@ -7,7 +7,7 @@ from discs import part
 from edge_occ.bundle.bundle import GOLDEN, HEAD, Bundle, make_bundle, read_bundle
 from edge_occ.bundle.conformal import calibrate
 from edge_occ.bundle.loading import load_engine
-from edge_occ.bundle.manifest import Exposure
+from edge_occ.bundle.provenance import Exposure
 from edge_occ.bundle.recalibration import (
     MIN_FRAMES,
     MIN_HELD_OUT,

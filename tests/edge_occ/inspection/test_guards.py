@@ -9,15 +9,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_occ.bundle.manifest import Exposure
+from edge_occ.bundle.provenance import Exposure
 from edge_occ.common.decoding import decode_image
+from edge_occ.common.exposure import Light
 from edge_occ.common.images import find_images, read_image
-from edge_occ.inspection.guards import FrozenGuard, Guards, GuardsConfig
+from edge_occ.inspection.guards import Guards, GuardsConfig
 from edge_occ.sources.faults import Reason
 from edge_occ.sources.frame import Frame
 from trainer.data.traits import ImageTraits, Traits
 
 EXPOSURE = Exposure(mean=(90, 110), deviation=(28, 33), repeated_rows=0.05, sharpness=0.3)
+
+
+LIT = EXPOSURE.model_copy(update={"levels": ((50, 60), (90, 110), (130, 150))})
+"""The same with measured levels."""
 
 
 def part(seed=0, level=100.0, contrast=30.0, side=64):
@@ -29,9 +34,9 @@ def frame(image, at=0.0, name=None, index=0):
     return Frame(index, datetime.now(timezone.utc), at, image, name)
 
 
-def reason(image, exposure=EXPOSURE, colour=True, **settings):
+def reason(image, light=EXPOSURE, colour=True, **settings):
     size = image.shape[:2] if isinstance(image, np.ndarray) else None
-    fault = Guards(GuardsConfig(**settings), exposure, colour, size).check(frame(image))
+    fault = Guards(GuardsConfig(**settings), light, colour, size).check(frame(image))
     return None if fault is None else fault.reason
 
 
@@ -102,11 +107,58 @@ def test_no_frame_is_blurred_where_the_training_images_were_not_measured_or_are_
     assert reason(image, EXPOSURE.model_copy(update={"sharpness": sharpness})) is None
 
 
-def test_no_frame_of_another_size_is_blurred():
+def test_no_file_of_another_size_is_blurred():
     """A larger frame of the same part has smoother edges."""
     image = cv2.GaussianBlur(part(contrast=90), (0, 0), 4)
     for size in (None, (64, 65), (128, 128)):
-        assert Guards(GuardsConfig(), EXPOSURE, True, size).check(frame(image)) is None
+        assert Guards(GuardsConfig(), EXPOSURE, True, size).check(frame(image, name="a.png")) is None
+
+
+@pytest.mark.parametrize("size", [(64, 65), (128, 128), (32, 32)])
+def test_a_camera_that_gives_another_size_is_a_fault(size):
+    fault = Guards(GuardsConfig(), EXPOSURE, True, size).check(frame(part()))
+    assert fault.reason is Reason.SIZE
+    assert f"64x64 pixels, but the training images had {size[1]}x{size[0]}" in fault.detail
+    assert Guards(GuardsConfig(size=False), EXPOSURE, True, size).check(frame(part())) is None
+    assert Guards(GuardsConfig(), EXPOSURE, True, size).check(frame(part(), name="a.png")) is None
+
+
+def test_any_size_passes_where_those_of_the_training_images_differed():
+    assert Guards(GuardsConfig(), EXPOSURE, True, None).check(frame(part())) is None
+
+
+@pytest.mark.parametrize(
+    ("image", "expected"),
+    [
+        (part(level=40, contrast=15), Reason.EXPOSURE),  # levels 21, 40, 59
+        (part(level=30, contrast=20), Reason.EXPOSURE),
+        (part(level=215, contrast=15), Reason.EXPOSURE),
+        (part(level=60), None),  # the middle has more than half
+        (np.concatenate([part(level=5, contrast=4)[:50], part()[:14]]), None),  # a dark defect leaves the highlights
+        (part(level=150), None),
+    ],
+)
+def test_all_levels_at_half_of_the_light_are_a_wrong_exposure(image, expected):
+    assert reason(image, LIT) is expected
+    assert reason(image, LIT, exposure=False) is None
+    assert reason(image, EXPOSURE) is None, "levels were not measured"
+
+
+def test_parts_on_black_cannot_be_too_dark_nor_those_on_white_too_bright():
+    on_black = EXPOSURE.model_copy(update={"levels": ((3, 60), (90, 110), (130, 150))})
+    on_white = EXPOSURE.model_copy(update={"levels": ((50, 60), (90, 110), (130, 250))})
+    assert reason(part(level=30), on_black) is None
+    assert reason(part(level=215, contrast=15), on_white) is None
+
+
+@given(st.integers(0, 20), st.floats(0.05, 1))
+def test_a_frame_of_less_light_is_at_fault_below_half_of_it(seed, gain):
+    """Against the definition, with the exposure of one picture."""
+    image = part(seed, 120, 20)
+    dimmed = np.rint(image * gain).astype(np.uint8)
+    found = reason(dimmed, Exposure.of([Light.of(image)]), None)
+    half = all(a <= b / 2 for a, b in zip(Light.of(dimmed).levels, Light.of(image).levels, strict=True))
+    assert found in ({Reason.EXPOSURE, Reason.BLACK} if half else {None})
 
 
 def test_uniform_frames_pass_where_a_training_image_was_uniform():
@@ -142,32 +194,12 @@ def test_a_frozen_black_frame_is_black_and_the_next_live_one_is_good():
     assert guards.check(frame(part(), at=5)) is None
 
 
-@given(
-    st.lists(st.tuples(st.integers(0, 2), st.floats(0.01, 2)), min_size=1, max_size=40),
-    st.integers(1, 5),
-    st.floats(0, 4),
-)
-def test_frozen_are_frames_of_a_run_that_is_long_in_frames_and_in_seconds(steps, frames, seconds):
-    """Against the whole history, looked at anew for every frame."""
-    guard = FrozenGuard(frames, seconds)
-    images = [part(seed, side=4) for seed in range(3)]
-    shown, times = [], []
-    for which, pause in steps:
-        shown.append(which)
-        times.append((times[-1] if times else 0.0) + pause)
-        fault = guard.check(images[which].copy(), times[-1])
-        begin = len(shown) - 1
-        while begin > 0 and shown[begin - 1] == which:
-            begin -= 1
-        run, lasted = len(shown) - begin, times[-1] - times[begin]
-        assert (fault is not None) == (run > frames and lasted > seconds)
-
-
 @lru_cache
 def guards_of(normal):
     """Guards that know these images."""
-    traits = Traits.of([ImageTraits.of(decode_image(path)) for path in normal])
-    return Guards(GuardsConfig(), traits.exposure, traits.colour, traits.usual)
+    images = [ImageTraits.of(decode_image(path)) for path in normal]
+    traits, sizes = Traits.of(images), {image.size for image in images}
+    return Guards(GuardsConfig(), traits.exposure, traits.colour, traits.usual if len(sizes) == 1 else None)
 
 
 def check_all(normal, others):

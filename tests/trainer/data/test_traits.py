@@ -5,8 +5,9 @@ import logging
 import numpy as np
 import pytest
 
-from edge_occ.bundle.manifest import Exposure
+from edge_occ.bundle.provenance import Exposure
 from edge_occ.common.decoding import Picture
+from edge_occ.common.exposure import Light
 from trainer.data.traits import ImageTraits, Traits
 
 
@@ -15,7 +16,8 @@ def picture(pixels, orientation=1):
 
 
 def light(mean=100.0, deviation=30.0, repeated_rows=0.0, sharpness=0.5):
-    return {"mean": mean, "deviation": deviation, "repeated_rows": repeated_rows, "sharpness": sharpness}
+    levels = (max(0.0, mean - deviation), mean, mean + deviation)
+    return {"light": Light(mean, deviation, levels, repeated_rows, sharpness)}
 
 
 EXPOSURE = Exposure(mean=(90, 110), deviation=(28, 33), repeated_rows=0.1)
@@ -27,8 +29,8 @@ def test_of_one_image():
     deviation = 777 * np.sqrt(1 / 24 - 1 / 24**2)
     found = ImageTraits.of(picture(pixels))
     assert (found.size, found.turned, found.colour, found.highest) == ((4, 6), False, False, 777)
-    assert (found.mean, found.deviation) == pytest.approx((777 / 24, deviation))
-    assert found.repeated_rows == 0.25, "rows 2 and 3 are equal"
+    assert (found.light.mean, found.light.deviation) == pytest.approx((777 / 24, deviation))
+    assert found.light.repeated_rows == 0.25, "rows 2 and 3 are equal"
     pixels[0, 0, 2] = 1
     found = ImageTraits.of(picture(pixels.astype(np.uint8), 6))
     assert (found.turned, found.colour, found.highest) == (True, True, None)
@@ -38,7 +40,7 @@ def test_rows_of_16_bits_are_compared_in_8():
     """Noise in 16 bits may vanish in a frame of 8."""
     pixels = np.full((40, 50, 3), 30_000, np.uint16)
     pixels += np.random.default_rng(0).integers(0, 60, pixels.shape).astype(np.uint16)
-    assert ImageTraits.of(picture(pixels)).repeated_rows > 0.9
+    assert ImageTraits.of(picture(pixels)).light.repeated_rows > 0.9
 
 
 def test_of_a_set():
@@ -51,7 +53,13 @@ def test_of_a_set():
     assert (found.largest, found.usual, found.turned) == ((20, 30), (20, 15), 2)
     assert (found.colour, found.white) == (True, 4095)
     # 16-bit values in units of 4095 / 255.
-    assert found.exposure == Exposure(mean=(34, 85), deviation=(22.667, 50), repeated_rows=0.2, sharpness=0.1235)
+    assert found.exposure == Exposure(
+        mean=(34, 85),
+        deviation=(22.667, 50),
+        repeated_rows=0.2,
+        sharpness=0.1235,
+        levels=((0, 51), (34, 85), (56.667, 119)),
+    )
     assert Traits.of(images[1:2]).white is None
     assert Traits.of(images[:2]).usual == (20, 15)  # of two shapes the narrower one
     grey = ImageTraits((5, 5), turned=False, colour=False, highest=None, **light())

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from edge_occ.bundle.bundle import read_bundle
-from edge_occ.bundle.manifest import Precision
 from edge_occ.bundle.pre_stage import PreStage
+from edge_occ.bundle.provenance import Precision
 from edge_occ.common.images import find_images, read_image
 from engines.onnxruntime import OnnxRuntimeEngine
 from engines.parity import measure_parity

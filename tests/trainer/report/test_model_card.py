@@ -8,7 +8,7 @@ import pytest
 
 from edge_occ.bundle.bundle import MODEL_CARD, PREVIEW, Bundle, read_bundle
 from edge_occ.bundle.guarantee import guarantee
-from edge_occ.bundle.manifest import CandidateHead, ModelSelection
+from edge_occ.bundle.provenance import CandidateHead, ModelSelection
 from edge_occ.output.preview import preview
 from engines.onnxruntime import OnnxRuntimeEngine
 from engines.parity import Golden, Parity

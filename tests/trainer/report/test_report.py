@@ -10,7 +10,8 @@ import pytest
 
 from edge_occ.bundle.bundle import PREVIEW, read_bundle
 from edge_occ.bundle.conformal import Verdict
-from edge_occ.bundle.manifest import CandidateHead, Manifest, ModelSelection
+from edge_occ.bundle.manifest import Manifest
+from edge_occ.bundle.provenance import CandidateHead, ModelSelection
 from edge_occ.common.images import counted
 from trainer.data.layout import LabelledImage
 from trainer.evaluation.cases import Cases, ScoredImage
