@@ -42,10 +42,12 @@ def free_port() -> int:
         return sock.getsockname()[1]
 
 
-def tool(name: str, package: str) -> str:
+def tool(name: str, package: str, *, optional: bool = False) -> str:
+    """Return the path of a program; without it the test fails, or is skipped where it is ``optional``."""
     found = shutil.which(name, path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"]))
     if found is None:
-        pytest.fail(f"these tests need {name}, which is not on PATH nor in /usr/sbin: apt install {package}")
+        give_up = pytest.skip if optional else pytest.fail
+        give_up(f"these tests need {name}, which is not on PATH nor in /usr/sbin: apt install {package}")
     return found
 
 

@@ -11,7 +11,7 @@ import time
 import urllib.error
 import urllib.request
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 DRIVER = shutil.which("chromedriver")
@@ -44,9 +44,8 @@ class Browser:
         self.downloads = folder / "downloads"
         self.downloads.mkdir(parents=True)
         self._log = (folder / "chromedriver.log").open("wb")
-        # Port 0: the driver takes a free one and says which.
-        self._process = subprocess.Popen([str(DRIVER), "--port=0"], stdout=subprocess.PIPE, stderr=self._log, text=True)
-        self._base = f"http://127.0.0.1:{self._port()}"
+        self._process, port = start_driver(self._log)
+        self._base = f"http://127.0.0.1:{port}"
         arguments = ["--headless=new", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars"]
         arguments += [f"--user-data-dir={folder / 'profile'}", f"--window-size={size[0]},{size[1]}"]
         arguments += ["--no-sandbox"] if os.geteuid() == 0 else []
@@ -147,9 +146,15 @@ class Browser:
             with error:
                 raise AssertionError(f"{path}: {json.load(error)['value']['message']}") from None
 
-    def _port(self) -> int:
-        assert self._process.stdout
-        for line in self._process.stdout:
+
+def start_driver(log: IO[bytes]) -> tuple[subprocess.Popen[str], int]:
+    """Start chromedriver on a port that is free for IPv4; once more where that port is taken for IPv6."""
+    for _ in range(3):
+        process = subprocess.Popen([str(DRIVER), "--port=0"], stdout=subprocess.PIPE, stderr=log, text=True)
+        assert process.stdout
+        for line in process.stdout:
             if "started successfully on port" in line:
-                return int(line.split("port ")[1].rstrip(".\n"))
-        raise AssertionError(f"chromedriver ended with {self._process.wait()}")
+                return process, int(line.split("port ")[1].rstrip(".\n"))
+        process.stdout.close()
+        code = process.wait()
+    raise AssertionError(f"chromedriver ended with {code}")
