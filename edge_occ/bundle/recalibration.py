@@ -144,7 +144,7 @@ def recalibrate(
         ParityFailure: this machine does not compute what the trainer did.
     """
     rate = bundle.manifest.calibration.false_alarm_rate
-    _require_frames(frames.count, rate, fits=fitter is not None)
+    require_frames(frames.count, rate, fits=fitter is not None)
     held_out = held_out_count(frames.count, rate)
     first = frames.count - held_out
     if fitter is None:
@@ -177,7 +177,12 @@ def recalibrate(
     return Recalibration(bundle.manifest, make_bundle(fields, members), record, left_out)
 
 
-def _require_frames(count: int, rate: float, *, fits: bool) -> None:
+def require_frames(count: int, rate: float, *, fits: bool) -> None:
+    """Check that frames are enough to recalibrate, for a declared rate, heads that are fitted or only the threshold.
+
+    Raises:
+        InputError: they are too few.
+    """
     needed = frames_needed(rate) if fits else MIN_FRAMES + MIN_HELD_OUT
     if count >= needed:
         return

@@ -31,6 +31,10 @@ class Outlets:
         """Add a sink, called after the others."""
         self._sinks.append(sink)
 
+    def remove(self, sink: Sink) -> None:
+        """Remove a sink."""
+        self._sinks.remove(sink)
+
     def publish(self, inspection: Inspection) -> None:
         """Pass on an inspected frame."""
         self._each(lambda sink: sink.publish(inspection))

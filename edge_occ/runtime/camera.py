@@ -26,6 +26,7 @@ from edge_occ.output.jsonl import JsonLinesSink
 from edge_occ.output.latest import LatestFrame
 from edge_occ.output.outlets import Outlets
 from edge_occ.output.renderer import Renderer
+from edge_occ.output.sink import Sink
 from edge_occ.runtime.config import RunConfig
 from edge_occ.runtime.heartbeat import Heartbeat
 from edge_occ.runtime.inspector import Inspector
@@ -170,6 +171,14 @@ class Camera:
         if self.publisher is not None and self.publisher.muted is not muted:
             self.rearm()
             self.publisher.muted = muted
+
+    def add(self, sink: Sink) -> None:
+        """Have a sink take what this camera's frames give, from the next one on; in the thread that inspects."""
+        self._outlets.add(sink)
+
+    def remove(self, sink: Sink) -> None:
+        """Undo :meth:`add`; in the thread that inspects."""
+        self._outlets.remove(sink)
 
     def trigger(self) -> bool:
         """Have the next frame inspected, in the thread that inspects; return whether commands trigger this camera."""

@@ -12,13 +12,15 @@ from edge_occ.bundle.versions import roll_back
 from edge_occ.common.clock import SYSTEM_CLOCK, Clock
 from edge_occ.common.errors import InputError, UserError
 from edge_occ.mqtt.commands.answers import Outcome
+from edge_occ.mqtt.commands.handler import Later
 from edge_occ.mqtt.commands.replies import Replies
-from edge_occ.mqtt.commands.requests import Mute, Request, Threshold
+from edge_occ.mqtt.commands.requests import Mute, Recalibrate, Request, Threshold
 from edge_occ.mqtt.commands.service import CommandService
 from edge_occ.mqtt.messages import snapshot_info
 from edge_occ.output.heatmap import encode_jpeg
 from edge_occ.runtime.camera import Camera
 from edge_occ.runtime.control import Control
+from edge_occ.runtime.recalibrating import Recalibrator, Refit
 
 
 @dataclass(frozen=True)
@@ -28,12 +30,14 @@ class StationActions:
     Attributes:
         control: of the thread that inspects.
         reload: asks for a reload, see :meth:`edge_occ.runtime.reload.ReloadRequests.ask`.
+        recalibrator: recalibrates the bundle from frames of a camera.
         bundle: file of the bundle.
         sha256: digest that the bundle must have, if any.
     """
 
     control: Control
     reload: Callable[[], Future[str]]
+    recalibrator: Recalibrator
     bundle: Path
     sha256: str | None = None
 
@@ -51,6 +55,7 @@ class CameraCommands:
     def __init__(self, camera: Camera, station: StationActions, replies: Replies, clock: Clock = SYSTEM_CLOCK) -> None:
         self._camera, self._station, self._replies, self._clock = camera, station, replies, clock
         self._muted_until: float | None = None
+        self._recalibration: tuple[Recalibrate, Future[str]] | None = None
         self._actions: dict[str, Callable[[], Outcome]] = {
             "snapshot": self._snapshot,
             "trigger": self._trigger,
@@ -70,13 +75,20 @@ class CameraCommands:
             return self._mute(request.seconds)
         if isinstance(request, Threshold):
             return self._threshold(request)
+        if isinstance(request, Recalibrate):
+            return self._recalibrate(request)
         return self._actions[request.command]()
 
-    def tick(self) -> None:
-        """End the muting when its time is over."""
+    def tick(self) -> Later:
+        """End the muting when its time is over; return what became of a recalibration."""
         if self._muted_until is not None and self._clock.monotonic() >= self._muted_until:
             self._muted_until = None
             self._station.control.submit(lambda: self._camera.mute(muted=False)).result()
+        if self._recalibration is None or not self._recalibration[1].done():
+            return ()
+        request, done = self._recalibration
+        self._recalibration = None
+        return ((request, lambda: Outcome.done(done.result())),)
 
     def _snapshot(self) -> Outcome:
         inspection = None if self._camera.latest is None else self._camera.latest.inspection
@@ -122,6 +134,23 @@ class CameraCommands:
         except UserError as error:
             return Outcome.failed(f"version {version.number} is in its place, but was not loaded: {error}")
         return Outcome.done(f"version {version.number}: {summary}")
+
+    def _recalibrate(self, request: Recalibrate) -> Outcome:
+        if request.frames == 0:
+            given_up = self._station.recalibrator.give_up()
+            return Outcome.done("the recalibration was given up" if given_up else "none was under way")
+        if self._station.sha256 is not None:
+            return Outcome.refused("this run accepts the bundle of --sha256 only")
+        if self._camera.name:
+            return Outcome.refused("several cameras share the bundle: run 'edge-occ recalibrate' on the device")
+        control, camera = self._station.control, self._camera
+        done = self._station.recalibrator.start(
+            Refit(request.frames, request.threshold_only),
+            lambda sink: control.submit(lambda: camera.add(sink)).result(),
+            lambda sink: control.submit(lambda: camera.remove(sink)).result(),
+        )
+        self._recalibration = request, done
+        return Outcome.accepted(f"{request.frames} frames of good parts are collected; another answer follows")
 
     def _mute(self, seconds: int) -> Outcome:
         self._station.control.submit(lambda: self._camera.mute(muted=seconds > 0)).result()

@@ -28,6 +28,7 @@ from edge_occ.runtime.control import Control
 from edge_occ.runtime.heartbeat import heartbeat_from_environment
 from edge_occ.runtime.metrics import metrics_outputs
 from edge_occ.runtime.model import Model, open_engine, read_model
+from edge_occ.runtime.recalibrating import Recalibrator
 from edge_occ.runtime.reload import Reloader, ReloadRequests
 from edge_occ.runtime.scheduler import Lane, Scheduler
 from edge_occ.runtime.summary import RunSummary
@@ -96,11 +97,15 @@ class Station:
             del bundle
             lanes = [camera.lane(model, loaded) for camera in cameras]
             control = Control()
+            engine, rate = (loaded.engine.name, loaded.engine.precision), model.manifest.calibration.false_alarm_rate
+            recalibrator = Recalibrator(self.bundle, self.config, rate, engine, requests.ask)
+            stack.callback(recalibrator.give_up)
             # After the reloader, which cancels what the commands wait for; before the connections.
             stack.callback(commands.close)
             reloader = Reloader(requests, self._reread, config, model, loaded, cameras, control, heartbeat, notify)
             stack.callback(reloader.close)
-            serve_commands(cameras, commands, StationActions(control, requests.ask, self.bundle, self.sha256))
+            actions = StationActions(control, requests.ask, recalibrator, self.bundle, self.sha256)
+            serve_commands(cameras, commands, actions)
             notify(loaded.summary)
             notify(model.decision.guarantee())
             scheduler = Scheduler(lanes, control, heartbeat.inspecting)

@@ -57,9 +57,9 @@ def test_a_page_that_the_demo_did_not_write_is_not_replaced(tmp_path):
 
 def test_the_stream_is_inspected_and_every_figure_comes_from_messages(cells, tiny_bundle, capfd):
     folder = cells.stream.parent.parent
-    # Its training images have colours, and the guard for grey frames would stop every cell.
+    # Its training images have colours and are darker: guards would stop the cells.
     tiny = read_bundle(tiny_bundle)
-    training = tiny.manifest.training.model_copy(update={"colour": None})
+    training = tiny.manifest.training.model_copy(update={"colour": None, "exposure": None})
     manifest = tiny.manifest.model_copy(update={"training": training}).model_dump(exclude={"members", "format"})
     write_bundle(folder / "solar-cells.occ", manifest, {name: tiny.members[name] for name in tiny.manifest.members})
     (folder / "messages" / "heatmaps" / "line").mkdir(parents=True)

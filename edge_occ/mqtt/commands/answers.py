@@ -21,6 +21,8 @@ _MAX_REASON = 1000
 class CommandStatus(str, Enum):
     """What became of a request."""
 
+    ACCEPTED = "accepted"
+    """It is under way; another answer with the same id follows."""
     DONE = "done"
     """It was carried out."""
     REFUSED = "refused"
@@ -38,7 +40,9 @@ class CommandAck(Message):
     ts: int = Field(ge=0, le=2**53 - 1, description="Epoch milliseconds of the answer.")
     id: str = Field("", description="Id of the request; empty where it had none that is allowed.")
     command: str = Field("", description="Command of the request; empty where it is unknown.")
-    status: CommandStatus = Field(description="done, refused (not carried out) or failed (tried in vain).")
+    status: CommandStatus = Field(
+        description="accepted (under way, another answer follows), done, refused (not carried out) or failed (in vain)."
+    )
     reason: str = Field("", max_length=_MAX_REASON, description="Details for people; of a refusal always.")
 
 
@@ -47,7 +51,7 @@ class Outcome:
     """What became of a request.
 
     Attributes:
-        status: done, refused or failed.
+        status: accepted, done, refused or failed.
         reason: details for people, cut at 1000 characters.
     """
 
@@ -56,6 +60,11 @@ class Outcome:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "reason", self.reason[:_MAX_REASON])
+
+    @classmethod
+    def accepted(cls, reason: str = "") -> Outcome:
+        """It is under way."""
+        return cls(CommandStatus.ACCEPTED, reason)
 
     @classmethod
     def done(cls, reason: str = "") -> Outcome:

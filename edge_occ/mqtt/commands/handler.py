@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import Protocol, TypeAlias
 
 from edge_occ.mqtt.commands.answers import Outcome
 from edge_occ.mqtt.commands.requests import Request
+
+Later: TypeAlias = Sequence[tuple[Request, Callable[[], Outcome]]]
+"""Requests that were accepted before and have come to their end, each with a function that returns the outcome, or
+raises as :meth:`CommandHandler.handle` does."""
 
 
 class CommandHandler(Protocol):
@@ -20,7 +24,7 @@ class CommandHandler(Protocol):
             concurrent.futures.CancelledError: the run ends.
         """
 
-    def tick(self) -> None:
+    def tick(self) -> Later:
         """Do what an earlier command has made due by now; called several times a second between two commands.
 
         It raises as :meth:`handle`.
@@ -36,18 +40,22 @@ class MemoryHandler:
     Attributes:
         requests: those that were handled, in order.
         ticks: number of calls of :meth:`tick`.
+        later: returned by the next call of :meth:`tick`.
     """
 
     def __init__(self, answer: Callable[[Request], Outcome] = lambda request: Outcome.done(request.command)) -> None:
         self._answer = answer
         self.requests: list[Request] = []
         self.ticks = 0
+        self.later: Later = ()
 
     def handle(self, request: Request) -> Outcome:
         """Keep a request."""
         self.requests.append(request)
         return self._answer(request)
 
-    def tick(self) -> None:
+    def tick(self) -> Later:
         """Count the call."""
         self.ticks += 1
+        later, self.later = self.later, ()
+        return later

@@ -17,14 +17,13 @@ MAX_BYTES = 4096
 MAX_MUTE_SECONDS = 24 * 3600
 """Longest time of :class:`Mute`."""
 
-CommandName = Literal["snapshot", "trigger", "rearm", "threshold", "reload", "rollback", "mute"]
+MAX_FRAMES = 2000
+"""Most frames of :class:`Recalibrate`."""
+
+CommandName = Literal["snapshot", "trigger", "rearm", "threshold", "reload", "rollback", "mute", "recalibrate"]
 """Commands that can be enabled."""
 
 _ID = r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}"
-_ELSEWHERE = {
-    "recalibrate": "there is no such command yet: run 'edge-occ recalibrate' on the device, and then send reload",
-}
-"""Why commands that an operator may expect are refused."""
 
 RequestId = Annotated[
     str,
@@ -94,7 +93,15 @@ class Mute(_Request):
     seconds: int = Field(ge=0, le=MAX_MUTE_SECONDS, description="From now; 0 ends it.")
 
 
-Request = Snapshot | Trigger | Rearm | Threshold | Reload | Rollback | Mute
+class Recalibrate(_Request):
+    """Fit heads and threshold to the next frames, all of good parts, and reload; answered twice."""
+
+    command: Literal["recalibrate"]
+    frames: int = Field(ge=0, le=MAX_FRAMES, description="Number of frames to take; 0 gives up the one under way.")
+    threshold_only: bool = Field(False, description="Keep the heads, and calibrate the threshold alone.")
+
+
+Request = Snapshot | Trigger | Rearm | Threshold | Reload | Rollback | Mute | Recalibrate
 
 REQUESTS: TypeAdapter[Request] = TypeAdapter(Annotated[Request, Field(discriminator="command")])
 """Model of the JSON of all requests."""
@@ -128,11 +135,11 @@ def parse_request(payload: bytes) -> Request:
     if not isinstance(content, dict):
         raise RefusedRequest("malformed: not a JSON object")
     id_, command = content.get("id"), content.get("command")
-    known = command if isinstance(command, str) and command in (*get_args(CommandName), *_ELSEWHERE) else ""
+    known = command if isinstance(command, str) and command in get_args(CommandName) else ""
     if not isinstance(id_, str) or not re.fullmatch(_ID, id_):
         raise RefusedRequest(f"malformed: id must be a text of 1 to 64 characters like {_ID}", command=known)
-    if not known or known in _ELSEWHERE:
-        raise RefusedRequest(_ELSEWHERE.get(known, "unknown command"), id_, known)
+    if not known:
+        raise RefusedRequest("unknown command", id_)
     try:
         return REQUESTS.validate_python(content)
     except ValidationError as error:

@@ -61,15 +61,27 @@ class Channel:
             answer = self._answer(arrival)
         except RefusedRequest as error:
             answer = self._ack(error.id, error.command, Outcome.refused(error.reason))
-        if answer.status is not CommandStatus.DONE:
+        self._publish(answer)
+
+    def tick(self) -> None:
+        """Have the handler do what is due, and answer the requests that have come to their end."""
+        if self._handler is None:
+            return
+        try:
+            later = self._handler.tick()
+        except Exception as error:  # noqa: BLE001 - it must not end the thread
+            _failure(error)
+            return
+        for request, outcome in later:
+            answer = self._ack(request.id, request.command, _outcome(outcome))
+            self._memory.keep(request, answer)
+            self._publish(answer)
+
+    def _publish(self, answer: CommandAck) -> None:
+        if answer.status not in {CommandStatus.DONE, CommandStatus.ACCEPTED}:
             _log.info("command %s %s %s: %s", answer.command, answer.id, answer.status.value, answer.reason)
         if self._replies is not None:
             self._replies.acknowledge(answer)
-
-    def tick(self) -> None:
-        """Have the handler do what is due."""
-        if self._handler is not None:
-            _outcome(self._handler.tick)
 
     def _answer(self, arrival: Arrival) -> CommandAck:
         request = parse_request(arrival.payload)
@@ -148,14 +160,18 @@ class CommandService:
                 channel.tick()
 
 
-def _outcome(act: Callable[[], Outcome | None]) -> Outcome:
+def _outcome(act: Callable[[], Outcome]) -> Outcome:
     """Return the outcome of an action whatever it raises."""
     try:
-        return act() or Outcome.done()
-    except UserError as error:
-        return Outcome.failed(str(error))
-    except CancelledError:
-        return Outcome.failed("the run ends")
+        return act()
     except Exception as error:  # noqa: BLE001 - one command must not end the thread
-        _log.exception("a command failed")
-        return Outcome.failed(f"an internal error: {type(error).__name__}; see the log of the inspector")
+        return _failure(error)
+
+
+def _failure(error: Exception) -> Outcome:
+    if isinstance(error, UserError):
+        return Outcome.failed(str(error))
+    if isinstance(error, CancelledError):
+        return Outcome.failed("it was given up, or the run ends")
+    _log.error("a command failed", exc_info=error)
+    return Outcome.failed(f"an internal error: {type(error).__name__}; see the log of the inspector")

@@ -24,14 +24,14 @@ from edge_occ.runtime import camera
 from edge_occ.runtime.config import RunConfig
 from edge_occ.runtime.station import Station
 
-COMMANDS = ("snapshot", "trigger", "rearm", "threshold", "reload", "rollback", "mute")
+COMMANDS = ("snapshot", "trigger", "rearm", "threshold", "reload", "rollback", "mute", "recalibrate")
 
 
 class Line:
     """A run whose pictures are put into a folder one by one, and an operator."""
 
     def __init__(self, ear, config, folder):
-        self.ear, self.config, self._folder, self._pictures, self._answers = ear, config, folder, 0, 0
+        self.ear, self.config, self._folder, self._pictures = ear, config, folder, 0
 
     def show(self, image):
         """Let the camera see a picture; return the message of its score."""
@@ -49,10 +49,20 @@ class Line:
         id_ = uuid4().hex
         content = {"id": id_, "command": command, **arguments}
         self.ear.send((topics or self.config.mqtt.topics).command, json.dumps(content).encode())
-        self._answers += 1
-        answer = payloads(self.ear.wait_for_kind("ack", self._answers))[-1]
-        assert (answer["id"], answer["command"]) == (id_, command)
+        self.ear.wait_for(lambda _: any(ack["id"] == id_ for ack in payloads(self.ear.of("ack"))), "an answer")
+        answer = next(ack for ack in payloads(self.ear.of("ack")) if ack["id"] == id_)
+        assert answer["command"] == command
         return answer["status"], answer["reason"]
+
+    def answer(self, command):
+        """Wait for the second answer to a request; return it."""
+        self.ear.wait_for(lambda _: self._ended(command), "a second answer")
+        return self._ended(command)[-1]
+
+    def _ended(self, command):
+        acks = payloads(self.ear.of("ack"))
+        accepted = {ack["id"] for ack in acks if (ack["command"], ack["status"]) == (command, "accepted")}
+        return [(ack["status"], ack["reason"]) for ack in acks if ack["id"] in accepted and ack["status"] != "accepted"]
 
     def events(self, count):
         return payloads(self.ear.wait_for_kind("event", count))[:count]
@@ -229,6 +239,66 @@ def test_a_run_of_one_digest_is_not_rolled_back(running, tmp_path, tiny_bundle):
         assert line.command("rollback") == ("refused", "this run accepts the bundle of --sha256 only")
 
 
+def test_a_recalibration_takes_the_frames_of_the_line_and_its_result_is_used(running, tmp_path, tiny_bundle):
+    dark = [(part(6000 + i) * 0.8).astype(np.uint8) for i in range(105)]
+    with running() as line:
+        assert line.show(dark[0])["verdict"] == "anomalous"
+        status, reason = line.command("recalibrate", frames=104)
+        assert (status, reason[:10]) == ("accepted", "104 frames")
+        status, reason = line.command("recalibrate", frames=104)
+        assert (status, "one recalibration at a time" in reason) == ("failed", True)
+        for image in dark[1:]:
+            line.show(image)
+        status, reason = line.answer("recalibrate")
+        assert status == "done", reason
+        assert reason.startswith("threshold ")
+        assert "; reloaded part.occ: " in reason
+        assert line.show(part(7000))["threshold"] == read_bundle(tmp_path / "part.occ").manifest.calibration.threshold
+    assert read_bundle(tmp_path / "part.occ").manifest.recalibrated.frames == 104
+    assert {path.name for path in tmp_path.iterdir() if "part" in path.name} == {"part.occ", "part.versions"}
+
+
+def test_a_recalibration_that_cannot_keep_the_promise_changes_nothing(running, tmp_path, tiny_bundle):
+    """Copies are left out of the frames, and too few remain."""
+    with running() as line:
+        status, reason = line.command("recalibrate", frames=103)
+        assert (status, "at least 104 frames" in reason) == ("failed", True)
+        assert line.command("recalibrate", frames=13, threshold_only=True)[0] == "accepted"
+        for i in range(13):
+            line.show(part(i % 12))
+        status, reason = line.answer("recalibrate")
+    assert status == "failed"
+    assert reason == "expected at least 13 frames for a new threshold; found 12 that can be used; take more frames"
+    assert (tmp_path / "part.occ").read_bytes() == tiny_bundle.read_bytes()
+
+
+def test_a_recalibration_can_be_given_up_and_ends_with_the_run(running, tmp_path):
+    with running() as line:
+        assert line.command("recalibrate", frames=0) == ("done", "none was under way")
+        line.command("recalibrate", frames=200)
+        line.show(part(1))
+        assert line.command("recalibrate", frames=0) == ("done", "the recalibration was given up")
+        assert line.answer("recalibrate") == ("failed", "it was given up, or the run ends")
+        assert line.command("recalibrate", frames=200)[0] == "accepted"
+        line.show(part(2))
+    assert not (tmp_path / "part.frames").exists()
+
+
+@pytest.mark.parametrize("name", ["mine.txt", "1.png"])
+def test_a_folder_of_the_user_is_left_alone(running, tmp_path, name):
+    (tmp_path / "part.frames").mkdir()
+    (tmp_path / "part.frames" / name).touch()
+    with running() as line:
+        status, reason = line.command("recalibrate", frames=200)
+    assert (status, "part.frames" in reason) == ("failed", True)
+    assert (tmp_path / "part.frames" / name).exists()
+
+
+def test_a_run_of_one_digest_is_not_recalibrated(running, tiny_bundle):
+    with running(hashlib.sha256(tiny_bundle.read_bytes()).hexdigest()) as line:
+        assert line.command("recalibrate", frames=9) == ("refused", "this run accepts the bundle of --sha256 only")
+
+
 def test_a_command_that_is_not_enabled_is_refused(running):
     with running(mqtt={"commands": ["snapshot"]}) as line:
         assert line.command("rearm") == ("refused", "not enabled: add it to the setting mqtt.commands")
@@ -244,4 +314,4 @@ def test_without_commands_nothing_is_subscribed(running, broker):
 
 def test_an_unknown_command_in_the_settings_is_an_error():
     with pytest.raises(ValueError, match="commands"):
-        RunConfig.model_validate({"mqtt": {"commands": ["recalibrate"]}})
+        RunConfig.model_validate({"mqtt": {"commands": ["reboot"]}})

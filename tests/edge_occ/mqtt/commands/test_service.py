@@ -87,6 +87,40 @@ def test_a_request_is_carried_out_and_answered_on_its_camera_s_topic(config, ear
     assert handler.ticks > 0
 
 
+def test_a_request_under_way_has_a_second_answer_which_is_the_one_that_is_remembered(config, ear, left):
+    handler = MemoryHandler(lambda request: Outcome.accepted("soon"))
+    payload = b'{"id":"a","command":"rearm"}'
+    with serving(config, handler):
+        ear.wait_for_state("online", 2)
+        ear.send(left.command, payload)
+        assert [answer["status"] for answer in answers(ear, 1)] == ["accepted"]
+        handler.later = [(handler.requests[0], lambda: Outcome.done("at last"))]
+        second = answers(ear, 2)[1]
+        ear.send(left.command, payload)
+        again = answers(ear, 3)[2]
+    assert (second["id"], second["status"], second["reason"]) == ("a", "done", "at last")
+    assert again == second
+    assert len(handler.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"), [(CancelledError(), "it was given up"), (ValueError(), "an internal error")]
+)
+def test_an_end_that_fails_is_answered_too(config, ear, left, error, reason):
+    def fail():
+        raise error
+
+    handler = MemoryHandler(lambda request: Outcome.accepted())
+    with serving(config, handler):
+        ear.wait_for_state("online", 2)
+        ear.send(left.command, b'{"id":"a","command":"rearm"}')
+        answers(ear, 1)
+        handler.later = [(handler.requests[0], fail)]
+        second = answers(ear, 2)[1]
+    assert second["status"] == "failed"
+    assert second["reason"].startswith(reason)
+
+
 @pytest.mark.parametrize(
     ("payload", "reason"),
     [
@@ -98,7 +132,7 @@ def test_a_request_is_carried_out_and_answered_on_its_camera_s_topic(config, ear
         (b'{"id":"a","command":"rearm","topic":"other"}', "malformed: topic"),
         (b'{"id":"a","command":"reboot"}', "unknown command"),
         (b'{"id":"a","command":"reload"}', "not enabled"),
-        (b'{"id":"a","command":"recalibrate","frames":9}', "there is no such command yet"),
+        (b'{"id":"a","command":"recalibrate","frames":-1}', "malformed: frames"),
     ],
 )
 def test_anything_else_is_refused_with_a_reason(config, ear, handler, left, payload, reason):
@@ -201,7 +235,7 @@ def test_more_than_ten_a_second_are_refused(config, ear, handler, left):
     ("error", "reason"),
     [
         (InputError("a bundle", "none", "copy it"), "expected a bundle; found none; copy it"),
-        (CancelledError(), "the run ends"),
+        (CancelledError(), "it was given up, or the run ends"),
         (ZeroDivisionError("secret"), "an internal error: ZeroDivisionError; see the log of the inspector"),
     ],
 )
