@@ -34,6 +34,8 @@ class Job:
         seed: of everything random.
         device: ``auto``, ``cpu`` or ``cuda``.
         command: as typed, for the manifest.
+        calibration: normal images of another session, from which the threshold is calibrated; ``None``: from the data's
+            own, each held out.
         restart: whether to discard the checkpoints of an earlier run.
         encoders: folder in which trained encoders are kept, for other trainings with equal pretraining; ``None``: the
             checkpoints are removed when the bundle is written.
@@ -47,6 +49,7 @@ class Job:
     device: str
     command: str
     restart: bool = False
+    calibration: Path | None = None
     encoders: Path | None = None
 
     @property

@@ -12,12 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from edge_occ.bundle.bundle import MODEL_CARD, PREVIEW, write_bundle
+from edge_occ.bundle.bundle import MODEL_CARD, PREVIEW, make_bundle, save_bundle
+from edge_occ.bundle.provenance import ModelSelection
 from edge_occ.common.errors import InputError
 from edge_occ.common.printable import printable
 from edge_occ.output.preview import picture_row
 from trainer.calibration.features import extract_features, with_copies
 from trainer.calibration.fit_heads import HeadCalibrator
+from trainer.calibration.session import calibrated_on, find_session
 from trainer.config import TrainConfig
 from trainer.data.images import NormalImages, find_normal_images
 from trainer.data.layout import image_names
@@ -32,7 +34,7 @@ from trainer.graph.inspection import InspectionGraph
 from trainer.job import CHECKPOINTS, Job, Trained, check_places
 from trainer.own_files import remove_own
 from trainer.pretrain import processes
-from trainer.pretrain.encoders import pretrain_encoders
+from trainer.pretrain.encoders import PretrainedEncoders, pretrain_encoders
 from trainer.pretrain.processes import choose_device
 from trainer.report.model_card import model_card
 from trainer.report.training import training_report
@@ -61,26 +63,19 @@ def train(job: Job) -> Trained:
             if job.restart:
                 remove_own(job.checkpoints, CHECKPOINTS)
         processes.wait()
+        # What is wrong with the data or a file is found before the pretraining.
         data = _images(job)
+        session = _session(job, data)
+        drawn = _drawn_region(job.config, data)
         if first:
             _log_traits(data, job.config)
-        drawn = _drawn_region(job.config, data)  # a wrong file is found before the pretraining
         pretrained = pretrain_encoders(data, job.config, job.seed, device, job.checkpoint)
     if not first:
         sys.exit(0)
     size = pretrained.size
     features = extract_features(pretrained.branches, data, size, device)
-    config, branches, record = pretrained.config, pretrained.branches, None
-    mask = find_region(pretrained.images) if config.region.mode == "auto" and data.tiles is None else drawn
-    for branch, settings in zip(branches, config.branches, strict=True):
-        branch.set_heads(settings, mask)
-    if config.selection.enabled:
-        patches = [branch for branch in branches if isinstance(branch, PatchBranch)]
-        defects = make_defects(pretrained.images, config.selection.images, job.seed)
-        selected = select_model(patches, features, defects, config, job.seed, data.shots, mask)
-        config, record = selected.config, selected.record
-        branches = tuple(branches[i] for i in selected.kept)
-        features = [features[i] for i in selected.kept]
+    mask = find_region(pretrained.images) if job.config.region.mode == "auto" and data.tiles is None else drawn
+    config, branches, features, record = _select(job, pretrained, data, features, mask)
     if config.camera_changes.copies:
         features = with_copies(features, branches, data, size, config.camera_changes, job.seed, device)
     calibrator = HeadCalibrator(branches, config, job.seed, data.shots)
@@ -96,15 +91,42 @@ def train(job: Job) -> Trained:
     )
     manifest = manifest_fields(facts, fitted.calibration, exported)
     members = {**exported.members, MODEL_CARD: model_card(manifest, exported.parity).encode()}
-    written = write_bundle(job.out, manifest, members)
+    bundle = make_bundle(manifest, members)
+    if session is not None:
+        bundle = calibrated_on(bundle, session)
+    save_bundle(job.out, bundle)
+    written = bundle.manifest
     region = _region_picture(pretrained.images[0], mask, branches)
-    report = training_report(job.report, written, pretrained.trained, fitted.held_out, members[PREVIEW], region)
+    report = training_report(job.report, written, pretrained.trained, bundle.held_out, members[PREVIEW], region)
     if config.keeps_features:
         stored = stored_features(_good(job, data), features, held_out_grids, calibrator, branches, fitted.head, mask)
         write_features(job.features, stored, written)
     remove_own(job.checkpoints, CHECKPOINTS)
     scores = scores_as_taken(held_out_grids, calibrator, fitted.head, len(data), data.stage(size).tiles)
     return Trained(written, report, sum(image.odd for image in by_oddness(scores)))
+
+
+def _select(
+    job: Job, pretrained: PretrainedEncoders, data: NormalImages, features: list[Tensor], mask: NDArray[np.bool_] | None
+) -> tuple[TrainConfig, tuple[Branch, ...], list[Tensor], ModelSelection | None]:
+    """Return settings, branches and features of the model: those given, or of the selection that they ask for."""
+    config, branches = pretrained.config, pretrained.branches
+    for branch, settings in zip(branches, config.branches, strict=True):
+        branch.set_heads(settings, mask)
+    if not config.selection.enabled:
+        return config, branches, features, None
+    patches = [branch for branch in branches if isinstance(branch, PatchBranch)]
+    defects = make_defects(pretrained.images, config.selection.images, job.seed)
+    selected = select_model(patches, features, defects, config, job.seed, data.shots, mask)
+    kept = selected.kept
+    return selected.config, tuple(branches[i] for i in kept), [features[i] for i in kept], selected.record
+
+
+def _session(job: Job, data: NormalImages) -> NormalImages | None:
+    """Return the images of another session to calibrate on; ``None``: the data's own calibrate."""
+    if job.calibration is None:
+        return None
+    return find_session(job.calibration, data, job.config.calibration.false_alarm_rate)
 
 
 def _images(job: Job) -> NormalImages:

@@ -48,6 +48,25 @@ class Exposure(Record):
             levels=(dark, middle, bright),
         )
 
+    def joined(self, other: Exposure) -> Exposure:
+        """Return the brightness of the images of both; what one lacks is not measured."""
+        levels = None
+        if self.levels is not None and other.levels is not None:
+            dark, middle, bright = map(_spanned, self.levels, other.levels)
+            levels = (dark, middle, bright)
+        known = None not in (self.sharpness, other.sharpness)
+        return Exposure(
+            mean=_spanned(self.mean, other.mean),
+            deviation=_spanned(self.deviation, other.deviation),
+            repeated_rows=max(self.repeated_rows, other.repeated_rows),
+            sharpness=min(self.sharpness or 0, other.sharpness or 0) if known else None,
+            levels=levels,
+        )
+
+
+def _spanned(one: tuple[float, float], other: tuple[float, float]) -> tuple[float, float]:
+    return min(one[0], other[0]), max(one[1], other[1])
+
 
 class Training(Record):
     """The origin of the bundle."""
@@ -131,7 +150,10 @@ class Recalibrated(Record):
     """A recalibration on new normal frames, the last one."""
 
     at: str = Field(description="time, UTC, RFC 3339")
-    parent: str = Field(pattern="^[0-9a-f]{64}$", description="sha256 of the file that was recalibrated")
+    parent: str = Field(
+        pattern="^[0-9a-f]{64}$",
+        description="sha256 of the file that was recalibrated; in a training, of its manifest",
+    )
     threshold_only: bool = Field(description="whether the heads stayed, and only the threshold is new")
     frames: int = Field(ge=1, description="new frames that could be used")
     left_out: dict[str, int] = Field({}, description="frames that could not, by reason")

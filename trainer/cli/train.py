@@ -41,6 +41,10 @@ def train(  # noqa: PLR0913 - one parameter an option
     ] = 0,
     device: Device = "auto",
     settings: Settings = None,
+    calibration: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Good parts of another session, from which the threshold is calibrated."),
+    ] = None,
     restart: Annotated[bool, typer.Option("--restart", help="Discard the checkpoint of an interrupted run.")] = False,
     json: Json = False,
 ) -> None:
@@ -65,7 +69,7 @@ def train(  # noqa: PLR0913 - one parameter an option
     target = out or Path(f"{named.name}.occ")
     command = printable(shlex.join(["edge-occ", *sys.argv[1:]]))
     options = load_settings(TrainConfig, files, settings or [])
-    trained = run_job(Job(data, target, options, preset_name, seed, device, command, restart))
+    trained = run_job(Job(data, target, options, preset_name, seed, device, command, restart, calibration))
     manifest = trained.manifest
     for skipped in manifest.training.skipped:
         say(f"skipped {skipped}")

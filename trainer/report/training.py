@@ -85,6 +85,13 @@ def training_report(
 
 def _threshold_text(manifest: Manifest) -> str:
     calibration = manifest.calibration
+    if manifest.recalibrated is not None:
+        checked = manifest.recalibrated
+        return (
+            f"{calibration.n} good parts of another session were scored. The threshold, {calibration.threshold:.4g}, "
+            f"was set from these scores; {checked.false_alarms} of {checked.held_out} more parts of it are above. The "
+            "guarantee holds for parts, camera and light like those in that session; recalibrate after a change."
+        )
     encoder = "; the encoder was trained on all of them" if manifest.training.steps else ""
     return (
         f"Each of the {calibration.n} good parts was scored by a head fitted without it{encoder}. The threshold, "

@@ -79,6 +79,12 @@ def refit(path: Path, exclude: Path, out: Path, sha256: str | None = None) -> Re
     _check_places(path, out)
     bundle = read_bundle(path, sha256)
     manifest = bundle.manifest
+    if manifest.recalibrated is not None:
+        raise InputError(
+            "a threshold from the training images, which a refit calibrates it on",
+            f"{path}, calibrated on others at {manifest.recalibrated.at}",
+            "remove the defective pictures and train again with --calibration, or recalibrate the refitted bundle",
+        )
     stored = read_features(path, manifest)
     excluded = defective_images(exclude, path, manifest, stored.images.names)
     kept = without(stored, excluded)

@@ -308,7 +308,7 @@ def test_a_full_disk_while_the_bundle_is_written_costs_no_training(tiny_data, tm
 
     from trainer import train as module
 
-    original = module.write_bundle
+    original = module.save_bundle
 
     def write(*arguments):
         with monkeypatch.context() as patch:
@@ -316,7 +316,7 @@ def test_a_full_disk_while_the_bundle_is_written_costs_no_training(tiny_data, tm
             return original(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(module, "write_bundle", write)
+        patch.setattr(module, "save_bundle", write)
         refused(edge_occ("train", "--data", tiny_data, "--out", out, *TINY), 2, "No space left", "make room")
     assert [path.name for path in tmp_path.iterdir()] == ["part.train"]
     monkeypatch.setattr("trainer.pretrain.update.Updates.__call__", lambda *arguments: pytest.fail("trained again"))
