@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from mqtt_helpers import PATIENCE
 
 from edge_occ.dashboard.serve import serve
+from edge_occ.dashboard.server import LocalFiles
 from edge_occ.mqtt.config import MqttConfig
 from edge_occ.mqtt.payloads import DeviceState, DeviceStatus, Event, HeatmapInfo, Message, Score, Stats, VerdictName
 from edge_occ.mqtt.received import Received
@@ -134,7 +135,8 @@ def _events(answer: http.client.HTTPResponse) -> Iterator[tuple[str, dict]]:
 
 @contextlib.contextmanager
 def dashboard(config: MqttConfig, port: int = 0, **options) -> Iterator[Dashboard]:
-    """Served until the end of the block; port 0 takes a free one."""
+    """Served until the end of the block; port 0 takes a free one.  Options are those of serve() and of LocalFiles."""
+    local = {name: options.pop(name) for name in ("evidence", "mark", "review") if name in options}
     stop, ready = threading.Event(), threading.Event()
     urls: list[str] = []
 
@@ -143,7 +145,9 @@ def dashboard(config: MqttConfig, port: int = 0, **options) -> Iterator[Dashboar
         ready.set()
 
     thread = threading.Thread(
-        target=serve, args=(config, "127.0.0.1", port, stop), kwargs={**options, "on_ready": on_ready}
+        target=serve,
+        args=(config, "127.0.0.1", port, stop),
+        kwargs={**options, "local": LocalFiles(**local), "on_ready": on_ready},
     )
     thread.start()
     try:

@@ -33,6 +33,9 @@ def dashboard(  # noqa: PLR0913 - one parameter an option
     evidence: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Folder of the evidence store, if it is on this machine.")
     ] = None,
+    review: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Page of `edge-occ review`, for a link to it.")
+    ] = None,
     token_file: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="File of the token, made if absent; or set EDGE_OCC_DASHBOARD_TOKEN."),
@@ -64,6 +67,7 @@ def dashboard(  # noqa: PLR0913 - one parameter an option
         )
         from edge_occ.dashboard.limits import Limits  # noqa: PLC0415
         from edge_occ.dashboard.serve import is_loopback, serve  # noqa: PLC0415
+        from edge_occ.dashboard.server import LocalFiles  # noqa: PLC0415
 
     given = [
         f"mqtt.{name}={dumps(value)}" for name, value in (("broker", broker), ("prefix", prefix)) if value is not None
@@ -71,6 +75,8 @@ def dashboard(  # noqa: PLR0913 - one parameter an option
     options = load_settings(RunConfig, [config] if config else [], [*(settings or []), *given]).mqtt
     if evidence is not None and not evidence.is_dir():
         raise InputError("a folder as --evidence", f"no folder {evidence}", "name the folder of the evidence store")
+    if review is not None and not review.is_file():
+        raise InputError("a page as --review", f"no file {review}", "make one: edge-occ review part.occ")
     token = None if token_file else token_from_environment()
     if token is None and (token_file or not is_loopback(host)):
         path = token_file or default_token_file()
@@ -85,8 +91,7 @@ def dashboard(  # noqa: PLR0913 - one parameter an option
             limits=Limits(silent_seconds=silent_after),
             token=token,
             hosts=allow_host or (),
-            evidence=evidence,
-            mark=None if evidence is None else partial(mark, evidence),
+            local=LocalFiles(evidence, None if evidence is None else partial(mark, evidence), review),
             on_ready=lambda url: say(f"the page is at {url} (broker {options.broker}, topics {options.prefix}/+/...)"),
         )
     if stop.is_set():

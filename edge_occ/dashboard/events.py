@@ -27,6 +27,7 @@ class EventRecord:
         frames: frames from start to end, so far.
         boxes: regions in the message that had most of them.
         historical: whether it happened while the broker was out of reach.
+        muted: whether an operator has muted its alarm.
         reason: why it ended, where the inspector did not end it.
         evidence: paths of the pictures taken at the peak, by the keys of the messages.
         missed: whether messages may have been missed since its latest one, so that it may have ended.
@@ -40,6 +41,7 @@ class EventRecord:
     frames: int = 0
     boxes: int = 0
     historical: bool = False
+    muted: bool = False
     reason: str | None = None
     evidence: Mapping[str, str] = field(default_factory=dict)
     missed: bool = False
@@ -57,6 +59,7 @@ class EventRecord:
         self.frames = max(self.frames, message.frames)
         self.boxes = max(self.boxes, len(message.boxes))
         self.historical |= message.historical
+        self.muted |= message.muted
         self.reason = self.reason or message.reason
         found = _evidence_of(message)
         if found and (self._evidence_peak is None or message.peak > self._evidence_peak):
@@ -84,6 +87,7 @@ class EventRecord:
             "boxes": self.boxes,
             "open": int(self.is_open(latest)),
             "historical": int(self.historical),
+            "muted": int(self.muted),
             **self.evidence,
         }
 

@@ -7,14 +7,13 @@ import logging
 import socket
 import threading
 from collections.abc import Callable, Iterable
-from pathlib import Path
 
 import uvicorn
 
 from edge_occ.common.errors import InputError
 from edge_occ.dashboard.access_token import Token
 from edge_occ.dashboard.limits import Limits
-from edge_occ.dashboard.server import Mark, make_app
+from edge_occ.dashboard.server import LocalFiles, make_app
 from edge_occ.dashboard.subscriber import Subscriber
 from edge_occ.mqtt.config import MqttConfig
 
@@ -39,8 +38,7 @@ def serve(  # noqa: PLR0913 - one composition
     limits: Limits | None = None,
     token: Token | None = None,
     hosts: Iterable[str] = (),
-    evidence: Path | None = None,
-    mark: Mark | None = None,
+    local: LocalFiles | None = None,
     on_ready: Callable[[str], None] = lambda _: None,
 ) -> None:
     """Serve until ``stop`` is set.
@@ -53,8 +51,7 @@ def serve(  # noqa: PLR0913 - one composition
         limits: bounds of memory, rates and connections.
         token: required of every reader, if given.
         hosts: further names of this machine that browsers may use.
-        evidence: folder with the pictures that events refer to.
-        mark: keeps a person's label of an event; used with a token only.
+        local: what is on this machine.
         on_ready: called with the address of the page once it is served.
 
     Raises:
@@ -63,7 +60,7 @@ def serve(  # noqa: PLR0913 - one composition
     limits = limits or Limits()
     with _listen(host, port) as listener, Subscriber(config, limits) as subscriber:
         stopping = threading.Event()
-        app = make_app(subscriber, limits, stopping, token, {host, *hosts}, evidence, mark)
+        app = make_app(subscriber, limits, stopping, token, {host, *hosts}, local)
         # Our own log and signals; X-Forwarded-For is not believed, as nothing is decided by it.
         settings = uvicorn.Config(
             app,

@@ -8,6 +8,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
@@ -33,6 +34,12 @@ _STATIC = Path(__file__).parent / "static"
 _EVENT_STREAM = "text/event-stream"
 _EVIDENCE = {".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".png": "image/png", ".json": "application/json"}
 _MAX_FORM = 4096
+_APART = (
+    "sandbox allow-scripts allow-downloads allow-modals; default-src 'none'; script-src 'unsafe-inline'; "
+    "style-src 'unsafe-inline'; img-src data: blob:; frame-ancestors 'none'"
+)
+"""Policy of a page that holds its script: it may draw, and save a file, but reads nothing of this server."""
+
 _EVENT_LEVELS = 3
 """Levels of an event's folder: camera, day, event."""
 
@@ -42,14 +49,28 @@ _HEARTBEAT_SECONDS = 5.0
 """Longest pause between two messages to a page, which shows that the server is away after three of them."""
 
 
+@dataclass(frozen=True)
+class LocalFiles:
+    """What the page shows of the machine that it is on.
+
+    Attributes:
+        evidence: folder with the pictures that events refer to.
+        mark: keeps a person's label of an event; used with a token only.
+        review: page of the command ``review``, to which the dashboard has a link then.
+    """
+
+    evidence: Path | None = None
+    mark: Mark | None = None
+    review: Path | None = None
+
+
 def make_app(
     subscriber: Subscriber,
     limits: Limits,
     stopping: threading.Event,
     token: Token | None = None,
     hosts: Iterable[str] = (),
-    evidence: Path | None = None,
-    mark: Mark | None = None,
+    local: LocalFiles | None = None,
 ) -> ASGIApp:
     """Return the application.
 
@@ -59,10 +80,9 @@ def make_app(
         stopping: ends all answers when set.
         token: required of every reader, if given.
         hosts: further names under which it is served.
-        evidence: folder with the pictures that events refer to.
-        mark: keeps a person's label of an event; used with a token only.
+        local: what is on this machine.
     """
-    pages = _Pages(subscriber, limits, stopping, token, evidence, None if token is None else mark)
+    pages = _Pages(subscriber, limits, stopping, token, local or LocalFiles())
     routes = [
         Route("/", pages.index),
         Route(LOGIN, pages.login, methods=["GET", "POST"]),
@@ -73,6 +93,7 @@ def make_app(
         Route("/evidence/{path:path}", pages.evidence),
         Route("/mark", pages.label),
         Route("/mark", pages.mark, methods=["POST"]),
+        Route("/review", pages.review),
         Route("/healthz", pages.healthz),
         Mount("/static", StaticFiles(directory=_STATIC)),
     ]
@@ -86,12 +107,12 @@ class _Pages:
         limits: Limits,
         stopping: threading.Event,
         token: Token | None,
-        evidence: Path | None,
-        mark: Mark | None,
+        local: LocalFiles,
     ) -> None:
-        self._mark = mark
+        self._mark = None if token is None else local.mark
+        self._evidence, self._review = local.evidence, local.review
         self._subscriber, self._limits, self._stopping = subscriber, limits, stopping
-        self._token, self._evidence = token, evidence
+        self._token = token
         self._streams, self._previews = Slots(limits.streams), Slots(limits.previews)
         self._instance = secrets.token_hex(4)
 
@@ -126,6 +147,7 @@ class _Pages:
                 "left_out": left_out,
                 "evidence": evidence,
                 "marks": self._mark is not None,
+                "review": self._review is not None,
             }
             now = time.monotonic()
             if not tiles and line == before and now - sent < _HEARTBEAT_SECONDS:
@@ -190,6 +212,12 @@ class _Pages:
         except (ValueError, KeyError, TypeError, RecursionError):
             return PlainTextResponse('{"evidence": ..., "label": ...} is expected.\n', 400)
         return Response(status_code=204)
+
+    async def review(self, _: Request) -> Response:
+        """The page of the command ``review``: one file with its own script, apart from everything else here."""
+        if self._review is None or not self._review.is_file():
+            return PlainTextResponse("No review page on this machine; --review FILE names one.\n", 404)
+        return FileResponse(self._review, media_type="text/html", headers={"Content-Security-Policy": _APART})
 
     async def healthz(self, _: Request) -> Response:
         broker = self._subscriber.broker()

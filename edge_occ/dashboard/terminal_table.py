@@ -87,14 +87,18 @@ def _camera(tile: Mapping[str, Any], ascii_only: bool) -> list[Text]:
 def _event(event: Mapping[str, Any]) -> list[Text]:
     began = event.get("started")
     moment = "" if began is None else datetime.fromtimestamp(began / 1000, timezone.utc).strftime("%m-%d %H:%M:%S")
-    marks = [word for word, so in (("under way", event["open"]), ("sent late", event["historical"])) if so]
+    marks = [
+        word
+        for word, so in (("under way", event["open"]), ("sent late", event["historical"]), ("muted", event["muted"]))
+        if so
+    ]
     return [
         Text(printable(event["id"])[:_ID]),
         Text(_name(event)),
         Text(moment),
         Text(f"{event['peak']:.4g}"),
         Text(str(event["frames"])),
-        Text(", ".join(marks), "bold red" if event["open"] else _LEFT_OUT),
+        Text(", ".join(marks), "bold red" if event["open"] and not event["muted"] else _LEFT_OUT),
     ]
 
 

@@ -191,7 +191,7 @@ class Tile:
             return "fault"
         last = next(reversed(self._events.values()), None)
         if last is not None and last[0].is_open(latest=True):
-            return "anomalous"
+            return "muted" if last[0].muted else "anomalous"
         return self._verdict or "waiting"
 
     def _set(self, part: str, value: Any, revision: int) -> None:  # noqa: ANN401 - JSON

@@ -43,6 +43,7 @@ function take(push) {
   line = push.broker;
   evidence = push.evidence;
   marks = push.marks;
+  document.getElementById("review").hidden = !push.review;
   if (push.whole) begin(push.tiles);
   for (const change of push.tiles) merge(change);
   showLine(push);

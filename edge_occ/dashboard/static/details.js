@@ -56,6 +56,7 @@ function row(event, now, evidence, marks) {
   first.append(element("small", "", event.id));
   const frames = element("td", "", String(event.frames));
   if (event.historical) frames.append(element("small", "", "sent later"));
+  if (event.muted) frames.append(element("small", "", "muted"));
   const all = evidenceCell(event, evidence);
   if (evidence && marks && event.evidence_record !== undefined) all.append(markButtons(event));
   made.append(first, element("td", "", number(event.peak)), element("td", "", end), frames, all);

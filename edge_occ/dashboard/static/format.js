@@ -28,6 +28,7 @@ export function number(value) {
 export const WORDS = {
   anomalous: "Anomalous",
   review: "Review",
+  muted: "Muted",
   fault: "Fault",
   silent: "Silent",
   offline: "Offline",

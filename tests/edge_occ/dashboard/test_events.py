@@ -57,6 +57,7 @@ def test_what_is_not_known_has_no_key():
         "boxes": 0,
         "open": 0,
         "historical": 0,
+        "muted": 0,
     }
 
 

@@ -20,6 +20,7 @@ from edge_occ.dashboard.access_token import Token
 from edge_occ.dashboard.limits import Limits
 from edge_occ.mqtt.jpeg import insert_comment
 from edge_occ.output.evidence.label import mark
+from trainer.review.stored_features import features_path
 
 pytestmark = [
     pytest.mark.long,
@@ -232,6 +233,29 @@ def test_a_person_marks_an_event_and_the_mark_is_there_the_next_time(browser, co
         until_tile(browser, "a", "!t.querySelector('.open').click()")
         until(browser, f"{pressed} === 'false,true'", "the mark of before")
         assert browser.console() == []
+
+
+def test_a_muted_event_is_quiet(browser, served, config, line):
+    send(line, config, "press-1/event", event("e", muted=True))
+    browser.open(served.url)
+    until_tile(browser, "press-1", "t.querySelector('.condition .word').textContent", "Muted")
+    assert browser.run("return document.title") == "edge-occ"
+    browser.run("document.getElementById('attention').click()")
+    until_tile(browser, "press-1", "t.hidden")
+
+
+def test_the_review_of_good_images_opens_from_the_page(browser, config, tiny_bundle, tmp_path):
+    bundle = shutil.copy(tiny_bundle, tmp_path / "part.occ")
+    shutil.copy(features_path(tiny_bundle), features_path(Path(bundle)))
+    command = [sys.executable, "-m", "edge_occ", "review", str(bundle)]
+    subprocess.run(command, check=True, capture_output=True)
+    with dashboard(config, review=tmp_path / "part.review.html") as served:
+        browser.open(served.url)
+        until(browser, "return !document.getElementById('review').hidden", "the link")
+        browser.open(f"{served.url}review")
+        until(browser, "return document.images.length > 0 && document.images[0].naturalWidth > 0", "pictures")
+        browser.run("[...document.querySelectorAll('button')].find(b => /defective/i.test(b.textContent)).click()")
+        until(browser, "return /1/.test(document.getElementById('count').textContent)", "a mark")
 
 
 @pytest.mark.parametrize(("width", "dark"), [(360, False), (360, True), (1280, True)])

@@ -214,6 +214,23 @@ def test_evidence_is_read_from_its_folder_alone(config, tmp_path):
         assert page.get("/evidence/a.json")[0] == 404
 
 
+def test_a_review_page_is_served_apart_from_everything_else(served, config, tmp_path):
+    page = tmp_path / "part.review.html"
+    page.write_text("<!doctype html><p>odd ones")
+    assert served.get("/review")[0] == 404
+    with dashboard(config, review=page) as other:
+        code, headers, body = other.get("/review")
+        assert (code, body) == (200, page.read_bytes())
+        policy = headers["content-security-policy"]
+        assert policy.startswith("sandbox allow-scripts allow-downloads")
+        assert "allow-same-origin" not in policy
+        assert "connect-src" not in policy, "default-src 'none' holds"
+        page.unlink()
+        assert other.get("/review")[0] == 404
+    with dashboard(config, review=page, token=Token("secret")) as guarded:
+        assert guarded.get("/review")[0] == 401
+
+
 def test_hostile_names_are_json_like_any_other(served, config, line):
     name = "<script>alert(1)<\u2028script>\u202e"
     with served.pushes() as pushes:

@@ -18,6 +18,7 @@ STEP = st.sampled_from([0, 0.3, 1, 2, 7])
 MESSAGES = st.one_of(
     st.builds(score, st.floats(0, 3), st.sampled_from(list(LEVELS))),
     st.builds(event, st.sampled_from("uvwxyz"), st.sampled_from(["start", "update", "end"]), st.integers(1, 9)),
+    st.builds(lambda id_: event(id_, muted=True), st.sampled_from("uvwxyz")),
     st.builds(status, st.sampled_from(["online", "offline", "building", "fault"]), st.sampled_from([None, "why"])),
     st.builds(heatmap, st.floats(0, 3)),
     st.builds(stats),
@@ -97,7 +98,8 @@ def naive_tile(name, log):
     elif state == "fault":
         tile["condition"] = "fault"
     else:
-        tile["condition"] = "anomalous" if is_open else tile.get("verdict", "waiting")
+        muted = is_open and any(message.muted for _, message in entries[-1][1])
+        tile["condition"] = ("muted" if muted else "anomalous") if is_open else tile.get("verdict", "waiting")
     return tile
 
 
