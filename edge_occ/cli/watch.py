@@ -15,7 +15,6 @@ from edge_occ.cli.options import Broker, Config, Settings
 from edge_occ.common.console import print_line, say
 from edge_occ.common.settings import load_settings
 from edge_occ.common.signals import interruptible
-from edge_occ.dashboard.terminal import TerminalView
 from edge_occ.mqtt.payloads import PAYLOADS
 from edge_occ.mqtt.received import format_line
 from edge_occ.mqtt.topics import HEATMAP
@@ -58,6 +57,8 @@ def watch(
     with interruptible() as stop, watching(stop=stop) as watcher:
         say(f"watching {options.broker}, topics {options.prefix}/+/...")
         if in_terminal:
+            from edge_occ.dashboard.terminal import TerminalView  # noqa: PLC0415 - run does not load a dashboard
+
             with TerminalView(Console()) as view:
                 for received in watcher:
                     view.take(received, watcher.session)
