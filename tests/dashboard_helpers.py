@@ -16,8 +16,10 @@ from mqtt_helpers import PATIENCE
 from edge_occ.dashboard.serve import serve
 from edge_occ.dashboard.server import LocalFiles
 from edge_occ.mqtt.config import MqttConfig
-from edge_occ.mqtt.payloads import DeviceState, DeviceStatus, Event, HeatmapInfo, Message, Score, Stats, VerdictName
+from edge_occ.mqtt.payload_base import Message
+from edge_occ.mqtt.payloads import DeviceState, DeviceStatus, Event, HeatmapInfo, Score, VerdictName
 from edge_occ.mqtt.received import Received
+from edge_occ.mqtt.stats_payload import Stats
 
 BEGIN = datetime(2026, 1, 1, 8, tzinfo=timezone.utc)
 

@@ -17,7 +17,12 @@ from discs import part
 from mqtt_helpers import free_port, wait_until
 
 FILE = ROOT / "deploy" / "line" / "compose.yaml"
-CHOSEN = {"LINE": "/tmp/line", "BUNDLE": "part.occ", "VIDEO": "line.mp4", "EDGE_OCC_DASHBOARD_TOKEN": "chosen-by-the-operator"}
+CHOSEN = {
+    "LINE": "/tmp/line",
+    "BUNDLE": "part.occ",
+    "VIDEO": "line.mp4",
+    "EDGE_OCC_DASHBOARD_TOKEN": "chosen-by-the-operator",
+}
 
 
 def configured(**variables):

@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 from edge_occ.bundle.conformal import ConformalThreshold, calibrate
 from edge_occ.bundle.covariance import Floats
 from edge_occ.bundle.fusion import map_factor, one_score_a_part, weights_by_spread
-from edge_occ.bundle.gaussian import Features, Gaussian, fit_gaussian, from_tensors, pooled_side
+from edge_occ.bundle.gaussian import Gaussian, fit_gaussian, from_tensors
 from edge_occ.bundle.leave_one_out import leave_one_out
 from edge_occ.bundle.manifest import Calibration
 from edge_occ.bundle.recipe import HeadRecipe, Recipe
+from edge_occ.bundle.sample_grid import Features, pooled_side
 from edge_occ.bundle.score_map import ScoreMap
 from edge_occ.bundle.standardise import LogScale, log_scale, standardise_held_out
 from edge_occ.common.progress import ProgressReport

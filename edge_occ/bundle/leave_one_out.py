@@ -28,7 +28,8 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from edge_occ.bundle.covariance import Floats, Samples, shrinkage, weighted, whiten_matrices
-from edge_occ.bundle.gaussian import ONE_THREAD, Features, GaussianSettings, Region, SampleGrid, require_regular
+from edge_occ.bundle.gaussian import ONE_THREAD, require_regular
+from edge_occ.bundle.sample_grid import Features, GaussianSettings, Region, SampleGrid
 
 Integers = NDArray[np.int64]
 

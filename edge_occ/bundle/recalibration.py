@@ -19,11 +19,12 @@ from edge_occ.bundle.conformal import ConformalThreshold, calibrate, max_false_a
 from edge_occ.bundle.exchange import Preview, exchange_head, graph_engine, prepared
 from edge_occ.bundle.fit_heads import FittedHeads, HeadFitter
 from edge_occ.bundle.fusion import one_score_a_part
-from edge_occ.bundle.gaussian import Features, SingularCovariance
+from edge_occ.bundle.gaussian import SingularCovariance
 from edge_occ.bundle.guarantee import images_needed, share_in_words
 from edge_occ.bundle.manifest import Calibration, Manifest
 from edge_occ.bundle.provenance import Exposure, Recalibrated
 from edge_occ.bundle.recalibrated import recalibrated_card, recalibrated_fields
+from edge_occ.bundle.sample_grid import Features
 from edge_occ.bundle.tensors import head_member, refused
 from edge_occ.common.errors import InputError
 from engines.base import Engine

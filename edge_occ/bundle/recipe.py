@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from edge_occ.bundle.covariance import Regularisation, Regulariser
-from edge_occ.bundle.gaussian import GaussianSettings, Scope
+from edge_occ.bundle.sample_grid import GaussianSettings, Scope
 from edge_occ.bundle.score_map import MapSettings, ScoreMap, Upsampling
 from edge_occ.common.size import Size
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_occ.bundle.covariance import Floats
-from edge_occ.bundle.gaussian import Region
+from edge_occ.bundle.sample_grid import Region
 from edge_occ.common.size import Size
 
 Upsampling = Literal["normalised", "paper"]

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_occ.bundle.covariance import Floats
-from edge_occ.bundle.gaussian import Region
+from edge_occ.bundle.sample_grid import Region
 
 OFFSET = 4.0
 """Added to standardised scores, which are cut off at 0: a position four deviations below its mean cannot be more

@@ -8,8 +8,9 @@ from typing import Any
 
 from edge_occ.dashboard.events import MAX_ID, EventRecord
 from edge_occ.dashboard.limits import Limits
-from edge_occ.mqtt.payloads import DeviceStatus, Event, HeatmapInfo, Score, Stats
+from edge_occ.mqtt.payloads import DeviceStatus, Event, HeatmapInfo, Score
 from edge_occ.mqtt.received import Received
+from edge_occ.mqtt.stats_payload import Stats
 
 _MAX_TEXT = 1000
 _LEVELS = {"normal": 0, "review": 1, "anomalous": 2}

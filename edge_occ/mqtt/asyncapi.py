@@ -9,7 +9,8 @@ from pydantic.json_schema import models_json_schema
 from edge_occ import __version__
 from edge_occ.mqtt.commands.answers import CommandAck
 from edge_occ.mqtt.commands.requests import REQUESTS
-from edge_occ.mqtt.payloads import PAYLOADS, Message, SnapshotInfo
+from edge_occ.mqtt.payload_base import Message
+from edge_occ.mqtt.payloads import PAYLOADS, SnapshotInfo
 from edge_occ.mqtt.topics import COMMAND, COMMAND_ACK, EVENT, HEATMAP, SCORE, SNAPSHOT, STATS, STATUS
 
 _BINDING = "0.2.0"

@@ -18,8 +18,6 @@ from functools import partial
 from pathlib import Path
 from types import TracebackType
 
-from paho.mqtt.client import MQTTMessage
-
 from edge_occ.inspection.drift import DriftState
 from edge_occ.inspection.evidence import Evidence, NoEvidence
 from edge_occ.inspection.lasting_fault import LastingFault
@@ -29,22 +27,21 @@ from edge_occ.inspection.snapshot import Snapshot
 from edge_occ.mqtt.client.connection import Connection
 from edge_occ.mqtt.client.paho_client import Subscription, joined
 from edge_occ.mqtt.config import MqttConfig
-from edge_occ.mqtt.discovery import BIRTH, birth_topic, discovery_payload, discovery_topic
+from edge_occ.mqtt.home_assistant import discovery_births, follow_home_assistant
 from edge_occ.mqtt.messages import event_message
-from edge_occ.mqtt.payloads import DeviceState, Queues, QueueStats, Stats
+from edge_occ.mqtt.payloads import DeviceState
 from edge_occ.mqtt.publishing.delivery_stats import DeliveryCounts, DeliveryStats
 from edge_occ.mqtt.publishing.event_store import QueuedEvent
 from edge_occ.mqtt.publishing.live_sender import LiveSender
 from edge_occ.mqtt.publishing.outbox import Outbox
 from edge_occ.mqtt.publishing.send_queue import SendQueue
 from edge_occ.mqtt.publishing.sender import SEND_SECONDS, Sender
-from edge_occ.mqtt.topics import EVENT, HEATMAP, SCORE
+from edge_occ.mqtt.publishing.stats_keys import of_drift, of_faults, of_machine, of_queues
+from edge_occ.mqtt.stats_payload import Stats
+from edge_occ.mqtt.topics import EVENT
 from edge_occ.sources.faults import Fault
 
 _log = logging.getLogger(__name__)
-
-_MAX_RECEIVED = 4096
-"""Bytes of the largest packet that a broker may send."""
 
 
 class Publisher:
@@ -108,8 +105,8 @@ class Publisher:
             config,
             config.topics.base.replace("/", ":"),
             status_topic=config.topics.status,
-            subscription=joined(subscription, self._home_assistant(config) if config.discovery else None),
-            births=_births(config),
+            subscription=joined(subscription, follow_home_assistant(config, self._describe)),
+            births=discovery_births(config),
             on_activity=self._wake.set,
         )
         self._live_sender = LiveSender(self._connection, self._live, self._delivery, config, render, self._stats, own)
@@ -212,14 +209,8 @@ class Publisher:
         self._connection.close(max(deadline - time.monotonic(), SEND_SECONDS))
         self._stack.close()
 
-    def _home_assistant(self, config: MqttConfig) -> Subscription:
-        """Return the subscription to Home Assistant's start, after which it needs the discovery message again."""
-
-        def on_message(message: MQTTMessage) -> None:
-            if bytes(message.payload) == BIRTH:
-                self._connection.publish_births()
-
-        return Subscription((birth_topic(config.discovery_prefix),), on_message, _MAX_RECEIVED, required=False)
+    def _describe(self) -> None:
+        self._connection.publish_births()
 
     def _show_fault(self, now: float) -> None:
         """Publish a lasting fault as the status, once for each reason, and its end."""
@@ -250,43 +241,24 @@ class Publisher:
         frames, elapsed = counts.frames - self._counted_frames, now - self._counted_at
         self._counted_at, self._counted_frames = now, counts.frames
         depths, snapshot = self.waiting, self.snapshot()
-        queues = {kind: QueueStats(depth=depth, dropped=counts.dropped.get(kind, 0)) for kind, depth in depths.items()}
         return Stats(
             **self._origin._asdict(),
             sent_at=datetime.now(timezone.utc),
             frames=counts.frames,
             fps=round(frames / elapsed, 2) if elapsed > 0 else 0.0,
             dropped=self._source_dropped(),
-            faults=sum(counts.faults.values()),
-            **{f"faults_{reason.replace(' ', '_')}": count for reason, count in counts.faults.items()},
+            **of_faults(counts.faults),
             output_lost=self._output_lost(),
             evidence_lost=self.evidence.lost,
             silent_s=round(max(now - self._inspected_at, 0.0), 1),
-            queues=Queues(**queues),
-            queue_score_depth=depths[SCORE],
+            **of_queues(depths, counts),
             queue_score_age_s=round(self._live.age(now), 3),
-            queue_event_depth=depths[EVENT],
             queue_event_age_s=round(self._outbox.age(now), 3),
-            queue_heatmap_depth=depths[HEATMAP],
-            events_dropped=counts.dropped.get(EVENT, 0),
             outbox_bytes=self._outbox.size,
             outbox_failed=self._outbox.failed,
-            events_refused=counts.refused.get(EVENT, 0),
             **snapshot.quantiles(),
-            temperature_max_c=snapshot.machine.temperature_max or 0.0,
-            throttled=int(snapshot.machine.throttled),
-            cpu_clock=round(snapshot.machine.clocks.get("cpu", 0.0), 3),
-            drift_alarm=int(drift.alarm),
-            drift_log10=round(drift.log10, 3),
-            drift_psi=round(drift.stability_index, 4),
-            anomalous_share=round(drift.anomalous_share, 4),
-            declared_rate=round(drift.declared_rate, 6),
+            **of_machine(snapshot.machine),
+            **of_drift(drift),
             engine=self.engine,
             bundle=self.bundle,
         )
-
-
-def _births(config: MqttConfig) -> dict[str, bytes]:
-    if not config.discovery:
-        return {}
-    return {discovery_topic(config.topics, config.discovery_prefix): discovery_payload(config.topics)}

@@ -9,7 +9,9 @@ from datetime import datetime
 from pydantic import ValidationError
 
 from edge_occ.mqtt.jpeg import is_jpeg, read_comment
-from edge_occ.mqtt.payloads import PAYLOADS, DeviceStatus, Event, HeatmapInfo, Message, Score, Stats
+from edge_occ.mqtt.payload_base import Message
+from edge_occ.mqtt.payloads import PAYLOADS, DeviceStatus, Event, HeatmapInfo, Score
+from edge_occ.mqtt.stats_payload import Stats
 from edge_occ.mqtt.topics import HEATMAP, TopicParts, split_topic
 
 MAX_BYTES = 8 * 1024 * 1024

@@ -9,7 +9,8 @@ from typing import Any
 from edge_occ.mqtt.asyncapi import asyncapi_document
 from edge_occ.mqtt.commands.answers import CommandAck
 from edge_occ.mqtt.commands.requests import REQUESTS
-from edge_occ.mqtt.payloads import PAYLOADS, Message, SnapshotInfo
+from edge_occ.mqtt.payload_base import Message
+from edge_occ.mqtt.payloads import PAYLOADS, SnapshotInfo
 
 
 def json_schemas() -> dict[str, dict[str, Any]]:

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_occ.bundle.bundle import Bundle
-from edge_occ.bundle.gaussian import Features
 from edge_occ.bundle.provenance import Exposure
 from edge_occ.bundle.recalibration import NewFrames
+from edge_occ.bundle.sample_grid import Features
 from edge_occ.common.decoding import has_colour
 from edge_occ.common.errors import InputError
 from edge_occ.common.exposure import Light

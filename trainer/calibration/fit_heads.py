@@ -14,8 +14,8 @@ from torch import Tensor
 
 from edge_occ.bundle.conformal import calibrate
 from edge_occ.bundle.fusion import map_factor, one_score_a_part, weights_by_spread
-from edge_occ.bundle.gaussian import Region
 from edge_occ.bundle.manifest import Calibration
+from edge_occ.bundle.sample_grid import Region
 from edge_occ.bundle.standardise import LogScale
 from edge_occ.bundle.tensors import head_member
 from edge_occ.common.errors import InputError

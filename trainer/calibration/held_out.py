@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from edge_occ.bundle.gaussian import Region, SingularCovariance
+from edge_occ.bundle.gaussian import SingularCovariance
 from edge_occ.bundle.leave_one_out import leave_one_out
+from edge_occ.bundle.sample_grid import Region
 from edge_occ.bundle.standardise import LogScale, log_scale, standardise_held_out
 from edge_occ.common.progress import ProgressReport
 from trainer.config import HeadConfig

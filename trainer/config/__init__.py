@@ -3,7 +3,7 @@
 Presets (``configs/presets/*.yaml``) and ``--config`` are YAML files of these fields; ``--set key=value`` overrides one.
 """
 
-from edge_occ.bundle.gaussian import Scope
+from edge_occ.bundle.sample_grid import Scope
 from trainer.config.bundle import CalibrationConfig, ExportConfig
 from trainer.config.camera_changes import CameraChangesConfig
 from trainer.config.encoder import EncoderConfig, InputConfig

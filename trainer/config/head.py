@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import BeforeValidator, Field, FiniteFloat, model_validator
 
 from edge_occ.bundle.covariance import Regulariser
-from edge_occ.bundle.gaussian import Scope, pooled_side
+from edge_occ.bundle.sample_grid import Scope, pooled_side
 from trainer.config.section import Section
 
 HeadKind = Literal["gaussian", "kde", "ocsvm", "ocsvm-linear", "nearest", "knn"]

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, PositiveFloat, model_validator
 
-from edge_occ.bundle.gaussian import Scope
+from edge_occ.bundle.sample_grid import Scope
 from trainer.config.section import Section
 
 

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from edge_occ.bundle.gaussian import Region
+from edge_occ.bundle.sample_grid import Region
 from edge_occ.common.size import Size
 from trainer.config import BranchConfig, MapConfig
 from trainer.encoders.base import Encoder

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from edge_occ.bundle.gaussian import Region
+from edge_occ.bundle.sample_grid import Region
 
 
 class RegionGrid(nn.Module):

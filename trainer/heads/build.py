@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from edge_occ.bundle.gaussian import Region
+from edge_occ.bundle.sample_grid import Region
 from edge_occ.bundle.standardise import LogScale
 from trainer.config import HeadConfig, HeadKind
 from trainer.heads.base import Head

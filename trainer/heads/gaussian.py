@@ -15,7 +15,8 @@ from torch import Tensor
 
 from edge_occ.bundle import gaussian
 from edge_occ.bundle.covariance import Regularisation
-from edge_occ.bundle.gaussian import GaussianSettings, Region, SingularCovariance
+from edge_occ.bundle.gaussian import SingularCovariance
+from edge_occ.bundle.sample_grid import GaussianSettings, Region
 from edge_occ.bundle.standardise import OFFSET, LogScale
 from trainer.config import HeadConfig
 from trainer.heads.base import Head, Unfit

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Generator, Tensor
 
 from edge_occ.bundle.fusion import one_score_a_part
-from edge_occ.bundle.gaussian import Region
+from edge_occ.bundle.sample_grid import Region
 from edge_occ.common.progress import ProgressReport
 from trainer.calibration.held_out import Shots, held_out_scores, standardised
 from trainer.config import HeadConfig

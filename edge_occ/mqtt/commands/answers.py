@@ -10,7 +10,7 @@ from typing import Literal
 from pydantic import Field
 
 from edge_occ.mqtt.commands.requests import Request
-from edge_occ.mqtt.payloads import Message
+from edge_occ.mqtt.payload_base import Message
 
 MAX_REMEMBERED = 256
 """Requests of one camera whose answers are remembered."""

@@ -23,10 +23,10 @@ from edge_occ.mqtt.client.receipts import DeliveryOutcome, Receipt
 from edge_occ.mqtt.config import MqttConfig
 from edge_occ.mqtt.jpeg import insert_comment
 from edge_occ.mqtt.messages import heatmap_info, score_message
-from edge_occ.mqtt.payloads import Stats
 from edge_occ.mqtt.profiles import platform_messages
 from edge_occ.mqtt.publishing.delivery_stats import DeliveryStats
 from edge_occ.mqtt.publishing.send_queue import SendQueue
+from edge_occ.mqtt.stats_payload import Stats
 from edge_occ.mqtt.topics import HEATMAP, SCORE, STATS
 
 _log = logging.getLogger(__name__)

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from edge_occ.bundle.covariance import Regularisation
-from edge_occ.bundle.gaussian import MIN_FLOOR, GaussianSettings, fit_gaussian, without_zeros
+from edge_occ.bundle.gaussian import MIN_FLOOR, fit_gaussian, without_zeros
+from edge_occ.bundle.sample_grid import GaussianSettings
 
 
 def features(n=60, dim=16, seed=0):

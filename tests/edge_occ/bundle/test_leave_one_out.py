@@ -6,8 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_occ.bundle.covariance import Regularisation, shrinkage
-from edge_occ.bundle.gaussian import GaussianSettings, SampleGrid, Scope, SingularCovariance, fit_gaussian
+from edge_occ.bundle.gaussian import SingularCovariance, fit_gaussian
 from edge_occ.bundle.leave_one_out import leave_one_out
+from edge_occ.bundle.sample_grid import GaussianSettings, SampleGrid, Scope
 
 SCOPES: list[Scope] = ["shared", "per-position", "position-mean"]
 

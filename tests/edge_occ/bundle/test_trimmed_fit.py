@@ -9,8 +9,9 @@ import pytest
 from numpy.typing import NDArray
 
 from edge_occ.bundle.covariance import Regularisation
-from edge_occ.bundle.gaussian import GaussianSettings, fit_gaussian, pooled_side
+from edge_occ.bundle.gaussian import fit_gaussian
 from edge_occ.bundle.leave_one_out import leave_one_out
+from edge_occ.bundle.sample_grid import GaussianSettings, pooled_side
 
 ROWS, COLUMNS, DIM = 2, 3, 6
 NO_FLOOR = Regularisation(floor=0)

@@ -2,7 +2,7 @@
 
 from edge_occ.inspection.metrics import Latencies, Stage
 from edge_occ.inspection.snapshot import Machine, Snapshot
-from edge_occ.mqtt.payloads import Stats
+from edge_occ.mqtt.stats_payload import Stats
 
 
 def test_every_quantile_is_a_key_of_the_statistics_and_a_number_before_the_first_value():

@@ -13,8 +13,9 @@ from edge_occ.inspection.events import Phase
 from edge_occ.inspection.evidence import EvidenceNames, EvidencePaths
 from edge_occ.inspection.result import Box
 from edge_occ.mqtt.messages import event_message, heatmap_info, interrupted_end, score_message
-from edge_occ.mqtt.payloads import MAX_BOXES, PAYLOADS, DeviceState, DeviceStatus, Queues, QueueStats, Score, Stats
+from edge_occ.mqtt.payloads import MAX_BOXES, PAYLOADS, DeviceState, DeviceStatus, Score
 from edge_occ.mqtt.schemas import json_schemas, published, write_schemas
+from edge_occ.mqtt.stats_payload import Queues, QueueStats, Stats
 from edge_occ.mqtt.topics import Origin
 from edge_occ.sources.faults import Reason
 

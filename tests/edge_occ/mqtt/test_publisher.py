@@ -21,8 +21,9 @@ from edge_occ.common.errors import InputError
 from edge_occ.inspection.events import EventTracker, Phase
 from edge_occ.mqtt.embedded import EmbeddedBroker
 from edge_occ.mqtt.jpeg import read_comment
-from edge_occ.mqtt.payloads import DeviceState, Event, HeatmapInfo, Score, Stats
+from edge_occ.mqtt.payloads import DeviceState, Event, HeatmapInfo, Score
 from edge_occ.mqtt.publisher import Publisher
+from edge_occ.mqtt.stats_payload import Stats
 from edge_occ.sources.faults import Fault, Reason, Unscored
 
 

@@ -7,8 +7,8 @@ from datetime import datetime, timezone
 
 from mqtt_helpers import Ear, inspection, payloads, render
 
-from edge_occ.mqtt.payloads import Stats
 from edge_occ.mqtt.publisher import Publisher
+from edge_occ.mqtt.stats_payload import Stats
 from edge_occ.sources.faults import Fault, Reason, Unscored
 
 

@@ -11,8 +11,10 @@ from mqtt_helpers import inspection, render
 from edge_occ.inspection.events import Phase
 from edge_occ.mqtt.jpeg import insert_comment
 from edge_occ.mqtt.messages import event_message, heatmap_info, score_message
-from edge_occ.mqtt.payloads import DeviceState, DeviceStatus, Message, Queues, QueueStats, Stats
+from edge_occ.mqtt.payload_base import Message
+from edge_occ.mqtt.payloads import DeviceState, DeviceStatus
 from edge_occ.mqtt.received import MAX_BYTES, Received, format_line, read_payload
+from edge_occ.mqtt.stats_payload import Queues, QueueStats, Stats
 
 MOMENT = datetime(2026, 1, 2, 3, 4, 5, 678_000, tzinfo=timezone.utc)
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from edge_occ.bundle.gaussian import Scope
+from edge_occ.bundle.sample_grid import Scope
 from edge_occ.bundle.standardise import log_scale
 from edge_occ.bundle.tensors import head_from
 from edge_occ.common.errors import InputError

@@ -1,0 +1,58 @@
+"""Keys of the statistics from the figures behind them; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from edge_occ.inspection.drift import DriftState
+from edge_occ.inspection.snapshot import Machine
+from edge_occ.mqtt.publishing.delivery_stats import DeliveryCounts
+from edge_occ.mqtt.stats_payload import Queues, QueueStats
+from edge_occ.mqtt.topics import EVENT, HEATMAP, SCORE
+
+
+def of_faults(counts: Mapping[str, int]) -> dict[str, int]:
+    """Return the keys of frames that were not inspected, from their numbers by reason."""
+    return {
+        "faults": sum(counts.values()),
+        **{f"faults_{reason.replace(' ', '_')}": count for reason, count in counts.items()},
+    }
+
+
+def of_queues(depths: Mapping[str, int], counts: DeliveryCounts) -> dict[str, Any]:
+    """Return the keys of messages that wait, were dropped or refused.
+
+    Args:
+        depths: messages waiting or not confirmed, by kind.
+        counts: of messages so far.
+    """
+    queues = {kind: QueueStats(depth=depth, dropped=counts.dropped.get(kind, 0)) for kind, depth in depths.items()}
+    return {
+        "queues": Queues(**queues),
+        "queue_score_depth": depths[SCORE],
+        "queue_event_depth": depths[EVENT],
+        "queue_heatmap_depth": depths[HEATMAP],
+        "events_dropped": counts.dropped.get(EVENT, 0),
+        "events_refused": counts.refused.get(EVENT, 0),
+    }
+
+
+def of_machine(machine: Machine) -> dict[str, float]:
+    """Return the keys of temperature and clocks."""
+    return {
+        "temperature_max_c": machine.temperature_max or 0.0,
+        "throttled": int(machine.throttled),
+        "cpu_clock": round(machine.clocks.get("cpu", 0.0), 3),
+    }
+
+
+def of_drift(drift: DriftState) -> dict[str, float]:
+    """Return the keys of the comparison with the calibration."""
+    return {
+        "drift_alarm": int(drift.alarm),
+        "drift_log10": round(drift.log10, 3),
+        "drift_psi": round(drift.stability_index, 4),
+        "anomalous_share": round(drift.anomalous_share, 4),
+        "declared_rate": round(drift.declared_rate, 6),
+    }
