@@ -14,7 +14,10 @@ _EVERY = 16
 
 
 _ROWS = 128
-"""Rows in which sharpness and levels are measured; more do not change them, and in 4K take milliseconds."""
+"""Rows in which brightness and sharpness are measured; more do not change them, and in 4K take milliseconds."""
+
+_SIDE = 64
+"""Rows and columns in which levels are measured."""
 
 _FAR = 8
 """Columns between the pixels whose difference stands for the contrast of the picture's edges."""
@@ -57,12 +60,12 @@ def mean_and_deviation(image: Pixels) -> tuple[float, float]:
     """Mean value and standard deviation of the pixels.
 
     Args:
-        image: ``[height, width, 3]``.
+        image: ``[height, width, 3]``; only some rows of large ones are looked at.
 
     Returns:
         The mean of the channels' means, and the root of the mean of their variances: 0 for a picture of one colour.
     """
-    means, deviations = cv2.meanStdDev(image)
+    means, deviations = cv2.meanStdDev(_some_rows(image))
     return float(np.mean(means)), float(np.sqrt(np.mean(np.square(deviations))))
 
 
@@ -79,7 +82,7 @@ def sharpness(image: Pixels) -> float:
     Returns:
         1 where there is nothing to measure: for a picture of one colour or of a few columns.
     """
-    rows = image[:: max(1, image.shape[0] // _ROWS), :, 1].astype(np.float32)
+    rows = _some_rows(image)[:, :, 1].astype(np.float32)
     if rows.shape[1] <= _FAR:
         return 1.0
     near = float(np.abs(np.diff(rows, axis=1)).mean())
@@ -93,9 +96,10 @@ def levels(image: Pixels) -> tuple[float, float, float]:
     Args:
         image: ``[height, width, 3]``; only its middle channel is looked at.
     """
-    rows, columns = (max(1, side // _ROWS) for side in image.shape[:2])
-    dark, middle, bright = np.quantile(image[::rows, ::columns, 1], LEVELS)
-    return float(dark), float(middle), float(bright)
+    rows, columns = (max(1, side // _SIDE) for side in image.shape[:2])
+    some = np.sort(image[::rows, ::columns, 1], axis=None)
+    dark, middle, bright = (float(some[int(share * (some.size - 1))]) for share in LEVELS)
+    return dark, middle, bright
 
 
 def repeated_rows(image: Pixels) -> float:
@@ -107,8 +111,17 @@ def repeated_rows(image: Pixels) -> float:
     Args:
         image: ``[height, width, 3]``.
     """
-    sampled = _longest_run(image[:, ::_EVERY])
+    sampled = at_most_repeated_rows(image)
     return sampled if sampled == 0 else _longest_run(image)
+
+
+def at_most_repeated_rows(image: Pixels) -> float:
+    """Return an upper bound of :func:`repeated_rows` from some columns, in a tenth of its time."""
+    return _longest_run(image[:, ::_EVERY])
+
+
+def _some_rows(image: Pixels) -> Pixels:
+    return image[:: max(1, image.shape[0] // _ROWS)]
 
 
 def _longest_run(image: Pixels) -> float:

@@ -22,6 +22,7 @@ much; a lamp that fails takes away nearly all light.  A quarter, two stops of ex
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +30,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from edge_occ.bundle.provenance import Exposure
 from edge_occ.common.decoding import has_colour
-from edge_occ.common.exposure import levels, mean_and_deviation, repeated_rows, sharpness
+from edge_occ.common.exposure import at_most_repeated_rows, levels, mean_and_deviation, repeated_rows, sharpness
 from edge_occ.common.size import Size, size_in_words
 from edge_occ.inspection.frozen import FrozenGuard
 from edge_occ.sources.faults import Reason, Unscored
@@ -119,28 +120,31 @@ class Guards:
         image = frame.image
         if not is_frame(image):
             return None
-        of_camera: tuple[Unscored | None, ...] = ()
-        if frame.name is None:
-            of_camera = (other_size(image, self._size), self._frozen.check(image, frame.captured_monotonic))
-        for fault in (*self._faults(image), *of_camera):
-            if fault is not None and getattr(self._config, fault.reason.value):
-                return fault
-        return None
+        frozen = None if frame.name is not None else self._frozen.check(image, frame.captured_monotonic)
+        found = chain(self._faults(image, of_camera=frame.name is None), (frozen,))
+        return next((fault for fault in found if fault is not None and self._is_on(fault.reason)), None)
 
-    def _faults(self, image: NDArray[np.uint8]) -> Iterator[Unscored | None]:
+    def _is_on(self, reason: Reason) -> bool:
+        return bool(getattr(self._config, reason.value))
+
+    def _faults(self, image: NDArray[np.uint8], *, of_camera: bool) -> Iterator[Unscored | None]:
+        """Yield what each guard finds, one after the other; those that take time only where they are on."""
         mean, deviation = mean_and_deviation(image)
         if self._exposure is not None:
             yield black_or_white(mean, deviation, self._exposure)
-            yield wrong_exposure(image, self._exposure)
         if deviation < _UNIFORM and (self._exposure is None or self._exposure.deviation[0] >= _UNIFORM):
             colour = ", ".join(str(value) for value in image[0, 0])
             yield Unscored(Reason.UNIFORM, f"every pixel has the same value (blue, green, red: {colour})")
+        if self._exposure is not None and self._config.exposure:
+            yield wrong_exposure(image, self._exposure)
         if self._colour and not has_colour(image[::_EVERY]) and not has_colour(image):
             yield Unscored(Reason.GREY, "the training images have colours, this frame has none")
-        if self._exposure is not None:
+        if self._exposure is not None and self._config.torn:
             yield torn(image, self._exposure)
-            if image.shape[:2] == self._size:
-                yield blurred(image, self._exposure)
+        if self._exposure is not None and self._config.blurred and image.shape[:2] == self._size:
+            yield blurred(image, self._exposure)
+        if of_camera:
+            yield other_size(image, self._size)
 
 
 def is_frame(image: object) -> bool:
@@ -205,8 +209,8 @@ def other_size(image: NDArray[np.uint8], size: Size | None) -> Unscored | None:
 
 def torn(image: NDArray[np.uint8], exposure: Exposure) -> Unscored | None:
     """Return the fault of a frame whose rows repeat more often than in any training image; ``None`` for any other."""
-    share = repeated_rows(image)
-    if share <= exposure.repeated_rows + MIN_TORN:
+    limit = exposure.repeated_rows + MIN_TORN
+    if at_most_repeated_rows(image) <= limit or (share := repeated_rows(image)) <= limit:
         return None
     most = f"{exposure.repeated_rows:.0%}"
     return Unscored(Reason.TORN, f"{share:.0%} of the rows repeat the row above; in the training images {most} at most")

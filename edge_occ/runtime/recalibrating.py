@@ -19,13 +19,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_occ.bundle.recalibration import require_frames
-from edge_occ.common.errors import InputError
+from edge_occ.common.errors import InputError, UserError
 from edge_occ.inspection.result import Inspection
 from edge_occ.output.sink import Sink
 from edge_occ.runtime.config import RunConfig
 from edge_occ.sources.faults import Fault, one_line
 
 _POLL_SECONDS = 0.2
+_END_SECONDS = 3.0
 _PICTURE = re.compile(r"\d{6}\.png")
 _WORDS = 600
 """Characters of each of the command's last lines that are repeated in an answer."""
@@ -156,7 +157,11 @@ class Recalibrator:
             changed = self._recalibrate(refit)
         finally:
             self._clear()
-        return f"{changed}; {self._reload().result()}"
+        try:
+            return f"{changed}; {self._reload().result()}"
+        except UserError as error:
+            found = f"it is in its place, but was not loaded: {error}"
+            raise InputError("the new bundle in use", found, "send rollback for the one before") from error
 
     def _collect(self, frames: int, sampler: FrameSampler) -> None:
         try:
@@ -190,8 +195,7 @@ class Recalibrator:
             process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
             while process.poll() is None:
                 if self._stop.wait(_POLL_SECONDS):
-                    process.terminate()
-                    process.wait()
+                    _end(process)
                     raise CancelledError
         said = words.read_text(encoding="utf-8", errors="replace").strip().splitlines()
         if process.returncode != 0:
@@ -209,6 +213,15 @@ class Recalibrator:
         except OSError as error:
             found = f"{self._folder}: {one_line(error)}"
             raise InputError("no folder of that name, or an empty one", found, "move it away") from error
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(_END_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def _error(said: Sequence[str]) -> InputError:

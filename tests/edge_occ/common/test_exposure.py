@@ -6,7 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_occ.common.exposure import mean_and_deviation, repeated_rows, sharpness
+from edge_occ.common.exposure import (
+    LEVELS,
+    at_most_repeated_rows,
+    levels,
+    mean_and_deviation,
+    repeated_rows,
+    sharpness,
+)
 
 
 def noise(height=40, width=50, seed=0):
@@ -73,3 +80,25 @@ def test_sharpness_falls_with_blur_and_depends_on_neither_brightness_nor_contras
 def test_where_there_is_nothing_to_measure_a_picture_is_sharp():
     assert sharpness(np.full((20, 30, 3), 90, np.uint8)) == 1
     assert sharpness(noise(20, 8)) == 1
+
+
+@given(st.integers(1, 70), st.integers(1, 70), st.integers(0, 99))
+def test_levels_are_quantiles_of_the_middle_channel(height, width, seed):
+    image = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+    ordered = sorted(image[:, :, 1].ravel().tolist())
+    expected = tuple(ordered[int(share * (len(ordered) - 1))] for share in LEVELS)
+    assert levels(image) == expected
+    assert levels(image.astype(np.uint16) * 257) == tuple(257 * value for value in expected)
+
+
+def test_levels_and_mean_of_a_large_picture_are_those_of_some_of_its_pixels():
+    image = cv2.GaussianBlur(noise(1080, 1920), (0, 0), 9)
+    assert levels(image) == pytest.approx(np.quantile(image[:, :, 1], LEVELS), abs=2)
+    assert mean_and_deviation(image)[0] == pytest.approx(image.mean(), abs=0.5)
+
+
+@given(st.lists(st.integers(0, 2), min_size=1, max_size=40), st.integers(0, 99))
+def test_some_columns_never_say_that_fewer_rows_repeat(rows, seed):
+    kinds = np.random.default_rng(seed).integers(0, 2, (3, 40, 3), np.uint8)
+    image = kinds[rows]
+    assert at_most_repeated_rows(image) >= repeated_rows(image)

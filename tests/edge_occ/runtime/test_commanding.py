@@ -3,6 +3,9 @@
 import hashlib
 import json
 import shutil
+import signal
+import subprocess
+import sys
 import threading
 from contextlib import contextmanager
 from functools import partial
@@ -20,7 +23,7 @@ from edge_occ.bundle.versions import replace_bundle
 from edge_occ.inspection.trigger import CommandTrigger
 from edge_occ.mqtt.jpeg import read_comment
 from edge_occ.mqtt.payloads import SnapshotInfo
-from edge_occ.runtime import camera
+from edge_occ.runtime import camera, recalibrating
 from edge_occ.runtime.config import RunConfig
 from edge_occ.runtime.station import Station
 
@@ -282,6 +285,16 @@ def test_a_recalibration_can_be_given_up_and_ends_with_the_run(running, tmp_path
         assert line.command("recalibrate", frames=200)[0] == "accepted"
         line.show(part(2))
     assert not (tmp_path / "part.frames").exists()
+
+
+def test_a_process_that_does_not_end_is_ended(monkeypatch):
+    monkeypatch.setattr(recalibrating, "_END_SECONDS", 0.2)
+    code = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(1, flush=True); time.sleep(60)"
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+    process.stdout.readline()
+    recalibrating._end(process)
+    process.stdout.close()
+    assert process.returncode == -signal.SIGKILL
 
 
 @pytest.mark.parametrize("name", ["mine.txt", "1.png"])
