@@ -1,4 +1,4 @@
-"""What a recalibration gives back after a change of the light: ``python benchmarks/recalibrate.py WORK DATA
+"""Gain of a recalibration after a change of the light: ``python benchmarks/recalibrate.py WORK DATA
 [CHANGE...]``.
 
 DATA has MVTec's layout.  A bundle is trained on every second good training image, in the folder WORK.  The others are

@@ -53,7 +53,7 @@ MB_AN_HOUR = 1.0
 
 @dataclass(frozen=True)
 class Options:
-    """How a soak is run; times in seconds.  ``rounds`` of all faults end it, whatever its length."""
+    """Settings of a soak; times in seconds.  ``rounds`` of all faults end it, whatever its length."""
 
     bundle: Path
     seconds: float = 1800.0
@@ -72,7 +72,7 @@ class Options:
 
 @dataclass
 class Result:
-    """What was seen; ``failures`` is empty where everything held."""
+    """Figures of a soak; ``failures`` is empty where everything held."""
 
     figures: dict[str, Any] = field(default_factory=dict)
     failures: list[str] = field(default_factory=list)

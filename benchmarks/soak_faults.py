@@ -17,7 +17,7 @@ from mqtt_helpers import Mosquitto
 
 @dataclass
 class Plant:
-    """What the faults act on.
+    """The parts that faults act on.
 
     Attributes:
         folder: with the files that control the cameras and the clock.

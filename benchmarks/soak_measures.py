@@ -1,4 +1,4 @@
-"""What a soak measures of a process and of its messages, and what it requires of them."""
+"""Measures of a process and of its messages, and what a soak requires of them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MOST_POINTS = 400
 
 @dataclass(frozen=True)
 class Usage:
-    """What a process uses at one moment: seconds since the start, megabytes resident, threads, open files."""
+    """Use of a process at one moment: seconds since the start, megabytes resident, threads, open files."""
 
     seconds: float
     rss_mb: float

@@ -90,7 +90,7 @@ class Geometry(Record):
 
     @property
     def pre_stage(self) -> PreStage | None:
-        """What is done to frames before the graph; ``None``: nothing, in bundles before format 4."""
+        """The stage that frames pass before the graph; ``None``: nothing, in bundles before format 4."""
         return PreStage(self.size, self.pose, self.tiling) if self.downscaling or self.pose else None
 
     @property

@@ -66,7 +66,7 @@ class Decision:
 
     @cached_property
     def threshold(self) -> ConformalThreshold:
-        """What turns scores into verdicts."""
+        """The rule that turns scores into verdicts."""
         review = None if self.review is None else self.review.threshold
         return ConformalThreshold(self.held_out.tolist(), self.reject.threshold, review)
 

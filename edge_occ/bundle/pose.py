@@ -19,7 +19,7 @@ from engines.limits import MAX_PIXELS
 
 
 class Outcome(str, Enum):
-    """Why a frame has no pose."""
+    """Reason why a frame has no pose."""
 
     NO_PART = "no part"
     """Nothing lies before a plain ground."""
@@ -49,7 +49,7 @@ class NoPose(Exception):
 
 
 class Pose(BaseModel):
-    """How parts are found, turned, centred and cut out; lengths and areas are in pixels of the frame."""
+    """Parameters of finding, turning, centring and cutting out parts; lengths and areas are in pixels of the frame."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -150,5 +150,5 @@ def _cut_out_halvings(pose: Pose, wanted: Size) -> int:
 
 
 def _halvings(pixels: int, wanted: int) -> int:
-    """How often a number of pixels can be halved and stay at least what is wanted."""
+    """Number of times that a number of pixels can be halved and stay at least what is wanted."""
     return max(1, pixels // wanted).bit_length() - 1

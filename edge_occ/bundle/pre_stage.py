@@ -23,7 +23,7 @@ from engines.parity import Golden
 
 @dataclass(frozen=True)
 class PreStage:
-    """What is done to a frame before the graph.
+    """The stage that a frame passes before the graph.
 
     Attributes:
         size: height and width that the graph resizes to.

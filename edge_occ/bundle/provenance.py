@@ -1,4 +1,4 @@
-"""Where a bundle comes from, in its manifest: images, training, model selection, precisions and recalibration."""
+"""Origin of a bundle, in its manifest: images, training, model selection, precisions and recalibration."""
 
 from __future__ import annotations
 

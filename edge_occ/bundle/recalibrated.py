@@ -1,4 +1,4 @@
-"""What a recalibrated bundle says of itself: the fields of its manifest, and a section of its model card."""
+"""Description of a recalibrated bundle: the fields of its manifest, and a section of its model card."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ MIN_FRAMES = 8
 
 @dataclass(frozen=True)
 class NewFrames:
-    """What a recalibration takes of the new normal frames, in the order of their capture.
+    """Measurements of the new normal frames, in the order of their capture.
 
     Attributes:
         features: for each branch, ``[frames * tiles, rows, columns, d]``; empty if only the threshold is renewed.

@@ -1,4 +1,4 @@
-"""How a bundle's heads were fitted: what a device needs to fit them anew to the features that the graph gives it."""
+"""Recipe of a bundle's heads: all that a device needs to fit them anew to the features that the graph gives it."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class HeadRecipe(_Part):
 
     @property
     def closed_form(self) -> bool:
-        """Whether one part can be left out without a refit; see :mod:`edge_occ.bundle.leave_one_out`."""
+        """True if one part can be left out without a refit; see :mod:`edge_occ.bundle.leave_one_out`."""
         return self.components is None and not self.trim
 
 

@@ -1,4 +1,4 @@
-"""Who may read the dashboard: the check of the Host header, the token, and the headers of every answer."""
+"""Access to the dashboard: the check of the Host header, the token, and the headers of every answer."""
 
 from __future__ import annotations
 

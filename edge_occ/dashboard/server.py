@@ -51,7 +51,7 @@ _HEARTBEAT_SECONDS = 5.0
 
 @dataclass(frozen=True)
 class LocalFiles:
-    """What the page shows of the machine that it is on.
+    """Files of the machine that the page is on.
 
     Attributes:
         evidence: folder with the pictures that events refer to.

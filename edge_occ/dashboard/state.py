@@ -1,4 +1,4 @@
-"""What a dashboard knows of a line: messages in, what changed out; pure, and bounded whatever is published."""
+"""State of a line for a dashboard: messages in, what changed out; pure, and bounded whatever is published."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is known of one camera, and which parts of it changed since a revision; pure."""
+"""State of one camera, and the parts of it that changed since a revision; pure."""
 
 from __future__ import annotations
 

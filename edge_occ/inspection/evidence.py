@@ -1,4 +1,4 @@
-"""Where the evidence of an event lies: paths that follow from the event alone, before anything is written.
+"""Paths of an event's evidence: they follow from the event alone, before anything is written.
 
 An event's folder is ``<camera>/<day>/<time>-<event id>``, by the capture of its start, in UTC.  It holds a folder for
 the start, ``start-<frame>``, one for the frame of the highest peak so far, ``peak-<frame>``, and at last ``end.json``.
@@ -39,7 +39,7 @@ class EvidencePaths(NamedTuple):
 
 
 class Evidence(Protocol):
-    """What a publisher needs to know of a store of evidence."""
+    """A store of evidence, as far as a publisher needs to know it."""
 
     @property
     def lost(self) -> int:

@@ -44,7 +44,7 @@ class Stage(str, Enum):
 
 @dataclass(frozen=True)
 class Distribution:
-    """What a histogram held at one moment.
+    """Contents of a histogram at one moment.
 
     Attributes:
         counts: values since the start, by bin of :data:`BOUNDS_MS`.

@@ -28,7 +28,7 @@ _PARAMETERS = {
 
 
 class Channel(NamedTuple):
-    """How the messages of one kind of topic are sent.
+    """Way in which the messages of one kind of topic are sent.
 
     Attributes:
         qos: quality of service.

@@ -1,4 +1,4 @@
-"""What all JSON payloads have in common: schema, origin, times, and unknown keys that are ignored."""
+"""Base of all JSON payloads: schema, origin, times, and unknown keys that are ignored."""
 
 from __future__ import annotations
 

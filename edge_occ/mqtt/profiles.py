@@ -11,7 +11,7 @@ ProfileName = Literal["native", "thingsboard", "umh"]
 
 
 class Route(NamedTuple):
-    """How the messages of one kind are sent to a platform.
+    """Way in which the messages of one kind are sent to a platform.
 
     Attributes:
         topic: with ``{location}`` for the levels of the native topic without its kind (``.`` becomes ``_``), and

@@ -39,7 +39,7 @@ from edge_occ.sources.opening import is_steady, open_source
 
 @dataclass(frozen=True)
 class CameraPlan:
-    """How the cameras of a run are opened.
+    """Settings and parts that the cameras of a run share.
 
     Attributes:
         config: settings of all parts.

@@ -1,4 +1,4 @@
-"""What the commands of operators do to a running station."""
+"""Commands of operators, carried out on a running station."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from edge_occ.runtime.recalibrating import Recalibrator, Refit
 
 @dataclass(frozen=True)
 class StationActions:
-    """What the commands of all cameras share.
+    """Parts that the commands of all cameras share.
 
     Attributes:
         control: of the thread that inspects.

@@ -1,4 +1,4 @@
-"""What a running inspection takes from a bundle, and the engine that computes its scores."""
+"""The parts of a bundle that a running inspection uses, and the engine that computes its scores."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from edge_occ.runtime.config import EngineConfig
 
 
 class Announcer(Protocol):
-    """What tells the line about the state of a device; a :class:`~edge_occ.mqtt.publisher.Publisher`."""
+    """A publisher of the state of a device; a :class:`~edge_occ.mqtt.publisher.Publisher`."""
 
     def announce(self, state: DeviceState, detail: str | None = None) -> None:
         """Publish a state."""

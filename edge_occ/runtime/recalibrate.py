@@ -29,7 +29,7 @@ _GOOD = Path("train") / "good"
 
 @dataclass(frozen=True)
 class RecalibrationJob:
-    """What to recalibrate, and from what.
+    """A recalibration to do: the bundle, and the frames.
 
     Attributes:
         bundle: file of the bundle.

@@ -36,7 +36,7 @@ _LABELS = ("expected", "found", "next")
 
 @dataclass(frozen=True)
 class Refit:
-    """What a recalibration takes.
+    """Size and kind of a recalibration.
 
     Attributes:
         frames: number of frames to collect.

@@ -67,7 +67,7 @@ class FrameBuffer:
 
     @property
     def ended(self) -> bool:
-        """Whether there will be no frame any more."""
+        """True if there will be no frame any more."""
         with self._changed:
             return self._closed or (self._finished and not self._frames)
 

@@ -43,7 +43,7 @@ class FileState:
 
     @property
     def identity(self) -> tuple[int, int, int]:
-        """What stays when the file is renamed, and changes when it is written again."""
+        """Identity of a file's content: it stays when the file is renamed, and changes when it is written again."""
         return self.inode, self.size, self.modified_ns
 
 

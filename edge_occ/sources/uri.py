@@ -64,7 +64,7 @@ class SourceKind(str, Enum):
 
     @property
     def is_camera(self) -> bool:
-        """Whether frames come from a camera."""
+        """True if frames come from a camera."""
         return self in (SourceKind.CAMERA, SourceKind.CSI, SourceKind.RTSP)
 
 

@@ -69,7 +69,7 @@ class PoseFit:
 
     @property
     def worthwhile(self) -> bool:
-        """Whether turning is of use, and leaves no doubt: parts with different ends that lie in several directions."""
+        """True if turning is of use and leaves no doubt: parts with different ends that lie in several directions."""
         return self.pose is not None and self.pose.skewness is not None and self.varies
 
 

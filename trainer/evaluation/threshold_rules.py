@@ -36,7 +36,7 @@ class ThresholdRule:
 
 @dataclass(frozen=True)
 class RuleResult:
-    """What a threshold finds.
+    """Defects and false alarms of a threshold.
 
     Attributes:
         threshold: the threshold; ``None`` where the rule is not defined, and with it the shares.

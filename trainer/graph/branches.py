@@ -59,7 +59,7 @@ class Branch(nn.Module, ABC):
 
     @property
     def device(self) -> torch.device:
-        """Where the branch computes."""
+        """Device on which the branch computes."""
         return self.extractor.projection.device
 
     def score_map(self, config: MapConfig, mask: NDArray[np.bool_] | None = None) -> ScoreMap:

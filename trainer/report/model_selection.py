@@ -1,4 +1,4 @@
-"""What model selection took, and from what: a section of the report of a training."""
+"""Result of model selection and its candidates: a section of the report of a training."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ class Budget:
 
     @property
     def used_up(self) -> bool:
-        """Whether the time is up."""
+        """True if the time is up."""
         return self.seconds is not None and self.elapsed >= self.seconds
 
     @contextmanager

@@ -167,7 +167,7 @@ class PaperTable:
 
     @property
     def compares(self) -> bool:
-        """Whether a paper has figures to compare with."""
+        """True if a paper has figures to compare with."""
         return self.discover is None
 
     def on(self, data: Path) -> PaperTable:

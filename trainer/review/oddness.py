@@ -39,7 +39,7 @@ class Oddness:
 
     @property
     def odd(self) -> bool:
-        """Whether the image is odd."""
+        """True if the image is odd."""
         return self.deviations > MAX_DEVIATIONS
 
 

@@ -78,7 +78,7 @@ class _Facts(BaseModel):
 
 @dataclass(frozen=True)
 class StoredFeatures:
-    """What a refit and a review need.
+    """Everything that a refit and a review need.
 
     Attributes:
         images: the ``n`` good images.

@@ -70,7 +70,7 @@ class FirstConnection:
 
     @property
     def stopped(self) -> bool:
-        """Whether the attempts are to end."""
+        """True if the attempts are to end."""
         return self._handshake.stopped.is_set()
 
     def _run(self) -> None:

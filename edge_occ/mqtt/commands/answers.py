@@ -19,7 +19,7 @@ _MAX_REASON = 1000
 
 
 class CommandStatus(str, Enum):
-    """What became of a request."""
+    """Status of a request."""
 
     ACCEPTED = "accepted"
     """It is under way; another answer with the same id follows."""
@@ -48,7 +48,7 @@ class CommandAck(Message):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a request.
+    """Outcome of a request.
 
     Attributes:
         status: accepted, done, refused or failed.

@@ -1,4 +1,4 @@
-"""What an inspector publishes because of a command: answers and snapshots, on topics that no request can change."""
+"""Replies of an inspector to commands: answers and snapshots, on topics that no request can change."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ from edge_occ.common.errors import InputError
 
 
 class _Held:
-    """What a decision needs of a bundle."""
+    """The parts of a bundle that a decision needs."""
 
     def __init__(self, scores, rate=0.01):
         self.held_out = np.array(scores, float)

@@ -1,4 +1,4 @@
-"""What a recalibration takes and refuses, on features and scores alone."""
+"""Frames that a recalibration takes and refuses, on features and scores alone."""
 
 import numpy as np
 import pytest

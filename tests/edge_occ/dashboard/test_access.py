@@ -1,4 +1,4 @@
-"""Who may read the dashboard, by real requests."""
+"""Access to the dashboard, by real requests."""
 
 import json
 import socket

@@ -1,4 +1,4 @@
-"""What the dashboard serves, at a real broker."""
+"""Answers of the dashboard's server, at a real broker."""
 
 import contextlib
 import itertools

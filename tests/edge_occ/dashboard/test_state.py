@@ -55,7 +55,7 @@ def of_kind(messages, kind):
 
 
 def naive(log):
-    """What every tile must be, each from all that happened."""
+    """The right tiles, each from all that happened."""
     names = list(dict.fromkeys(entry[3] for entry in log if entry[1] == "message"))[: LIMITS.tiles]
     return {name: naive_tile(name, log) for name in names}
 

@@ -27,7 +27,7 @@ async def nothing_more():
 
 
 def test_nothing_is_made_for_a_browser_that_does_not_read():
-    """What it has not taken is never made, so that nothing waits for it."""
+    """Pushes that it has not taken are never made, so that nothing waits for it."""
     counter, stopping, sent = Counter(), threading.Event(), []
 
     async def read():

@@ -1,4 +1,4 @@
-"""What a run takes from a bundle, and its engine."""
+"""The parts of a bundle that a run uses, and its engine."""
 
 from __future__ import annotations
 

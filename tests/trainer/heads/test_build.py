@@ -72,7 +72,7 @@ def test_the_gradient_is_that_of_automatic_differentiation(kind, scope):
 
 @pytest.mark.parametrize("scope", ["shared", "per-position", "position-mean"])
 def test_the_gradient_of_standardised_scores_is_that_of_automatic_differentiation(scope):
-    """Where scores are cut off at 0, there is none."""
+    """There is none where scores are cut off at 0."""
     generator = np.random.default_rng(0)
     scale = LogScale(generator.uniform(3, 5, (2, 3)), generator.uniform(0.2, 0.8, (2, 3)))
     head = doubled(fit_head(features(12), config("gaussian", scope=scope), scale=scale))

@@ -1,4 +1,4 @@
-"""What every handler of commands does; tests/edge_occ/runtime/test_commanding.py runs the real one in a station."""
+"""The seam of command handlers; tests/edge_occ/runtime/test_commanding.py runs the real one in a station."""
 
 from __future__ import annotations
 
