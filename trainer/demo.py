@@ -64,30 +64,16 @@ def run_demo(folder: Path, fps: float, *, from_scratch: bool = False) -> None:
 
     _title("3/4  Inspect the test cells as a stream, publish over MQTT, and subscribe")
     messages = folder / "messages"
-    remove_own(messages / "heatmaps" / _DEVICE, _HEATMAPS)
-    remove_own(messages / "heatmaps", _HEATMAPS)
-    remove_own(messages, _MESSAGES)
-    with _broker() as url, _subscriber(url, messages):
-        source = f"{cells.stream}?fps={fps:g}"
-        _edge_occ(
-            "run",
-            "--bundle",
-            str(folder / name),
-            "--source",
-            source,
-            "--broker",
-            url,
-            "--set",
-            f"mqtt.prefix={_TOPICS}",
-            "--set",
-            f"mqtt.device={_DEVICE}",
-        )
-    result = _read(messages / "scores.jsonl")
+    result = _inspect(folder / name, cells, fps, messages)
+    if len(result.scores) != len(cells.defective):
+        arrived = f"{len(result.scores)} of {len(cells.defective)} scores arrived"
+        _print(f"{arrived}: a busy machine; once more, at half the speed")
+        result = _inspect(folder / name, cells, fps / 2, messages)
     if len(result.scores) != len(cells.defective):
         raise UserError(
             f"a score message for each of the {len(cells.defective)} cells",
             f"{len(result.scores)}",
-            "run the demo again",
+            f"run the demo again when the machine has less to do, or with --fps {fps / 4:g}",
         )
 
     _title("4/4  Compare the MQTT messages with the labels")
@@ -104,6 +90,17 @@ def run_demo(folder: Path, fps: float, *, from_scratch: bool = False) -> None:
     width = max(len(label) for label, _ in facts)
     for label, value in (*facts, *pages):
         sys.stdout.write(f"  {label:<{width}}  {value}\n")
+
+
+def _inspect(bundle: Path, cells: SolarCells, fps: float, messages: Path) -> DemoResult:
+    """Inspect the stream at ``fps`` pictures a second; return what a subscriber received and saved in ``messages``."""
+    remove_own(messages / "heatmaps" / _DEVICE, _HEATMAPS)
+    remove_own(messages / "heatmaps", _HEATMAPS)
+    remove_own(messages, _MESSAGES)
+    with _broker() as url, _subscriber(url, messages):
+        names = ("--set", f"mqtt.prefix={_TOPICS}", "--set", f"mqtt.device={_DEVICE}")
+        _edge_occ("run", "--bundle", str(bundle), "--source", f"{cells.stream}?fps={fps:g}", "--broker", url, *names)
+    return _read(messages / "scores.jsonl")
 
 
 def _bundle(path: Path, cells: SolarCells, settings: Sequence[str]) -> Bundle:

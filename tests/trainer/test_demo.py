@@ -7,8 +7,10 @@ import pytest
 from edge_occ.bundle.bundle import read_bundle, write_bundle
 from edge_occ.common.errors import InputError
 from edge_occ.common.images import read_image
+from trainer import demo
 from trainer.data.solar_cells import prepare_solar_cells
 from trainer.demo import run_demo
+from trainer.report.demo import DemoResult
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +57,16 @@ def test_a_page_that_the_demo_did_not_write_is_not_replaced(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["report"]
 
 
-def test_the_stream_is_inspected_and_every_figure_comes_from_messages(cells, tiny_bundle, capfd):
+def test_the_stream_is_inspected_and_every_figure_comes_from_messages(cells, tiny_bundle, capfd, monkeypatch):
+    """The first time, as on a busy machine, no score arrives; the second time is at half the speed."""
+    inspect, speeds = demo._inspect, []
+
+    def busy_at_first(bundle, cells, fps, messages):
+        speeds.append(fps)
+        result = inspect(bundle, cells, fps, messages) if len(speeds) > 1 else None
+        return result or DemoResult({}, {}, {}, [], 0.0)
+
+    monkeypatch.setattr(demo, "_inspect", busy_at_first)
     folder = cells.stream.parent.parent
     # Its training images have colours and are darker: guards would stop the cells.
     tiny = read_bundle(tiny_bundle)
@@ -66,7 +77,9 @@ def test_the_stream_is_inspected_and_every_figure_comes_from_messages(cells, tin
     for name in ("scores.jsonl", "heatmaps/line/000000.jpg", "heatmaps/line/part.jpg", "notes.txt"):
         (folder / "messages" / name).write_text("of an earlier demo, or mine")
     run_demo(folder, fps=100)
+    assert speeds == [100, 50]
     said = capfd.readouterr()
+    assert "0 of 490 scores arrived: a busy machine; once more, at half the speed" in said.out
     assert "reusing" in said.out
     for name in (
         "declared rate",
