@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import platform
 import signal
@@ -50,7 +51,16 @@ def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny_bundle(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundle of an encoder that was hardly trained; its report lies beside it.  Not to be changed, copy it."""
     given = os.environ.get(GIVEN_BUNDLE)
-    return Path(given) if given else make_bundle(tiny_data, tmp_path_factory.mktemp("bundle") / "discs.occ")
+    if given:
+        return Path(given)
+    # One for all processes of pytest-xdist, whose folders lie side by side.
+    workers = tmp_path_factory.getbasetemp()
+    shared = (workers.parent if "PYTEST_XDIST_WORKER" in os.environ else workers) / "shared-bundle"
+    shared.mkdir(exist_ok=True)
+    with (shared / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        bundle = shared / "discs.occ"
+        return bundle if bundle.exists() else make_bundle(tiny_data, bundle)
 
 
 @pytest.fixture(scope="session")

@@ -46,8 +46,12 @@ class ProbeResult:
     facts: dict[str, Any] = field(default_factory=dict)
 
 
-def run_program(command: Sequence[str], seconds: float = PATIENCE) -> ProbeResult:
-    """Run a program without input; never raises, and ends the program, with its children, after ``seconds``."""
+def run_program(command: Sequence[str], seconds: float | None = None) -> ProbeResult:
+    """Run a program without input; never raises, and ends the program, with its children, after ``seconds``.
+
+    ``None`` is :data:`PATIENCE`.
+    """
+    seconds = PATIENCE if seconds is None else seconds
     # Files, because a grandchild that outlives its parent would hold a pipe open.
     with TemporaryFile() as output, TemporaryFile() as errors:
         environment = {**os.environ, "LC_ALL": "C"}

@@ -6,13 +6,18 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from edge_occ import doctor
 from edge_occ.cli import doctor as command
 from edge_occ.cli.guarded import guarded
+from edge_occ.doctor import probing
 from edge_occ.doctor.report import Check, CheckState, Diagnosis, EngineChoice
 
 
 @pytest.fixture
-def app():
+def app(monkeypatch):
+    """Checks that a busy machine may take long for."""
+    monkeypatch.setattr(probing, "PATIENCE", 90.0)
+    monkeypatch.setattr(doctor, "_LONGEST", 180.0)
     app = typer.Typer(pretty_exceptions_enable=False)
     app.command()(guarded(command.doctor))
     return app

@@ -29,7 +29,6 @@ GENTLE = {"learning_rate": 1e-4, "warmup": 0}
 ON_WHOLE_IMAGES = {"mode": "image", "hidden_layers": 1, "hidden_width": 16, "embedding": 8}
 TASKS = {
     "rotation": {"name": "rotation", **ON_WHOLE_IMAGES},
-    "contrastive": {"name": "contrastive", **ON_WHOLE_IMAGES, "hidden_layers": 0},
     "contrastive-da": {"name": "contrastive-da", "symmetric": True, **ON_WHOLE_IMAGES, "hidden_layers": 0},
     "dense": {"name": "cutpaste-3way", "mode": "dense", "scales": 2, "area": (0.02, 0.15)},
 }
