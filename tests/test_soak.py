@@ -13,8 +13,6 @@ from soak import Options, soak
 from soak_faults import FAULTS
 from soak_measures import compare, floor_growth, slope
 
-pytestmark = pytest.mark.long
-
 
 def test_a_run_survives_every_fault_once(tiny_bundle, tmp_path):
     options = Options(
