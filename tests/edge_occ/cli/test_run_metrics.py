@@ -11,11 +11,13 @@ import time
 import urllib.request
 from uuid import uuid4
 
+import pytest
 from mqtt_helpers import Ear, free_port
-from prometheus_client.parser import text_string_to_metric_families
 from typer.testing import CliRunner
 
 from edge_occ.cli import app, extras
+
+parser = pytest.importorskip("prometheus_client.parser", reason="the extra [metrics] is absent here")
 
 
 def invoke(*arguments):
@@ -44,7 +46,7 @@ def scraped(port):
         return {}
     return {
         (sample.name, sample.labels.get("camera"), sample.labels.get("stage")): sample.value
-        for family in text_string_to_metric_families(text)
+        for family in parser.text_string_to_metric_families(text)
         for sample in family.samples
         if not sample.name.endswith("_bucket")
     }

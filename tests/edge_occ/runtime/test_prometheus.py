@@ -6,13 +6,14 @@ import urllib.error
 import urllib.request
 
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
 from edge_occ.common.errors import InputError
 from edge_occ.inspection.metrics import Latencies, Stage
 from edge_occ.inspection.snapshot import Machine, Snapshot
 from edge_occ.mqtt.topics import Origin
 from edge_occ.runtime.prometheus import prometheus_endpoint
+
+parser = pytest.importorskip("prometheus_client.parser", reason="the extra [metrics] is absent here")
 
 ORDER = ["device", "camera", "reason", "kind", "zone", "unit", "stage", "le"]
 
@@ -25,7 +26,7 @@ def scrape(port: int) -> str:
 def samples(text: str):
     return {
         (sample.name, tuple(map(sample.labels.get, sorted(sample.labels, key=ORDER.index)))): sample.value
-        for family in text_string_to_metric_families(text)
+        for family in parser.text_string_to_metric_families(text)
         for sample in family.samples
     }
 

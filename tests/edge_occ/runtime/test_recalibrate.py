@@ -9,7 +9,7 @@ from discs import part, spoil, write
 from edge_occ.bundle.bundle import read_bundle
 from edge_occ.bundle.loading import load_engine
 from edge_occ.bundle.versions import file_digest, roll_back, versions_of
-from edge_occ.common.errors import BundleRefused, InputError, SourceLost
+from edge_occ.common.errors import BundleRefused, EngineUnavailable, InputError, SourceLost
 from edge_occ.inspection.guards import GuardsConfig
 from edge_occ.runtime import collecting
 from edge_occ.runtime.collecting import FrameCollector
@@ -83,7 +83,10 @@ def test_the_old_version_is_kept_and_the_new_one_is_verified(tiny_bundle, recali
 
 @pytest.mark.parametrize("engine", ["openvino", "opencv"])
 def test_every_runtime_gives_the_features(path, new_light, recalibrated, engine):
-    done = RecalibrationJob(path, data=new_light, engine=engine).run(lambda _line: None)
+    try:
+        done = RecalibrationJob(path, data=new_light, engine=engine).run(lambda _line: None)
+    except EngineUnavailable as error:
+        pytest.skip(error.found)
     reference = recalibrated[1].bundle.manifest.calibration.threshold
     assert done.bundle.manifest.calibration.threshold == pytest.approx(reference, rel=1e-2)
 
