@@ -11,9 +11,10 @@ from edge_occ.common.errors import InputError
 from edge_occ.inspection.metrics import Latencies, Stage
 from edge_occ.inspection.snapshot import Machine, Snapshot
 from edge_occ.mqtt.topics import Origin
-from edge_occ.runtime.prometheus import prometheus_endpoint
 
 parser = pytest.importorskip("prometheus_client.parser", reason="the extra [metrics] is absent here")
+
+from edge_occ.runtime.prometheus import prometheus_endpoint  # noqa: E402 - needs the extra, too
 
 ORDER = ["device", "camera", "reason", "kind", "zone", "unit", "stage", "le"]
 
