@@ -174,7 +174,7 @@ def test_the_pattern_finds_what_it_is_for(line):
     assert RUNS_WHAT_IT_READS.search(f"x = 1\n{line}\n")
 
 
-@pytest.mark.parametrize("folder", ["edge_occ", "engines", "trainer", "benchmarks", "tests"])
+@pytest.mark.parametrize("folder", ["edge_occ", "engines", "trainer", "benchmarks", "tools", "tests"])
 def test_nothing_runs_what_it_reads(folder):
     files = list((ROOT / folder).rglob("*.py"))
     assert files

@@ -54,12 +54,14 @@ class Exposure(Record):
         if self.levels is not None and other.levels is not None:
             dark, middle, bright = map(_spanned, self.levels, other.levels)
             levels = (dark, middle, bright)
-        known = None not in (self.sharpness, other.sharpness)
+        sharpness = None
+        if self.sharpness is not None and other.sharpness is not None:
+            sharpness = min(self.sharpness, other.sharpness)
         return Exposure(
             mean=_spanned(self.mean, other.mean),
             deviation=_spanned(self.deviation, other.deviation),
             repeated_rows=max(self.repeated_rows, other.repeated_rows),
-            sharpness=min(self.sharpness or 0, other.sharpness or 0) if known else None,
+            sharpness=sharpness,
             levels=levels,
         )
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from edge_occ.sources.faults import Reason, Unscored
 
 _EVERY = 16
-"""Rows between those that are looked at first, as frames mostly differ, and have colours, in these already."""
+"""Rows between those that are compared first, as frames mostly differ in these already."""
 
 
 class FrozenGuard:

@@ -59,7 +59,7 @@ _MEASURABLE_SHARPNESS = 0.01
 """Training images that are less sharp are blurred themselves."""
 
 _EVERY = 16
-"""Rows between those that are looked at first, as frames mostly differ, and have colours, in these already."""
+"""Rows between those that are looked at first, as frames mostly have colours in these already."""
 
 _UNIFORM = 0.01
 """Standard deviation in grey levels below which a frame has one value, but for single pixels that differ by one."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, Full, Queue
+from tempfile import TemporaryDirectory
 
 import cv2
 import numpy as np
@@ -23,11 +23,10 @@ from edge_occ.common.errors import InputError, UserError
 from edge_occ.inspection.result import Inspection
 from edge_occ.output.sink import Sink
 from edge_occ.runtime.config import RunConfig
-from edge_occ.sources.faults import Fault, one_line
+from edge_occ.sources.faults import Fault
 
 _POLL_SECONDS = 0.2
 _END_SECONDS = 3.0
-_PICTURE = re.compile(r"\d{6}\.png")
 _WORDS = 600
 """Characters of each of the command's last lines that are repeated in an answer."""
 
@@ -96,7 +95,6 @@ class Recalibrator:
     ) -> None:
         self._bundle, self._config, self._reload = bundle.resolve(), config, reload
         self._rate, self._engine = rate, engine
-        self._folder = self._bundle.with_name(f"{self._bundle.stem}.frames")
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -112,14 +110,13 @@ class Recalibrator:
             A line about the new bundle, or the error for which the old one stays; cancelled by :meth:`give_up`.
 
         Raises:
-            InputError: too few frames, one is under way, or there is a folder of that name that is not this program's.
+            InputError: too few frames, or one is under way.
         """
         require_frames(refit.frames, self._rate, fits=not refit.threshold_only)
         if self._thread is not None and self._thread.is_alive():
             raise InputError(
                 "one recalibration at a time", "another one under way", "wait, or give it up with frames 0"
             )
-        self._clear()
         done: Future[str] = Future()
         sampler = FrameSampler()
         self._stop.clear()
@@ -150,47 +147,46 @@ class Recalibrator:
 
     def _work(self, refit: Refit, sampler: FrameSampler, remove: Callable[[Sink], None]) -> str:
         try:
-            try:
-                self._collect(refit.frames, sampler)
-            finally:
-                remove(sampler)
-            changed = self._recalibrate(refit)
-        finally:
-            self._clear()
+            # A folder of our own, whatever is there: what is removed at the end is what was made here.
+            with TemporaryDirectory(prefix=f".{self._bundle.stem}.frames-", dir=self._bundle.parent) as made:
+                folder = Path(made)
+                try:
+                    self._collect(refit.frames, sampler, folder)
+                finally:
+                    remove(sampler)
+                changed = self._recalibrate(refit, folder)
+        except OSError as error:
+            found = f"{self._bundle.parent}: {error.strerror}"
+            raise InputError("a folder of the bundle that takes the frames", found, "free disk space") from error
         try:
             return f"{changed}; {self._reload().result()}"
         except UserError as error:
             found = f"it is in its place, but was not loaded: {error}"
             raise InputError("the new bundle in use", found, "send rollback for the one before") from error
 
-    def _collect(self, frames: int, sampler: FrameSampler) -> None:
-        try:
-            self._folder.mkdir()
-            taken = 0
-            while taken < frames:
-                if self._stop.is_set():
-                    raise CancelledError
-                image = sampler.take(_POLL_SECONDS)
-                if image is not None:
-                    _, encoded = cv2.imencode(".png", image, [cv2.IMWRITE_PNG_COMPRESSION, 1])
-                    (self._folder / f"{taken:06}.png").write_bytes(encoded.tobytes())
-                    taken += 1
-        except OSError as error:
-            found = f"{self._folder}: {error.strerror}"
-            raise InputError("a disk that takes the frames", found, "free disk space") from error
+    def _collect(self, frames: int, sampler: FrameSampler, folder: Path) -> None:
+        taken = 0
+        while taken < frames:
+            if self._stop.is_set():
+                raise CancelledError
+            image = sampler.take(_POLL_SECONDS)
+            if image is not None:
+                _, encoded = cv2.imencode(".png", image, [cv2.IMWRITE_PNG_COMPRESSION, 1])
+                (folder / f"{taken:06}.png").write_bytes(encoded.tobytes())
+                taken += 1
 
-    def _recalibrate(self, refit: Refit) -> str:
+    def _recalibrate(self, refit: Refit, folder: Path) -> str:
         """Run ``edge-occ recalibrate`` on the collected frames; return what it changed, in words."""
-        settings = self._folder / "settings.yaml"
+        settings = folder / "settings.yaml"
         parts = self._config.model_dump(mode="json", include={"guards", "engine"})
         settings.write_text(json.dumps(parts), encoding="utf-8")  # JSON is YAML, too
         name, precision = self._engine
-        command = [sys.executable, "-m", "edge_occ", "recalibrate", str(self._bundle), "--data", str(self._folder)]
+        command = [sys.executable, "-m", "edge_occ", "recalibrate", str(self._bundle), "--data", str(folder)]
         command += ["--config", str(settings), "--engine", name, "--precision", precision]
         command += ["--threshold-only"] if refit.threshold_only else []
         if nice := shutil.which("nice"):
             command = [nice, "-n", "10", *command]
-        words = self._folder / "words.txt"
+        words = folder / "words.txt"
         with words.open("wb") as output:
             process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
             while process.poll() is None:
@@ -201,18 +197,6 @@ class Recalibrator:
         if process.returncode != 0:
             raise _error(said[-3:])
         return next((line for line in said if line.startswith("threshold ")), "recalibrated")
-
-    def _clear(self) -> None:
-        """Remove the folder of an earlier time, if there is nothing else in it."""
-        try:
-            for file in self._folder.iterdir() if self._folder.is_dir() else ():
-                if _PICTURE.fullmatch(file.name) or file.name in {"settings.yaml", "words.txt"}:
-                    file.unlink()
-            if self._folder.is_dir():
-                self._folder.rmdir()
-        except OSError as error:
-            found = f"{self._folder}: {one_line(error)}"
-            raise InputError("no folder of that name, or an empty one", found, "move it away") from error
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -290,7 +290,7 @@ def test_a_recalibration_can_be_given_up_and_ends_with_the_run(running, tmp_path
         assert line.answer("recalibrate") == ("failed", "it was given up, or the run ends")
         assert line.command("recalibrate", frames=200)[0] == "accepted"
         line.show(part(2))
-    assert not (tmp_path / "part.frames").exists()
+    assert not list(tmp_path.glob(".part.frames-*"))
 
 
 def test_a_process_that_does_not_end_is_ended(monkeypatch):
@@ -303,14 +303,17 @@ def test_a_process_that_does_not_end_is_ended(monkeypatch):
     assert process.returncode == -signal.SIGKILL
 
 
-@pytest.mark.parametrize("name", ["mine.txt", "1.png"])
-def test_a_folder_of_the_user_is_left_alone(running, tmp_path, name):
+@pytest.mark.parametrize("name", ["mine.txt", "000001.png", "words.txt"])
+def test_files_of_the_user_are_left_alone(running, tmp_path, name):
+    """Whatever a folder is called, and its files, only what the recalibration made is removed."""
     (tmp_path / "part.frames").mkdir()
-    (tmp_path / "part.frames" / name).touch()
+    (tmp_path / "part.frames" / name).write_text("mine")
     with running() as line:
-        status, reason = line.command("recalibrate", frames=200)
-    assert (status, "part.frames" in reason) == ("failed", True)
-    assert (tmp_path / "part.frames" / name).exists()
+        assert line.command("recalibrate", frames=200)[0] == "accepted"
+        line.show(part(1))
+        assert line.command("recalibrate", frames=0) == ("done", "the recalibration was given up")
+    assert (tmp_path / "part.frames" / name).read_text() == "mine"
+    assert not list(tmp_path.glob(".part.frames-*"))
 
 
 def test_a_run_of_one_digest_is_not_recalibrated(running, tiny_bundle):
