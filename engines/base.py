@@ -141,6 +141,8 @@ class EngineOptions:
 
     Attributes:
         threads: CPU threads inside one operator, see :func:`engines.processors.thread_count`.
+        throughput: score several frames at a time on fewer threads each, where the engine can: more frames a second,
+            but each takes longer; see :attr:`Engine.parallel`.
         cache: folder of built engines.
         frame: usual height and width of frames, at which a built engine is fastest.
         max_frame: largest height and width that a built engine accepts.
@@ -151,6 +153,7 @@ class EngineOptions:
     """
 
     threads: int | None = None
+    throughput: bool = False
     cache: Path = field(default_factory=default_cache)
     frame: tuple[int, int] = (256, 256)
     max_frame: tuple[int, int] = (1200, 1920)
@@ -173,7 +176,7 @@ class Scores:
 
 
 class Engine(Protocol):
-    """A graph and a head that score frames; used by one thread at a time."""
+    """A graph and a head that score frames; used by one thread at a time, but for :attr:`parallel`."""
 
     @property
     def name(self) -> str:
@@ -186,6 +189,10 @@ class Engine(Protocol):
     @property
     def precision(self) -> str:
         """Arithmetic of the encoder: ``fp32``, ``fp16`` or ``int8``."""
+
+    @property
+    def parallel(self) -> int:
+        """Number of threads that may call :meth:`infer` at the same time, and that together score most frames."""
 
     def infer(self, frame: NDArray[np.uint8]) -> Scores:
         """Score one frame, uint8 ``[height, width, 3]`` BGR.

@@ -38,6 +38,7 @@ class FakeEngine:
 
     name = "fake"
     detail = "numpy, for tests"
+    parallel = 1
 
     def __init__(self, graph: Graph) -> None:
         self.precision = graph.precision

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from typing import Literal
@@ -23,6 +24,9 @@ _WITHOUT = ["NhwcTransformer"]
 """On Arm, ONNX Runtime computes fp16 as such, and this optimisation exchanges poolings for some that it has no kernel
 for: the graph would not load."""
 
+_MOST_PARALLEL = 4
+"""Frames that are scored at a time at most: each needs the memory of its activations, 15 to 60 MB."""
+
 Provider = Literal["cpu", "cuda"]
 
 _CUDA = "CUDAExecutionProvider"
@@ -38,20 +42,25 @@ class OnnxRuntimeEngine:
 
     Args:
         graph: model and head.
-        threads: threads inside one operator, see :func:`engines.processors.thread_count`.
+        threads: threads of all frames that are scored at a time, see :func:`engines.processors.thread_count`.
         provider: where to compute; ``cuda`` needs the package ``onnxruntime-gpu``.
+        throughput: see :class:`engines.base.EngineOptions`; on the CPU only.
 
     Raises:
         EngineUnavailable: this ONNX Runtime is too old for the graph, or cannot compute there.
         GraphRefused: no ONNX Runtime could compute the graph.
     """
 
-    def __init__(self, graph: Graph, threads: int | None = None, provider: Provider = "cpu") -> None:
+    def __init__(
+        self, graph: Graph, threads: int | None = None, provider: Provider = "cpu", *, throughput: bool = False
+    ) -> None:
         self.name = "cpu" if provider == "cpu" else "onnxruntime-cuda"
         self.precision = graph.precision
         self.detail = f"onnxruntime {ort.__version__} on the {'CPU' if provider == 'cpu' else 'GPU, with CUDA'}"
         self._provider = provider
-        self._session = open_session(graph.onnx, threads, provider)
+        count = thread_count(threads)
+        self.parallel = min(count, _MOST_PARALLEL) if throughput and provider == "cpu" else 1
+        self._session = open_session(graph.onnx, math.ceil(count / self.parallel), provider)
         self._shapes = _require_inspection(self._session)
         self._features = feature_outputs(tensor.name for tensor in self._session.get_outputs())
         require_head(graph.head, self._shapes)

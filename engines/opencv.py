@@ -29,6 +29,7 @@ class OpenCvEngine:
     """
 
     name = "opencv"
+    parallel = 1
 
     def __init__(self, graph: Graph, threads: int | None = None) -> None:
         self.precision = graph.precision

@@ -27,6 +27,7 @@ class OpenVinoEngine:
     """
 
     name = "openvino"
+    parallel = 1
 
     def __init__(self, graph: Graph, threads: int | None = None) -> None:
         openvino = _package()

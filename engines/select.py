@@ -160,4 +160,4 @@ def _onnx_runtime(graph: Graph, options: EngineOptions, *, cuda: bool) -> Engine
         from engines.onnxruntime import OnnxRuntimeEngine  # noqa: PLC0415
     except ImportError as error:
         raise EngineUnavailable("ONNX Runtime", str(error), "pip install onnxruntime") from error
-    return OnnxRuntimeEngine(graph, options.threads, "cuda" if cuda else "cpu")
+    return OnnxRuntimeEngine(graph, options.threads, "cuda" if cuda else "cpu", throughput=options.throughput)

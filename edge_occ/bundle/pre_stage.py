@@ -112,6 +112,11 @@ class PreStageEngine:
         """The runtime's version and where it computes."""
         return self._engine.detail
 
+    @property
+    def parallel(self) -> int:
+        """Number of threads that may call :meth:`infer` at the same time."""
+        return self._engine.parallel
+
     def infer(self, frame: NDArray[np.uint8]) -> Scores:
         """Score one frame, uint8 ``[h, w, 3]`` BGR.
 

@@ -33,7 +33,7 @@ class Stage(str, Enum):
     ENGINE = "engine"
     """Turning or tiling the frame, and its scores."""
     DECIDE = "decide"
-    """Verdict, boxes and event."""
+    """Verdict, boxes and event.  Frames of a file that are scored at the same time wait for their turn before it."""
     ENCODE = "encode"
     """Drawing a heatmap and its JPEG; beside the way of a score, in the threads that send and keep pictures."""
     PUBLISH = "publish"
@@ -131,17 +131,25 @@ class Latencies:
 
 
 class Laps:
-    """Durations of stages that follow each other, of one frame.
+    """Durations of stages that follow each other, of one frame; taken by any thread, recorded by one.
 
     Args:
-        latencies: what they are recorded in.
         begun: time at which the first stage begins, seconds of any monotonic clock.
     """
 
-    def __init__(self, latencies: Latencies, begun: float) -> None:
-        self._latencies, self._begun = latencies, begun
+    def __init__(self, begun: float) -> None:
+        self._begun, self._durations = begun, list[tuple[Stage, float]]()
 
     def end(self, stage: Stage, now: float) -> None:
-        """Record a stage, from the end of the one before until ``now``."""
-        self._latencies.record(stage, now - self._begun)
+        """Take the duration of a stage, from the end of the one before until ``now``."""
+        self._durations.append((stage, now - self._begun))
         self._begun = now
+
+    def resume(self, now: float) -> None:
+        """Begin the next stage ``now``: what has passed since the last one belongs to none."""
+        self._begun = now
+
+    def record(self, latencies: Latencies) -> None:
+        """Count all durations."""
+        for stage, seconds in self._durations:
+            latencies.record(stage, seconds)

@@ -66,10 +66,11 @@ class EngineConfig(_Section):
             thread_count(threads)
         return threads
 
-    def options(self) -> EngineOptions:
+    def options(self, *, throughput: bool = False) -> EngineOptions:
         """Return them as the engines take them."""
         return EngineOptions(
             threads=self.threads,
+            throughput=throughput,
             cache=self.cache or default_cache(),
             max_frame=self.max_frame,
             driver=self.driver,

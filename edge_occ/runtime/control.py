@@ -43,6 +43,12 @@ class Control:
         self._on_request()
         return future
 
+    @property
+    def waiting(self) -> bool:
+        """Whether there is a request."""
+        with self._lock:
+            return bool(self._pending)
+
     def run_pending(self) -> None:
         """Carry out all requests; an error of one is its result."""
         while (request := self._next()) is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -23,11 +23,26 @@ from edge_occ.output.outlets import Outlets
 from edge_occ.runtime.summary import RunSummary
 from edge_occ.sources.faults import Fault, Unscored
 from edge_occ.sources.frame import Frame
-from engines.base import Engine
+from engines.base import Engine, Scores
 
 _MAX_LATENCIES = 10_000
 
 _NO_PICTURE = np.empty((0, 0, 3), np.uint8)
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A frame on its way from the engine to the verdict.
+
+    Attributes:
+        frame: what was inspected of it.
+        outcome: its scores, or the reason why it has none.
+        laps: times of its stages.
+    """
+
+    frame: Frame
+    outcome: Scores | Unscored
+    laps: Laps
 
 
 class Inspector:
@@ -73,41 +88,57 @@ class Inspector:
 
     def inspect(self, frame: Frame) -> Inspection | Fault:
         """Return the verdict of one frame, or a fault if a guard stops it or its score is not finite; call no sink."""
-        now, laps = self._clock.monotonic, Laps(self._stages, frame.captured_monotonic)
+        return self._decide(self.score(frame))
+
+    def score(self, frame: Frame) -> Scored:
+        """Let one frame pass the guards and the engine; of a file, :attr:`parallel` threads may do so at a time."""
+        now, laps = self._clock.monotonic, Laps(frame.captured_monotonic)
         laps.end(Stage.WAIT, now())
-        if self._roi is not None:
-            try:
-                frame = replace(frame, image=self._roi.crop(frame.image))
-            except Unscored as error:
-                return Fault(frame.index, frame.captured_at, error, frame.name)
-        guarded = None if self._guards is None else self._guards.check(frame)
-        if guarded is not None:
-            return Fault(frame.index, frame.captured_at, guarded, frame.name)
-        laps.end(Stage.PREPROCESS, now())
         try:
+            if self._roi is not None:
+                frame = replace(frame, image=self._roi.crop(frame.image))
+            guarded = None if self._guards is None else self._guards.check(frame)
+            if guarded is not None:
+                return Scored(frame, guarded, laps)
+            laps.end(Stage.PREPROCESS, now())
             scores = score_frame(self._engine, frame.image)
-            laps.end(Stage.ENGINE, now())
+        except Unscored as error:
+            return Scored(frame, error, laps)
+        laps.end(Stage.ENGINE, now())
+        return Scored(frame, scores, laps)
+
+    def _decide(self, scored: Scored) -> Inspection | Fault:
+        now, frame, scores, laps = self._clock.monotonic, scored.frame, scored.outcome, scored.laps
+        if isinstance(scores, Unscored):
+            laps.record(self._stages)
+            return Fault(frame.index, frame.captured_at, scores, frame.name)
+        laps.resume(now())
+        try:
             verdict = self._threshold.verdict(scores.score)
             boxes = find_boxes(scores.map, verdict.threshold, frame.image.shape) if verdict.anomalous else ()
-        except Unscored as error:
-            return Fault(frame.index, frame.captured_at, error, frame.name)
         except Exception as error:  # noqa: BLE001 - a map without valid boxes is a fault of the engine
+            laps.record(self._stages)
             return Fault(frame.index, frame.captured_at, unscored(error), frame.name)
         if self._roi is not None:
             boxes = tuple(map(self._roi.in_frame, boxes))
         change = self._tracker.step(verdict, frame.captured_monotonic)
         decided = now()
         laps.end(Stage.DECIDE, decided)
-        elapsed = (decided - frame.captured_monotonic) * 1e3
-        return Inspection(frame, scores, verdict, boxes, change, elapsed)
+        laps.record(self._stages)
+        return Inspection(frame, scores, verdict, boxes, change, (decided - frame.captured_monotonic) * 1e3)
+
+    @property
+    def parallel(self) -> int:
+        """Number of frames of a file that it can score at the same time; 1 where a trigger picks the frames."""
+        return 1 if self._trigger is not None else self._engine.parallel
 
     @property
     def frames(self) -> int:
         """Frames scored so far."""
         return self._frames
 
-    def take(self, item: Frame | Fault) -> None:
-        """Inspect the next frame of the source, or take its fault, and pass the result to the outlets.
+    def take(self, item: Frame | Scored | Fault) -> None:
+        """Inspect the next frame of the source, or take its scores or its fault, and pass the result to the outlets.
 
         Raises:
             UserError: too many frames in a row had no score, see :class:`~edge_occ.inspection.scoring.FaultTally`.
@@ -115,9 +146,11 @@ class Inspector:
         if isinstance(item, Frame) and not self._picks(item):
             self._on_skip()
             return
-        if isinstance(item, Frame) and self._tracker.is_new_part(item.captured_monotonic):
+        frame = item.frame if isinstance(item, Scored) else item
+        if isinstance(frame, Frame) and self._tracker.is_new_part(frame.captured_monotonic):
             self.finish()
-        result = self.inspect(item) if isinstance(item, Frame) else item
+        scored = self.score(item) if isinstance(item, Frame) else item
+        result = self._decide(scored) if isinstance(scored, Scored) else scored
         if isinstance(result, Fault):
             self._outlets.fault(result)
             self._faults.add(result.cause)

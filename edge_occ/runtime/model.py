@@ -15,6 +15,7 @@ from edge_occ.bundle.operating_points import Decision, DecisionConfig, decide
 from edge_occ.common.progress import PhaseReport
 from edge_occ.mqtt.payloads import DeviceState
 from edge_occ.runtime.config import EngineConfig
+from edge_occ.sources.frame import Source
 
 
 class Announcer(Protocol):
@@ -22,6 +23,18 @@ class Announcer(Protocol):
 
     def announce(self, state: DeviceState, detail: str | None = None) -> None:
         """Publish a state."""
+
+
+class Served(Protocol):
+    """What an engine is opened for; a :class:`~edge_occ.runtime.camera.Camera`."""
+
+    @property
+    def source(self) -> Source:
+        """Its frames."""
+
+    @property
+    def publisher(self) -> Announcer | None:
+        """Publishes its state."""
 
 
 @dataclass(frozen=True)
@@ -51,20 +64,24 @@ def read_model(path: Path, sha256: str | None, config: DecisionConfig) -> tuple[
 
 
 def open_engine(
-    bundle: Bundle, engine: EngineConfig, publishers: Sequence[Announcer], notify: Callable[[str], None]
+    bundle: Bundle, engine: EngineConfig, cameras: Sequence[Served], notify: Callable[[str], None]
 ) -> LoadedEngine:
     """Load the engine of a bundle; the status topics say so while one is being built.
+
+    Where every source is a file, the engine scores several frames at a time; a camera's frame has to be ready soon.
 
     Raises:
         EngineUnavailable, ParityFailure: see :func:`edge_occ.bundle.loading.load_engine`.
     """
+    publishers = [camera.publisher for camera in cameras if camera.publisher is not None]
+    options = engine.options(throughput=not any(camera.source.live for camera in cameras))
 
     def announce_building(phase: str) -> None:
         for publisher in publishers:
             publisher.announce(DeviceState.BUILDING, phase)
 
     with PhaseReport(announce_building) as progress:
-        loaded = load_engine(bundle, engine.name, engine.precision, engine.options(), notify=notify, progress=progress)
+        loaded = load_engine(bundle, engine.name, engine.precision, options, notify=notify, progress=progress)
     if progress.shown:
         for publisher in publishers:
             publisher.announce(DeviceState.ONLINE)

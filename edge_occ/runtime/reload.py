@@ -164,8 +164,7 @@ class Reloader:
             raise InputError(expected, f"{model.name} with {found}", "end the run and start it again")
 
     def _open(self, bundle: Bundle) -> LoadedEngine:
-        publishers = [camera.publisher for camera in self._cameras if camera.publisher is not None]
-        return open_engine(bundle, self._engine, publishers, self._notify)
+        return open_engine(bundle, self._engine, self._cameras, self._notify)
 
     def _open_and_exchange(self, config: RunConfig, model: Model, bundle: Bundle) -> None:
         with self._heartbeat.busy():

@@ -6,17 +6,18 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from edge_occ.common.errors import UserError
 from edge_occ.runtime.control import Control
 from edge_occ.runtime.inspector import Inspector
+from edge_occ.runtime.lookahead import Lookahead
 from edge_occ.sources.frame import Source
 
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Lane:
     """One camera on its way through the station.
 
@@ -24,17 +25,28 @@ class Lane:
         camera: name of the camera; empty where there is only one.
         source: its frames; entered already when they are inspected.
         inspector: its guards, verdicts, events and outputs.
+        ahead: its frames as they are inspected.
     """
 
     camera: str
     source: Source
     inspector: Inspector
+    ahead: Lookahead = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.ahead = Lookahead(self.source, self.inspector)
+
+    def end(self) -> None:
+        """End its open event: there are no more frames, or none will be inspected."""
+        self.ahead.close()
+        self.inspector.finish()
 
 
 class Scheduler:
     """Serves the cameras in turn, one frame each, so that a fast one does not keep a slow one waiting.
 
-    Live sources are asked for a frame only when it is their turn, and then give their latest.
+    Live sources are asked for a frame only when it is their turn, and then give their latest.  Frames of files are
+    scored several at a time where the engine can, see :class:`~edge_occ.runtime.lookahead.Lookahead`.
 
     Args:
         lanes: at least one.
@@ -72,7 +84,7 @@ class Scheduler:
             error = self._inspect_all(max_frames)
         finally:
             for lane in self._lanes:
-                lane.inspector.finish()
+                lane.end()
         if error is not None:
             raise error
         for lane in self._lanes:
@@ -83,25 +95,20 @@ class Scheduler:
         error: UserError | None = None
         while running:
             self._wake.clear()
-            self._control.run_pending()
+            if not any(lane.ahead.busy for lane in running):
+                self._control.run_pending()
             idle = True
             for lane in list(running):
                 try:
-                    item = lane.source.poll()
-                    if item is not None:
-                        with self._inspecting():
-                            lane.inspector.take(item)
+                    if lane.ahead.advance(self._inspecting, begin=not self._control.waiting):
+                        idle = False
+                    elif lane.ahead.ended:
+                        _end(lane, running)
                 except UserError as failure:
                     _end(lane, running)
                     error = error or failure
                     if running:
                         logger.error("camera %s is lost, the others go on: %s", lane.camera, failure)  # noqa: TRY400
-                    continue
-                if item is not None:
-                    idle = False
-                    del item  # one picture less in memory while the next one is waited for
-                elif lane.source.ended:
-                    _end(lane, running)
                 if max_frames is not None and sum(each.inspector.frames for each in self._lanes) >= max_frames:
                     return error
             if idle and running:
@@ -112,4 +119,4 @@ class Scheduler:
 def _end(lane: Lane, running: list[Lane]) -> None:
     """End a camera's inspection while others go on: its event must not stay open for as long as they do."""
     running.remove(lane)
-    lane.inspector.finish()
+    lane.end()

@@ -92,8 +92,7 @@ class Station:
             plan = CameraPlan(self.config, mqtt, self.json, len(self.sources) == 1, heartbeat, notify, commands)
             cameras = [Camera(name, address, plan, model, stack) for name, address in self.sources.items()]
             stack.enter_context(metrics_outputs(self.config.metrics, cameras, notify))
-            publishers = [camera.publisher for camera in cameras if camera.publisher is not None]
-            loaded = open_engine(bundle, self.config.engine, publishers, notify)
+            loaded = open_engine(bundle, self.config.engine, cameras, notify)
             del bundle
             lanes = [camera.lane(model, loaded) for camera in cameras]
             control = Control()
@@ -121,6 +120,7 @@ class Station:
                 for camera in cameras:
                     for line in summaries[camera.name].lines():
                         camera.notify(line)
+        publishers = [camera.publisher for camera in cameras if camera.publisher is not None]
         _report_kept(publishers, notify)
         _require_delivery(publishers)
         if interrupted.is_set():

@@ -31,6 +31,7 @@ class TensorRTEngine:
     """
 
     name = "tensorrt"
+    parallel = 1
 
     def __init__(
         self, session: Session, driver: CudaDriver, precision: str, max_frame: tuple[int, int], where: str

@@ -5,6 +5,7 @@ TensorRT runs on the strict fakes, and ONNX Runtime with CUDA where there is a G
 
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from typing import Any
@@ -24,7 +25,7 @@ from engines.openvino import OpenVinoEngine
 from engines.tensorrt.engine import open_tensorrt
 
 RUNTIMES = ("fake", "cpu", "onnxruntime-cuda", "openvino", "opencv", *(f"tensorrt {version}" for version in VERSIONS))
-CASES = [*RUNTIMES, "downscaling fake", "downscaling cpu"]
+CASES = [*RUNTIMES, "cpu throughput", "downscaling fake", "downscaling cpu"]
 SIZES = ((96, 96), (64, 200), (240, 320), (31, 77), (2, 2), (96, 96))
 
 
@@ -47,6 +48,7 @@ def case(request, graph, options):
     with ExitStack() as stack:
         opens: dict[str, Callable[[Graph], Engine]] = {
             "cpu": lambda graph: OnnxRuntimeEngine(graph, threads=1),
+            "cpu throughput": lambda graph: OnnxRuntimeEngine(graph, throughput=True),
             "onnxruntime-cuda": lambda graph: OnnxRuntimeEngine(graph, threads=1, provider="cuda"),
             "openvino": OpenVinoEngine,
             "opencv": OpenCvEngine,
@@ -133,6 +135,20 @@ def test_results_outlive_the_next_frame(engine, frame):
     for found, copy, other in zip((scores.map, *features), kept, others, strict=True):
         np.testing.assert_array_equal(found, copy)
         assert not np.array_equal(found, other)
+
+
+def test_as_many_threads_as_it_says_score_at_the_same_time_what_one_alone_does(engine):
+    generator = np.random.default_rng(1)
+    frames = [generator.integers(0, 256, (96 + 8 * (i % 3), 96, 3), dtype=np.uint8) for i in range(12)]
+    expected = [engine.infer(frame) for frame in frames]
+    if engine.parallel == 1:
+        found = [engine.infer(frame) for frame in frames]
+    else:
+        with ThreadPoolExecutor(engine.parallel) as threads:
+            found = list(threads.map(engine.infer, frames))
+    for one, other in zip(found, expected, strict=True):
+        assert one.score == other.score
+        np.testing.assert_array_equal(one.map, other.map)
 
 
 def test_features_do_not_disturb_the_scores(engine, frame):

@@ -15,6 +15,7 @@ class PartialEngine(Engine):
 
     name = "fake"
     precision = "fp32"
+    parallel = 1
 
     @property
     def detail(self) -> str:

@@ -92,10 +92,22 @@ def test_its_memory_does_not_grow():
 
 def test_laps_follow_each_other_and_stages_without_one_stay_empty():
     latencies = Latencies()
-    laps = Laps(latencies, 10.0)
+    laps = Laps(10.0)
     laps.end(Stage.WAIT, 10.5)
     laps.end(Stage.ENGINE, 10.75)
+    laps.record(latencies)
     read = latencies.read()
     assert read[Stage.WAIT].sum_ms == pytest.approx(500)
     assert read[Stage.ENGINE].sum_ms == pytest.approx(250)
     assert [stage for stage, of in read.items() if any(of.counts)] == [Stage.WAIT, Stage.ENGINE]
+
+
+def test_time_between_two_stages_is_in_neither():
+    latencies = Latencies()
+    laps = Laps(1.0)
+    laps.end(Stage.ENGINE, 2.0)
+    laps.resume(5.0)
+    laps.end(Stage.DECIDE, 5.5)
+    laps.record(latencies)
+    read = latencies.read()
+    assert [read[stage].sum_ms for stage in (Stage.ENGINE, Stage.DECIDE)] == [1000, 500]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import weakref
+from contextlib import closing
+from dataclasses import dataclass, field
 
 import pytest
 
@@ -12,8 +14,18 @@ from edge_occ.mqtt.payloads import DeviceState
 from edge_occ.runtime import model
 from edge_occ.runtime.config import EngineConfig
 from edge_occ.runtime.model import open_engine, read_model
+from edge_occ.sources.fake import FakeSource
+from engines import onnxruntime
 
 CPU = EngineConfig(name="cpu", threads=1)
+
+
+@dataclass
+class Served:
+    """A camera as its engine knows it."""
+
+    publisher: Announcements | None = None
+    source: FakeSource = field(default_factory=lambda: FakeSource([]))
 
 
 class Announcements:
@@ -45,7 +57,7 @@ def test_a_bundle_that_is_missing_or_another_one_is_refused(tiny_bundle, name, s
 def test_an_engine_that_need_not_be_built_is_not_announced(tiny_bundle):
     publisher = Announcements()
     _, bundle = read_model(tiny_bundle, None, DecisionConfig())
-    loaded = open_engine(bundle, CPU, [publisher], lambda _: None)
+    loaded = open_engine(bundle, CPU, [Served(publisher)], lambda _: None)
     assert loaded.summary.startswith("engine cpu fp32 ")
     assert publisher.states == []
     loaded.engine.close()
@@ -62,7 +74,7 @@ def test_all_cameras_say_that_an_engine_is_being_built_and_that_it_is_ready(tiny
     monkeypatch.setattr(model, "load_engine", build)
     publishers = [Announcements(), Announcements()]
     _, bundle = read_model(tiny_bundle, None, DecisionConfig())
-    open_engine(bundle, CPU, publishers, lambda _: None).engine.close()
+    open_engine(bundle, CPU, [Served(), *map(Served, publishers)], lambda _: None).engine.close()
     assert [p.states[-1] for p in publishers] == [(DeviceState.ONLINE, None)] * 2
 
 
@@ -80,3 +92,12 @@ def test_an_engine_that_is_not_here_is_an_error(tiny_bundle):
     _, bundle = read_model(tiny_bundle, None, DecisionConfig())
     with pytest.raises(EngineUnavailable):
         open_engine(bundle, EngineConfig(name="tensorrt"), [], lambda _: None)
+
+
+@pytest.mark.parametrize(("live", "parallel"), [((False, False), 2), ((False, True), 1), ((True,), 1)])
+def test_frames_are_scored_several_at_a_time_where_all_come_from_files(tiny_bundle, monkeypatch, live, parallel):
+    monkeypatch.setattr(onnxruntime, "thread_count", lambda asked: asked or 2)
+    _, bundle = read_model(tiny_bundle, None, DecisionConfig())
+    cameras = [Served(source=FakeSource([], live=each)) for each in live]
+    with closing(open_engine(bundle, EngineConfig(name="cpu"), cameras, lambda _: None).engine) as engine:
+        assert engine.parallel == parallel
