@@ -1,11 +1,12 @@
 """MQTT through outages: what a put costs, what a restarted broker loses, and what a frame waits for.
 
-    PYTHONPATH=.:tests python benchmarks/mqtt_outages.py [puts] [restarts] [frames]
+    PYTHONPATH=.:tests python benchmarks/mqtt_outages.py [puts] [restarts] [frames] [path=BUNDLE]
 
 ``puts``: time of ``put`` of the outbox, beside commits that wait for the disk.  ``restarts``: 10,000 events while a
 real mosquitto is stopped and started again, or killed.  ``frames``: time in ``Publisher.publish``, each frame with an
-event message, with a broker that answers, is away, slow, silent, or closes every connection.  The tests' helpers
-control the brokers.  Without arguments, all three.
+event message, with a broker that answers, is away, slow, silent, or closes every connection.  ``path``: the same with
+the whole way of a frame before it, through the engine of a bundle.  The tests' helpers control the brokers.  Without
+arguments, all but the last.
 """
 
 from __future__ import annotations
@@ -21,22 +22,33 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import datetime, timezone
 from itertools import chain
 from pathlib import Path
+from typing import Literal, TypeAlias, get_args
 
 from mqtt_helpers import Ear, Link, Mosquitto, free_port, inspection, payloads, render, tcp_server, wait_until
 
-from edge_occ.inspection.events import Phase
+from edge_occ.bundle.bundle import read_bundle
+from edge_occ.bundle.loading import load_engine
+from edge_occ.bundle.operating_points import DecisionConfig, decide
+from edge_occ.inspection.events import EventTracker, Phase
 from edge_occ.inspection.result import Inspection
 from edge_occ.mqtt.config import MqttConfig
 from edge_occ.mqtt.messages import event_message
 from edge_occ.mqtt.publisher import Publisher
 from edge_occ.mqtt.publishing.event_store import EventStore, MemoryEventStore, QueuedEvent
 from edge_occ.mqtt.publishing.sqlite_event_store import SqliteEventStore
+from edge_occ.output.outlets import Outlets
+from edge_occ.output.renderer import Renderer
+from edge_occ.runtime.inspector import Inspector
+from edge_occ.sources.frame import Frame
 
 _BUDGET = 1_000_000_000
 _ROUNDS, _FRAMES, _FRAME_SECONDS = 6, 500, 0.005
 _EVENTS = 10_000
+Qos: TypeAlias = Literal[1, 2]
 
 
 def frame_with_event(index: int) -> Inspection:
@@ -114,15 +126,19 @@ def puts(folder: Path) -> None:
     print(f"opening that file takes {time.perf_counter() - start:.2f} s")
 
 
-def restarts(folder: Path, *, kill: bool) -> None:
+def restarts(folder: Path, *, kill: bool, qos: Qos) -> None:
     """Print what arrives of 10,000 events while the broker is restarted every 2,000."""
-    # Without a limit on messages in flight, a broker that is killed has handed all that it confirmed to the subscriber.
-    stored = ["allow_anonymous true", "persistence true", f"persistence_location {folder}/"]
-    stored += ["max_queued_messages 0", "max_inflight_messages 0"]
+    stored = ["allow_anonymous true", "persistence true", f"persistence_location {folder}/", "max_queued_messages 0"]
+    if kill:
+        # Without a limit on messages in flight, a killed broker has handed all that it confirmed to the subscriber.
+        stored.append("max_inflight_messages 0")
     broker = Mosquitto(folder, stored).start()
-    config = MqttConfig(broker=broker.url, device="bench", state=folder, heatmap_hz=0)
+    session = 60 if qos == 2 else 0
+    config = MqttConfig(
+        broker=broker.url, device="bench", state=folder, heatmap_hz=0, event_qos=qos, session_expiry=session
+    )
     start = time.monotonic()
-    with Ear(broker.port, "edge-occ/#", lasting=True) as ear, Publisher(config, render) as publisher:
+    with Ear(broker.port, "edge-occ/#", lasting=True, qos=qos) as ear, Publisher(config, render) as publisher:
         for index in range(_EVENTS):
             publisher.publish(frame_with_event(index))
             if index % 2000 == 1000:
@@ -140,8 +156,8 @@ def restarts(folder: Path, *, kill: bool) -> None:
     keys = [(event["id"], event["phase"], event["frame"]) for event in events]
     frames = [frame for _, _, frame in dict.fromkeys(keys)]
     print(
-        f"broker {'killed' if kill else 'restarted'} 5 times: {publisher.summary.published['event']} confirmed, "
-        f"{len(set(keys))} of {_EVENTS} arrived, "
+        f"QoS {qos}, broker {'killed' if kill else 'restarted'} 5 times: "
+        f"{publisher.summary.published['event']} confirmed, {len(set(keys))} of {_EVENTS} arrived, "
         f"{len(keys) - len(set(keys))} repetitions, in order: {frames == sorted(frames)}, "
         f"historical: {sum(event['historical'] for event in events)}, dropped: {publisher.lost_events}, {seconds:.0f} s"
     )
@@ -189,8 +205,28 @@ def silent(peer: socket.socket) -> None:
         pass
 
 
-def frames(folder: Path) -> None:
-    """Print the time in publish, in turns, so that all conditions have the same share of a busy machine."""
+def inspected(bundle: Path) -> tuple[Callable[[int], Inspection], Renderer]:
+    """Return what inspects a frame as ``run`` does, and makes every one part of an event; and its heatmaps."""
+    read = read_bundle(bundle)
+    decision = decide(read, DecisionConfig())
+    inspector = Inspector(load_engine(read).engine, decision.threshold, EventTracker(), Outlets([]))
+    picture = read.golden().frames[0]
+
+    def inspect(index: int) -> Inspection:
+        found = inspector.inspect(Frame(index, datetime.now(timezone.utc), time.monotonic(), picture))
+        assert isinstance(found, Inspection), found
+        return replace(found, event=frame_with_event(index).event)
+
+    return inspect, Renderer(decision.reject.median, decision.reject.threshold, 1024)
+
+
+def frames(
+    folder: Path, inspect: Callable[[int], Inspection] | None = None, render: Callable[[Inspection], bytes] = render
+) -> None:
+    """Print the time in publish, in turns, so that all conditions have the same share of a busy machine.
+
+    With ``inspect``, its time is added.
+    """
     broker = Mosquitto(folder).start()
     conditions: dict[str, Callable[[], contextlib.AbstractContextManager[str]]] = {
         "answers": lambda: contextlib.nullcontext(broker.url),
@@ -207,14 +243,14 @@ def frames(folder: Path) -> None:
                 state = Path(tempfile.mkdtemp(dir=folder))
                 config = MqttConfig(broker=url, device="bench", state=state, connect_timeout=0.5)
                 with Publisher(config, render) as publisher:
-                    wall, processor = time_frames(publisher)
+                    wall, processor = time_frames(publisher, inspect)
                     publisher.close(0.1)
             walls[name].append(wall)
             processors[name].append(processor)
     broker.stop()
-    print(
-        "\npublish, microseconds     wall: p50      p95      p99      max   processor: p50      p95      p99      max"
-    )
+    what = "publish" if inspect is None else "inspect and publish"
+    columns = "p50      p95      p99      max"
+    print(f"\n{what}, microseconds     wall: {columns}   processor: {columns}")
     for name in conditions:
         wall, processor = (list(chain.from_iterable(times[name])) for times in (walls, processors))
         print(f"broker {name:<20} {quantiles(wall)}        {quantiles(processor)}")
@@ -226,13 +262,13 @@ def frames(folder: Path) -> None:
               ", ".join(f"{name} {value / p95['answers']:.2f}" for name, value in p95.items()))  # fmt: skip
 
 
-def time_frames(publisher: Publisher) -> tuple[list[float], list[float]]:
+def time_frames(publisher: Publisher, inspect: Callable[[int], Inspection] | None) -> tuple[list[float], list[float]]:
     """Return the wall time and the processor time of each call."""
     wall, processor = [], []
     for index in range(_FRAMES):
         frame = frame_with_event(index)
         start, used = time.perf_counter(), time.thread_time()
-        publisher.publish(frame)
+        publisher.publish(frame if inspect is None else inspect(index))
         processor.append(time.thread_time() - used)
         wall.append(time.perf_counter() - start)
         time.sleep(_FRAME_SECONDS)
@@ -245,15 +281,19 @@ def main() -> None:
     print(f"{os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}, SQLite {sqlite3.sqlite_version}")
     with tempfile.TemporaryDirectory() as folder:
         for name in wanted:
-            (Path(folder) / name).mkdir()
+            (Path(folder) / name.partition("=")[0]).mkdir()
         if "puts" in wanted:
             puts(Path(folder) / "puts")
         if "restarts" in wanted:
             for kill in (False, True):
-                (Path(folder) / "restarts" / str(kill)).mkdir()
-                restarts(Path(folder) / "restarts" / str(kill), kill=kill)
+                for qos in get_args(Qos):
+                    own = Path(folder) / "restarts" / f"{kill}-{qos}"
+                    own.mkdir()
+                    restarts(own, kill=kill, qos=qos)
         if "frames" in wanted:
             frames(Path(folder) / "frames")
+        for bundle in (name.removeprefix("path=") for name in wanted if name.startswith("path=")):
+            frames(Path(folder) / "path", *inspected(Path(bundle)))
 
 
 if __name__ == "__main__":

@@ -199,7 +199,10 @@ def tcp_server(answer: Callable[[socket.socket], object]) -> Iterator[str]:
 
 
 class Ear:
-    """A plain paho client that keeps all messages under a filter; ``lasting``, also those sent while it is away."""
+    """A plain paho client that keeps all messages under a filter; ``lasting``, also those sent while it is away.
+
+    With ``qos`` 2 a broker that keeps its session, too, sends it each message once.
+    """
 
     def __init__(
         self,
@@ -208,12 +211,13 @@ class Ear:
         protocol: MQTTProtocolVersion = MQTTProtocolVersion.MQTTv5,
         *,
         lasting: bool = False,
+        qos: int = 1,
     ) -> None:
         self.heard: list[MQTTMessage] = []
         self._arrived = threading.Condition()
         subscribed = threading.Event()
         self._client = Client(CallbackAPIVersion.VERSION2, "lasting" if lasting else "", protocol=protocol)
-        self._client.on_connect = lambda client, *_: client.subscribe(topic_filter, qos=1)
+        self._client.on_connect = lambda client, *_: client.subscribe(topic_filter, qos=qos)
         self._client.on_subscribe = lambda *_: subscribed.set()
         self._client.on_message = self._hear
         self._client.reconnect_delay_set(1, 1)

@@ -7,7 +7,7 @@ import socket
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from edge_occ.mqtt.broker import parse_broker
 from edge_occ.mqtt.commands.requests import CommandName
@@ -46,6 +46,18 @@ class MqttConfig(BaseModel):
     cert: Path | None = Field(None, description="PEM file of this device's certificate, if the broker requires one.")
     key: Path | None = Field(None, description="PEM file of the private key of cert.")
     keepalive: int = Field(15, ge=5, le=3600, description="MQTT keep-alive, seconds.")
+    session_expiry: int = Field(
+        0,
+        ge=0,
+        le=86_400,
+        description="Seconds without a connection for which a broker of MQTT 5 keeps the session; commands sent "
+        "meanwhile wait, and are then carried out late. 0: none is kept.",
+    )
+    event_qos: Literal[1, 2] = Field(
+        1,
+        description="1: an event message may arrive twice after a lost connection. 2, with session_expiry: once, but "
+        "a message that the broker refuses is lost without a word.",
+    )
     connect_timeout: float = Field(
         10, gt=0, le=600, description="Wait for the first connection before inspecting without one, seconds."
     )
@@ -103,6 +115,19 @@ class MqttConfig(BaseModel):
         if camera is not None:
             check_camera(camera)
         return camera
+
+    @model_validator(mode="after")
+    def _check_session(self) -> MqttConfig:
+        if self.once and not (self.session_expiry and self.protocol != "v3.1.1"):
+            raise ValueError(
+                "event_qos 2 needs MQTT 5 and a session that the broker keeps (session_expiry, such as 60)"
+            )
+        return self
+
+    @property
+    def once(self) -> bool:
+        """Whether event messages shall arrive once, where the broker can."""
+        return self.event_qos == 2
 
     @property
     def topics(self) -> Topics:

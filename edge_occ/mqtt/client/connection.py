@@ -4,8 +4,10 @@ Behaviour of paho-mqtt 2.2 that this module relies on:
 
 - Its network thread reconnects endlessly.  Callbacks run in it, some of them under paho's own locks, so ``on_activity``
   and ``_on_disconnect`` take no lock that a publishing thread holds inside paho.
-- A QoS 1 message given to a disconnected client is sent unchanged after reconnection.  An event must then be marked as
-  historical, so the client's queue is emptied before it reconnects and the event store keeps its own copy.
+- After a reconnection it sends messages of QoS 1 and 2 that are not confirmed again, unchanged.  Where the broker has
+  kept the session, it takes those of QoS 2 once.  Otherwise they may arrive twice, and an event must then be marked as
+  historical: the client's queue is emptied before it sends it, and the event store has its own copy.
+- Its message ids begin anew in each process, so the first connection must not resume a session of an earlier one.
 - Messages of QoS 0 are not confirmed, and a socket buffers megabytes of them.  A *fence* behind them confirms them: a
   request without effect, to unsubscribe from a topic that was never subscribed.  A broker handles the packets of a
   connection in order, so its answer means that it has what was sent before.
@@ -19,7 +21,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from types import MappingProxyType
 
-from paho.mqtt.client import Client
+from paho.mqtt.client import Client, ConnectFlags
 from paho.mqtt.enums import MQTTProtocolVersion
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
@@ -29,16 +31,18 @@ from edge_occ.mqtt.client import paho_client
 from edge_occ.mqtt.client.connection_log import ConnectionLog
 from edge_occ.mqtt.client.first_connection import FirstConnection
 from edge_occ.mqtt.client.handshake import Handshake
-from edge_occ.mqtt.client.limits import MAX_PACKET, BrokerLimits
+from edge_occ.mqtt.client.outgoing import Outgoing
 from edge_occ.mqtt.client.presence import Presence
-from edge_occ.mqtt.client.receipts import Answers, Receipt
 from edge_occ.mqtt.client.subscriber import Subscriber
 from edge_occ.mqtt.client.takeover import TakeoverDetector
 from edge_occ.mqtt.config import MqttConfig
 from edge_occ.mqtt.payloads import DeviceState
 
+_NOT_FOUND = 0x92
+"""The answer of a broker that has released a message of QoS 2 already, to the same request after a lost connection."""
 
-class Connection:
+
+class Connection(Outgoing):
     """A client that stays connected.
 
     Args:
@@ -52,9 +56,6 @@ class Connection:
             must return at once and take no lock that is held while publishing.
 
     Attributes:
-        session: number of the current connection, from 1; 0 without one.
-        v5: whether the protocol in use is MQTT 5.
-        limits: capabilities of the broker.
         last_end: reason for the end of the last connection, in paho's words.
         log: log of connection problems.
 
@@ -72,9 +73,7 @@ class Connection:
         births: Mapping[str, bytes] = MappingProxyType({}),
         on_activity: Callable[[], None] = lambda: None,
     ) -> None:
-        self.session = 0
-        self.v5 = False
-        self.limits = BrokerLimits()
+        super().__init__(status_topic or "", config.max_payload)
         self.last_end = ""
         self._broker = parse_broker(config.broker)
         self.log = ConnectionLog(self._broker)
@@ -85,8 +84,8 @@ class Connection:
         self._subscriber = Subscriber(subscription, self.log)
         self._births = births
         self._on_activity = on_activity
-        self._client: Client | None = None
-        self._answers = Answers()
+        # Other clients than devices have another name in each process, and would leave their sessions behind.
+        self._session_seconds = 0 if status_topic is None else config.session_expiry
         self._sessions = 0
         self._takeover = TakeoverDetector(client_id, self.log)
         self._handshake = Handshake(
@@ -95,12 +94,10 @@ class Connection:
             self._tls,
             self._new_client,
             lambda: self.limits,
-            partial(paho_client.connect_properties, subscription=subscription),
+            partial(paho_client.connect_properties, subscription=subscription, session_seconds=self._session_seconds),
         )
         self._first = FirstConnection(self._handshake, self._subscriber, self._broker, self.log, client_id)
         self._ended = threading.Event()
-        # Held while a message is handed to paho and while paho's queue is emptied: none slips in behind the emptying.
-        self._handover = threading.Lock()
 
     def connect(self, timeout: float, *, required: bool = True) -> None:
         """Connect for the first time; from then on, reconnections are automatic.
@@ -117,49 +114,6 @@ class Connection:
         except BaseException:
             self.close(0.0)
             raise
-
-    def max_payload(self, topic: str) -> int:
-        """Return the bytes of the largest payload on ``topic`` that the broker and the settings allow."""
-        return min(self.limits.payload(topic), self._config.max_payload or MAX_PACKET)
-
-    def publish(
-        self,
-        session: int,
-        topic: str,
-        payload: bytes,
-        *,
-        retain: bool = False,
-        user_properties: dict[str, str] | None = None,
-    ) -> bool:
-        """Hand a message of QoS 0 to the client unless the connection is no longer ``session``; never blocks.
-
-        ``user_properties`` are sent with MQTT 5 only.  Returns whether it was handed over; a fence behind it confirms
-        that it arrived.
-        """
-        properties = paho_client.publish_properties(user_properties) if user_properties and self.v5 else None
-        with self._handover:
-            client = self._client_of(session)
-            if client is not None:
-                client.publish(topic, payload, 0, retain and self.limits.retain, properties)
-            return client is not None
-
-    def fence(self, session: int) -> Receipt | None:
-        """Request a confirmation of all that was handed over before; ``None`` without that session."""
-        with self._handover:
-            client = self._client_of(session)
-            if client is None or self._presence.topic is None:
-                return None
-            self._answers.asked += 1
-            client.unsubscribe(self._presence.topic)
-            return Receipt(self._answers, fence=self._answers.asked)
-
-    def publish_confirmed(self, session: int, topic: str, payload: bytes) -> Receipt | None:
-        """Hand over a message that the broker confirms: with QoS 1, or with QoS 0 and a fence where it has no QoS 1."""
-        if self.limits.qos == 0:
-            return self.fence(session) if self.publish(session, topic, payload) else None
-        with self._handover:
-            client = self._client_of(session)
-            return None if client is None else Receipt(self._answers, client.publish(topic, payload, 1))
 
     def announce(self, state: DeviceState, detail: str | None = None) -> None:
         """Publish the device's state, now if connected, and after every reconnection."""
@@ -194,10 +148,6 @@ class Connection:
             self._ended.wait(max(deadline - time.monotonic(), 0.0))
         paho_client.stop_client(client)
 
-    def _client_of(self, session: int) -> Client | None:
-        """Return the client if its connection is ``session``; to be called with the lock held."""
-        return self._client if session and session == self.session else None
-
     def _new_client(self, protocol: MQTTProtocolVersion) -> Client:
         client = paho_client.make_client(self._client_id, protocol, self._credentials, self._tls)
         client.on_pre_connect = self._on_pre_connect
@@ -210,12 +160,10 @@ class Connection:
         return client
 
     def _on_pre_connect(self, client: Client, _data: object) -> None:
-        with self._handover:
-            client.drop_out_messages()
         self._presence.set_will(client, self.limits)
 
     def _on_connect(
-        self, client: Client, _data: object, _flags: object, reason: ReasonCode, properties: Properties | None
+        self, client: Client, _data: object, flags: ConnectFlags, reason: ReasonCode, properties: Properties | None
     ) -> None:
         if reason.is_failure:
             self.limits = self.limits.after_refusal(reason)
@@ -223,14 +171,22 @@ class Connection:
             if self._sessions:
                 self.log.reconnect_refused(str(reason))
             return
+        if flags.session_present and not self._sessions:
+            self._handshake.found_session()
+            client.disconnect()
+            return
         with self._handover:
             if client is not self._client or self._first.stopped:  # closed meanwhile
                 client.disconnect()
                 return
             client.reconnect_delay_set(*self._takeover.connected(time.monotonic()))
-            self.limits = self.limits.after_connack(properties)
+            self.limits = self.limits.after_connack(properties, self._session_seconds if self.v5 else 0)
+            resumed = self._config.once and flags.session_present and self.limits.once
+            if not resumed:
+                client.drop_out_messages()
+            self._presence.connected(resumed=resumed)
             self._sessions += 1
-            self._answers = Answers(self._sessions)
+            self._deliveries.connected(self._sessions, resumed=resumed)
             self._presence.publish(client, self.limits)
             self._subscriber.subscribe(client)
             self.log.connected(v5=self.v5, again=self._sessions > 1)
@@ -238,7 +194,7 @@ class Connection:
             self.session = self._sessions
         self.publish_births()
         if self._presence.topic is not None:
-            self.log.limits(self.limits)
+            self.log.limits(self.limits, once=self._config.once)
         self._on_activity()
 
     def _on_disconnect(self, client: Client, _data: object, _flags: object, reason: ReasonCode, _: object) -> None:
@@ -251,13 +207,16 @@ class Connection:
         self._ended.set()
         self._on_activity()
 
-    def _on_publish(self, _client: Client, _data: object, mid: int, reason: ReasonCode, _: object) -> None:
-        if reason.is_failure:
-            self._answers.refused[mid] = str(reason)
+    def _on_publish(self, client: Client, _data: object, mid: int, reason: ReasonCode, _: object) -> None:
+        if reason.is_failure and reason.value != _NOT_FOUND:
+            self._deliveries.refused(mid, str(reason))
             if self._presence.topic is not None and self._presence.owns(mid):
                 self.log.refused(self._presence.topic, str(reason))
+        # Without the lock: paho holds its own here, for which a publishing thread would wait.
+        if self._presence.confirmed(mid):
+            self._presence.publish(client, self.limits)
         self._on_activity()
 
     def _on_unsubscribe(self, *_: object) -> None:
-        self._answers.answered += 1
+        self._deliveries.fence_answered()
         self._on_activity()

@@ -61,8 +61,8 @@ class ConnectionLog:
         """Log that the broker refuses a client that it once accepted."""
         self._warn("refused", "%s refuses this client's reconnection: %s", self._broker, reason)
 
-    def limits(self, limits: BrokerLimits) -> None:
-        """Log what the broker lacks."""
+    def limits(self, limits: BrokerLimits, *, once: bool) -> None:
+        """Log what the broker lacks, of what is wanted: ``once``, messages that it takes once."""
         if not limits.retain:
             self._warn.once(
                 "retain",
@@ -71,6 +71,8 @@ class ConnectionLog:
             )
         if limits.qos == 0:
             self._warn.once("qos", "%s has QoS 0 only: status and events are sent with it", self._broker)
+        elif once and not limits.once:
+            self._warn.once("once", "%s has no QoS 2 or keeps no session: events may arrive twice", self._broker)
 
     def refused(self, topic: str, reason: str) -> None:
         """Log that the broker refuses messages on a topic."""

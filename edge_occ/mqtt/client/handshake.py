@@ -10,8 +10,9 @@ import ssl
 import threading
 import time
 from collections.abc import Callable
+from typing import Literal
 
-from paho.mqtt.client import Client
+from paho.mqtt.client import MQTT_CLEAN_START_FIRST_ONLY, Client
 from paho.mqtt.enums import MQTTProtocolVersion
 from paho.mqtt.properties import Properties
 
@@ -65,6 +66,8 @@ class Handshake:
         self._config, self._broker, self._tls = config, broker, tls
         self._new_client, self._limits, self._properties = new_client, limits, properties
         self._closed_by_peer = self._final = False
+        # mosquitto 2.0 writes a session to its file only if the client has not asked for a new one.
+        self._clean: bool | Literal[3] = False if config.once else MQTT_CLEAN_START_FIRST_ONLY
 
     def run(self, deadline: float) -> Client | None:
         """Try the protocol versions in turn.
@@ -79,8 +82,9 @@ class Handshake:
         protocols = _PROTOCOLS[self._config.protocol]
         for protocol in protocols:
             asked = None
-            while asked != self._limits():  # a broker may accept a client that asks for less
-                asked, self.failure, self._closed_by_peer = self._limits(), None, False
+            # A broker may accept a client that asks for less, or a new session.
+            while asked != (self._limits(), self._clean):
+                asked, self.failure, self._closed_by_peer = (self._limits(), self._clean), None, False
                 left = max(deadline - time.monotonic(), 0.0)
                 patience = left if protocol is protocols[-1] else min(_FALLBACK_SECONDS, left / 2)
                 client = self._new_client(protocol)
@@ -93,6 +97,13 @@ class Handshake:
     def refused(self, reason: str, client_id: str) -> None:
         """Record that the broker refused the client, for a ``reason`` of the MQTT standard."""
         self.failure, self._final = from_reason_code(reason, client_id), reason not in _VERSION_REASONS
+
+    def found_session(self) -> None:
+        """Record that the broker has a session of an earlier process, whose message ids it would take for repetitions.
+
+        The next attempt asks for a new one.
+        """
+        self._clean = MQTT_CLEAN_START_FIRST_ONLY
 
     def closed(self) -> None:
         """Record that the connection was closed before an answer."""
@@ -113,7 +124,11 @@ class Handshake:
     def _connect(self, client: Client, patience: float, properties: Properties | None) -> bool:
         """Connect and wait up to ``patience`` seconds for the broker's answer; return whether it accepted."""
         deadline = time.monotonic() + patience
-        client.connect(self._broker.host, self._broker.port, self._config.keepalive, properties=properties)
+        # The client's protocol is not public, but only MQTT 5 has properties.
+        clean = MQTT_CLEAN_START_FIRST_ONLY if properties is None else self._clean
+        client.connect(
+            self._broker.host, self._broker.port, self._config.keepalive, clean_start=clean, properties=properties
+        )
         while not client.is_connected() and (sock := client.socket()) is not None:
             left = deadline - time.monotonic()
             if left <= 0 or self.stopped.is_set():

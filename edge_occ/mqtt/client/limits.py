@@ -22,13 +22,15 @@ class BrokerLimits:
 
     Attributes:
         retain: whether it keeps retained messages.
-        qos: highest quality of service that is used with it, 0 or 1.
+        qos: quality of service of messages that it confirms, 0 or 1.
+        once: whether it takes each message once (QoS 2), also over lost connections, as it keeps the session.
         packet: bytes of its largest packet.
-        in_flight: messages of QoS 1 that it accepts unconfirmed.
+        in_flight: messages of QoS 1 and 2 that it accepts unconfirmed.
     """
 
     retain: bool = True
     qos: int = 1
+    once: bool = False
     packet: int = MAX_PACKET
     in_flight: int = 0xFFFF
 
@@ -40,11 +42,22 @@ class BrokerLimits:
             return replace(self, qos=0)
         return self
 
-    def after_connack(self, properties: Properties | None) -> BrokerLimits:
-        """Return the capabilities in the properties of a CONNACK; MQTT 3.1.1 has none."""
+    def after_connack(self, properties: Properties | None, session_seconds: int = 0) -> BrokerLimits:
+        """Return the capabilities in the properties of a CONNACK; MQTT 3.1.1 has none.
+
+        Args:
+            properties: of the CONNACK.
+            session_seconds: how long the broker was asked to keep the session without a connection.
+        """
+        qos = min(self.qos, getattr(properties, "MaximumQoS", 1))
+        highest, kept = (
+            getattr(properties, name, default)
+            for name, default in (("MaximumQoS", 2), ("SessionExpiryInterval", session_seconds))
+        )
         return BrokerLimits(
             retain=self.retain and getattr(properties, "RetainAvailable", 1) == 1,
-            qos=min(self.qos, getattr(properties, "MaximumQoS", 1)),
+            qos=qos,
+            once=qos > 0 and highest == 2 and kept > 0,
             packet=getattr(properties, "MaximumPacketSize", MAX_PACKET),
             in_flight=getattr(properties, "ReceiveMaximum", 0xFFFF),
         )

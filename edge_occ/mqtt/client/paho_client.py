@@ -91,12 +91,23 @@ def stop_client(client: Client) -> None:
     client.disconnect()  # for a connection made in the thread's last moment
 
 
-def connect_properties(protocol: MQTTProtocolVersion, subscription: Subscription | None) -> Properties | None:
-    """Return the properties of a CONNECT packet: the largest packet that the subscription accepts, MQTT 5 only."""
-    if protocol is not V5 or subscription is None:
+def connect_properties(
+    protocol: MQTTProtocolVersion, subscription: Subscription | None, session_seconds: int
+) -> Properties | None:
+    """Return the properties of a CONNECT packet, MQTT 5 only.
+
+    Args:
+        protocol: version.
+        subscription: says the largest packet that is accepted.
+        session_seconds: how long the broker shall keep the session without a connection.
+    """
+    if protocol is not V5:
         return None
     properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
-    properties.MaximumPacketSize = subscription.max_bytes
+    if subscription is not None:
+        properties.MaximumPacketSize = subscription.max_bytes
+    if session_seconds:
+        properties.SessionExpiryInterval = session_seconds
     return properties
 
 

@@ -26,6 +26,8 @@ class Presence:
         self._state = DeviceState.ONLINE
         self._detail: str | None = None
         self._message_id = 0
+        self._resent: set[int] = set()
+        self._unconfirmed: set[int] = set()
 
     def set(self, state: DeviceState, detail: str | None) -> None:
         """Set the state for :meth:`publish`."""
@@ -42,6 +44,18 @@ class Presence:
         if self.topic is not None:
             info = client.publish(self.topic, self._payload(self._state, self._detail), limits.qos, limits.retain)
             self._message_id = info.mid
+            self._unconfirmed.add(info.mid)
+
+    def connected(self, *, resumed: bool) -> None:
+        """Take note of a new connection; in a session that is ``resumed``, paho sends what is not confirmed again."""
+        self._resent, self._unconfirmed = (self._unconfirmed if resumed else set()), set()
+
+    def confirmed(self, message_id: int) -> bool:
+        """Take note of an answer; return whether it was to an earlier state, which the broker now has as the latest."""
+        self._unconfirmed.discard(message_id)
+        stale = message_id in self._resent
+        self._resent.discard(message_id)
+        return stale
 
     def publish_offline(self, client: Client, limits: BrokerLimits, timeout: float) -> bool:
         """Publish ``offline`` and return whether it was delivered within ``timeout`` seconds."""

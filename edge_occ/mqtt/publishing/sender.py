@@ -52,9 +52,11 @@ class Sender:
     ) -> None:
         self._connection, self._events, self._live, self._stats = connection, events, live, stats
         self._topics, self._profile, self._wake = config.topics, config.profile, wake
+        self._once = config.once
         self._topic = config.topics.event
         self._session, self._sync_due = 0, 0.0
         self._in_flight: deque[tuple[Receipt, QueuedEvent]] = deque()
+        self._next: QueuedEvent | None = None  # taken, but not handed over
         self._deadline: float | None = None
 
     def stop(self, deadline: float) -> None:
@@ -99,18 +101,24 @@ class Sender:
             self._sync_due = time.monotonic() + SEND_SECONDS
 
     def _settle(self, session: int) -> None:
-        """Settle what was answered; give back what a lost connection has left unconfirmed."""
+        """Settle what was answered; give back what a lost connection has left unconfirmed.
+
+        In a session that the broker keeps, the client sends again what is unconfirmed, and the receipts stay pending.
+        """
         waiting: deque[tuple[Receipt, QueuedEvent]] = deque()
+        lost = False
         for receipt, event in self._in_flight:
             outcome = receipt.outcome(session)
             if outcome in (DeliveryOutcome.TAKEN, DeliveryOutcome.REFUSED):
                 self._answered(receipt)
                 self._events.settle(event)
             else:
+                lost |= outcome is DeliveryOutcome.UNKNOWN
                 waiting.append((receipt, event))
         self._in_flight = waiting
-        if session != self._session:
+        if lost:  # all of them: they are of one session
             self._in_flight.clear()
+            self._next = None
             self._events.give_back()
         self._live.settle(session)
         self._session = session
@@ -126,7 +134,8 @@ class Sender:
         # One of the unconfirmed messages that the broker accepts is reserved for the status.
         waiting = min(_MAX_IN_FLIGHT, self._connection.limits.in_flight - 1)
         window = max(waiting // messages_of(self._profile, EVENT), 1)
-        while len(self._in_flight) < window and (event := self._events.take()) is not None:
+        while len(self._in_flight) < window and (event := self._next or self._events.take()) is not None:
+            self._next = None
             payload = self._payload(event)
             if payload is None:
                 self._events.settle(event)
@@ -134,7 +143,8 @@ class Sender:
             if event.phase is Phase.START:  # even after a power cut, an event that has started must end
                 self._events.sync()
             receipt = self._publish(payload)
-            if receipt is None:  # another session: the next cycle gives the event back
+            if receipt is None:  # another connection: the next cycle sends it
+                self._next = event
                 return
             self._in_flight.append((receipt, event))
 
@@ -142,7 +152,7 @@ class Sender:
         """Hand over what an event message becomes; the last one's receipt stands for all, as brokers keep the order."""
         receipt = None
         for topic, content in platform_messages(self._profile, self._topics, EVENT, payload):
-            receipt = self._connection.publish_confirmed(self._session, topic, content)
+            receipt = self._connection.publish_confirmed(self._session, topic, content, once=self._once)
             if receipt is None:
                 break
         return receipt

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pytest
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
@@ -30,6 +31,14 @@ def test_the_answer_of_a_broker_sets_its_limits_and_keeps_those_of_refusals():
     assert limits.payload("a/b") < 20_000 - 3
     assert BrokerLimits(qos=0).after_connack(None) == BrokerLimits(qos=0)
     assert BrokerLimits().after_connack(connack(RetainAvailable=0, MaximumQoS=0)) == BrokerLimits(False, 0)
+
+
+@pytest.mark.parametrize(
+    ("properties", "seconds", "once"),
+    [({}, 60, True), ({}, 0, False), ({"MaximumQoS": 1}, 60, False), ({"SessionExpiryInterval": 0}, 60, False)],
+)
+def test_messages_are_taken_once_where_the_broker_has_qos_2_and_keeps_the_session(properties, seconds, once):
+    assert BrokerLimits().after_connack(connack(**properties), seconds).once is once
 
 
 def test_three_failures_in_a_row_halve_the_smallest_heatmap():
