@@ -1,4 +1,4 @@
-"""Packages of Node.js for tests that use them: Node-RED, the AsyncAPI schemas."""
+"""Packages of Node.js for tests that use them: Node-RED, schemas of AsyncAPI and Grafana."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 NODE_MODULES = "EDGE_OCC_NODE_MODULES"
-"""Environment variable: the node_modules of 'npm install node-red @flowfuse/node-red-dashboard @asyncapi/specs'."""
+"""Environment variable: the node_modules of 'npm install node-red @flowfuse/node-red-dashboard @asyncapi/specs
+@grafana/schema typescript'."""
 
 
 def node_module(name: str) -> Path:

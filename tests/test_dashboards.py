@@ -176,3 +176,26 @@ def test_panels_of_grafana_name_the_data_source_of_the_import(name):
         assert panel["datasource"] == source
         assert all(target["datasource"] == source for target in panel["targets"])
     assert len({panel["id"] for panel in dashboard["panels"]}) == len(dashboard["panels"])
+
+
+@pytest.mark.parametrize("name", ["grafana-mqtt.json", "grafana-influxdb.json"])
+def test_dashboards_of_grafana_have_the_types_of_its_schema(tmp_path, name):
+    """Checked by the TypeScript compiler against the types that Grafana publishes."""
+    modules = node_module("@grafana/schema").parents[1]
+    compiler = node_module("typescript") / "bin" / "tsc"
+    imported = {key: value for key, value in load(name).items() if key not in ("__inputs", "__requires")}
+
+    def complaints(dashboard):
+        (tmp_path / "node_modules").unlink(missing_ok=True)
+        (tmp_path / "node_modules").symlink_to(modules)
+        source = tmp_path / "dashboard.ts"
+        source.write_text(
+            'import type { Dashboard } from "@grafana/schema";\n'
+            f"export const dashboard: Dashboard = {json.dumps(dashboard)};\n"
+        )
+        options = ["--noEmit", "--strict", "--skipLibCheck", "--moduleResolution", "bundler", "--module", "esnext"]
+        command = ["node", str(compiler), *options, "--target", "es2022", str(source)]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False).stdout
+
+    assert complaints(imported) == ""
+    assert "is not assignable" in complaints({**imported, "schemaVersion": "39"})
