@@ -67,7 +67,7 @@ def dashboard(  # noqa: PLR0913 - one parameter an option
         )
         from edge_occ.dashboard.limits import Limits  # noqa: PLC0415
         from edge_occ.dashboard.serve import is_loopback, serve  # noqa: PLC0415
-        from edge_occ.dashboard.server import LocalFiles  # noqa: PLC0415
+        from edge_occ.dashboard.local import LocalFiles  # noqa: PLC0415
 
     given = [
         f"mqtt.{name}={dumps(value)}" for name, value in (("broker", broker), ("prefix", prefix)) if value is not None

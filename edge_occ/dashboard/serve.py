@@ -13,7 +13,8 @@ import uvicorn
 from edge_occ.common.errors import InputError
 from edge_occ.dashboard.access_token import Token
 from edge_occ.dashboard.limits import Limits
-from edge_occ.dashboard.server import LocalFiles, make_app
+from edge_occ.dashboard.local import LocalFiles
+from edge_occ.dashboard.server import make_app
 from edge_occ.dashboard.subscriber import Subscriber
 from edge_occ.mqtt.config import MqttConfig
 

@@ -32,7 +32,6 @@ A name or a pattern may contain a question mark: a file or folder of exactly tha
 
 from __future__ import annotations
 
-import math
 import os
 import re
 from dataclasses import dataclass
@@ -42,6 +41,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from edge_occ.common.errors import InputError
 from edge_occ.common.images import IMAGE_SUFFIXES
+from edge_occ.sources import option_values
 
 VIDEO_SUFFIXES = frozenset(
     {".avi", ".h264", ".h265", ".m4v", ".mjpeg", ".mjpg", ".mkv", ".mov", ".mp4"}
@@ -133,21 +133,21 @@ def parse_uri(uri: str) -> SourceUri:
             if name in ("width", "height") and not kind.is_camera:
                 what += "; files keep their size, the model resizes them"
             raise InputError(f"options of a {kind.value} source: {', '.join(allowed)}", what, f"leave {name} out")
-    size = {name: _integer(name, options[name]) for name in ("width", "height") if name in options}
+    size = {name: option_values.integer(name, options[name]) for name in ("width", "height") if name in options}
     if kind is SourceKind.CSI and len(size) == 1:
         raise InputError("width and height together", next(iter(size)), "write, say, ?width=1920&height=1080")
-    waits = {name: _seconds(name, options[name]) for name in _WAITS if name in options}
+    waits = {name: option_values.seconds(name, options[name]) for name in _WAITS if name in options}
     return SourceUri(
         kind,
         target,
-        fps=_rate(options["fps"]) if "fps" in options else None,
-        loop=_switch("loop", options.get("loop", "0")),
-        live=kind.is_camera or _switch("live", options.get("live", "0")),
-        triggered=_switch("triggered", options["triggered"]) if "triggered" in options else None,
+        fps=option_values.rate(options["fps"]) if "fps" in options else None,
+        loop=option_values.switch("loop", options.get("loop", "0")),
+        live=kind.is_camera or option_values.switch("live", options.get("live", "0")),
+        triggered=option_values.switch("triggered", options["triggered"]) if "triggered" in options else None,
         **size,
         patience=tuple(waits.items()),
-        everything=kind is SourceKind.WATCHED and _watches_everything(options["watch"]),
-        settle=_seconds("settle", options["settle"]) if "settle" in options else None,
+        everything=kind is SourceKind.WATCHED and option_values.watches_everything(options["watch"]),
+        settle=option_values.seconds("settle", options["settle"]) if "settle" in options else None,
     )
 
 
@@ -226,39 +226,3 @@ def _of_scheme(scheme: str, rest: str, target: str) -> tuple[SourceKind, str]:
 
 def _exists(path: str) -> bool:
     return os.path.exists(path)  # noqa: PTH110 - Path.exists raises where permission is missing or the name too long
-
-
-def _watches_everything(text: str) -> bool:
-    if text not in ("1", "all"):
-        raise InputError("watch=1 or watch=all", f"watch={text}", "write ?watch=1")
-    return text == "all"
-
-
-def _rate(text: str) -> float:
-    try:
-        rate = float(text)
-    except ValueError:
-        rate = math.nan
-    if not 0 < rate <= 1000:
-        raise InputError("fps as a number above 0, at most 1000", f"fps={text}", "write, say, ?fps=10")
-    return rate
-
-
-def _integer(name: str, text: str) -> int:
-    if not re.fullmatch(r"[0-9]{1,5}", text) or int(text) == 0:
-        raise InputError(f"{name} as a number of pixels", f"{name}={text}", "write, say, ?width=1920&height=1080")
-    return int(text)
-
-
-def _seconds(name: str, text: str) -> float:
-    if text == "never":
-        return math.inf
-    if not re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,3})?", text):
-        raise InputError(f"{name} in seconds, or never", f"{name}={text}", f"write, say, ?{name}=60 or ?{name}=never")
-    return float(text)
-
-
-def _switch(name: str, text: str) -> bool:
-    if text not in ("0", "1"):
-        raise InputError(f"{name}=0 or {name}=1", f"{name}={text}", f"write ?{name}=1")
-    return text == "1"
