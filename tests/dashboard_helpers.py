@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 
 from mqtt_helpers import PATIENCE
 
-from edge_occ.dashboard.serve import serve
 from edge_occ.dashboard.local import LocalFiles
+from edge_occ.dashboard.serve import serve
 from edge_occ.mqtt.config import MqttConfig
 from edge_occ.mqtt.payload_base import Message
 from edge_occ.mqtt.payloads import DeviceState, DeviceStatus, Event, HeatmapInfo, Score, VerdictName

@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
@@ -172,6 +173,16 @@ RUNS_WHAT_IT_READS = re.compile(
 )
 def test_the_pattern_finds_what_it_is_for(line):
     assert RUNS_WHAT_IT_READS.search(f"x = 1\n{line}\n")
+
+
+def test_no_public_class_has_the_name_of_another():
+    places = defaultdict(set)
+    for folder in ("edge_occ", "engines", "trainer"):
+        for module in (ROOT / folder).rglob("*.py"):
+            for name in re.findall(r"^class ([A-Z]\w*)", module.read_text(encoding="utf-8"), re.MULTILINE):
+                places[name].add(module.relative_to(ROOT).as_posix())
+    assert len(places) > 200
+    assert {name: found for name, found in places.items() if len(found) > 1} == {}
 
 
 @pytest.mark.parametrize("folder", ["edge_occ", "engines", "trainer", "benchmarks", "tools", "tests"])

@@ -143,7 +143,7 @@ def _log_traits(data: NormalImages, config: TrainConfig) -> None:
 
 
 def _good(job: Job, data: NormalImages) -> GoodImages:
-    """Return what is stored of the images beside their features."""
+    """Return what is stored of the images, but for their features."""
     return GoodImages(
         folder=printable(job.data.absolute()),
         data_sha256=data.sha256,

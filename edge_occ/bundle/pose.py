@@ -18,7 +18,7 @@ from edge_occ.common.size import Size
 from engines.limits import MAX_PIXELS
 
 
-class Outcome(str, Enum):
+class PoseOutcome(str, Enum):
     """Reason why a frame has no pose."""
 
     NO_PART = "no part"
@@ -43,7 +43,7 @@ class NoPose(Exception):
         detail: what was found, one line.
     """
 
-    def __init__(self, outcome: Outcome, detail: str) -> None:
+    def __init__(self, outcome: PoseOutcome, detail: str) -> None:
         super().__init__(f"{outcome.value}: {detail}")
         self.outcome, self.detail = outcome, detail
 
@@ -78,22 +78,24 @@ class Pose(BaseModel):
             NoPose: there is not one whole part that fits, or it does not show its direction.
         """
         if part is None:
-            raise NoPose(Outcome.NO_PART, "nothing lies before a plain ground")
+            raise NoPose(PoseOutcome.NO_PART, "nothing lies before a plain ground")
         if part.area < self.area:
-            raise NoPose(Outcome.SMALL, f"the largest covers {part.area:.0f} pixels, a part at least {self.area:.0f}")
+            raise NoPose(
+                PoseOutcome.SMALL, f"the largest covers {part.area:.0f} pixels, a part at least {self.area:.0f}"
+            )
         if part.next_area >= self.area:
-            raise NoPose(Outcome.SEVERAL, f"two of them cover {part.area:.0f} and {part.next_area:.0f} pixels")
+            raise NoPose(PoseOutcome.SEVERAL, f"two of them cover {part.area:.0f} and {part.next_area:.0f} pixels")
         if part.at_edge:
-            raise NoPose(Outcome.EDGE, "it touches the edge of the frame")
+            raise NoPose(PoseOutcome.EDGE, "it touches the edge of the frame")
         if part.length > self.width or part.width > self.height:
             found = f"it measures {part.length:.0f} x {part.width:.0f} pixels"
-            raise NoPose(Outcome.LARGE, f"{found}, the cut-out {self.width} x {self.height}")
+            raise NoPose(PoseOutcome.LARGE, f"{found}, the cut-out {self.width} x {self.height}")
         if part.elongation < self.elongation:
             found = f"elongation {part.elongation:.2f}"
-            raise NoPose(Outcome.DIRECTION, f"{found}; a part whose axis is known has {self.elongation:.2f}")
+            raise NoPose(PoseOutcome.DIRECTION, f"{found}; a part whose axis is known has {self.elongation:.2f}")
         if self.skewness is not None and part.skewness < self.skewness:
             found = f"skewness {part.skewness:.3f}"
-            raise NoPose(Outcome.DIRECTION, f"{found}; a part whose ends are known has {self.skewness:.3f}")
+            raise NoPose(PoseOutcome.DIRECTION, f"{found}; a part whose ends are known has {self.skewness:.3f}")
         # Where both ends are alike the axis points to the right, or straight down.
         turned = self.skewness is None and (part.cos < 0 or (part.cos == 0 and part.sin < 0))
         cos, sin = (-part.cos, -part.sin) if turned else (part.cos, part.sin)

@@ -66,8 +66,8 @@ def dashboard(  # noqa: PLR0913 - one parameter an option
             token_from_file,
         )
         from edge_occ.dashboard.limits import Limits  # noqa: PLC0415
-        from edge_occ.dashboard.serve import is_loopback, serve  # noqa: PLC0415
         from edge_occ.dashboard.local import LocalFiles  # noqa: PLC0415
+        from edge_occ.dashboard.serve import is_loopback, serve  # noqa: PLC0415
 
     given = [
         f"mqtt.{name}={dumps(value)}" for name, value in (("broker", broker), ("prefix", prefix)) if value is not None

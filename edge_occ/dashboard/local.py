@@ -56,7 +56,7 @@ class LocalPages:
 
     @property
     def there(self) -> dict[str, bool]:
-        """What there is, as the page is told."""
+        """The kinds of files that there are, as the page shows them."""
         evidence, marks, review = (part is not None for part in (self._evidence, self._mark, self._review))
         return {"evidence": evidence, "marks": marks, "review": review}
 

@@ -15,7 +15,7 @@ from edge_occ.dashboard.access_token import Token
 from edge_occ.dashboard.limits import Limits
 from edge_occ.dashboard.local import LocalFiles
 from edge_occ.dashboard.server import make_app
-from edge_occ.dashboard.subscriber import Subscriber
+from edge_occ.dashboard.subscriber import LineSubscriber
 from edge_occ.mqtt.config import MqttConfig
 
 _FAREWELL_SECONDS = 0.4
@@ -59,7 +59,7 @@ def serve(  # noqa: PLR0913 - one composition
         InputError: the port is taken, or the broker's address, credentials or certificates cannot be used.
     """
     limits = limits or Limits()
-    with _listen(host, port) as listener, Subscriber(config, limits) as subscriber:
+    with _listen(host, port) as listener, LineSubscriber(config, limits) as subscriber:
         stopping = threading.Event()
         app = make_app(subscriber, limits, stopping, token, {host, *hosts}, local)
         # Our own log and signals; X-Forwarded-For is not believed, as nothing is decided by it.

@@ -23,7 +23,7 @@ from edge_occ.dashboard.access_token import Token
 from edge_occ.dashboard.limits import Limits
 from edge_occ.dashboard.local import LocalFiles, LocalPages, read_form
 from edge_occ.dashboard.streams import BOUNDARY, Slots, pictures, pushes
-from edge_occ.dashboard.subscriber import Subscriber
+from edge_occ.dashboard.subscriber import LineSubscriber
 
 _STATIC = Path(__file__).parent / "static"
 _EVENT_STREAM = "text/event-stream"
@@ -34,7 +34,7 @@ _HEARTBEAT_SECONDS = 5.0
 
 
 def make_app(
-    subscriber: Subscriber,
+    subscriber: LineSubscriber,
     limits: Limits,
     stopping: threading.Event,
     token: Token | None = None,
@@ -73,7 +73,7 @@ def make_app(
 class _Pages:
     def __init__(
         self,
-        subscriber: Subscriber,
+        subscriber: LineSubscriber,
         limits: Limits,
         stopping: threading.Event,
         token: Token | None,

@@ -65,7 +65,7 @@ class _Follower(threading.Thread):
         return Watcher(self._config, kinds=self._kinds, stop=self._stopped)
 
 
-class Subscriber:
+class LineSubscriber:
     """The state of a line, kept up to date while the context lasts.
 
     Args:
@@ -83,7 +83,7 @@ class Subscriber:
         self._followers = [_Follower(config, kinds, self._stop, self._take) for kinds in _CONNECTIONS]
         self._clock = threading.Thread(target=self._tick, name="edge-occ dashboard clock", daemon=True)
 
-    def __enter__(self) -> Subscriber:
+    def __enter__(self) -> LineSubscriber:
         for thread in (*self._followers, self._clock):
             thread.start()
         return self

@@ -25,7 +25,7 @@ ARGUS = Path("/tmp/argus_socket")  # noqa: S108 - NVIDIA's camera daemon listens
 
 
 @dataclass(frozen=True)
-class Camera:
+class VideoDevice:
     """One ``/dev/video*``.
 
     Attributes:
@@ -57,7 +57,7 @@ def check_cameras(machine: Machine) -> list[Check]:
     return [*checks, check_argus(machine, ARGUS.exists())] if machine.jetson else checks
 
 
-def read_camera(path: Path, ioctl: Ioctl = fcntl.ioctl) -> Camera:
+def read_camera(path: Path, ioctl: Ioctl = fcntl.ioctl) -> VideoDevice:
     """Read a device's state without disturbing a program that uses it."""
     name, group = read_text(f"/sys/class/video4linux/{path.name}/name"), "video"
     try:
@@ -67,14 +67,14 @@ def read_camera(path: Path, ioctl: Ioctl = fcntl.ioctl) -> Camera:
             identity = query(handle, ioctl)
             kind = next((kind for bit, kind in _BUFFER_TYPES.items() if identity.capabilities & bit), 0)
             busy = bool(kind) and _is_busy(handle, kind, ioctl)
-            return Camera(str(path), name or identity.card, 0, bool(kind), busy, group)
+            return VideoDevice(str(path), name or identity.card, 0, bool(kind), busy, group)
         finally:
             os.close(handle)
     except OSError as error:
-        return Camera(str(path), name, error.errno or errno.EIO, group=group)
+        return VideoDevice(str(path), name, error.errno or errno.EIO, group=group)
 
 
-def check_camera(machine: Machine, camera: Camera, groups: set[str], members: set[str], user: str) -> Check:
+def check_camera(machine: Machine, camera: VideoDevice, groups: set[str], members: set[str], user: str) -> Check:
     """Check one device.
 
     Args:

@@ -35,7 +35,7 @@ class Stage(str, Enum):
     DECIDE = "decide"
     """Verdict, boxes and event.  Frames of a file that are scored at the same time wait for their turn before it."""
     ENCODE = "encode"
-    """Drawing a heatmap and its JPEG; beside the way of a score, in the threads that send and keep pictures."""
+    """Drawing a heatmap and its JPEG; not on the way of a score, but in the threads that send and keep pictures."""
     PUBLISH = "publish"
     """From the verdict to the hand-over of the score to the MQTT client."""
     TOTAL = "latency"

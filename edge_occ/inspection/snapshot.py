@@ -19,7 +19,7 @@ _PERCENTS = {
 
 
 @dataclass(frozen=True)
-class Machine:
+class MachineState:
     """State of the machine; what it does not show is absent.
 
     Attributes:
@@ -65,7 +65,7 @@ class Snapshot:
     waiting: Mapping[str, int] = field(default_factory=dict)
     lost: Mapping[str, int] = field(default_factory=dict)
     latencies: Mapping[Stage, Distribution] = field(default_factory=dict)
-    machine: Machine = Machine()
+    machine: MachineState = MachineState()
 
     def quantiles(self) -> dict[str, float]:
         """Return quantiles of the latest latencies by key, such as ``engine_p95_ms``; 0 before the first value."""

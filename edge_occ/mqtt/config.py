@@ -126,7 +126,7 @@ class MqttConfig(BaseModel):
 
     @property
     def once(self) -> bool:
-        """Whether event messages shall arrive once, where the broker can."""
+        """True if event messages shall arrive once, where the broker can."""
         return self.event_qos == 2
 
     @property

@@ -17,7 +17,7 @@ from edge_occ.inspection.likeness import Likeness
 from edge_occ.inspection.metrics import Latencies
 from edge_occ.inspection.snapshot import Snapshot
 from edge_occ.inspection.trigger import CommandTrigger
-from edge_occ.mqtt.commands.service import Channel, CommandService
+from edge_occ.mqtt.commands.service import CommandChannel, CommandService
 from edge_occ.mqtt.config import MqttConfig
 from edge_occ.mqtt.publisher import Publisher
 from edge_occ.output.console import ConsoleSink
@@ -105,7 +105,7 @@ class Camera:
         self._outlets = Outlets([self.screen, plan.heartbeat, self._likeness, self._drift])
         names = plan.mqtt or config.mqtt
         mqtt = names.model_copy(update={"camera": name}) if name else names
-        self.channel: Channel | None = None
+        self.channel: CommandChannel | None = None
         self.decision = model.decision
         self.latest = LatestFrame() if plan.mqtt is not None and "snapshot" in names.commands else None
         if self.latest is not None:

@@ -11,16 +11,16 @@ from edge_occ.bundle.operating_points import reject_above, reject_at_rate
 from edge_occ.bundle.versions import roll_back
 from edge_occ.common.clock import SYSTEM_CLOCK, Clock
 from edge_occ.common.errors import InputError, UserError
-from edge_occ.mqtt.commands.answers import Outcome
+from edge_occ.mqtt.commands.answers import RequestOutcome
 from edge_occ.mqtt.commands.handler import Later
 from edge_occ.mqtt.commands.replies import Replies
-from edge_occ.mqtt.commands.requests import Mute, Recalibrate, Request, Threshold
+from edge_occ.mqtt.commands.requests import MuteRequest, RecalibrateRequest, Request, ThresholdRequest
 from edge_occ.mqtt.commands.service import CommandService
 from edge_occ.mqtt.messages import snapshot_info
 from edge_occ.output.heatmap import encode_jpeg
 from edge_occ.runtime.camera import Camera
 from edge_occ.runtime.control import Control
-from edge_occ.runtime.recalibrating import Recalibrator, Refit
+from edge_occ.runtime.recalibrating import RecalibrationPlan, Recalibrator
 
 
 @dataclass(frozen=True)
@@ -55,8 +55,8 @@ class CameraCommands:
     def __init__(self, camera: Camera, station: StationActions, replies: Replies, clock: Clock = SYSTEM_CLOCK) -> None:
         self._camera, self._station, self._replies, self._clock = camera, station, replies, clock
         self._muted_until: float | None = None
-        self._recalibration: tuple[Recalibrate, Future[str]] | None = None
-        self._actions: dict[str, Callable[[], Outcome]] = {
+        self._recalibration: tuple[RecalibrateRequest, Future[str]] | None = None
+        self._actions: dict[str, Callable[[], RequestOutcome]] = {
             "snapshot": self._snapshot,
             "trigger": self._trigger,
             "rearm": self._rearm,
@@ -64,18 +64,18 @@ class CameraCommands:
             "rollback": self._rollback,
         }
 
-    def handle(self, request: Request) -> Outcome:
+    def handle(self, request: Request) -> RequestOutcome:
         """Carry out a request.
 
         Raises:
             UserError: it failed, for the reason in the error.
             concurrent.futures.CancelledError: the run ends.
         """
-        if isinstance(request, Mute):
+        if isinstance(request, MuteRequest):
             return self._mute(request.seconds)
-        if isinstance(request, Threshold):
+        if isinstance(request, ThresholdRequest):
             return self._threshold(request)
-        if isinstance(request, Recalibrate):
+        if isinstance(request, RecalibrateRequest):
             return self._recalibrate(request)
         return self._actions[request.command]()
 
@@ -88,26 +88,26 @@ class CameraCommands:
             return ()
         request, done = self._recalibration
         self._recalibration = None
-        return ((request, lambda: Outcome.done(done.result())),)
+        return ((request, lambda: RequestOutcome.done(done.result())),)
 
-    def _snapshot(self) -> Outcome:
+    def _snapshot(self) -> RequestOutcome:
         inspection = None if self._camera.latest is None else self._camera.latest.inspection
         if inspection is None or self._camera.channel is None:
-            return Outcome.failed("no frame has been inspected yet")
+            return RequestOutcome.failed("no frame has been inspected yet")
         jpeg = encode_jpeg(inspection.frame.image)
         failure = self._replies.snapshot(jpeg, snapshot_info(inspection, self._camera.channel.topics.origin))
-        return Outcome.failed(failure) if failure else Outcome.done(f"frame {inspection.frame.index}")
+        return RequestOutcome.failed(failure) if failure else RequestOutcome.done(f"frame {inspection.frame.index}")
 
-    def _trigger(self) -> Outcome:
+    def _trigger(self) -> RequestOutcome:
         if self._station.control.submit(self._camera.trigger).result():
-            return Outcome.done()
-        return Outcome.refused("the setting trigger.mode is not 'command'")
+            return RequestOutcome.done()
+        return RequestOutcome.refused("the setting trigger.mode is not 'command'")
 
-    def _rearm(self) -> Outcome:
+    def _rearm(self) -> RequestOutcome:
         ended = self._station.control.submit(self._camera.rearm).result()
-        return Outcome.done("the open event was ended" if ended else "no event was open")
+        return RequestOutcome.done("the open event was ended" if ended else "no event was open")
 
-    def _threshold(self, request: Threshold) -> Outcome:
+    def _threshold(self, request: ThresholdRequest) -> RequestOutcome:
         def change() -> str:
             decision = self._camera.decision
             if request.rate is not None:
@@ -118,44 +118,44 @@ class CameraCommands:
             return f"threshold {decision.reject.threshold:.6g}. {decision.guarantee()}"
 
         try:
-            return Outcome.done(self._station.control.submit(change).result())
+            return RequestOutcome.done(self._station.control.submit(change).result())
         except InputError as error:
-            return Outcome.refused(f"expected {error.expected}; found {error.found}")
+            return RequestOutcome.refused(f"expected {error.expected}; found {error.found}")
 
-    def _reload(self) -> Outcome:
-        return Outcome.done(self._station.reload().result())
+    def _reload(self) -> RequestOutcome:
+        return RequestOutcome.done(self._station.reload().result())
 
-    def _rollback(self) -> Outcome:
+    def _rollback(self) -> RequestOutcome:
         if self._station.sha256 is not None:
-            return Outcome.refused("this run accepts the bundle of --sha256 only")
+            return RequestOutcome.refused("this run accepts the bundle of --sha256 only")
         version = roll_back(self._station.bundle.resolve())
         try:
             summary = self._station.reload().result()
         except UserError as error:
-            return Outcome.failed(f"version {version.number} is in its place, but was not loaded: {error}")
-        return Outcome.done(f"version {version.number}: {summary}")
+            return RequestOutcome.failed(f"version {version.number} is in its place, but was not loaded: {error}")
+        return RequestOutcome.done(f"version {version.number}: {summary}")
 
-    def _recalibrate(self, request: Recalibrate) -> Outcome:
+    def _recalibrate(self, request: RecalibrateRequest) -> RequestOutcome:
         if request.frames == 0:
             given_up = self._station.recalibrator.give_up()
-            return Outcome.done("the recalibration was given up" if given_up else "none was under way")
+            return RequestOutcome.done("the recalibration was given up" if given_up else "none was under way")
         if self._station.sha256 is not None:
-            return Outcome.refused("this run accepts the bundle of --sha256 only")
+            return RequestOutcome.refused("this run accepts the bundle of --sha256 only")
         if self._camera.name:
-            return Outcome.refused("several cameras share the bundle: run 'edge-occ recalibrate' on the device")
+            return RequestOutcome.refused("several cameras share the bundle: run 'edge-occ recalibrate' on the device")
         control, camera = self._station.control, self._camera
         done = self._station.recalibrator.start(
-            Refit(request.frames, request.threshold_only),
+            RecalibrationPlan(request.frames, request.threshold_only),
             lambda sink: control.submit(lambda: camera.add(sink)).result(),
             lambda sink: control.submit(lambda: camera.remove(sink)).result(),
         )
         self._recalibration = request, done
-        return Outcome.accepted(f"{request.frames} frames of good parts are collected; another answer follows")
+        return RequestOutcome.accepted(f"{request.frames} frames of good parts are collected; another answer follows")
 
-    def _mute(self, seconds: int) -> Outcome:
+    def _mute(self, seconds: int) -> RequestOutcome:
         self._station.control.submit(lambda: self._camera.mute(muted=seconds > 0)).result()
         self._muted_until = self._clock.monotonic() + seconds if seconds else None
-        return Outcome.done(f"events are muted for {seconds} s" if seconds else "events are not muted")
+        return RequestOutcome.done(f"events are muted for {seconds} s" if seconds else "events are not muted")
 
 
 def serve_commands(cameras: Sequence[Camera], commands: CommandService, station: StationActions) -> None:

@@ -45,7 +45,7 @@ class Control:
 
     @property
     def waiting(self) -> bool:
-        """Whether there is a request."""
+        """True if there is a request."""
         with self._lock:
             return bool(self._pending)
 

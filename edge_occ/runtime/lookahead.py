@@ -32,7 +32,7 @@ class Lookahead:
 
     @property
     def busy(self) -> bool:
-        """Whether frames are being scored, or wait with their scores: engine and threshold must stay as they are."""
+        """True while frames are being scored, or wait with their scores: engine and threshold must stay as they are."""
         return bool(self._begun)
 
     @property

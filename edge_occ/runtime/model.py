@@ -26,7 +26,7 @@ class Announcer(Protocol):
 
 
 class Served(Protocol):
-    """What an engine is opened for; a :class:`~edge_occ.runtime.camera.Camera`."""
+    """A camera that an engine is opened for; a :class:`~edge_occ.runtime.camera.Camera`."""
 
     @property
     def source(self) -> Source:

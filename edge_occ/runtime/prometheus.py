@@ -11,7 +11,7 @@ from prometheus_client.registry import Collector
 
 from edge_occ.common.errors import InputError
 from edge_occ.inspection.metrics import Distribution, Stage
-from edge_occ.inspection.snapshot import Machine, Snapshot
+from edge_occ.inspection.snapshot import MachineState, Snapshot
 from edge_occ.mqtt.topics import Origin
 
 _ORIGIN = ("device", "camera")
@@ -106,7 +106,7 @@ def _buckets(distribution: Distribution) -> Sequence[tuple[str, float]]:
     ]
 
 
-def _machine(now: Mapping[str, Machine]) -> Iterator[Metric]:
+def _machine(now: Mapping[str, MachineState]) -> Iterator[Metric]:
     """Yield what the cameras of one device have in common."""
     temperature = GaugeMetricFamily("edge_occ_temperature_celsius", "Temperatures.", labels=("device", "zone"))
     clock = GaugeMetricFamily(

@@ -34,7 +34,7 @@ _LABELS = ("expected", "found", "next")
 
 
 @dataclass(frozen=True)
-class Refit:
+class RecalibrationPlan:
     """Size and kind of a recalibration.
 
     Attributes:
@@ -98,11 +98,13 @@ class Recalibrator:
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def start(self, refit: Refit, add: Callable[[Sink], None], remove: Callable[[Sink], None]) -> Future[str]:
+    def start(
+        self, plan: RecalibrationPlan, add: Callable[[Sink], None], remove: Callable[[Sink], None]
+    ) -> Future[str]:
         """Begin.
 
         Args:
-            refit: what to take.
+            plan: what to take.
             add: adds a sink of the camera's frames; called in the caller's thread.
             remove: removes it; called in another one.
 
@@ -112,7 +114,7 @@ class Recalibrator:
         Raises:
             InputError: too few frames, or one is under way.
         """
-        require_frames(refit.frames, self._rate, fits=not refit.threshold_only)
+        require_frames(plan.frames, self._rate, fits=not plan.threshold_only)
         if self._thread is not None and self._thread.is_alive():
             raise InputError(
                 "one recalibration at a time", "another one under way", "wait, or give it up with frames 0"
@@ -121,7 +123,7 @@ class Recalibrator:
         sampler = FrameSampler()
         self._stop.clear()
         self._thread = threading.Thread(
-            target=self._run, args=(refit, sampler, remove, done), name="edge-occ recalibration", daemon=True
+            target=self._run, args=(plan, sampler, remove, done), name="edge-occ recalibration", daemon=True
         )
         add(sampler)
         self._thread.start()
@@ -135,9 +137,11 @@ class Recalibrator:
             self._thread.join()
         return running
 
-    def _run(self, refit: Refit, sampler: FrameSampler, remove: Callable[[Sink], None], done: Future[str]) -> None:
+    def _run(
+        self, plan: RecalibrationPlan, sampler: FrameSampler, remove: Callable[[Sink], None], done: Future[str]
+    ) -> None:
         try:
-            line = self._work(refit, sampler, remove)
+            line = self._work(plan, sampler, remove)
         except CancelledError:
             done.cancel()
         except Exception as error:  # noqa: BLE001 - belongs to who asked
@@ -145,16 +149,16 @@ class Recalibrator:
         else:
             done.set_result(line)
 
-    def _work(self, refit: Refit, sampler: FrameSampler, remove: Callable[[Sink], None]) -> str:
+    def _work(self, plan: RecalibrationPlan, sampler: FrameSampler, remove: Callable[[Sink], None]) -> str:
         try:
             # A folder of our own, whatever is there: what is removed at the end is what was made here.
             with TemporaryDirectory(prefix=f".{self._bundle.stem}.frames-", dir=self._bundle.parent) as made:
                 folder = Path(made)
                 try:
-                    self._collect(refit.frames, sampler, folder)
+                    self._collect(plan.frames, sampler, folder)
                 finally:
                     remove(sampler)
-                changed = self._recalibrate(refit, folder)
+                changed = self._recalibrate(plan, folder)
         except OSError as error:
             found = f"{self._bundle.parent}: {error.strerror}"
             raise InputError("a folder of the bundle that takes the frames", found, "free disk space") from error
@@ -175,7 +179,7 @@ class Recalibrator:
                 (folder / f"{taken:06}.png").write_bytes(encoded.tobytes())
                 taken += 1
 
-    def _recalibrate(self, refit: Refit, folder: Path) -> str:
+    def _recalibrate(self, plan: RecalibrationPlan, folder: Path) -> str:
         """Run ``edge-occ recalibrate`` on the collected frames; return what it changed, in words."""
         settings = folder / "settings.yaml"
         parts = self._config.model_dump(mode="json", include={"guards", "engine"})
@@ -183,7 +187,7 @@ class Recalibrator:
         name, precision = self._engine
         command = [sys.executable, "-m", "edge_occ", "recalibrate", str(self._bundle), "--data", str(folder)]
         command += ["--config", str(settings), "--engine", name, "--precision", precision]
-        command += ["--threshold-only"] if refit.threshold_only else []
+        command += ["--threshold-only"] if plan.threshold_only else []
         if nice := shutil.which("nice"):
             command = [nice, "-n", "10", *command]
         words = folder / "words.txt"

@@ -19,7 +19,7 @@ from edge_occ.runtime.model import Model, open_engine
 from edge_occ.sources.faults import one_line
 
 _OF_ONE_THREAD = ("tensorrt",)
-"""Engines that belong to the thread that opened them; the others are opened beside the running one."""
+"""Engines that belong to the thread that opened them; the others are opened while the earlier one still runs."""
 
 _AT_START = ("source", "roi", "trigger", "engine", "event", "evidence", "drift", "metrics", "mqtt")
 """Sections of the settings that take effect at the next start only."""
@@ -75,7 +75,7 @@ class Reloader:
     """Reads the settings and the bundle's file again on request, while the inspection goes on.
 
     The new bundle passes the checks and the parity gate before it is used; where it does not, or anything else fails,
-    the earlier settings and bundle stay.  An engine on the CPU is opened beside the running one, so no frame waits for
+    the earlier settings and bundle stay.  An engine on the CPU is opened while the earlier one still runs, so no frame waits for
     it; one of TensorRT is opened in the inspecting thread, and frames of that time are dropped or wait.  The engine
     stays the one of the start: another one would be opened in a thread that is not its own.
 

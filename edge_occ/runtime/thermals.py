@@ -8,7 +8,7 @@ from itertools import islice
 from pathlib import Path
 from statistics import fmean
 
-from edge_occ.inspection.snapshot import Machine
+from edge_occ.inspection.snapshot import MachineState
 
 _MAX_BYTES = 128
 """Bytes read of a file; each holds one number or name."""
@@ -20,7 +20,7 @@ _LOWERS_CLOCKS = re.compile(r"throttle|cpufreq|devfreq|processor|powerclamp", re
 """Types of cooling devices that cost speed, unlike a fan: ``cpufreq-cpu0``, Jetson's ``gpu-throttle-alert``."""
 
 
-def read_machine(root: Path = Path("/sys")) -> Machine:
+def read_machine(root: Path = Path("/sys")) -> MachineState:
     """Read the state of the machine; what is missing or cannot be read is left out.
 
     Args:
@@ -42,7 +42,7 @@ def read_machine(root: Path = Path("/sys")) -> Machine:
         for device in _entries(thermal, "cooling_device*")
         if _LOWERS_CLOCKS.search(_text(device / "type"))
     ]
-    return Machine(
+    return MachineState(
         _temperatures(thermal),
         {**({"cpu": fmean(cpus)} if cpus else {}), **devices},
         any(state > 0 for state in cooling),

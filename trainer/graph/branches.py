@@ -20,7 +20,7 @@ from edge_occ.common.size import Size
 from trainer.config import BranchConfig, MapConfig
 from trainer.encoders.base import Encoder
 from trainer.graph.features import FeatureExtractor
-from trainer.graph.score_map import ScoreMap
+from trainer.graph.score_map import ScoreMapLayer
 from trainer.heads.base import Head
 from trainer.heads.cam import grad_cam, peak_at
 
@@ -62,14 +62,14 @@ class Branch(nn.Module, ABC):
         """Device on which the branch computes."""
         return self.extractor.projection.device
 
-    def score_map(self, config: MapConfig, mask: NDArray[np.bool_] | None = None) -> ScoreMap:
+    def score_map(self, config: MapConfig, mask: NDArray[np.bool_] | None = None) -> ScoreMapLayer:
         """Return a map from a grid of this branch.
 
         Args:
             config: smoothing and image score.
             mask: pixels of the region, bool ``[height, width]``; None: all.
         """
-        return ScoreMap(config, self._size, self.centres, mask).to(self.device)
+        return ScoreMapLayer(config, self._size, self.centres, mask).to(self.device)
 
     def set_heads(self, config: BranchConfig, mask: NDArray[np.bool_] | None) -> None:
         """Replace the maps by those of other heads, as after a selection."""
@@ -78,11 +78,11 @@ class Branch(nn.Module, ABC):
 
     def region(self, head: int) -> Region | None:
         """The positions that a head scores, bool ``[rows, columns]``; None: all."""
-        score_map: ScoreMap = self._map(head)
+        score_map: ScoreMapLayer = self._map(head)
         return score_map.region
 
-    def _map(self, head: int) -> ScoreMap:
-        return cast("ScoreMap", self.score_maps[head])
+    def _map(self, head: int) -> ScoreMapLayer:
+        return cast("ScoreMapLayer", self.score_maps[head])
 
     @abstractmethod
     def forward(self, images: Tensor, heads: Sequence[Head]) -> tuple[list[Scored], Tensor]:
@@ -168,7 +168,7 @@ class ImageBranch(Branch):
         """The score at every pixel, as the highest value of a map is its image's score: see :meth:`Branch.maps`."""
         return grid.expand(-1, *self._size)
 
-    def _scored(self, feature_map: Tensor, features: Tensor, head: Head, to_map: ScoreMap) -> Scored:
+    def _scored(self, feature_map: Tensor, features: Tensor, head: Head, to_map: ScoreMapLayer) -> Scored:
         score = head.score(features)[:, 0, 0]
         cam = grad_cam(feature_map, self.extractor.projection, head, self.extractor.l2)
         return score, peak_at(to_map(cam)[1], score)

@@ -14,7 +14,7 @@ from trainer.config import MapConfig
 from trainer.graph.region import RegionGrid
 
 
-class ScoreMap(nn.Module):
+class ScoreMapLayer(nn.Module):
     """Grid scores to the smoothed full-resolution map and the image score.
 
     A Gaussian is laid on every position, weighted by its score, and the sum is divided by the same sum over ones: the

@@ -19,7 +19,7 @@ from edge_occ.common.progress import ProgressReport
 from trainer.calibration.held_out import Shots, held_out_scores, standardised
 from trainer.config import HeadConfig
 from trainer.evaluation.metrics import image_auroc, pixel_auroc
-from trainer.graph.score_map import ScoreMap
+from trainer.graph.score_map import ScoreMapLayer
 from trainer.selection.power import found, indistinguishable, mean_over_kinds, share_of_rates
 from trainer.selection.synthetic_defects import GENERATORS, MIN_PIXELS
 
@@ -111,7 +111,9 @@ class ProxyBenchmark:
         """Return the result of :meth:`grids` standardised, each score without the part's own images."""
         return standardised(grids[: self.normal], self._shots, region, grids, self._left_out)[0]
 
-    def image_scores(self, score_map: ScoreMap, grids: Tensor, shares: Sequence[float]) -> list[NDArray[np.float64]]:
+    def image_scores(
+        self, score_map: ScoreMapLayer, grids: Tensor, shares: Sequence[float]
+    ) -> list[NDArray[np.float64]]:
         """Return image scores ``[n + m]`` for each share of the map's highest values; 0 is the maximum.
 
         They are read from every second row and column of the map.
@@ -151,7 +153,7 @@ class ProxyBenchmark:
             for of in self._kinds()
         )
 
-    def pixel_auroc(self, score_map: ScoreMap, grids: Tensor) -> float:
+    def pixel_auroc(self, score_map: ScoreMapLayer, grids: Tensor) -> float:
         """Return the AUROC of changed pixels against all others, the mean over the generators."""
         maps = torch.cat(
             [

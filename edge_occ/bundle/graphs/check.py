@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from edge_occ.bundle.graphs.model import Model, read_model
+from edge_occ.bundle.graphs.model import OnnxModel, read_model
 from edge_occ.bundle.graphs.shapes import cost_of
 from edge_occ.bundle.graphs.values import Shape
 from edge_occ.bundle.graphs.wire import Malformed
@@ -79,7 +79,7 @@ def check_encoder_graph(onnx: bytes, window: int, size: Size, features: Shape) -
         _require_outputs(model, shapes, {FEATURES: (images, *wanted)})
 
 
-def _require_inputs(model: Model, wanted: Mapping[str, tuple[int, tuple[int | None, ...]]]) -> None:
+def _require_inputs(model: OnnxModel, wanted: Mapping[str, tuple[int, tuple[int | None, ...]]]) -> None:
     found = {name: (tensor.elem_type, tensor.shape) for name, tensor in model.inputs.items()}
     if found != wanted:
         raise Malformed(f"inputs {_listed(found)}, not {_listed(wanted)}")
@@ -89,14 +89,14 @@ def _listed(inputs: Mapping[str, tuple[int, tuple[int | None, ...]]]) -> str:
     return ", ".join(f"{name} {list(shape)}" for name, (_, shape) in inputs.items())
 
 
-def _affordable(model: Model, inputs: Mapping[str, Shape], limit: int = MAX_VALUES) -> Mapping[str, Shape]:
+def _affordable(model: OnnxModel, inputs: Mapping[str, Shape], limit: int = MAX_VALUES) -> Mapping[str, Shape]:
     cost = cost_of(model, inputs)
     if cost.peak > limit + cost.inputs or cost.work > MAX_WORK:
         raise Malformed(f"{cost.peak:.1e} values at a time and {cost.work:.1e} operations")
     return cost.shapes
 
 
-def _require_outputs(model: Model, shapes: Mapping[str, Shape], wanted: Mapping[str, Shape]) -> None:
+def _require_outputs(model: OnnxModel, shapes: Mapping[str, Shape], wanted: Mapping[str, Shape]) -> None:
     found = [(name, shapes.get(name)) for name in model.outputs]
     if found != list(wanted.items()):
         raise Malformed(f"outputs {found}, not {list(wanted.items())}")

@@ -152,7 +152,7 @@ class Tensor:
 
 
 @dataclass(frozen=True)
-class Model:
+class OnnxModel:
     """A graph with its inputs, outputs and constants."""
 
     inputs: Mapping[str, Tensor]
@@ -161,7 +161,7 @@ class Model:
     nodes: tuple[Node, ...]
 
 
-def read_model(onnx: bytes) -> Model:
+def read_model(onnx: bytes) -> OnnxModel:
     """Read a serialised ONNX model.
 
     Raises:
@@ -184,7 +184,7 @@ def read_model(onnx: bytes) -> Model:
     values = sum(len(tensor.part("raw_data")) for tensor in tensors)
     if len(initializers) > 4 * MAX_NODES or len(onnx) - values > MAX_STRUCTURE:
         raise Malformed(f"{len(initializers)} constants and {len(onnx) - values} bytes apart from their values")
-    return Model(
+    return OnnxModel(
         dict(map(_tensor, graph.parts("input"))),
         dict(map(_tensor, graph.parts("output"))),
         dict(map(_constant, tensors)),

@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from edge_occ.bundle.graphs.model import Model, Node
+from edge_occ.bundle.graphs.model import Node, OnnxModel
 from edge_occ.bundle.graphs.rules import RULES
 from edge_occ.bundle.graphs.values import Shape, Value, ints
 from edge_occ.bundle.graphs.wire import Malformed
@@ -33,7 +33,7 @@ class Cost:
     work: int
 
 
-def cost_of(model: Model, inputs: Mapping[str, Shape]) -> Cost:
+def cost_of(model: OnnxModel, inputs: Mapping[str, Shape]) -> Cost:
     """Follow the shapes through a graph.
 
     Args:

@@ -47,7 +47,7 @@ class CommandAck(Message):
 
 
 @dataclass(frozen=True)
-class Outcome:
+class RequestOutcome:
     """Outcome of a request.
 
     Attributes:
@@ -62,22 +62,22 @@ class Outcome:
         object.__setattr__(self, "reason", self.reason[:_MAX_REASON])
 
     @classmethod
-    def accepted(cls, reason: str = "") -> Outcome:
+    def accepted(cls, reason: str = "") -> RequestOutcome:
         """It is under way."""
         return cls(CommandStatus.ACCEPTED, reason)
 
     @classmethod
-    def done(cls, reason: str = "") -> Outcome:
+    def done(cls, reason: str = "") -> RequestOutcome:
         """It was carried out."""
         return cls(CommandStatus.DONE, reason)
 
     @classmethod
-    def refused(cls, reason: str) -> Outcome:
+    def refused(cls, reason: str) -> RequestOutcome:
         """It was not carried out."""
         return cls(CommandStatus.REFUSED, reason)
 
     @classmethod
-    def failed(cls, reason: str) -> Outcome:
+    def failed(cls, reason: str) -> RequestOutcome:
         """It was tried in vain."""
         return cls(CommandStatus.FAILED, reason)
 

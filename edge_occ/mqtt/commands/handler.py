@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol, TypeAlias
 
-from edge_occ.mqtt.commands.answers import Outcome
+from edge_occ.mqtt.commands.answers import RequestOutcome
 from edge_occ.mqtt.commands.requests import Request
 
-Later: TypeAlias = Sequence[tuple[Request, Callable[[], Outcome]]]
+Later: TypeAlias = Sequence[tuple[Request, Callable[[], RequestOutcome]]]
 """Requests that were accepted before and have come to their end, each with a function that returns the outcome, or
 raises as :meth:`CommandHandler.handle` does."""
 
@@ -16,7 +16,7 @@ raises as :meth:`CommandHandler.handle` does."""
 class CommandHandler(Protocol):
     """Carries out the commands of one camera, each in full before the next, all in one thread that is no other's."""
 
-    def handle(self, request: Request) -> Outcome:
+    def handle(self, request: Request) -> RequestOutcome:
         """Carry out an enabled request that was not carried out before; may take as long as it takes.
 
         Raises:
@@ -43,13 +43,15 @@ class MemoryHandler:
         later: returned by the next call of :meth:`tick`.
     """
 
-    def __init__(self, answer: Callable[[Request], Outcome] = lambda request: Outcome.done(request.command)) -> None:
+    def __init__(
+        self, answer: Callable[[Request], RequestOutcome] = lambda request: RequestOutcome.done(request.command)
+    ) -> None:
         self._answer = answer
         self.requests: list[Request] = []
         self.ticks = 0
         self.later: Later = ()
 
-    def handle(self, request: Request) -> Outcome:
+    def handle(self, request: Request) -> RequestOutcome:
         """Keep a request."""
         self.requests.append(request)
         return self._answer(request)

@@ -15,10 +15,10 @@ MAX_BYTES = 4096
 """Bytes of the largest request."""
 
 MAX_MUTE_SECONDS = 24 * 3600
-"""Longest time of :class:`Mute`."""
+"""Longest time of :class:`MuteRequest`."""
 
 MAX_FRAMES = 2000
-"""Most frames of :class:`Recalibrate`."""
+"""Most frames of :class:`RecalibrateRequest`."""
 
 CommandName = Literal["snapshot", "trigger", "rearm", "threshold", "reload", "rollback", "mute", "recalibrate"]
 """Commands that can be enabled."""
@@ -40,25 +40,25 @@ class _Request(BaseModel):
     id: RequestId
 
 
-class Snapshot(_Request):
+class SnapshotRequest(_Request):
     """Publish the latest frame that was inspected."""
 
     command: Literal["snapshot"]
 
 
-class Trigger(_Request):
+class TriggerRequest(_Request):
     """Inspect the next frame, where ``trigger.mode`` is ``command``."""
 
     command: Literal["trigger"]
 
 
-class Rearm(_Request):
+class RearmRequest(_Request):
     """End the open event, so that the next anomalous frames start another one."""
 
     command: Literal["rearm"]
 
 
-class Threshold(_Request):
+class ThresholdRequest(_Request):
     """Reject by another threshold until the next reload or start: one of ``rate`` and ``threshold``."""
 
     command: Literal["threshold"]
@@ -68,32 +68,32 @@ class Threshold(_Request):
     threshold: FiniteFloat | None = Field(None, description="Score above which a frame is anomalous.")
 
     @model_validator(mode="after")
-    def _one(self) -> Threshold:
+    def _one(self) -> ThresholdRequest:
         if (self.rate is None) == (self.threshold is None):
             raise ValueError("one of rate and threshold is needed")
         return self
 
 
-class Reload(_Request):
+class ReloadRequest(_Request):
     """Read settings and bundle again, of all cameras of the run."""
 
     command: Literal["reload"]
 
 
-class Rollback(_Request):
+class RollbackRequest(_Request):
     """Put the previous version of the bundle in its place, and reload."""
 
     command: Literal["rollback"]
 
 
-class Mute(_Request):
+class MuteRequest(_Request):
     """Mark events as muted for some time, or no longer."""
 
     command: Literal["mute"]
     seconds: int = Field(ge=0, le=MAX_MUTE_SECONDS, description="From now; 0 ends it.")
 
 
-class Recalibrate(_Request):
+class RecalibrateRequest(_Request):
     """Fit heads and threshold to the next frames, all of good parts, and reload; answered twice."""
 
     command: Literal["recalibrate"]
@@ -101,7 +101,16 @@ class Recalibrate(_Request):
     threshold_only: bool = Field(False, description="Keep the heads, and calibrate the threshold alone.")
 
 
-Request = Snapshot | Trigger | Rearm | Threshold | Reload | Rollback | Mute | Recalibrate
+Request = (
+    SnapshotRequest
+    | TriggerRequest
+    | RearmRequest
+    | ThresholdRequest
+    | ReloadRequest
+    | RollbackRequest
+    | MuteRequest
+    | RecalibrateRequest
+)
 
 REQUESTS: TypeAdapter[Request] = TypeAdapter(Annotated[Request, Field(discriminator="command")])
 """Model of the JSON of all requests."""

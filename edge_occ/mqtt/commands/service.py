@@ -11,7 +11,7 @@ from concurrent.futures import CancelledError
 from edge_occ.common.clock import SYSTEM_CLOCK, Clock
 from edge_occ.common.errors import UserError
 from edge_occ.mqtt.client.paho_client import Subscription
-from edge_occ.mqtt.commands.answers import AnswerMemory, CommandAck, CommandStatus, Outcome
+from edge_occ.mqtt.commands.answers import AnswerMemory, CommandAck, CommandStatus, RequestOutcome
 from edge_occ.mqtt.commands.handler import CommandHandler
 from edge_occ.mqtt.commands.inbox import MAX_RATE, MAX_WAITING, Arrival, ArrivalQueue, Inbox
 from edge_occ.mqtt.commands.replies import Replies
@@ -26,7 +26,7 @@ MAX_AGE = 60.0
 _POLL_SECONDS = 0.2
 
 
-class Channel:
+class CommandChannel:
     """The commands of one camera.
 
     Args:
@@ -60,7 +60,7 @@ class Channel:
         try:
             answer = self._answer(arrival)
         except RefusedRequest as error:
-            answer = self._ack(error.id, error.command, Outcome.refused(error.reason))
+            answer = self._ack(error.id, error.command, RequestOutcome.refused(error.reason))
         self._publish(answer)
 
     def tick(self) -> None:
@@ -108,7 +108,7 @@ class Channel:
         except ValueError as error:
             raise RefusedRequest(str(error), request.id, request.command) from None
 
-    def _ack(self, id_: str, command: str, outcome: Outcome) -> CommandAck:
+    def _ack(self, id_: str, command: str, outcome: RequestOutcome) -> CommandAck:
         ts = round(self._clock.now().timestamp() * 1000)
         return CommandAck(
             **self.topics.origin._asdict(), ts=ts, id=id_, command=command, status=outcome.status, reason=outcome.reason
@@ -125,15 +125,15 @@ class CommandService:
     def __init__(self, enabled: Sequence[str]) -> None:
         self._enabled = enabled
         self._arrivals: ArrivalQueue = queue.Queue(MAX_WAITING)
-        self._channels: list[Channel] = []
+        self._channels: list[CommandChannel] = []
         self.stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="edge-occ commands", daemon=True)
 
-    def open(self, topics: Topics) -> Channel | None:
+    def open(self, topics: Topics) -> CommandChannel | None:
         """Return the channel of one more camera; ``None`` where no command is enabled."""
         if not self._enabled:
             return None
-        channel = Channel(topics, self._enabled, self._arrivals)
+        channel = CommandChannel(topics, self._enabled, self._arrivals)
         self._channels.append(channel)
         return channel
 
@@ -160,7 +160,7 @@ class CommandService:
                 channel.tick()
 
 
-def _outcome(act: Callable[[], Outcome]) -> Outcome:
+def _outcome(act: Callable[[], RequestOutcome]) -> RequestOutcome:
     """Return the outcome of an action whatever it raises."""
     try:
         return act()
@@ -168,10 +168,10 @@ def _outcome(act: Callable[[], Outcome]) -> Outcome:
         return _failure(error)
 
 
-def _failure(error: Exception) -> Outcome:
+def _failure(error: Exception) -> RequestOutcome:
     if isinstance(error, UserError):
-        return Outcome.failed(str(error))
+        return RequestOutcome.failed(str(error))
     if isinstance(error, CancelledError):
-        return Outcome.failed("it was given up, or the run ends")
+        return RequestOutcome.failed("it was given up, or the run ends")
     _log.error("a command failed", exc_info=error)
-    return Outcome.failed(f"an internal error: {type(error).__name__}; see the log of the inspector")
+    return RequestOutcome.failed(f"an internal error: {type(error).__name__}; see the log of the inspector")

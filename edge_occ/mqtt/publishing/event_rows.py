@@ -32,7 +32,7 @@ _BUSY_SECONDS = 0.1
 """Wait for a lock of another process, such as someone who looks into the file."""
 
 
-class Row(NamedTuple):
+class EventRow(NamedTuple):
     """One row of the outbox without its payload."""
 
     seq: int
@@ -123,12 +123,12 @@ class EventRows:
         event = QueuedEvent(identifier, _phase(phase), payload, captured_at, bool(historical))
         return number, event, event.phase is Phase.START and not handed
 
-    def oldest_update(self, after: int) -> Row | None:
+    def oldest_update(self, after: int) -> EventRow | None:
         """Return the first update after ``after``."""
         found = self._rows("phase = 'update' AND seq > ? ORDER BY seq LIMIT 1", after)
         return found[0] if found else None
 
-    def oldest_droppable(self, after: int) -> tuple[str, list[Row]] | None:
+    def oldest_droppable(self, after: int) -> tuple[str, list[EventRow]] | None:
         """Return the first event whose start comes after ``after`` and was never handed over, with its messages."""
         start = self._db.execute(
             "SELECT event FROM outbox WHERE phase = 'start' AND handed = 0 AND seq > ? ORDER BY seq LIMIT 1", (after,)
@@ -203,9 +203,9 @@ class EventRows:
             raise sqlite3.DatabaseError("a database of another program or version")
         return schema
 
-    def _rows(self, condition: str, *values: object) -> list[Row]:
+    def _rows(self, condition: str, *values: object) -> list[EventRow]:
         found = self._db.execute(f"SELECT seq, phase, LENGTH(payload) FROM outbox WHERE {condition}", values)  # noqa: S608
-        return [Row(seq, _phase(phase), size) for seq, phase, size in found]
+        return [EventRow(seq, _phase(phase), size) for seq, phase, size in found]
 
 
 def _phase(text: str) -> Phase:

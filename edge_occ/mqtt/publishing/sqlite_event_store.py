@@ -15,7 +15,7 @@ from edge_occ.common.rate_limit import RateLimitedLog
 from edge_occ.inspection.events import Phase
 from edge_occ.mqtt.messages import interrupted_end
 from edge_occ.mqtt.payloads import Event
-from edge_occ.mqtt.publishing.event_rows import EventRows, Row
+from edge_occ.mqtt.publishing.event_rows import EventRow, EventRows
 from edge_occ.mqtt.publishing.event_store import ROW_BYTES, QueuedEvent
 
 _log = logging.getLogger(__name__)
@@ -236,7 +236,7 @@ class SqliteEventStore:
         abandoned: set[str] = set()
         while freed < excess:
             update = self._rows.oldest_update(self._cursor)
-            victims: list[Row] = [] if update is None else [update]
+            victims: list[EventRow] = [] if update is None else [update]
             if update is None and (whole := self._rows.oldest_droppable(self._cursor)) is not None:
                 identifier, victims = whole
                 if not any(row.phase is Phase.END for row in victims):

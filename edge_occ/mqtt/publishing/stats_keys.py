@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from edge_occ.inspection.drift import DriftState
-from edge_occ.inspection.snapshot import Machine
+from edge_occ.inspection.snapshot import MachineState
 from edge_occ.mqtt.publishing.delivery_stats import DeliveryCounts
 from edge_occ.mqtt.stats_payload import Queues, QueueStats
 from edge_occ.mqtt.topics import EVENT, HEATMAP, SCORE
@@ -38,7 +38,7 @@ def of_queues(depths: Mapping[str, int], counts: DeliveryCounts) -> dict[str, An
     }
 
 
-def of_machine(machine: Machine) -> dict[str, float]:
+def of_machine(machine: MachineState) -> dict[str, float]:
     """Return the keys of temperature and clocks."""
     return {
         "temperature_max_c": machine.temperature_max or 0.0,

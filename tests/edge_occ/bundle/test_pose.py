@@ -10,7 +10,7 @@ from parts import ROD, picture, together
 from pydantic import ValidationError
 
 from edge_occ.bundle.cut_out import map_in_frame
-from edge_occ.bundle.pose import NoPose, Outcome, Pose, turn, turned_size
+from edge_occ.bundle.pose import NoPose, Pose, PoseOutcome, turn, turned_size
 
 POSE = Pose(height=64, width=144, side=256, contrast=0.5, area=500, elongation=0.4, skewness=0.07)
 EITHER = POSE.model_copy(update={"skewness": None})
@@ -109,16 +109,16 @@ def disc():
 
 
 FRAMES = {
-    Outcome.NO_PART: np.full((256, 256, 3), 200, np.uint8),
-    Outcome.SMALL: picture(scale=0.3),
-    Outcome.SEVERAL: together(picture(centre=(128, 60)), picture(centre=(128, 190), degrees=10)),
-    Outcome.EDGE: picture(centre=(60, 128)),
-    Outcome.LARGE: picture(scale=1.5),
-    Outcome.DIRECTION: picture(ROD),
+    PoseOutcome.NO_PART: np.full((256, 256, 3), 200, np.uint8),
+    PoseOutcome.SMALL: picture(scale=0.3),
+    PoseOutcome.SEVERAL: together(picture(centre=(128, 60)), picture(centre=(128, 190), degrees=10)),
+    PoseOutcome.EDGE: picture(centre=(60, 128)),
+    PoseOutcome.LARGE: picture(scale=1.5),
+    PoseOutcome.DIRECTION: picture(ROD),
 }
 
 
-@pytest.mark.parametrize("outcome", list(Outcome))
+@pytest.mark.parametrize("outcome", list(PoseOutcome))
 def test_each_frame_without_a_pose_has_its_outcome(outcome):
     with pytest.raises(NoPose, match=outcome.value) as caught:
         cut(FRAMES[outcome])
@@ -136,14 +136,14 @@ def test_a_round_part_has_no_direction():
     for pose in (POSE, EITHER):
         with pytest.raises(NoPose, match="elongation") as caught:
             cut(disc(), pose)
-        assert caught.value.outcome is Outcome.DIRECTION
+        assert caught.value.outcome is PoseOutcome.DIRECTION
 
 
 def test_a_texture_has_no_part():
     noise = np.random.default_rng(0).integers(0, 256, (256, 256, 3), dtype=np.uint8)
     with pytest.raises(NoPose) as caught:
         cut(noise)
-    assert caught.value.outcome is Outcome.NO_PART
+    assert caught.value.outcome is PoseOutcome.NO_PART
 
 
 def test_dust_beside_the_part_changes_nothing():

@@ -54,7 +54,7 @@ def files(folder):
 
 
 def has_record(folder):
-    """Whether the evidence of a start is there; folders come and go meanwhile, which os.walk does not mind."""
+    """Return whether the evidence of a start is there; folders come and go meanwhile, which os.walk does not mind."""
     return any("record.json" in files and Path(at).name.startswith("start-") for at, _, files in os.walk(folder))
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from edge_occ.doctor import cameras
-from edge_occ.doctor.cameras import Camera, check_argus, check_camera, check_cameras, read_camera
+from edge_occ.doctor.cameras import VideoDevice, check_argus, check_camera, check_cameras, read_camera
 from edge_occ.doctor.machine import Machine
 from edge_occ.doctor.report import CheckState
 
@@ -84,7 +84,7 @@ def test_what_is_no_video_device_is_reported(device):
 
 
 def test_no_permission():
-    camera = Camera("/dev/video0", "C920", errno.EACCES)
+    camera = VideoDevice("/dev/video0", "C920", errno.EACCES)
     outside = check_camera(PC, camera, {"users"}, {"root"}, "me")
     assert (outside.state, outside.fix) == (CheckState.WRONG, "sudo usermod -aG video $USER")
     assert "log in again" in outside.found
@@ -95,12 +95,12 @@ def test_no_permission():
 
 
 def test_a_usable_camera_says_what_to_type():
-    check = check_camera(PC, Camera("/dev/video2", "C920", captures=True), set(), set(), "me")
+    check = check_camera(PC, VideoDevice("/dev/video2", "C920", captures=True), set(), set(), "me")
     assert (check.name, check.state, check.found) == ("/dev/video2", CheckState.OK, "C920: --camera 2")
 
 
 def test_a_csi_sensor_is_not_used_as_it_is():
-    sensor = Camera("/dev/video0", "vi-output, imx219 9-0010", captures=True)
+    sensor = VideoDevice("/dev/video0", "vi-output, imx219 9-0010", captures=True)
     check = check_camera(JETSON, sensor, set(), set(), "me")
     assert check.state is CheckState.NOTE
     assert "CSI" in check.found

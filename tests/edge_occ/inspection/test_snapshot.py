@@ -1,7 +1,7 @@
 """One camera's figures as keys and as a line."""
 
 from edge_occ.inspection.metrics import Latencies, Stage
-from edge_occ.inspection.snapshot import Machine, Snapshot
+from edge_occ.inspection.snapshot import MachineState, Snapshot
 from edge_occ.mqtt.stats_payload import Stats
 
 
@@ -28,7 +28,7 @@ def test_the_line_has_what_is_known():
         dropped=2,
         faults={"black": 3, "torn": 1},
         waiting={"event": 5},
-        machine=Machine({"cpu-thermal": 61.5, "gpu-thermal": 71.25}, throttled=True),
+        machine=MachineState({"cpu-thermal": 61.5, "gpu-thermal": 71.25}, throttled=True),
     )
     line = shown.line().split()
     expected = (

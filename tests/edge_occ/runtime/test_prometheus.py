@@ -9,7 +9,7 @@ import pytest
 
 from edge_occ.common.errors import InputError
 from edge_occ.inspection.metrics import Latencies, Stage
-from edge_occ.inspection.snapshot import Machine, Snapshot
+from edge_occ.inspection.snapshot import MachineState, Snapshot
 from edge_occ.mqtt.topics import Origin
 
 parser = pytest.importorskip("prometheus_client.parser", reason="the extra [metrics] is absent here")
@@ -48,7 +48,7 @@ def left() -> Snapshot:
         waiting={"event": 6},
         lost={"score": 2},
         latencies=latencies.read(),
-        machine=Machine({"cpu-thermal": 61.5}, {"cpu": 0.5}, throttled=True),
+        machine=MachineState({"cpu-thermal": 61.5}, {"cpu": 0.5}, throttled=True),
     )
 
 
@@ -92,7 +92,7 @@ def test_what_is_not_known_is_absent():
 
 def test_a_name_with_quotes_and_line_breaks_is_escaped():
     name = 'cpu "0"\\\nedge_occ_frames_total 7'
-    machine = Machine({name: 50.0})
+    machine = MachineState({name: 50.0})
     with prometheus_endpoint("127.0.0.1", 0, {Origin("d", ""): lambda: Snapshot(machine=machine)}) as port:
         found = samples(scrape(port))
     assert found["edge_occ_temperature_celsius", ("d", name)] == 50

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_occ.inspection.snapshot import Machine
+from edge_occ.inspection.snapshot import MachineState
 from edge_occ.runtime.thermals import read_machine
 
 JETSON = {
@@ -52,8 +52,8 @@ def test_a_device_that_lowers_clocks_is_throttling(tmp_path, device):
 
 
 def test_a_machine_that_shows_nothing_has_nothing(tmp_path):
-    assert read_machine(tmp_path) == read_machine(tmp_path / "missing") == Machine()
-    assert Machine().temperature_max is None
+    assert read_machine(tmp_path) == read_machine(tmp_path / "missing") == MachineState()
+    assert MachineState().temperature_max is None
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from parts import ROD, picture, together
 
-from edge_occ.bundle.pose import Outcome, turn
+from edge_occ.bundle.pose import PoseOutcome, turn
 from edge_occ.common.images import find_images, read_image
 from trainer.data.pose import pose_of
 
@@ -70,7 +70,10 @@ def test_images_without_the_pose_of_the_others_are_named():
     images[3] = np.full((256, 256, 3), 200, np.uint8)
     images[7] = together(picture(centre=(128, 60)), picture(centre=(128, 190)))
     fit = pose_of(images)
-    assert [(index, found.outcome) for index, found in fit.missing] == [(3, Outcome.NO_PART), (7, Outcome.SEVERAL)]
+    assert [(index, found.outcome) for index, found in fit.missing] == [
+        (3, PoseOutcome.NO_PART),
+        (7, PoseOutcome.SEVERAL),
+    ]
     assert fit.worthwhile
 
 

@@ -11,7 +11,7 @@ from trainer.encoders.dense import DensePatchEncoder
 from trainer.encoders.lite0 import Lite0Encoder
 from trainer.encoders.resnet import ResNet18Encoder
 from trainer.graph.branches import ImageBranch, PatchBranch, make_branch
-from trainer.graph.score_map import ScoreMap
+from trainer.graph.score_map import ScoreMapLayer
 from trainer.heads.gaussian import fit_gaussian
 
 DENSE: dict[str, dict[str, Any]] = {
@@ -90,7 +90,7 @@ def test_another_smoothing_lies_on_the_same_positions(patches):
     branch, _ = patches
     config = BranchConfig.model_validate({**DENSE, "map": {"sigma": 9, "image_score": "top"}}).map
     other, grid = branch.score_map(config), torch.rand(3, 5, 5)
-    own = ScoreMap(config, (96, 96), (torch.arange(5) * 8.0 + 32,) * 2)
+    own = ScoreMapLayer(config, (96, 96), (torch.arange(5) * 8.0 + 32,) * 2)
     for found, expected in zip(other(grid), own(grid), strict=True):
         torch.testing.assert_close(found, expected)
     assert not torch.allclose(other(grid)[1], branch.maps(grid, 0), rtol=0.01)

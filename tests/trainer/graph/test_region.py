@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from edge_occ.bundle.score_map import positions_inside, upsampling_matrix
 from trainer.config import MapConfig
 from trainer.graph.region import RegionGrid
-from trainer.graph.score_map import ScoreMap
+from trainer.graph.score_map import ScoreMapLayer
 
 CENTRES = (np.arange(4, dtype=np.float64) * 8 + 4, np.arange(6, dtype=np.float64) * 8 + 4)
 SIZE = (32, 48)
@@ -44,7 +44,7 @@ def test_a_map_of_a_region_is_the_mean_of_its_own_positions_near_a_pixel():
     mask = np.zeros(SIZE, bool)
     mask[5:20, 10:30] = True
     config = MapConfig(sigma=6, image_score="top", top_fraction=0.1)
-    to_map = ScoreMap(config, SIZE, (torch.from_numpy(CENTRES[0]), torch.from_numpy(CENTRES[1])), mask)
+    to_map = ScoreMapLayer(config, SIZE, (torch.from_numpy(CENTRES[0]), torch.from_numpy(CENTRES[1])), mask)
     region = positions_inside(mask, CENTRES)
     scores = torch.rand(2, 1, int(region.sum()), generator=torch.Generator().manual_seed(0))
     image, maps = to_map(scores)
@@ -67,7 +67,7 @@ def test_a_region_of_everything_changes_nothing():
     scores = torch.rand(3, 4, 6, generator=torch.Generator().manual_seed(1))
     centres = torch.from_numpy(CENTRES[0]), torch.from_numpy(CENTRES[1])
     for config in (MapConfig(), MapConfig(image_score="top", top_fraction=0.02)):
-        whole = ScoreMap(config, SIZE, centres)(scores)
-        part = ScoreMap(config, SIZE, centres, np.ones(SIZE, bool))(scores.reshape(3, 1, 24))
+        whole = ScoreMapLayer(config, SIZE, centres)(scores)
+        part = ScoreMapLayer(config, SIZE, centres, np.ones(SIZE, bool))(scores.reshape(3, 1, 24))
         for one, other in zip(whole, part, strict=True):
             torch.testing.assert_close(one, other)

@@ -10,7 +10,7 @@ from torch.nn import functional
 from edge_occ.bundle.score_map import upsampling_matrix
 from trainer.config import MapConfig
 from trainer.encoders.dense import DensePatchEncoder
-from trainer.graph.score_map import ScoreMap
+from trainer.graph.score_map import ScoreMapLayer
 
 
 def centres_of(size, stride=8):
@@ -25,7 +25,7 @@ def test_smoothing_is_a_normalised_sum_of_gaussians(sigma, stride, seed):
     seeded = torch.Generator().manual_seed(seed)
     grid = torch.rand(1, len(rows), len(columns), generator=seeded, dtype=torch.float64)
     centres = (centres_of(size[0], stride), centres_of(size[1], stride))
-    _, maps = ScoreMap(MapConfig(sigma=sigma), size, centres)(grid.float())
+    _, maps = ScoreMapLayer(MapConfig(sigma=sigma), size, centres)(grid.float())
     for y, x in ((0, 0), (40, 51), (95, 159), (0, 120)):
         total = weight = 0.0
         # Relative to the nearest centre, as far from all of them every Gaussian vanishes in float64.
@@ -41,7 +41,9 @@ def test_smoothing_is_a_normalised_sum_of_gaussians(sigma, stride, seed):
 
 def test_borders_are_not_attenuated():
     for sigma in (2, 10):
-        score, maps = ScoreMap(MapConfig(sigma=sigma), (256, 256), (centres_of(256),) * 2)(torch.full((1, 25, 25), 7.0))
+        score, maps = ScoreMapLayer(MapConfig(sigma=sigma), (256, 256), (centres_of(256),) * 2)(
+            torch.full((1, 25, 25), 7.0)
+        )
         torch.testing.assert_close(maps, torch.full((1, 256, 256), 7.0))
         torch.testing.assert_close(score, torch.tensor([7.0]))
     assert upsampling_matrix(256, centres_of(256).numpy(), 4).shape == (256, 25)
@@ -53,7 +55,7 @@ def test_the_papers_upsampling_is_a_transposed_gaussian_convolution(stride):
     size = 128
     centres = centres_of(size, stride)
     grid = torch.rand(1, len(centres), len(centres), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    _, maps = ScoreMap(MapConfig(sigma=10, upsampling="paper"), (size, size), (centres, centres))(grid.float())
+    _, maps = ScoreMapLayer(MapConfig(sigma=10, upsampling="paper"), (size, size), (centres, centres))(grid.float())
     at = torch.arange(32, dtype=torch.float64) - 15.5
     kernel = torch.exp(-at.square() / 200)
     kernel = kernel / max(kernel[phase::stride].sum() for phase in range(stride))
@@ -65,7 +67,7 @@ def test_the_papers_upsampling_is_a_transposed_gaussian_convolution(stride):
 
 
 def test_the_papers_upsampling_loses_its_gain_towards_the_border_alone():
-    score_map = ScoreMap(MapConfig(sigma=10, upsampling="paper"), (256, 256), (centres_of(256),) * 2)
+    score_map = ScoreMapLayer(MapConfig(sigma=10, upsampling="paper"), (256, 256), (centres_of(256),) * 2)
     _, maps = score_map(torch.ones(1, 25, 25))
     assert float(maps.amax()) == pytest.approx(1)
     assert float(maps[0, 64:192, 64:192].min()) > 0.95  # 8 pixels apart, kernels of 32 pixels ripple
@@ -75,9 +77,9 @@ def test_the_papers_upsampling_loses_its_gain_towards_the_border_alone():
 
 def test_the_image_score_is_the_maximum_or_the_mean_of_the_top():
     grid = torch.rand(3, 25, 25)
-    score, maps = ScoreMap(MapConfig(), (256, 256), (centres_of(256),) * 2)(grid)
+    score, maps = ScoreMapLayer(MapConfig(), (256, 256), (centres_of(256),) * 2)(grid)
     assert torch.equal(score, maps.flatten(1).max(1).values)
-    top, maps = ScoreMap(MapConfig(image_score="top", top_fraction=0.01), (256, 256), (centres_of(256),) * 2)(grid)
+    top, maps = ScoreMapLayer(MapConfig(image_score="top", top_fraction=0.01), (256, 256), (centres_of(256),) * 2)(grid)
     highest = maps.flatten(1).sort(1, descending=True).values[:, :655]
     torch.testing.assert_close(top, highest.mean(1))
 
@@ -88,7 +90,7 @@ def test_the_image_score_is_the_maximum_or_the_mean_of_the_top():
 )
 def test_the_top_is_no_more_than_tensorrt_can_take(fraction, size):
     rows, columns = map(centres_of, size)
-    score_map = ScoreMap(MapConfig(image_score="top", top_fraction=fraction), size, (rows, columns))
+    score_map = ScoreMapLayer(MapConfig(image_score="top", top_fraction=fraction), size, (rows, columns))
     grid = torch.rand(1, len(rows), len(columns), generator=torch.Generator().manual_seed(size[1]))
     top, maps = score_map(grid)
     assert score_map.top <= 3840
@@ -102,7 +104,7 @@ def test_positions_may_lie_anywhere():
     centres = torch.tensor([4.0, 36.0, 68.0, 92.0], dtype=torch.float64)
     grid = torch.zeros(1, 4, 4)
     grid[0, 3, 0] = 5
-    _, maps = ScoreMap(MapConfig(sigma=2), (96, 96), (centres, centres))(grid)
+    _, maps = ScoreMapLayer(MapConfig(sigma=2), (96, 96), (centres, centres))(grid)
     assert float(maps[0, 95, 0]) == pytest.approx(5)
     assert float(maps[0, 0, 0]) == pytest.approx(0, abs=1e-6)
     assert float(maps[0, 95, 95]) == pytest.approx(0, abs=1e-6)

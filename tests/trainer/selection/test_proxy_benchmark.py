@@ -12,7 +12,7 @@ from edge_occ.bundle.standardise import log_scale
 from trainer.calibration import held_out
 from trainer.calibration.held_out import Shots, inside
 from trainer.config import HeadConfig, MapConfig
-from trainer.graph.score_map import ScoreMap
+from trainer.graph.score_map import ScoreMapLayer
 from trainer.heads.build import fit_head
 from trainer.selection.proxy_benchmark import Defects, ProxyBenchmark, make_defects
 from trainer.selection.synthetic_defects import GENERATORS, MIN_PIXELS, VISIBLE
@@ -135,7 +135,7 @@ def test_a_gaussian_scores_a_defect_without_its_part(region):
 @pytest.mark.parametrize("mask", [None, MASK], ids=["whole", "region"])
 def test_image_scores_are_means_of_the_highest_values_of_the_map(mask):
     defects, config = numbered(), MapConfig(sigma=5)
-    score_map = ScoreMap(config, (16, 16), CENTRES, mask)
+    score_map = ScoreMapLayer(config, (16, 16), CENTRES, mask)
     positions = 4 if mask is None else int(score_map.region.sum())
     grids = torch.rand(11 + len(defects.images), 1, positions, generator=torch.Generator().manual_seed(3))
     grids = grids.view(-1, 2, 2) if mask is None else grids
@@ -151,7 +151,7 @@ def test_image_scores_are_means_of_the_highest_values_of_the_map(mask):
 def test_a_region_between_the_rows_that_are_read_scores_nothing():
     mask = np.zeros((16, 16), bool)
     mask[3, 3] = True
-    defects, score_map = numbered(), ScoreMap(MapConfig(), (16, 16), CENTRES, mask)
+    defects, score_map = numbered(), ScoreMapLayer(MapConfig(), (16, 16), CENTRES, mask)
     grids = torch.rand(11 + len(defects.images), 1, 1)
     (scores,) = benchmark_of(defects).image_scores(score_map, grids, (0.03,))
     assert not scores.any()
@@ -197,7 +197,7 @@ def test_a_candidate_is_compared_defect_by_defect():
 def test_figures_are_means_over_the_generators():
     defects = numbered()
     benchmark, scores = benchmark_of(defects), some_scores(defects)
-    score_map = ScoreMap(MapConfig(sigma=5), (16, 16), CENTRES)
+    score_map = ScoreMapLayer(MapConfig(sigma=5), (16, 16), CENTRES)
     grids = torch.rand(len(scores), 2, 2, generator=torch.Generator().manual_seed(6))
     maps = score_map.maps(grids)[:, 2::4, 2::4].numpy()
     image, pixel = [], []

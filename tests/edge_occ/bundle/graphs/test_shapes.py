@@ -5,7 +5,7 @@ import onnxruntime as ort
 import pytest
 
 from edge_occ.bundle.bundle import ENCODER_GRAPH, read_bundle
-from edge_occ.bundle.graphs.model import Model, Node, Tensor, read_model
+from edge_occ.bundle.graphs.model import Node, OnnxModel, Tensor, read_model
 from edge_occ.bundle.graphs.shapes import cost_of
 from edge_occ.bundle.graphs.values import Value
 from edge_occ.bundle.graphs.wire import Malformed
@@ -81,7 +81,7 @@ def test_shapes_of_a_slice_whose_end_is_computed_from_a_length(shape):
 
 
 def model(*nodes, outputs=("y",)):
-    return Model({}, {name: Tensor(1, ()) for name in outputs}, {}, nodes)
+    return OnnxModel({}, {name: Tensor(1, ()) for name in outputs}, {}, nodes)
 
 
 def node(op, inputs, outputs=("y",), **attributes):

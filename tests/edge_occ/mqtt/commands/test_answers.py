@@ -5,17 +5,17 @@ from typing import Literal
 
 import pytest
 
-from edge_occ.mqtt.commands.answers import MAX_REMEMBERED, AnswerMemory, CommandAck, CommandStatus, Outcome
-from edge_occ.mqtt.commands.requests import Mute, Rearm
+from edge_occ.mqtt.commands.answers import MAX_REMEMBERED, AnswerMemory, CommandAck, CommandStatus, RequestOutcome
+from edge_occ.mqtt.commands.requests import MuteRequest, RearmRequest
 
 
 def ack(text: str) -> CommandAck:
     return CommandAck(device="d", ts=1, id=text, command="rearm", status=CommandStatus.DONE)
 
 
-def rearm(text: str) -> Rearm:
+def rearm(text: str) -> RearmRequest:
     command: Literal["rearm"] = "rearm"
-    return Rearm(id=text, command=command)
+    return RearmRequest(id=text, command=command)
 
 
 def test_an_answer_has_flat_keys_of_one_type():
@@ -27,7 +27,7 @@ def test_an_answer_has_flat_keys_of_one_type():
 
 
 def test_a_reason_is_cut_to_what_an_answer_holds():
-    assert len(Outcome.failed("x" * 5000).reason) == 1000
+    assert len(RequestOutcome.failed("x" * 5000).reason) == 1000
 
 
 def test_the_latest_requests_are_remembered_and_no_more():
@@ -41,9 +41,9 @@ def test_the_latest_requests_are_remembered_and_no_more():
 
 def test_an_id_of_another_request_is_an_error():
     memory = AnswerMemory()
-    memory.keep(Mute(id="a", command="mute", seconds=5), ack("a"))
-    assert memory.find(Mute(id="a", command="mute", seconds=5)) == ack("a")
+    memory.keep(MuteRequest(id="a", command="mute", seconds=5), ack("a"))
+    assert memory.find(MuteRequest(id="a", command="mute", seconds=5)) == ack("a")
     with pytest.raises(ValueError, match="used before"):
-        memory.find(Mute(id="a", command="mute", seconds=6))
+        memory.find(MuteRequest(id="a", command="mute", seconds=6))
     with pytest.raises(ValueError, match="used before"):
         memory.find(rearm("a"))

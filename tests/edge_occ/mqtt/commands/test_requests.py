@@ -11,9 +11,9 @@ from edge_occ.mqtt.commands.requests import (
     MAX_BYTES,
     MAX_MUTE_SECONDS,
     CommandName,
-    Mute,
+    MuteRequest,
     RefusedRequest,
-    Threshold,
+    ThresholdRequest,
     parse_request,
 )
 
@@ -102,10 +102,10 @@ def test_numbers_that_are_not_finite_are_no_json():
 
 
 def test_whole_numbers_are_numbers():
-    assert parse_request(encoded(command="threshold", threshold=2)) == Threshold(
+    assert parse_request(encoded(command="threshold", threshold=2)) == ThresholdRequest(
         id="a-1", command="threshold", threshold=2.0
     )
-    assert parse_request(encoded(command="mute", seconds=0)) == Mute(id="a-1", command="mute", seconds=0)
+    assert parse_request(encoded(command="mute", seconds=0)) == MuteRequest(id="a-1", command="mute", seconds=0)
 
 
 JSON = st.recursive(

@@ -21,11 +21,11 @@ from paho.mqtt.enums import MQTTProtocolVersion
 from edge_occ.common.clock import ManualClock
 from edge_occ.common.errors import InputError
 from edge_occ.mqtt.client.connection import Connection
-from edge_occ.mqtt.commands.answers import CommandStatus, Outcome
+from edge_occ.mqtt.commands.answers import CommandStatus, RequestOutcome
 from edge_occ.mqtt.commands.handler import MemoryHandler
 from edge_occ.mqtt.commands.inbox import MAX_WAITING, Arrival
 from edge_occ.mqtt.commands.replies import Replies
-from edge_occ.mqtt.commands.service import Channel, CommandService
+from edge_occ.mqtt.commands.service import CommandChannel, CommandService
 from edge_occ.mqtt.config import MqttConfig
 from edge_occ.mqtt.topics import Topics
 
@@ -88,13 +88,13 @@ def test_a_request_is_carried_out_and_answered_on_its_camera_s_topic(config, ear
 
 
 def test_a_request_under_way_has_a_second_answer_which_is_the_one_that_is_remembered(config, ear, left):
-    handler = MemoryHandler(lambda request: Outcome.accepted("soon"))
+    handler = MemoryHandler(lambda request: RequestOutcome.accepted("soon"))
     payload = b'{"id":"a","command":"rearm"}'
     with serving(config, handler):
         ear.wait_for_state("online", 2)
         ear.send(left.command, payload)
         assert [answer["status"] for answer in answers(ear, 1)] == ["accepted"]
-        handler.later = [(handler.requests[0], lambda: Outcome.done("at last"))]
+        handler.later = [(handler.requests[0], lambda: RequestOutcome.done("at last"))]
         second = answers(ear, 2)[1]
         ear.send(left.command, payload)
         again = answers(ear, 3)[2]
@@ -110,7 +110,7 @@ def test_an_end_that_fails_is_answered_too(config, ear, left, error, reason):
     def fail():
         raise error
 
-    handler = MemoryHandler(lambda request: Outcome.accepted())
+    handler = MemoryHandler(lambda request: RequestOutcome.accepted())
     with serving(config, handler):
         ear.wait_for_state("online", 2)
         ear.send(left.command, b'{"id":"a","command":"rearm"}')
@@ -243,7 +243,7 @@ def test_an_error_is_an_answer_and_the_next_request_is_carried_out(config, ear, 
     def act(request):
         if request.command == "mute":
             raise error
-        return Outcome.done()
+        return RequestOutcome.done()
 
     with serving(config, MemoryHandler(act)):
         ear.wait_for_state("online", 2)
@@ -260,7 +260,7 @@ def test_a_slow_command_does_not_hold_up_the_connection(config, ear, left):
     def act(request):
         begun.set()
         assert go_on.wait(10)
-        return Outcome.done()
+        return RequestOutcome.done()
 
     with serving(config, MemoryHandler(act)):
         ear.wait_for_state("online", 2)
@@ -295,7 +295,7 @@ class Published:
 def test_a_request_that_waited_long_is_refused(handler, seconds, status):
     """As behind the building of an engine: nobody expects it any more."""
     clock, arrivals, published = ManualClock(), queue.Queue(), Published()
-    channel = Channel(Topics(), ("rearm",), arrivals, clock)
+    channel = CommandChannel(Topics(), ("rearm",), arrivals, clock)
     channel.serve(handler, Replies(cast(Connection, published), channel.topics, threading.Event()))
     message = MQTTMessage(topic=channel.topics.command.encode())
     message.payload = b'{"id":"a","command":"rearm"}'
@@ -308,7 +308,7 @@ def test_a_request_that_waited_long_is_refused(handler, seconds, status):
 
 def test_a_flood_is_dropped_and_costs_no_memory(handler):
     clock, arrivals = ManualClock(), queue.Queue(MAX_WAITING)
-    channel = Channel(Topics(), ("rearm",), arrivals, clock)
+    channel = CommandChannel(Topics(), ("rearm",), arrivals, clock)
     message = MQTTMessage(topic=channel.topics.command.encode())
     message.payload = b"x" * 4096
     for _ in range(1000):
@@ -323,7 +323,7 @@ def test_a_flood_is_dropped_and_costs_no_memory(handler):
 @given(st.text())
 def test_no_id_changes_a_topic(id_):
     published = Published()
-    channel = Channel(Topics("plant", "d", "left"), ("rearm",), queue.Queue())
+    channel = CommandChannel(Topics("plant", "d", "left"), ("rearm",), queue.Queue())
     channel.serve(MemoryHandler(), Replies(cast(Connection, published), channel.topics, threading.Event()))
     payload = json.dumps({"id": id_, "command": "rearm"}).encode()
     channel.take(Arrival(channel, payload, retained=False, too_many=False, at=time.monotonic()))
