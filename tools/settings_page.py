@@ -26,7 +26,7 @@ Settings come from a YAML file given with `--config`; `--set section.field=value
 a preset says nothing. An unknown name or a value out of range ends the command with status 2.
 
 The user name and password for the broker come from the environment variables `{USERNAME}` and
-`{PASSWORD}`, never from a file or an argument.
+`{PASSWORD}`, never from settings or an argument ([more](mqtt.md#brokers)).
 """
 _SIGNS = {
     "ge": "≥ {}",

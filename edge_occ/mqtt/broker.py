@@ -1,20 +1,19 @@
-"""Address, credentials and TLS context of a broker; no connection is made here."""
+"""Address of a broker and the credentials for it; no connection is made here."""
 
 from __future__ import annotations
 
 import os
 import re
-import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from urllib.parse import urlsplit
 
 from edge_occ.common.errors import InputError
+from edge_occ.common.secret import secret
 from edge_occ.mqtt.topics import mqtt_string
 
 USERNAME, PASSWORD = "EDGE_OCC_MQTT_USERNAME", "EDGE_OCC_MQTT_PASSWORD"
-"""Environment variables with the credentials."""
+"""Environment variables with the credentials, see :func:`edge_occ.common.secret.secret`."""
 
 _DEFAULT_PORTS = {"mqtt": 1883, "mqtts": 8883}
 _LABEL = "[A-Za-z0-9_-]{1,63}"
@@ -71,43 +70,16 @@ def parse_broker(url: str) -> Broker:
 
 
 def credentials(environment: Mapping[str, str] = os.environ) -> tuple[str | None, str | None]:
-    """Return user name and password from the environment; ``None`` where one is not set.
+    """Return user name and password from the environment, or files that it names; ``None`` where one is not set.
 
     Raises:
-        InputError: a password without a user name, which MQTT 3.1.1 cannot carry, or a name that MQTT cannot carry.
+        InputError: a file that cannot be read, a password without a user name, which MQTT 3.1.1 cannot carry, or a name
+            that MQTT cannot carry.
     """
-    username, password = environment.get(USERNAME) or None, environment.get(PASSWORD) or None
+    username, password = secret(USERNAME, environment), secret(PASSWORD, environment)
     if password is not None and username is None:
         raise InputError("a user name with the password", f"{PASSWORD} alone", f"set {USERNAME} too")
     if username is not None and username != mqtt_string(username, len(username) * 4):
         found = "one with a control character, such as a line break"
         raise InputError(f"a user name in {USERNAME} that MQTT can carry", found, f"set {USERNAME} without it")
     return username, password
-
-
-def tls_context(broker: Broker, ca: Path | None, cert: Path | None, key: Path | None) -> ssl.SSLContext | None:
-    """Return a context of TLS 1.2 or newer that verifies by the system's authorities or ``ca``; ``None`` without TLS.
-
-    Raises:
-        InputError: certificates with a plain address, a certificate without its key, or unreadable files.
-    """
-    files = {"mqtt.ca": ca, "mqtt.cert": cert, "mqtt.key": key}
-    given = [name for name, file in files.items() if file is not None]
-    if not broker.tls:
-        if given:
-            found = f"{broker} together with {given[0]}"
-            raise InputError("certificates with an encrypted broker only", found, "use --broker mqtts://host[:port]")
-        return None
-    if (cert is None) != (key is None):
-        raise InputError("mqtt.cert and mqtt.key together", f"only {given[-1]}", "set both, or neither")
-    for name, file in files.items():
-        if file is not None and not file.is_file():
-            raise InputError(f"a PEM file as {name}", f"no file {file}", f"correct {name}")
-    try:
-        context = ssl.create_default_context(cafile=ca)
-        if cert is not None:
-            # With an empty password OpenSSL refuses an encrypted key; otherwise it would prompt on the terminal.
-            context.load_cert_chain(cert, key, password="")
-    except OSError as error:  # ssl.SSLError is one
-        raise InputError(f"PEM files as {', '.join(given)}", str(error), "check the files with openssl x509") from None
-    return context

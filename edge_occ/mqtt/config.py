@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from edge_occ.mqtt.broker import parse_broker
 from edge_occ.mqtt.commands.requests import CommandName
 from edge_occ.mqtt.profiles import ProfileName
+from edge_occ.mqtt.tls import TlsFiles
 from edge_occ.mqtt.topics import Topics, check_camera, check_device, check_discovery_prefix, check_prefix
 
 
@@ -23,8 +24,9 @@ def default_device() -> str:
 class MqttConfig(BaseModel):
     """Settings of the broker and of publishing.
 
-    User name and password are not fields: they come from the environment variables ``EDGE_OCC_MQTT_USERNAME``
-    and ``EDGE_OCC_MQTT_PASSWORD``, so that no file, argument or log contains them.
+    User name, password and the passphrase of ``key`` are not fields: they come from the environment variables
+    ``EDGE_OCC_MQTT_USERNAME``, ``EDGE_OCC_MQTT_PASSWORD`` and ``EDGE_OCC_MQTT_KEY_PASSPHRASE``, or from files that
+    these name with ``_FILE``, so that no settings, argument or log contain them.
 
     Raises:
         InputError: an invalid broker, prefix, device, camera or discovery prefix.
@@ -45,6 +47,9 @@ class MqttConfig(BaseModel):
     ca: Path | None = Field(None, description="PEM file of the authority that signed the broker's certificate.")
     cert: Path | None = Field(None, description="PEM file of this device's certificate, if the broker requires one.")
     key: Path | None = Field(None, description="PEM file of the private key of cert.")
+    server_name: str | None = Field(
+        None, min_length=1, description="Name in the broker's certificate; null for the host of broker."
+    )
     keepalive: int = Field(15, ge=5, le=3600, description="MQTT keep-alive, seconds.")
     session_expiry: int = Field(
         0,
@@ -123,6 +128,11 @@ class MqttConfig(BaseModel):
                 "event_qos 2 needs MQTT 5 and a session that the broker keeps (session_expiry, such as 60)"
             )
         return self
+
+    @property
+    def tls_files(self) -> TlsFiles:
+        """The settings of an encrypted connection."""
+        return TlsFiles(self.ca, self.cert, self.key, self.server_name)
 
     @property
     def once(self) -> bool:

@@ -75,9 +75,9 @@ class Reloader:
     """Reads the settings and the bundle's file again on request, while the inspection goes on.
 
     The new bundle passes the checks and the parity gate before it is used; where it does not, or anything else fails,
-    the earlier settings and bundle stay.  An engine on the CPU is opened while the earlier one still runs, so no frame waits for
-    it; one of TensorRT is opened in the inspecting thread, and frames of that time are dropped or wait.  The engine
-    stays the one of the start: another one would be opened in a thread that is not its own.
+    the earlier settings and bundle stay.  An engine on the CPU is opened while the earlier one still runs, so no frame
+    waits for it; one of TensorRT is opened in the inspecting thread, and frames of that time are dropped or wait.
+    The engine stays the one of the start: another one would be opened in a thread that is not its own.
 
     Args:
         requests: for reloads.

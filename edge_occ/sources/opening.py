@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable
 from dataclasses import replace
 from urllib.parse import quote, urlsplit, urlunsplit
@@ -11,6 +10,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 import cv2
 
 from edge_occ.common.errors import InputError
+from edge_occ.common.secret import secret
 from edge_occ.sources.camera import DEFAULT_PATIENCE, CameraSource, Patience
 from edge_occ.sources.capture import (
     RTSP_SECONDS,
@@ -146,9 +146,9 @@ def _rtsp(source: SourceUri) -> tuple[Callable[[str], Capture], InputError]:
 
 
 def _with_credentials(address: str) -> str:
-    username = os.environ.get(USERNAME)
+    username = secret(USERNAME)
     parts = urlsplit(address)
     if not username or "@" in parts.netloc:
         return address
-    secret = f"{quote(username, safe='')}:{quote(os.environ.get(PASSWORD, ''), safe='')}@"
-    return urlunsplit(parts._replace(netloc=secret + parts.netloc))
+    login = f"{quote(username, safe='')}:{quote(secret(PASSWORD) or '', safe='')}@"
+    return urlunsplit(parts._replace(netloc=login + parts.netloc))

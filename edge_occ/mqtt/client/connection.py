@@ -26,7 +26,7 @@ from paho.mqtt.enums import MQTTProtocolVersion
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from edge_occ.mqtt.broker import credentials, parse_broker, tls_context
+from edge_occ.mqtt.broker import credentials, parse_broker
 from edge_occ.mqtt.client import paho_client
 from edge_occ.mqtt.client.connection_log import ConnectionLog
 from edge_occ.mqtt.client.first_connection import FirstConnection
@@ -37,6 +37,7 @@ from edge_occ.mqtt.client.subscriber import Subscriber
 from edge_occ.mqtt.client.takeover import TakeoverDetector
 from edge_occ.mqtt.config import MqttConfig
 from edge_occ.mqtt.payloads import DeviceState
+from edge_occ.mqtt.tls import tls_context
 
 _NOT_FOUND = 0x92
 """The answer of a broker that has released a message of QoS 2 already, to the same request after a lost connection."""
@@ -77,7 +78,7 @@ class Connection(Outgoing):
         self.last_end = ""
         self._broker = parse_broker(config.broker)
         self.log = ConnectionLog(self._broker)
-        self._tls = tls_context(self._broker, config.ca, config.cert, config.key)
+        self._tls = tls_context(self._broker, config.tls_files)
         self._credentials = credentials()
         self._config, self._client_id = config, client_id
         self._presence = Presence(status_topic, config.topics.origin)

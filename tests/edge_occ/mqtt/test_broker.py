@@ -4,7 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from edge_occ.common.errors import InputError
-from edge_occ.mqtt.broker import PASSWORD, USERNAME, Broker, credentials, parse_broker, tls_context
+from edge_occ.mqtt.broker import PASSWORD, USERNAME, Broker, credentials, parse_broker
 from edge_occ.mqtt.config import MqttConfig, default_device
 
 
@@ -55,22 +55,6 @@ def test_credentials_come_from_the_environment():
     with pytest.raises(InputError, match=USERNAME) as caught:
         credentials({PASSWORD: "secret"})
     assert "secret" not in str(caught.value)
-
-
-def test_certificates_belong_to_an_encrypted_address(tmp_path):
-    junk = tmp_path / "junk.pem"
-    junk.write_text("junk")
-    plain, tls = Broker("host", 1883), Broker("host", 8883, tls=True)
-    assert tls_context(plain, None, None, None) is None
-    assert tls_context(tls, None, None, None).check_hostname
-    with pytest.raises(InputError, match="mqtts"):
-        tls_context(plain, junk, None, None)
-    with pytest.raises(InputError, match="both"):
-        tls_context(tls, None, junk, None)
-    with pytest.raises(InputError, match="no file"):
-        tls_context(tls, tmp_path / "none.pem", None, None)
-    with pytest.raises(InputError, match="PEM files as mqtt"):
-        tls_context(tls, junk, None, None)
 
 
 def test_the_default_configuration_can_be_used_as_it_is():

@@ -81,13 +81,20 @@ def attempt(authority, tmp_path, config) -> Callable:
         mosquitto.stop()
 
     def connect(
-        certificate: str, *options: str, ca: str | None = "ca", own: str | None = None, required: bool = True
+        certificate: str,
+        *options: str,
+        ca: str | None = "ca",
+        own: str | None = None,
+        required: bool = True,
+        server_name: str | None = None,
     ) -> InputError | None:
         pem = {name: authority.folder / f"{file}.pem" for name, file in (("ca", ca), ("cert", own)) if file}
         if own:
             pem["key"] = authority.folder / f"{own}.key"
         with broker(certificate, *options) as url:
-            connection = Connection(config.model_copy(update={"broker": url, **pem}), "client")
+            connection = Connection(
+                config.model_copy(update={"broker": url, "server_name": server_name, **pem}), "client"
+            )
             try:
                 connection.connect(PATIENCE, required=required)
             except InputError as error:
@@ -137,6 +144,11 @@ def test_the_cause_of_a_rejected_device_certificate(attempt, authority, version,
     error = attempt("good", *wanted, own=own, required=version == "tlsv1.2")
     assert found in error.found
     assert advice in error.advice
+
+
+def test_a_certificate_of_another_name_is_accepted_by_that_name_alone(attempt):
+    assert attempt("elsewhere", server_name="elsewhere.example") is None
+    assert "not valid for 'another.example'" in attempt("elsewhere", server_name="another.example").found
 
 
 def test_a_port_for_tls_is_recognised_behind_a_plain_address(authority, tmp_path, config: MqttConfig):
