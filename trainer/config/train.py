@@ -11,11 +11,12 @@ from edge_occ.common.size import Size
 from trainer.config.bundle import CalibrationConfig, ExportConfig
 from trainer.config.camera_changes import CameraChangesConfig
 from trainer.config.encoder import EncoderConfig, InputConfig
-from trainer.config.head import FusionConfig, HeadConfig, MapConfig
+from trainer.config.head import HeadConfig
 from trainer.config.optimiser import OptimiserConfig
 from trainer.config.pose import PoseConfig
 from trainer.config.pretext import PretextConfig
 from trainer.config.region import RegionConfig
+from trainer.config.score_map import FusionConfig, MapConfig
 from trainer.config.section import Section
 from trainer.config.selection import SelectionConfig
 from trainer.config.views import ViewsConfig

@@ -12,6 +12,7 @@ from edge_occ.common.settings import load_settings, preset
 from trainer.config import BranchConfig, TrainConfig
 from trainer.reproduce.budget import Budget
 from trainer.reproduce.cells import Cell, CellResult, Store
+from trainer.reproduce.progress import Progress
 from trainer.reproduce.provenance import provenance
 from trainer.reproduce.set_changes import SetChange
 from trainer.reproduce.table import CellTask, PaperTable, Row, check_known
@@ -148,7 +149,7 @@ def reproduce(
     failures: dict[str, UserError] = {}
     under_way: Cell | None = None
     interrupted = False
-    progress = _Progress(cells, store, budget, say)
+    progress = Progress(cells, store, budget, say)
     try:
         with budget.interrupting():
             for cell in progress.to_do:
@@ -218,40 +219,3 @@ def _status(cell: Cell, store: Store, under_way: bool, failures: dict[str, UserE
     if cell.key in failures:
         return CellStatus(cell, "failed", None)
     return CellStatus(cell, "incomplete" if under_way or store.begun(cell) else "not run", None)
-
-
-class _Progress:
-    """Progress messages: number of the cell, elapsed time and remaining time."""
-
-    def __init__(self, cells: Sequence[Cell], store: Store, budget: Budget, say: Callable[[str], None]) -> None:
-        self._total, self._store, self._budget, self._say = len(cells), store, budget, say
-        self._cells = cells
-        done = [cell for cell in cells if store.result(cell)]
-        self.to_do = [cell for cell in cells if cell not in done]
-        if done:
-            say(f"{len(done)} of {len(cells)} cells are already done")
-
-    def announce(self, cell: Cell) -> None:
-        """Announce the next cell."""
-        number = self._total - len(self.to_do) + self.to_do.index(cell) + 1
-        self._say(
-            f"cell {number} of {self._total}: {cell}; {minutes(self._budget.elapsed)} elapsed, {self._left(cell)}"
-        )
-
-    def _left(self, cell: Cell) -> str:
-        """Estimate the remaining time from the finished cells of the same rows."""
-        seconds: dict[str, list[float]] = {}
-        for each in self._cells:
-            if (result := self._store.result(each)) is not None:
-                seconds.setdefault(each.row.name, []).append(result.seconds)
-        means = {name: sum(values) / len(values) for name, values in seconds.items()}
-        coming = self.to_do[self.to_do.index(cell) :]
-        known = [means[each.row.name] for each in coming if each.row.name in means]
-        if len(known) == len(coming):
-            return f"about {minutes(sum(known))} left"
-        return f"at least {minutes(sum(known))} left" if known else "time left unknown"
-
-
-def minutes(seconds: float) -> str:
-    """Format a duration in minutes."""
-    return f"{seconds / 60:.1f} min"
