@@ -36,6 +36,10 @@ from edge_occ.runtime.thermals import read_machine
 from edge_occ.sources.frame import Source
 from edge_occ.sources.opening import is_steady, open_source
 
+_CLOSE_SECONDS, _HURRY_SECONDS = 5.0, 1.5
+"""Time of each output to end.  The second leaves three seconds for two outputs, and one for the broker's answer to the
+goodbye: five in all are what a signal is given."""
+
 
 @dataclass(frozen=True)
 class CameraPlan:
@@ -204,6 +208,17 @@ class Camera:
         """Count silence as a fault from now on, where the source gives frames without a pause."""
         if self.publisher is not None and self._is_steady:
             self.publisher.expect_frames()
+
+    def close(self, *, hurry: bool) -> None:
+        """End its outputs, from any thread; the stack that closes them, too, finds nothing left to do.
+
+        Args:
+            hurry: a supervisor waits for the end: give them half the usual time.
+        """
+        if self._evidence is not None:
+            self._evidence.close(_HURRY_SECONDS if hurry else _CLOSE_SECONDS)
+        if self.publisher is not None:
+            self.publisher.close(_HURRY_SECONDS if hurry else _CLOSE_SECONDS)
 
     def notify(self, line: str) -> None:
         """Pass on a line for people, with the name of the camera."""

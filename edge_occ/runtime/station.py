@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -91,6 +93,8 @@ class Station:
             commands = CommandService(self.config.mqtt.commands)
             plan = CameraPlan(self.config, mqtt, self.json, len(self.sources) == 1, heartbeat, notify, commands)
             cameras = [Camera(name, address, plan, model, stack) for name, address in self.sources.items()]
+            interrupted = threading.Event()
+            stack.callback(lambda: _end_outputs(cameras, hurry=interrupted.is_set()))
             stack.enter_context(metrics_outputs(self.config.metrics, cameras, notify))
             loaded = open_engine(bundle, self.config.engine, cameras, notify)
             del bundle
@@ -159,6 +163,13 @@ def _summaries(lanes: Sequence[Lane]) -> dict[str, RunSummary]:
         first = next(iter(found))
         found[first] = replace(found[first], lost={**found[first].lost, ConsoleSink.name: lost})
     return found
+
+
+def _end_outputs(cameras: Sequence[Camera], *, hurry: bool) -> None:
+    """End the outputs of all cameras at the same time: each may have to wait for a broker or a disk."""
+    with ThreadPoolExecutor(len(cameras), "edge-occ end") as threads:
+        for _ in threads.map(lambda camera: camera.close(hurry=hurry), cameras):
+            pass
 
 
 def _close_all(cameras: Sequence[Camera]) -> None:

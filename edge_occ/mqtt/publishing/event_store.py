@@ -68,6 +68,10 @@ class EventStore(Protocol):
     """
 
     @property
+    def lasting(self) -> bool:
+        """True if what is stored outlasts the process."""
+
+    @property
     def depth(self) -> int:
         """Messages that are not settled."""
 
@@ -108,6 +112,8 @@ class MemoryEventStore:
         max_bytes: budget.
         on_drop: called with the number of messages dropped; must return at once.
     """
+
+    lasting = False
 
     def __init__(self, max_bytes: int, on_drop: Callable[[int], None] = lambda _: None) -> None:
         self._max_bytes, self._on_drop = max_bytes, on_drop

@@ -150,6 +150,11 @@ class Outbox:
         return self.kept
 
     @property
+    def lasting(self) -> bool:
+        """True if every message is on disk."""
+        return self._disk is not None and not self._to_memory
+
+    @property
     def depth(self) -> int:
         """Messages that are not settled."""
         return sum(store.depth for store in self._stores())

@@ -76,7 +76,9 @@ class Sender:
     def _finished(self) -> bool:
         if self._deadline is None:
             return False
-        return self._idle() or time.monotonic() >= self._deadline
+        # Without a connection there is nothing to wait for, where the next run sends what is left.
+        kept = not self._connection.session and self._events.lasting
+        return kept or self._idle() or time.monotonic() >= self._deadline
 
     def _idle(self) -> bool:
         return not (self._events.depth or self._live.has_waiting() or self._live.in_flight())

@@ -37,6 +37,9 @@ class SqliteEventStore:
         on_drop: called with the number of messages dropped; must return at once.
         clock: replaced in tests.
 
+    Attributes:
+        lasting: whether it is a file.
+
     Raises:
         sqlite3.Error: as of :class:`~edge_occ.mqtt.publishing.event_rows.EventRows`; from ``put`` and ``take`` where
             the file cannot be written or read, in which case nothing has changed.
@@ -50,6 +53,7 @@ class SqliteEventStore:
         on_drop: Callable[[int], None] = lambda _: None,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
+        self.lasting = path is not None
         self._max_bytes, self._on_drop = max_bytes, on_drop
         self._rows = EventRows(path)
         self._lock = threading.Lock()

@@ -2,10 +2,12 @@
 
 import contextlib
 import fcntl
+import json
 import os
 import pty
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import termios
@@ -141,3 +143,27 @@ def only_child(process):
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
     wait_until(process, lambda _: len(children.read_text().split()) == 1)
     return Path("/proc") / children.read_text().strip()
+
+
+@pytest.mark.parametrize("broker", ["absent", "silent"])
+def test_several_cameras_end_together_with_their_events_kept(tiny_bundle, tiny_data, tmp_path, broker):
+    """Whatever the broker does, a supervisor gets the end it asks for in about five seconds, not in five a camera."""
+    spot = f"{tiny_data / 'test' / 'spot'}?fps=10&loop=1"
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        if broker == "absent":
+            server.close()
+        command = [sys.executable, "-m", "edge_occ", "run", "--bundle", str(tiny_bundle), "--json"]
+        command += [part for index in range(6) for part in ("--source", f"c{index}={spot}")]
+        command += ["--broker", f"mqtt://127.0.0.1:{port}", "--set", "mqtt.connect_timeout=0.5"]
+        command += ["--set", f"mqtt.state={tmp_path}", "--set", f"evidence.folder={tmp_path / 'evidence'}"]
+        with started(command) as process:
+            assert process.stdout is not None
+            lines = [process.stdout.readline() for _ in range(12)]
+            assert all("score" in json.loads(line) for line in lines)
+            begun = time.monotonic()
+            process.send_signal(signal.SIGTERM)
+            errors = ended(process)
+            # Six cameras took 30 seconds when they ended one after another.
+            assert time.monotonic() - begun < 15
+    assert errors.count("kept in") == 6

@@ -75,6 +75,13 @@ def test_an_empty_store_has_nothing(open_store: OpenStore):
     assert store.close() == 0
 
 
+def test_a_store_says_whether_what_it_holds_outlasts_the_process(open_store: OpenStore):
+    store = open_store()
+    store.put(event("a", START))
+    lasting = store.lasting
+    assert lasting == (store.close() == 1)
+
+
 def test_messages_come_back_byte_by_byte(open_store: OpenStore):
     store = open_store()
     put = [
