@@ -1,4 +1,4 @@
-"""A camera that gives the same frame again and again: a sensor always has noise, so its driver hangs."""
+"""Frames that a camera gives again: a sensor always has noise, so its driver repeats them, or hangs."""
 
 from __future__ import annotations
 
@@ -12,17 +12,24 @@ _EVERY = 16
 
 
 class FrozenGuard:
-    """Finds a camera that gives the same frame again and again.
+    """Finds frames that a camera gives again.
+
+    A frame that was scored already says nothing new, and would count twice in events and drift.  A driver may repeat
+    one now and then; a camera that does nothing else is frozen.
 
     Args:
-        frames: more than so many equal frames in a row.
-        seconds: for more than so long, from the first of them.
+        frames: a camera is frozen after more than so many equal frames in a row,
+        seconds: and more than so long after the first of them.
     """
 
     def __init__(self, frames: int, seconds: float) -> None:
         self._frames, self._seconds = frames, seconds
         self._last: NDArray[np.uint8] | None = None
         self._since, self._equal = 0.0, 0
+
+    def go_on_from(self, earlier: FrozenGuard) -> None:
+        """Take the last frame, and the length of its run, from the guard that this one replaces."""
+        self._last, self._since, self._equal = earlier._last, earlier._since, earlier._equal
 
     def check(self, image: NDArray[np.uint8], at: float) -> Unscored | None:
         """Take the next frame, of moment ``at`` in seconds."""
@@ -32,7 +39,7 @@ class FrozenGuard:
         self._equal += 1
         lasted = at - self._since
         if self._equal <= self._frames or lasted <= self._seconds:
-            return None
+            return Unscored(Reason.REPEATED, "the same pixels as the frame before")
         return Unscored(Reason.FROZEN, f"{self._equal} frames in a row have the same pixels, for {lasted:.1f} s")
 
 

@@ -3,7 +3,8 @@
 Pure but for the last frame that :class:`Guards` remembers: time comes with the frame.
 
 =========  ===========================================================================================
-frozen     pixels equal those of the frame before, for many frames and seconds: a sensor always has noise
+repeated   pixels equal those of the frame before: a sensor always has noise
+frozen     the same, for many frames and seconds
 black      far darker and flatter than every training image: the lamp is off, the lens is covered
 white      the same with white: the lamp or the exposure is too strong
 uniform    one value in each channel
@@ -81,8 +82,10 @@ class GuardsConfig(BaseModel):
     )
     size: bool = Field(True, description="frames of a camera in another size than the training images")
     frozen: bool = Field(True, description="frames of a camera that equal the one before, pixel by pixel")
-    frozen_frames: int = Field(10, ge=1, description="frozen: more than so many equal frames in a row")
-    frozen_seconds: float = Field(2.0, ge=0, description="frozen: and for more than so many seconds")
+    frozen_frames: int = Field(
+        10, ge=1, description="such frames are repeated; after more than so many in a row the camera is frozen,"
+    )
+    frozen_seconds: float = Field(2.0, ge=0, description="if it has been so for more than so many seconds, too")
     fault_after: float = Field(
         5.0, ge=0, description="seconds of faults only, or without frames, after which MQTT status is fault"
     )
@@ -110,6 +113,10 @@ class Guards:
         self._config, self._exposure, self._colour, self._size = config, exposure, colour, size
         self._frozen = FrozenGuard(config.frozen_frames, config.frozen_seconds)
 
+    def go_on_from(self, earlier: Guards) -> None:
+        """Remember the last frame of the guards that these replace."""
+        self._frozen.go_on_from(earlier._frozen)
+
     def check(self, frame: Frame) -> Unscored | None:
         """The fault that a frame shows, or ``None``.
 
@@ -125,7 +132,7 @@ class Guards:
         return next((fault for fault in found if fault is not None and self._is_on(fault.reason)), None)
 
     def _is_on(self, reason: Reason) -> bool:
-        return bool(getattr(self._config, reason.value))
+        return bool(getattr(self._config, "frozen" if reason is Reason.REPEATED else reason.value))
 
     def _faults(self, image: NDArray[np.uint8], *, of_camera: bool) -> Iterator[Unscored | None]:
         """Yield what each guard finds, one after the other; those that take time only where they are on."""

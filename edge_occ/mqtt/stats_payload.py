@@ -58,7 +58,8 @@ class Stats(Message):
         0, ge=0, description="Frames far darker or brighter than every training image, though not flat."
     )
     faults_size: int = Field(0, ge=0, description="Frames of a camera in another size than the training images.")
-    faults_frozen: int = Field(0, ge=0, description="Frames equal to the camera's frames before, pixel by pixel.")
+    faults_repeated: int = Field(0, ge=0, description="Frames equal to the camera's frame before, pixel by pixel.")
+    faults_frozen: int = Field(0, ge=0, description="The same, for many frames and seconds.")
     faults_no_part: int = Field(0, ge=0, description="Frames without a part before a plain ground.")
     faults_part_too_small: int = Field(0, ge=0, description="Frames with a fragment or dust in place of a part.")
     faults_several_parts: int = Field(0, ge=0, description="Frames with more than one part.")

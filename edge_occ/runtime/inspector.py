@@ -160,6 +160,8 @@ class Inspector:
 
     def use(self, engine: Engine, threshold: ConformalThreshold, guards: Guards | None) -> None:
         """Go on with another engine, threshold and guards; the open event, if any, goes on, too."""
+        if guards is not None and self._guards is not None:
+            guards.go_on_from(self._guards)
         self._engine, self._threshold, self._guards = engine, threshold, guards
 
     def decide(self, threshold: ConformalThreshold) -> None:

@@ -44,8 +44,10 @@ class Reason(str, Enum):
     """All of it is far darker, or far brighter, than in every training image, with its contrast."""
     SIZE = "size"
     """A camera gives it in another size than that of the training images."""
+    REPEATED = "repeated"
+    """It equals the frame of the camera before it, pixel by pixel."""
     FROZEN = "frozen"
-    """It equals the frames of the camera before it, pixel by pixel."""
+    """The same, for many frames and seconds."""
     NO_PART = "no part"
     """Nothing lies before a plain ground; this and the following: edge_occ/bundle/pose.py."""
     SMALL = "part too small"
@@ -72,6 +74,7 @@ GUARDED = POSELESS | {
     Reason.BLURRED,
     Reason.EXPOSURE,
     Reason.SIZE,
+    Reason.REPEATED,
     Reason.FROZEN,
 }
 """Reasons that lie in what the camera sees: any number of such frames never ends a run, and the process is alive."""

@@ -142,6 +142,6 @@ def test_frames_that_a_guard_finds_are_signs_of_life_and_other_faults_are_none()
         current[0] = reason
         heartbeat.fault(Fault(0, datetime.now(timezone.utc), Unscored(reason, "words")))
     assert given == [
-        *("black", "white", "uniform", "grey", "torn", "blurred", "exposure", "size", "frozen"),
+        *("black", "white", "uniform", "grey", "torn", "blurred", "exposure", "size", "repeated", "frozen"),
         *("no part", "part too small", "several parts", "part at the edge", "part too large", "direction undecided"),
     ]

@@ -94,7 +94,7 @@ def test_frames_that_show_no_part_are_refused_counted_and_reported(tmp_path):
 def test_a_frozen_camera_gives_no_more_pictures(tmp_path):
     frozen = [part(1)] * 9
     done, _ = record(tmp_path, Shown(part(0), *frozen, part(2), name=None), frozen_frames=3, frozen_seconds=1)
-    assert done == Recording(5, {"frozen": 6})
+    assert done == Recording(3, {"repeated": 2, "frozen": 6})
 
 
 def test_a_recording_of_nothing_but_faults_is_an_error(tmp_path):
