@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -14,15 +15,19 @@ from soak_faults import FAULTS
 from soak_measures import compare, floor_growth, slope
 
 
-def test_a_run_survives_every_fault_once(tiny_bundle, tmp_path):
+_TRANSIENT = 3
+"""Threads or files that a short run may have more at its end: those of the last faults."""
+
+
+def test_a_run_survives_every_fault_twice(tiny_bundle, tmp_path):
     options = Options(
-        tiny_bundle, fault_seconds=0.6, calm_seconds=0.2, warm_up=0.0, hang_seconds=1.0,
-        sample_period=0.2, picture_period=0.2, largest_gap=60.0, rounds=1,
+        tiny_bundle, fault_seconds=0.6, calm_seconds=0.2, warm_up=10.0, hang_seconds=1.0,
+        sample_period=0.2, picture_period=0.2, largest_gap=60.0, rounds=2,
     )  # fmt: skip
     result = soak(options, tmp_path)
-    assert [failure for failure in result.failures if "more" not in failure] == [], (
-        tmp_path / "stderr.log"
-    ).read_text()
+    growth = {failure: re.fullmatch(r"(\d+) more (threads|open files)", failure) for failure in result.failures}
+    failures = [failure for failure, grown in growth.items() if grown is None or int(grown[1]) > _TRANSIENT]
+    assert failures == [], (tmp_path / "stderr.log").read_text()
     assert set(result.figures["faults injected"]) == {fault.__name__ for fault in FAULTS}
     assert result.figures["reloads"] >= 2
     assert result.figures["reloads refused"] >= 2
