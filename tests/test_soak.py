@@ -14,7 +14,6 @@ from soak import Options, soak
 from soak_faults import FAULTS
 from soak_measures import compare, floor_growth, slope
 
-
 _TRANSIENT = 3
 """Threads or files that a short run may have more at its end: those of the last faults."""
 
