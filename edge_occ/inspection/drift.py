@@ -112,8 +112,9 @@ class DriftMonitor:
         self._config, self._notify = config, notify
         self.reset(threshold, calibration)
 
-    def reset(self, threshold: ConformalThreshold, calibration: Calibration) -> None:
-        """Begin anew with another threshold, as with another bundle; an alarm ends without a word."""
+    def reset(self, threshold: ConformalThreshold, calibration: Calibration, config: DriftConfig | None = None) -> None:
+        """Begin anew with another threshold, as with another bundle, and other settings; an alarm ends unreported."""
+        self._config = config or self._config
         self._window = _Window(threshold.held_out, self._config.window)
         self._tests = _Tests(
             threshold, min(self._config.usual_defects + calibration.upper_95, _MAX_USUAL), self._config

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from edge_occ.bundle.loading import LoadedEngine
 from edge_occ.bundle.operating_points import Decision
 from edge_occ.common.streams import lost_errors
 from edge_occ.inspection.drift import DriftMonitor
-from edge_occ.inspection.events import EventTracker
 from edge_occ.inspection.guards import Guards
 from edge_occ.inspection.likeness import Likeness
 from edge_occ.inspection.metrics import Latencies
 from edge_occ.inspection.snapshot import Snapshot
 from edge_occ.inspection.trigger import CommandTrigger
-from edge_occ.mqtt.commands.service import CommandChannel, CommandService
+from edge_occ.mqtt.commands.service import CommandChannel
 from edge_occ.mqtt.config import MqttConfig
 from edge_occ.mqtt.publisher import Publisher
 from edge_occ.output.console import ConsoleSink
@@ -28,9 +26,9 @@ from edge_occ.output.outlets import Outlets
 from edge_occ.output.renderer import Renderer
 from edge_occ.output.sink import Sink
 from edge_occ.runtime.config import RunConfig
-from edge_occ.runtime.heartbeat import Heartbeat
 from edge_occ.runtime.inspector import Inspector
 from edge_occ.runtime.model import Model
+from edge_occ.runtime.plan import CameraPlan
 from edge_occ.runtime.scheduler import Lane
 from edge_occ.runtime.thermals import read_machine
 from edge_occ.sources.frame import Source
@@ -39,29 +37,6 @@ from edge_occ.sources.opening import is_steady, open_source
 _CLOSE_SECONDS, _HURRY_SECONDS = 5.0, 1.5
 """Time of each output to end.  The second leaves three seconds for two outputs, and one for the broker's answer to the
 goodbye: five in all are what a signal is given."""
-
-
-@dataclass(frozen=True)
-class CameraPlan:
-    """Settings and parts that the cameras of a run share.
-
-    Attributes:
-        config: settings of all parts.
-        mqtt: the broker and the names; ``None`` publishes nothing.
-        json: print JSON on standard output instead of lines for people on standard error.
-        alone: whether there is no other camera.
-        heartbeat: signs of life for the supervisor.
-        notify: called with lines for people.
-        commands: of the cameras; none where no command is enabled.
-    """
-
-    config: RunConfig
-    mqtt: MqttConfig | None
-    json: bool
-    alone: bool
-    heartbeat: Heartbeat
-    notify: Callable[[str], None]
-    commands: CommandService
 
 
 class Camera:
@@ -89,7 +64,7 @@ class Camera:
 
     def __init__(self, name: str, address: str, plan: CameraPlan, model: Model, stack: ExitStack) -> None:
         config, settings = plan.config, plan.config.source
-        self.name, self._plan = name, plan
+        self.name, self._plan, self._config = name, plan, config
         # The loss of the only camera ends the run, so that a supervisor can start it again.  One of several is waited
         # for as long as it takes.
         patience = settings.patience() if plan.alone else replace(settings.patience(), lost=math.inf)
@@ -126,16 +101,14 @@ class Camera:
 
     def lane(self, model: Model, loaded: LoadedEngine) -> Lane:
         """Return the way of its frames through an engine."""
-        config = self._plan.config
-        event = config.event
         self._show_engine(loaded)
         self._inspector = Inspector(
             loaded.engine,
             model.decision.threshold,
-            EventTracker(event.k, event.n, event.release, event.part_gap),
+            self._config.event.make(),
             self._outlets,
-            self._guards(config, model),
-            roi=config.roi_of(self.name),
+            self._guards(self._config, model),
+            roi=self._config.roi_of(self.name),
             trigger=self._trigger,
             on_skip=self._plan.heartbeat.beat,
             latencies=self._latencies,
@@ -143,12 +116,16 @@ class Camera:
         return Lane(self.name, self.source, self._inspector)
 
     def use(self, config: RunConfig, model: Model, loaded: LoadedEngine) -> None:
-        """Go on with other guards, thresholds and another engine; in the thread that inspects, between two frames.
+        """Go on with other settings, thresholds and another engine; in the thread that inspects, between two frames.
 
-        Events go on; drift is measured anew.
+        The open event goes on unless its settings or the region have changed; drift is measured anew.
         """
+        before, self._config = self._config, config
+        roi = config.roi_of(self.name)
+        same = config.event == before.event and roi == before.roi_of(self.name)
         if self._inspector is not None:
-            self._inspector.use(loaded.engine, model.decision.threshold, self._guards(config, model))
+            guards, tracker = self._guards(config, model), None if same else config.event.make()
+            self._inspector.use(loaded.engine, model.decision.threshold, guards, roi, tracker)
         self.decide(model.decision)
         self._likeness.compare_with(model.manifest)
         self._show_engine(loaded)
@@ -160,7 +137,7 @@ class Camera:
         self.decision = decision
         if self._inspector is not None:
             self._inspector.decide(decision.threshold)
-        self._drift.reset(decision.threshold, decision.reject)
+        self._drift.reset(decision.threshold, decision.reject, self._config.drift)
         self._render.scale(decision.reject.median, decision.reject.threshold)
 
     def rearm(self) -> bool:

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from edge_occ.bundle.operating_points import DecisionConfig
 from edge_occ.inspection.drift import DriftConfig
+from edge_occ.inspection.events import EventTracker
 from edge_occ.inspection.guards import GuardsConfig
 from edge_occ.inspection.roi import Roi
 from edge_occ.inspection.trigger import TriggerConfig
@@ -120,6 +121,10 @@ class EventConfig(_Section):
         if self.k > self.n:
             raise ValueError(f"k must not exceed n, not k={self.k}, n={self.n}")
         return self
+
+    def make(self) -> EventTracker:
+        """Return what finds the events of one camera."""
+        return EventTracker(self.k, self.n, self.release, self.part_gap)
 
 
 class MetricsConfig(_Section):

@@ -158,8 +158,22 @@ class Inspector:
             self._count(result)
             self._outlets.publish(result)
 
-    def use(self, engine: Engine, threshold: ConformalThreshold, guards: Guards | None) -> None:
-        """Go on with another engine, threshold and guards; the open event, if any, goes on, too."""
+    def use(
+        self,
+        engine: Engine,
+        threshold: ConformalThreshold,
+        guards: Guards | None,
+        roi: Roi | None = None,
+        tracker: EventTracker | None = None,
+    ) -> None:
+        """Go on with another engine, threshold, guards and region; the open event, if any, goes on, too.
+
+        With another ``tracker`` the open event ends.
+        """
+        if tracker is not None:
+            self.finish()
+            self._tracker = tracker
+        self._roi = roi
         if guards is not None and self._guards is not None:
             guards.go_on_from(self._guards)
         self._engine, self._threshold, self._guards = engine, threshold, guards

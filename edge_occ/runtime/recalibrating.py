@@ -84,14 +84,19 @@ class Recalibrator:
 
     Args:
         bundle: file of the bundle.
-        config: guards and engine settings of the run.
+        config: returns the settings of the run, of which guards and engine are used.
         rate: that the bundle declares.
         engine: name and precision of the engine in use.
         reload: asks for a reload; its result is a line for people.
     """
 
     def __init__(
-        self, bundle: Path, config: RunConfig, rate: float, engine: tuple[str, str], reload: Callable[[], Future[str]]
+        self,
+        bundle: Path,
+        config: Callable[[], RunConfig],
+        rate: float,
+        engine: tuple[str, str],
+        reload: Callable[[], Future[str]],
     ) -> None:
         self._bundle, self._config, self._reload = bundle.resolve(), config, reload
         self._rate, self._engine = rate, engine
@@ -182,7 +187,7 @@ class Recalibrator:
     def _recalibrate(self, plan: RecalibrationPlan, folder: Path) -> str:
         """Run ``edge-occ recalibrate`` on the collected frames; return what it changed, in words."""
         settings = folder / "settings.yaml"
-        parts = self._config.model_dump(mode="json", include={"guards", "engine"})
+        parts = self._config().model_dump(mode="json", include={"guards", "engine"})
         settings.write_text(json.dumps(parts), encoding="utf-8")  # JSON is YAML, too
         name, precision = self._engine
         command = [sys.executable, "-m", "edge_occ", "recalibrate", str(self._bundle), "--data", str(folder)]

@@ -21,7 +21,7 @@ from edge_occ.sources.faults import one_line
 _OF_ONE_THREAD = ("tensorrt",)
 """Engines that belong to the thread that opened them; the others are opened while the earlier one still runs."""
 
-_AT_START = ("source", "roi", "trigger", "engine", "event", "evidence", "drift", "metrics", "mqtt")
+_AT_START = ("source", "trigger", "engine", "evidence", "metrics", "mqtt")
 """Sections of the settings that take effect at the next start only."""
 
 
@@ -111,6 +111,11 @@ class Reloader:
             self._engine = config.engine.model_copy(update={"name": loaded.engine.name})
         self._thread = threading.Thread(target=self._serve, name="edge-occ reload", daemon=True)
         self._thread.start()
+
+    @property
+    def config(self) -> RunConfig:
+        """The settings in use, but for the sections that take effect at the next start."""
+        return self._config
 
     def close(self) -> None:
         """End: a reload under way is finished or given up, and the engine is closed."""

@@ -23,13 +23,14 @@ from edge_occ.mqtt.publisher import Publisher
 from edge_occ.mqtt.topics import EVENT
 from edge_occ.output.console import ConsoleSink
 from edge_occ.output.jsonl import JsonLinesSink
-from edge_occ.runtime.camera import Camera, CameraPlan
+from edge_occ.runtime.camera import Camera
 from edge_occ.runtime.commanding import StationActions, serve_commands
 from edge_occ.runtime.config import RunConfig
 from edge_occ.runtime.control import Control
 from edge_occ.runtime.heartbeat import heartbeat_from_environment
 from edge_occ.runtime.metrics import metrics_outputs
 from edge_occ.runtime.model import Model, open_engine, read_model
+from edge_occ.runtime.plan import CameraPlan
 from edge_occ.runtime.recalibrating import Recalibrator
 from edge_occ.runtime.reload import Reloader, ReloadRequests
 from edge_occ.runtime.scheduler import Lane, Scheduler
@@ -101,7 +102,7 @@ class Station:
             lanes = [camera.lane(model, loaded) for camera in cameras]
             control = Control()
             engine, rate = (loaded.engine.name, loaded.engine.precision), model.manifest.calibration.false_alarm_rate
-            recalibrator = Recalibrator(self.bundle, self.config, rate, engine, requests.ask)
+            recalibrator = Recalibrator(self.bundle, lambda: reloader.config, rate, engine, requests.ask)
             stack.callback(recalibrator.give_up)
             # After the reloader, which cancels what the commands wait for; before the connections.
             stack.callback(commands.close)

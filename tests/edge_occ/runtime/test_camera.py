@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from dataclasses import replace
+from datetime import datetime, timezone
 
 import pytest
 from discs import part, write
@@ -13,11 +14,13 @@ from edge_occ.common.errors import InputError, UserError
 from edge_occ.mqtt.commands.service import CommandService
 from edge_occ.output.console import ConsoleSink
 from edge_occ.output.jsonl import JsonLinesSink
-from edge_occ.runtime.camera import Camera, CameraPlan
-from edge_occ.runtime.config import RunConfig
+from edge_occ.runtime.camera import Camera
+from edge_occ.runtime.config import EventConfig, RunConfig
 from edge_occ.runtime.heartbeat import Heartbeat
 from edge_occ.runtime.model import open_engine, read_model
+from edge_occ.runtime.plan import CameraPlan
 from edge_occ.runtime.scheduler import Scheduler
+from edge_occ.sources.frame import Frame
 
 
 @pytest.fixture
@@ -113,3 +116,27 @@ def test_two_cameras_of_one_name_do_not_share_evidence(tiny_bundle, pictures, tm
     Camera("left", pictures, shared, model, stack)
     with pytest.raises(InputError, match="one inspector for the evidence"):
         Camera("left", pictures, shared, model, stack)
+
+
+def test_an_open_event_goes_on_over_a_reload_unless_its_settings_or_the_region_have_changed(
+    tiny_bundle, pictures, stack
+):
+    """With a threshold of almost nothing, every frame is anomalous."""
+    shared = plan([])
+    model, bundle = read_model(tiny_bundle, None, DecisionConfig())
+    reject = model.decision.reject.model_copy(update={"threshold": 1e-9})
+    strict = replace(model, decision=replace(model.decision, reject=reject))
+    loaded = open_engine(bundle, shared.config.engine, [], lambda _: None)
+    stack.callback(loaded.engine.close)
+    camera = Camera("", pictures, shared, strict, stack)
+    inspector = camera.lane(strict, loaded).inspector
+    changed = shared.config.model_copy(update={"event": EventConfig(k=1, n=2)})
+    smaller = changed.model_copy(update={"roi": (0, 0, 64, 64)})
+    outside = changed.model_copy(update={"roi": (9000, 0, 64, 64)})
+    events = []
+    for config in (shared.config, shared.config, changed, smaller, outside):
+        camera.use(config, strict, loaded)
+        inspector.take(Frame(0, datetime.now(timezone.utc), 0.0, part(0), "0.png"))
+        events.append(inspector.counts().events)
+    assert events == [1, 1, 2, 3, 3]
+    assert inspector.counts().faults == {"frame": 1}

@@ -12,11 +12,12 @@ from reload_helpers import another, wait_for
 from edge_occ.common.errors import InputError
 from edge_occ.mqtt.commands.service import CommandService
 from edge_occ.runtime import model as model_module
-from edge_occ.runtime.camera import Camera, CameraPlan
+from edge_occ.runtime.camera import Camera
 from edge_occ.runtime.config import RunConfig
 from edge_occ.runtime.control import Control
 from edge_occ.runtime.heartbeat import Heartbeat
 from edge_occ.runtime.model import open_engine, read_model
+from edge_occ.runtime.plan import CameraPlan
 from edge_occ.runtime.reload import Reloader, ReloadRequests
 from edge_occ.runtime.scheduler import Scheduler
 
@@ -192,10 +193,10 @@ def test_an_engine_that_fails_leaves_the_old_one_and_the_next_reload_is_done(bun
 def test_changed_settings_take_effect_and_those_of_the_start_are_named(bundle, pictures, capsys):
     with Line(bundle, pictures) as line:
         line.wait_for_frames()
-        changed = {"decision": {"reject_rate": 0.3}, "event": {"k": 1, "n": 2}}
+        changed = {"decision": {"reject_rate": 0.3}, "source": {"lost": 60}}
         line.config = RunConfig.model_validate({"engine": {"name": "cpu"}, **changed})
         line.requests.put()
-        line.wait_for("changed settings that take effect at the next start: event")
+        line.wait_for("changed settings that take effect at the next start: source")
         line.wait_for("reloaded line.occ")
         line.wait_for_frames()
         expected = read_model(bundle, None, line.config.decision)[0].decision.reject.threshold
