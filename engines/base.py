@@ -85,7 +85,7 @@ def require_head(head: Mapping[str, NDArray[np.float32]], shapes: Mapping[str, t
         raise GraphRefused(
             f"a head of float32 {_shapes_as_text(shapes)}",
             f"a head of {_shapes_as_text(found)}",
-            "fit the head anew, or train the bundle anew: graph and head do not belong together",
+            "refit the head or train the bundle again: head and graph do not match",
         )
 
 

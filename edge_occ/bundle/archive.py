@@ -77,7 +77,7 @@ def open_archive(path: Path, sha256: str | None = None) -> Iterator[Archive]:
 
 def _require_digest(file: BinaryIO, sha256: str) -> None:
     if re.fullmatch("[0-9a-fA-F]{64}", sha256) is None:
-        raise InputError("a sha256 of 64 hexadecimal digits", repr(sha256), "type sha256sum NAME.occ to see one")
+        raise InputError("a sha256 of 64 hexadecimal digits", repr(sha256), "run: sha256sum NAME.occ")
     digest = hashlib.sha256()
     while chunk := file.read(1 << 20):
         digest.update(chunk)

@@ -52,14 +52,14 @@ def recalibrate(  # noqa: PLR0913 - one parameter an option
 ) -> None:
     """Fit heads and threshold to new normal frames, as after a change of the light; without training, on the device.
 
-    The new version takes the place of BUNDLE if its false alarms on held-out frames keep the promise; earlier versions
-    stay in NAME.versions/ beside it. Frames must show good parts alone, one a part.
+    The new version takes the place of BUNDLE if its false alarms on held-out frames stay within the guaranteed bound;
+    earlier versions stay in NAME.versions/ next to it. Frames must show good parts alone, one a part.
 
     For instance: `edge-occ recalibrate part.occ --source 0 --frames 150 --every 2`
     """
     if rollback:
         if data is not None or source is not None or frames is not None or out is not None or threshold_only:
-            raise InputError("--rollback alone", "other options beside it", f"edge-occ recalibrate {bundle} --rollback")
+            raise InputError("--rollback alone", "other options as well", f"edge-occ recalibrate {bundle} --rollback")
         _roll_back(bundle, json=json)
         return
     if (data is None) == (source is None):

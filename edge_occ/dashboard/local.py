@@ -56,7 +56,7 @@ class LocalPages:
 
     @property
     def there(self) -> dict[str, bool]:
-        """The kinds of files that there are, as the page shows them."""
+        """Available local files, by kind."""
         evidence, marks, review = (part is not None for part in (self._evidence, self._mark, self._review))
         return {"evidence": evidence, "marks": marks, "review": review}
 

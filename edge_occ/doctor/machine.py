@@ -102,7 +102,7 @@ class Machine:
         return by_apt or self.pip_install(pip_package)
 
     def see_system_packages(self) -> str:
-        """Return the command for a Python that finds apt's packages; an environment keeps its content."""
+        """Return the command that gives Python access to apt's packages; an environment's content does not change."""
         if self.system_python:
             return self._to_prefix(f"/usr/bin/python3 -m venv --system-site-packages {shlex.quote(self.prefix)}")
         return f"/usr/bin/{NEW_ENVIRONMENT}"

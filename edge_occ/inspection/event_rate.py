@@ -2,7 +2,7 @@
 
 The declared rate is of frames.  With k of n the rate of events depends on how frames depend on each other: several
 frames of one part score alike, so that one odd part makes several anomalous frames in a row.  A formula for independent
-frames would promise too much; a recording of good frames, resampled in blocks, has the dependence of the line.
+frames would be too optimistic; a recording of good frames, resampled in blocks, keeps the dependence between them.
 """
 
 from __future__ import annotations

@@ -120,8 +120,8 @@ class Guards:
     def check(self, frame: Frame) -> Unscored | None:
         """The fault that a frame shows, or ``None``.
 
-        Files are never frozen: a picture may be there twice, and a recording may stand still.  Nor are they of a wrong
-        size: recordings are made with all kinds of cameras.  An image that is no
+        Files are never frozen: a picture may be there twice, and a recording may stand still.  The size check
+        does not apply to files either: recordings are made with all kinds of cameras.  An image that is no
         uint8 ``[height, width, 3]`` passes, as it is refused where it is scored.
         """
         image = frame.image

@@ -61,7 +61,7 @@ class MqttConfig(BaseModel):
     event_qos: Literal[1, 2] = Field(
         1,
         description="1: an event message may arrive twice after a lost connection. 2, with session_expiry: once, but "
-        "a message that the broker refuses is lost without a word.",
+        "a message that the broker refuses is lost without an error.",
     )
     connect_timeout: float = Field(
         10, gt=0, le=600, description="Wait for the first connection before inspecting without one, seconds."

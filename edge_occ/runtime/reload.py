@@ -77,7 +77,7 @@ class Reloader:
     The new bundle passes the checks and the parity gate before it is used; where it does not, or anything else fails,
     the earlier settings and bundle stay.  An engine on the CPU is opened while the earlier one still runs, so no frame
     waits for it; one of TensorRT is opened in the inspecting thread, and frames of that time are dropped or wait.
-    The engine stays the one of the start: another one would be opened in a thread that is not its own.
+    The engine type does not change: another one would be opened in a thread that is not its own.
 
     Args:
         requests: for reloads.
@@ -199,7 +199,7 @@ class Reloader:
 
 
 def _answer(asked: Sequence[Future[str]], outcome: str | Exception | None) -> None:
-    """Give all who asked a line, an error, or the news that the run ends."""
+    """Resolve every pending request: with a line, an error, or a cancellation where the run ends."""
     for future in asked:
         if outcome is None:
             future.cancel()

@@ -54,9 +54,10 @@ class FrameBuffer:
             return True
 
     def wait_for_room(self, frame: Frame | Fault) -> None:
-        """Wait until another frame like this one would not have to wait, or the buffer is closed.
+        """Wait until the buffer has room for a frame of this size, or is closed.
 
-        Who reads the next one only then does not hold it, besides those in the buffer, while it waits: 25 MB in 4K.
+        A reader that waits here before it decodes the next frame does not hold that frame in addition to the buffer; a
+        4K frame takes 25 MB.
         """
         with self._changed:
             self._changed.wait_for(lambda: self.overwrite or self._closed or self._has_room(frame))

@@ -40,7 +40,7 @@ class Video:
     Raises:
         InputError: there is no such file, OpenCV cannot open it, or its frames have over
             :data:`~engines.limits.MAX_PIXELS` pixels; or, on iterating, there is no frame in it.
-        SourceLost: on iterating again, it cannot be read any more.
+        SourceLost: on iterating again, it can no longer be read.
     """
 
     def __init__(self, path: str) -> None:
@@ -94,7 +94,9 @@ class Video:
 
     def _empty(self) -> InputError | SourceLost:
         if self._was_played:
-            return SourceLost(f"{self._path} once more", "a file that cannot be read any more", "check the disk")
+            return SourceLost(
+                f"{self._path} readable for the next loop", "a file that can no longer be read", "check the disk"
+            )
         return InputError("a video with frames", f"none that can be read in {self._path}", _CONVERT)
 
     def _compare(self, played: int, end: float, *, skipped: int) -> None:

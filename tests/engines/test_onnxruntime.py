@@ -18,7 +18,7 @@ from engines.onnxruntime import EncoderRunner, OnnxRuntimeEngine, has_cuda, open
 from engines.parity import require_parity
 
 
-def test_it_passes_the_gate_far_within_tolerance(bundle):
+def test_parity_error_is_far_below_the_tolerance(bundle):
     engine = OnnxRuntimeEngine(bundle.graph())
     parity = require_parity(engine, bundle.golden(), bundle.tolerance())
     assert engine.name == "cpu"
@@ -60,12 +60,12 @@ def test_a_changed_head_is_refused(bundle):
 def test_a_head_that_does_not_belong_to_the_graph_is_refused(bundle, change):
     graph = bundle.graph()
     head = {**graph.head, "mean": change(graph.head["mean"])}
-    with pytest.raises(GraphRefused, match="do not belong together"):
+    with pytest.raises(GraphRefused, match="head and graph do not match"):
         OnnxRuntimeEngine(Graph(graph.onnx, "fp32", head))
 
 
 def test_the_encoder_is_no_inspection_graph(bundle):
-    with pytest.raises(GraphRefused, match="do not belong together"):
+    with pytest.raises(GraphRefused, match="head and graph do not match"):
         OnnxRuntimeEngine(Graph(bundle.members[ENCODER_GRAPH], "fp32", bundle.graph().head))
 
 

@@ -118,11 +118,13 @@ TABLES = (
             "bundle_mb": "bundle, MB",
         },
         notes=(
-            "Found: share of the defective test images above the threshold that follows from the held-out training "
-            "scores for the declared rate; from, to: its exact 95 % interval for one seed (means of the bounds over "
-            "seeds, and over sets). False alarms: share of the good test images above it; expected, at most: the "
-            "guarantee and its 95 % bound. AUROC, held-out: defects against the held-out training scores. Latency: the "
-            "graph for one frame, on the hardware below.",
+            "- found: share of the defective test images above the threshold that follows from the held-out training "
+            "scores for the declared rate\n"
+            "- from, to: its exact 95 % interval for one seed (means of the bounds over seeds, and over sets)\n"
+            "- false alarms: share of the good test images above that threshold\n"
+            "- expected, at most: the guarantee and its 95 % bound\n"
+            "- AUROC, held-out: defects against the held-out training scores\n"
+            "- latency: the graph for one frame, on the hardware below",
             "With fewer than 99 training images no threshold certifies 1 %; the highest held-out score is taken.",
             _SETS,
             _CHANGES,

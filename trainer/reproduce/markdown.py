@@ -142,7 +142,7 @@ def _categories(summary: TableSummary) -> str:
     names, total = summary.categories, len(summary.table.categories)
     if len(names) == total:
         return f"all {total} categories"
-    return f"{len(names)} of {total} categories only: {', '.join(names)}"
+    return f"{len(names)} of {total} categories: {', '.join(names)}"
 
 
 def _distinct(values: Iterable[str]) -> str:

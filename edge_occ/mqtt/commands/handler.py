@@ -14,10 +14,10 @@ raises as :meth:`CommandHandler.handle` does."""
 
 
 class CommandHandler(Protocol):
-    """Carries out the commands of one camera, each in full before the next, all in one thread that is no other's."""
+    """Carries out the commands of one camera, each in full before the next, in one dedicated thread."""
 
     def handle(self, request: Request) -> RequestOutcome:
-        """Carry out an enabled request that was not carried out before; may take as long as it takes.
+        """Carry out an enabled request that has not been carried out before. There is no time limit.
 
         Raises:
             UserError: it failed, for the reason in the error.
@@ -25,7 +25,7 @@ class CommandHandler(Protocol):
         """
 
     def tick(self) -> Later:
-        """Do what an earlier command has made due by now; called several times a second between two commands.
+        """Continue the work that earlier commands left pending; called several times a second between two commands.
 
         It raises as :meth:`handle`.
         """

@@ -48,7 +48,7 @@ class EventRows:
 
     Raises:
         sqlite3.OperationalError: the file cannot be opened or written, or its file system has no WAL mode.
-        sqlite3.DatabaseError: the file is damaged, or none of this version.
+        sqlite3.DatabaseError: the file is damaged or written by another version.
         OSError: the file cannot be made.
     """
 

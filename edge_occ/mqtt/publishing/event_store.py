@@ -47,7 +47,7 @@ class QueuedEvent:
         """The message.
 
         Raises:
-            pydantic.ValidationError: the JSON, of a file, is none of this version.
+            pydantic.ValidationError: the JSON, of a file, was written by another version.
         """
         return Event.model_validate_json(self.payload)
 

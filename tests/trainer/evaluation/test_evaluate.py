@@ -69,7 +69,7 @@ def test_each_kind_is_compared_with_the_good_images(evaluation):
     assert sum(result["detected"] for result in kinds.values()) == evaluation.detected
 
 
-def test_the_json_is_the_contract_s(evaluation, tiny_bundle):
+def test_the_json_matches_the_contract(evaluation, tiny_bundle):
     result = json.loads(json.dumps(evaluation.as_json(), allow_nan=False))
     assert result["false_alarms"] == {
         "declared": 0.01,

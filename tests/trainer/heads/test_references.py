@@ -68,7 +68,7 @@ def weights_of(count, seed):
 
 
 @given(count=st.integers(1, 30), gamma=st.floats(0.01, 1e4), seed=st.integers(0, 2**31))
-def test_the_soft_minimum_is_its_definition(count, gamma, seed):
+def test_the_soft_minimum_equals_its_definition(count, gamma, seed):
     squared = 4 * torch.rand(6, count, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     weights = weights_of(count, seed + 1)
     found, slopes = soft_minimum(squared, weights, torch.tensor([gamma], dtype=torch.float64))

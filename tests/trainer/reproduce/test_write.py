@@ -38,7 +38,7 @@ def test_the_papers_figures_and_ours_share_a_row(fake, tmp_path):
     assert fixed == ["*fixed*", "-", "82.7 ± 1.2", "3 of 3", "1", "1.0"]
     assert block[0] == "**a**"
     assert short == ["short", "98.3 ± 0.5", "83.7 ± 1.2", "3 of 3", "2 of 65,536", "2.0"]
-    mean = lines_of(text, "Mean over 2 of 3 categories only: bottle, screw")[4]
+    mean = lines_of(text, "Mean over 2 of 3 categories: bottle, screw")[4]
     beside = "CutPaste 3-way (CutPaste, table 1)"
     assert mean == [
         "short",

@@ -44,7 +44,7 @@ def read_idx(path: Path, axes: int, advice: str) -> NDArray[np.uint8]:
             content = file.read(expected + 1)
     except EOFError:
         size = path.stat().st_size
-        raise InputError(f"a whole gzip file at {path}", f"{size:,} bytes that break off", advice) from None
+        raise InputError(f"a whole gzip file at {path}", f"a truncated file of {size:,} bytes", advice) from None
     except (gzip.BadGzipFile, zlib.error) as error:
         raise InputError(f"a gzip file at {path}", f"damaged or of another kind: {error}", advice) from None
     except OSError as error:
