@@ -11,7 +11,9 @@ import pytest
 from mqtt_helpers import Ear, inspection, render
 
 from edge_occ.bundle.bundle import read_bundle
+from edge_occ.bundle.conformal import ConformalThreshold, calibrate
 from edge_occ.common.clock import ManualClock
+from edge_occ.inspection.drift import DriftConfig, DriftMonitor
 from edge_occ.inspection.events import Phase
 from edge_occ.inspection.likeness import Likeness
 from edge_occ.mqtt.config import MqttConfig
@@ -21,9 +23,11 @@ from edge_occ.output.console import ConsoleSink
 from edge_occ.output.evidence.config import EvidenceConfig
 from edge_occ.output.evidence.store import EvidenceStore
 from edge_occ.output.jsonl import JsonLinesSink
+from edge_occ.output.latest import LatestFrame
 from edge_occ.output.outlets import Outlets
 from edge_occ.output.sink import MemorySink, Sink
 from edge_occ.runtime.heartbeat import Heartbeat
+from edge_occ.runtime.recalibrating import FrameSampler
 from edge_occ.sources.faults import Fault, Reason, Unscored
 
 NAMES = [None, "a.png", "Grün 漢字.png", "caf\udce9\x1b.png", ""]
@@ -75,6 +79,34 @@ def likeness(request):
 
 
 @contextmanager
+def drift(request):
+    """Its figures are shares: after five frames, those of three are anomalous."""
+    held_out = np.linspace(0, 0.9, 100)
+    calibration = calibrate(held_out, 0.02)
+    threshold = ConformalThreshold(held_out.tolist(), calibration.threshold)
+    monitor = DriftMonitor(threshold, calibration, DriftConfig(), lambda _: None)
+    yield monitor, lambda: [1, 2, 4] if monitor.state.anomalous_share == 3 / 5 else []
+
+
+@contextmanager
+def latest(request):
+    sink = LatestFrame()
+    yield sink, lambda: [] if sink.inspection is None else [sink.inspection.frame.index]
+
+
+@contextmanager
+def sampler(request):
+    """The first frame waits to be taken, and the others pass by."""
+    sink = FrameSampler()
+
+    def received():
+        image = sink.take(0.0)
+        return [] if image is None else [int(image[0, 0, 0])]
+
+    yield sink, received
+
+
+@contextmanager
 def publisher(request):
     broker = request.getfixturevalue("broker")
     config = MqttConfig(broker=broker.url, prefix="plant/sinks", device=f"d{uuid4().hex[:8]}")
@@ -107,6 +139,9 @@ SINKS = {
     "json lines": (json_lines, [0, 1, 2, 3, 4]),
     "heartbeat": (heartbeat, [0]),
     "likeness": (likeness, [0]),
+    "drift": (drift, [1, 2, 4]),
+    "latest": (latest, [4]),
+    "sampler": (sampler, [0]),
     "evidence": (evidence, [1]),
     "publisher": (publisher, [0, 1, 2, 3, 4]),
 }

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from functools import partial
-from itertools import repeat
+from itertools import islice, repeat
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from edge_occ.sources.camera import CameraSource, Patience
 from edge_occ.sources.fake import Drop, FakeSource, Pause, Step
 from edge_occ.sources.faults import Fault, Reason, Unscored
 from edge_occ.sources.frame import Frame, Source
+from edge_occ.sources.hot_folder import HotFolder
 from edge_occ.sources.opening import open_source
 
 FRAMES = 6
@@ -47,7 +49,21 @@ class Case:
     live: bool = False
 
 
-@pytest.fixture(params=["fake", "live fake", "pictures", "live pictures", "video", "live video", "camera"])
+class EndingHotFolder(HotFolder):
+    """Ends after so many pictures, as the real one does not end by itself."""
+
+    def __init__(self, folder: Path, pictures: int) -> None:
+        super().__init__(str(folder), everything=True, settle=0.01)
+        self._pictures = pictures
+
+    def _frames(self) -> Generator[Frame | Fault, None, None]:
+        yield from islice(super()._frames(), self._pictures)
+
+
+KINDS = ["fake", "live fake", "pictures", "live pictures", "hot folder", "video", "live video", "camera"]
+
+
+@pytest.fixture(params=KINDS)
 def case(request, tmp_path: Path, write_pictures, write_video) -> Case:
     kind = request.param
     query = "fps=1000&live=1" if kind.startswith("live") else "fps=1000"
@@ -61,10 +77,18 @@ def case(request, tmp_path: Path, write_pictures, write_video) -> Case:
     if kind == "live fake":
         script: list[Step] = [IMAGE, Drop(2), IMAGE, Pause(0.001), Drop(), IMAGE]
         return Case(lambda: FakeSource(script, live=True), lambda: FakeSource(repeat(IMAGE), live=True), live=True)
-    if kind.endswith("pictures"):
+    if kind.endswith("pictures") or kind == "hot folder":
         folder = write_pictures(tmp_path / "parts", FRAMES)
         damaged = write_pictures(tmp_path / "damaged", 5)
         (damaged / "img2.png").write_bytes(b"\x89PNG damaged")
+        for picture in damaged.iterdir():  # a hot folder gives the earliest first, and of the same time by name
+            os.utime(picture, (1000, 1000))
+        if kind == "hot folder":
+            return Case(
+                lambda: EndingHotFolder(folder, FRAMES),
+                lambda: open_source(f"{folder}/?watch=all&settle=0.05"),
+                lambda: EndingHotFolder(damaged, 5),
+            )
         live = kind.startswith("live")
         faulty = None if live else lambda: open_source(f"{damaged}/")
         return Case(
@@ -142,7 +166,8 @@ def test_close_from_another_thread_ends_the_iteration(case: Case):
         assert next(iter(source), None) is None
 
 
-@pytest.mark.parametrize("case", ["fake", "pictures"], indirect=True)  # live sources drop, video codecs conceal damage
+# Live sources drop, and video codecs conceal damage.
+@pytest.mark.parametrize("case", ["fake", "pictures", "hot folder"], indirect=True)
 def test_an_unreadable_picture_is_a_fault_in_its_place(case: Case):
     with case.faulty() as source:
         items = list(source)
