@@ -77,6 +77,12 @@ class MqttConfig(BaseModel):
     heatmap_hz: float = Field(
         2, ge=0, description="Heatmaps of normal frames a second at most; 0 publishes no heatmaps."
     )
+    picture_kbps: float = Field(
+        0,
+        ge=0,
+        description="Kilobytes (1,000 bytes) of heatmaps a second on average, those of anomalous frames included; "
+        "0 sets no limit.",
+    )
     heatmap_side: int = Field(
         1024, ge=64, le=16384, description="Pixels of a heatmap's longer side at most; larger frames are downscaled."
     )

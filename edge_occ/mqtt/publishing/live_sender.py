@@ -80,6 +80,7 @@ class LiveSender:
         self._connection, self._queue, self._counts = connection, queue, counts
         self._topics, self._profile, self._stats_seconds = config.topics, config.profile, config.stats_seconds
         self._render, self._stats, self._latencies = render, stats, latencies
+        self._picture_seconds = 1e-3 / config.picture_kbps if config.picture_kbps else 0.0  # for each byte
         self._batches: deque[_Batch] = deque()
         self._heatmap_limit = HeatmapLimit()
         self._stats_due = time.monotonic()
@@ -174,7 +175,10 @@ class LiveSender:
         if jpeg is None:
             return 0
         properties = info.to_user_properties()
-        return len(jpeg) if self._publish(session, HEATMAP, jpeg, retain=True, user_properties=properties) else 0
+        if not self._publish(session, HEATMAP, jpeg, retain=True, user_properties=properties):
+            return 0
+        self._queue.pause_heatmaps(time.monotonic() + len(jpeg) * self._picture_seconds)
+        return len(jpeg)
 
     def _send_stats(self, session: int) -> bool:
         self._stats_due = time.monotonic() + self._stats_seconds

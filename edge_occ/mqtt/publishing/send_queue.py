@@ -64,9 +64,9 @@ class SendQueue:
             return inspection
 
     def pause_heatmaps(self, until: float) -> None:
-        """Let no heatmap be due before ``until``."""
+        """Let no heatmap be due before ``until``, nor before the end of an earlier pause."""
         with self._lock:
-            self._heatmaps_paused_until = until
+            self._heatmaps_paused_until = max(self._heatmaps_paused_until, until)
 
     def heatmap_wait(self, now: float) -> float | None:
         """Return the seconds until the waiting heatmap is due, ``None`` without one."""

@@ -96,6 +96,27 @@ def test_a_heatmap_above_the_limit_of_the_broker_is_not_sent(tmp_path, config, c
     assert config.topics.heatmap in caplog.text
 
 
+def test_heatmaps_of_anomalous_frames_keep_the_budget_of_bytes(config):
+    """Without a budget they are 0.1 s apart."""
+    drawn = []
+
+    def draw(_: object) -> bytes:
+        drawn.append(time.monotonic())
+        return b"\xff\xd8\xff" + bytes(30_000)
+
+    config = config.model_copy(update={"picture_kbps": 100.0})
+    with Publisher(config, draw) as publisher:
+        frames = itertools.count()
+
+        def three_are_published() -> bool:
+            publisher.publish(inspection(next(frames), 2.0))
+            return publisher.summary.published.get("heatmap", 0) >= 3
+
+        wait_until(three_are_published, "three heatmaps")
+        times = drawn[:3]
+    assert all(later - earlier >= 0.3 for earlier, later in itertools.pairwise(times)), times
+
+
 def test_max_payload_limits_messages_and_an_event_above_it_is_sent_without_boxes(config, ear, caplog):
     config = config.model_copy(update={"max_payload": 1024})
     with Publisher(config, lambda _: b"\xff\xd8\xff" + bytes(4000)) as publisher:

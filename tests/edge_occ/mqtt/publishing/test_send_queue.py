@@ -73,6 +73,7 @@ def test_a_pause_delays_even_an_anomalous_heatmap():
     live.put(inspection(0, 2.0))
     live.pause_heatmaps(9.0)
     assert live.heatmap_wait(7.0) == 2.0
+    live.pause_heatmaps(8.0)
     assert live.next_heatmap(8.9) is None
     assert live.next_heatmap(9.0) is not None
 
