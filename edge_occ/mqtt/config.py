@@ -13,7 +13,9 @@ from edge_occ.mqtt.broker import parse_broker
 from edge_occ.mqtt.commands.requests import CommandName
 from edge_occ.mqtt.profiles import ProfileName
 from edge_occ.mqtt.tls import TlsFiles
-from edge_occ.mqtt.topics import Topics, check_camera, check_device, check_discovery_prefix, check_prefix
+from edge_occ.mqtt.topics import Topics, check_camera, check_device, check_discovery_prefix, check_prefix, mqtt_string
+
+_MAX_CLIENT_ID_BYTES = 512
 
 
 def default_device() -> str:
@@ -40,6 +42,12 @@ class MqttConfig(BaseModel):
     device: str = Field(default_factory=default_device, description="Name of this device, one level of every topic.")
     camera: str | None = Field(
         None, description="Name of this camera, one more level, where several inspectors share the device."
+    )
+    client_id: str | None = Field(
+        None,
+        min_length=1,
+        description="Client id at the broker; several cameras of one run add their names: <client_id>-<camera>. null: "
+        "the levels of the topics, such as edge-occ:station-7:left.",
     )
     protocol: Literal["auto", "v5", "v3.1.1"] = Field(
         "auto", description="MQTT version; auto tries 5 first and falls back to 3.1.1."
@@ -127,6 +135,13 @@ class MqttConfig(BaseModel):
             check_camera(camera)
         return camera
 
+    @field_validator("client_id")
+    @classmethod
+    def _check_client_id(cls, client_id: str | None) -> str | None:
+        if client_id is not None and mqtt_string(client_id, _MAX_CLIENT_ID_BYTES) != client_id:
+            raise ValueError(f"client_id must have no control characters and at most {_MAX_CLIENT_ID_BYTES} bytes")
+        return client_id
+
     @model_validator(mode="after")
     def _check_session(self) -> MqttConfig:
         if self.once and not (self.session_expiry and self.protocol != "v3.1.1"):
@@ -134,6 +149,16 @@ class MqttConfig(BaseModel):
                 "event_qos 2 needs MQTT 5 and a session that the broker keeps (session_expiry, such as 60)"
             )
         return self
+
+    def of_camera(self, name: str, *, alone: bool) -> MqttConfig:
+        """Return the settings of a camera that has a name.
+
+        Args:
+            name: of the camera, a level of its topics.
+            alone: whether the run has no other camera; otherwise the name is a part of its client id, too.
+        """
+        client_id = self.client_id if self.client_id is None or alone else f"{self.client_id}-{name}"
+        return self.model_copy(update={"camera": name, "client_id": client_id})
 
     @property
     def tls_files(self) -> TlsFiles:
@@ -144,6 +169,11 @@ class MqttConfig(BaseModel):
     def once(self) -> bool:
         """True if event messages shall arrive once, where the broker can."""
         return self.event_qos == 2
+
+    @property
+    def inspector_id(self) -> str:
+        """The client id of this inspector, the same for every run."""
+        return self.client_id or self.topics.base.replace("/", ":")
 
     @property
     def topics(self) -> Topics:

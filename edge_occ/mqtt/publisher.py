@@ -100,10 +100,9 @@ class Publisher:
         self._live = SendQueue(self._delivery, config.score_hz, config.heatmap_hz)
         self._outbox = Outbox(config, partial(self._delivery.dropped, EVENT))
         self._wake = threading.Event()
-        # The client id is made of the topics: the broker disconnects a second client with the same id, and both log it.
         self._connection = Connection(
             config,
-            config.topics.base.replace("/", ":"),
+            config.inspector_id,
             status_topic=config.topics.status,
             subscription=joined(subscription, follow_home_assistant(config, self._describe)),
             births=discovery_births(config),

@@ -83,7 +83,7 @@ class Camera:
         self._drift = DriftMonitor(model.decision.threshold, reject, config.drift, self.notify)
         self._outlets = Outlets([self.screen, plan.heartbeat, self._likeness, self._drift])
         names = plan.mqtt or config.mqtt
-        mqtt = names.model_copy(update={"camera": name}) if name else names
+        mqtt = names.of_camera(name, alone=plan.alone) if name else names
         self.channel: CommandChannel | None = None
         self.decision = model.decision
         self.latest = LatestFrame() if plan.mqtt is not None and "snapshot" in names.commands else None

@@ -55,7 +55,8 @@ class ConnectionLog:
                 f"with the id {client_id} takes it over, or the broker rejects a topic or the size of a message"
             )
         advice = "give each inspector its own topics: --set mqtt.camera=NAME for cameras of one device, or"
-        self._warn("taken over", "%s; %s --set mqtt.device=NAME", cause, advice)
+        ids = "and its own mqtt.client_id where that is set"
+        self._warn("taken over", "%s; %s --set mqtt.device=NAME; %s", cause, advice, ids)
 
     def reconnect_refused(self, reason: str) -> None:
         """Log that the broker refuses a client that it once accepted."""

@@ -46,7 +46,7 @@ def from_reason_code(reason: str, client_id: str) -> Failure:
         advice = f"set the environment variables {USERNAME} and {PASSWORD} as configured at the broker"
         return Failure(reason, advice, final=True)
     if reason == "Client identifier not valid":
-        advice = "allow it at the broker, or set mqtt.prefix and mqtt.device"
+        advice = "allow it at the broker, or set mqtt.client_id to one that it accepts"
         return Failure(f"{reason}: {client_id}", advice, final=True)
     if reason in _BUSY:
         return Failure(reason, "try again later; the broker's limits on connections may be too low")

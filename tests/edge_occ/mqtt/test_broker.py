@@ -85,3 +85,9 @@ def test_wrong_fields_are_refused():
 def test_every_field_is_described():
     for name, field in MqttConfig.model_fields.items():
         assert field.description, name
+
+
+@pytest.mark.parametrize("client_id", ["", "line\n3", "\ud800", "x" * 513])
+def test_a_client_id_that_brokers_refuse(client_id):
+    with pytest.raises(ValidationError, match="client_id"):
+        MqttConfig(client_id=client_id)

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from uuid import uuid4
 
 import pytest
-from mqtt_helpers import Ear, Link, free_port
+from mqtt_helpers import Ear, Link, Mosquitto, free_port
 
 from edge_occ.bundle.bundle import read_bundle
 from edge_occ.bundle.operating_points import DecisionConfig, decide
@@ -48,6 +48,21 @@ def test_it_inspects_publishes_and_returns_the_figures(tiny_bundle, spot, config
     assert [json.loads(bytes(message.payload))["frame"] for message in ear.of("score")] == [0, 1, 2]
     assert lines[0].startswith("engine cpu ")
     assert lines[-1:] == summary.lines()
+
+
+@pytest.mark.parametrize(
+    ("cameras", "ids"),
+    [([""], {"thing-7"}), (["left"], {"thing-7"}), (["left", "right"], {"thing-7-left", "thing-7-right"})],
+)
+def test_every_camera_is_a_client_with_an_id_of_its_own(tiny_bundle, spot, config, tmp_path, cameras, ids):
+    log = tmp_path / "broker.log"
+    broker = Mosquitto(tmp_path, ["allow_anonymous true", f"log_dest file {log}"]).start()
+    try:
+        mqtt = config.mqtt.model_copy(update={"broker": broker.url, "client_id": "thing-7"})
+        Station(config.model_copy(update={"mqtt": mqtt}), tiny_bundle, dict.fromkeys(cameras, spot)).run(lambda _: None)
+    finally:
+        broker.stop()
+    assert set(re.findall(r"New client connected from \S+ as (\S+) ", log.read_text())) == ids
 
 
 def test_without_mqtt_no_broker_is_asked(tiny_bundle, spot):

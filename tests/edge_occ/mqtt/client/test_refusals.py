@@ -64,7 +64,7 @@ def not_required(config, address: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "found"), [(0x86, "bad user name or password"), (0x87, "not authorized"), (0x85, "client")]
+    ("code", "found"), [(0x86, "bad user name or password"), (0x87, "not authorized"), (0x85, "mqtt.client_id")]
 )
 def test_a_broker_that_does_not_accept_this_client_is_an_error_where_none_is_required(config, code, found):
     def answer(peer: socket.socket) -> None:
