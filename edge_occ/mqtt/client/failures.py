@@ -121,7 +121,10 @@ def _from_certificate(error: ssl.SSLCertVerificationError, config: MqttConfig) -
     elif code == _REVOKED:
         advice = "renew the broker's certificate"
     elif code in _WRONG_NAME:
-        advice = "use --broker mqtts://NAME with a name in the certificate, or have this one added to it"
+        advice = (
+            "use --broker mqtts://NAME with a name in the certificate, set mqtt.server_name to that name if the broker "
+            "is reached by another one, or have the broker's name added to the certificate"
+        )
     elif code in _UNKNOWN_ISSUER and config.ca is None:
         advice = "set mqtt.ca to the PEM file of the authority that signed the broker's certificate"
     elif code in _UNKNOWN_ISSUER:

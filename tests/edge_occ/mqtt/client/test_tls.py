@@ -118,6 +118,7 @@ def test_a_certificate_of_the_authority_is_accepted(attempt):
         ("expired", "ca", "certificate has expired", "renew the broker's certificate"),
         ("future", "ca", "not yet valid", "set this machine's clock"),
         ("elsewhere", "ca", "not valid for '127.0.0.1'", "--broker mqtts://NAME"),
+        ("elsewhere", "ca", "not valid for '127.0.0.1'", "set mqtt.server_name to that name"),
     ],
 )
 @pytest.mark.parametrize("required", [True, False])
