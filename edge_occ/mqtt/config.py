@@ -150,6 +150,15 @@ class MqttConfig(BaseModel):
             )
         return self
 
+    @model_validator(mode="after")
+    def _check_discovery(self) -> MqttConfig:
+        if self.discovery and self.profile != "native":
+            raise ValueError(
+                f"discovery needs profile native: Home Assistant would wait for scores and events that profile "
+                f"{self.profile} sends in another form"
+            )
+        return self
+
     def of_camera(self, name: str, *, alone: bool) -> MqttConfig:
         """Return the settings of a camera that has a name.
 

@@ -24,6 +24,12 @@ CONTENT: dict[str, dict] = {
 }
 
 
+@pytest.mark.parametrize("profile", ["thingsboard", "umh"])
+def test_home_assistant_cannot_read_another_profile(profile):
+    with pytest.raises(ValidationError, match="discovery needs profile native"):
+        MqttConfig(profile=profile, discovery=True)
+
+
 @pytest.mark.parametrize("kind", ["score", "event", "stats"])
 def test_the_native_profile_changes_nothing(kind):
     assert platform_messages("native", TOPICS, kind, b"not even JSON") == [(TOPICS.of(kind), b"not even JSON")]
