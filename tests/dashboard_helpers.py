@@ -38,11 +38,13 @@ def received(
     device: str = "press-1",
     camera: str | None = None,
     *,
+    place: str = "",
     jpeg: bytes | None = None,
     retained: bool = False,
 ) -> Received:
     kind = message.schema_.split("/")[1]
-    return Received(f"edge-occ/{device}/{kind}", device, camera, kind, message, jpeg, at(seconds), seconds, retained)
+    topic, moment = f"edge-occ/{device}/{kind}", at(seconds)
+    return Received(topic, place, device, camera, kind, message, jpeg, moment, seconds, retained)
 
 
 def score(

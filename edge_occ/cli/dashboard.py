@@ -28,7 +28,7 @@ def dashboard(  # noqa: PLR0913 - one parameter an option
         str, typer.Option(metavar="ADDRESS", help="Address to listen on; 0.0.0.0 for all, which needs a token.")
     ] = "127.0.0.1",
     prefix: Annotated[
-        str | None, typer.Option(metavar="TOPIC", help="First levels of the topics; default: edge-occ.")
+        str | None, typer.Option(metavar="TOPIC", help="First levels of the topics, + for any one; default: edge-occ.")
     ] = None,
     evidence: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Folder of the evidence store, if it is on this machine.")

@@ -15,6 +15,7 @@ from edge_occ.common.console import print_json, say
 from edge_occ.common.errors import EventsLost, InputError
 from edge_occ.common.settings import load_settings
 from edge_occ.mqtt.broker import parse_broker
+from edge_occ.mqtt.topics import check_prefix
 from edge_occ.runtime.config import RunConfig
 from edge_occ.runtime.station import Station
 from edge_occ.sources.uri import without_password
@@ -79,6 +80,7 @@ def run(  # noqa: PLR0913 - one parameter an option
 
 def _read_settings(config: Path | None, settings: list[str], broker: str | None) -> RunConfig:
     options = load_settings(RunConfig, [config] if config else [], settings)
+    check_prefix(options.mqtt.prefix)  # one with + is for subscribers alone
     if broker is None:
         return options
     return options.model_copy(update={"mqtt": options.mqtt.model_copy(update={"broker": broker})})

@@ -25,7 +25,7 @@ from edge_occ.runtime.config import RunConfig
 def watch(
     broker: Broker = None,
     prefix: Annotated[
-        str | None, typer.Option(metavar="TOPIC", help="First levels of the topics; default: edge-occ.")
+        str | None, typer.Option(metavar="TOPIC", help="First levels of the topics, + for any one; default: edge-occ.")
     ] = None,
     save: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Folder for messages (.jsonl) and heatmaps (.jpg).")

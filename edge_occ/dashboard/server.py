@@ -163,7 +163,7 @@ class _Pages:
     def _latest(self, request: Request) -> tuple[int, bytes] | None:
         query = request.query_params
         with self._subscriber.state() as state:
-            heatmap = state.heatmap(query.get("device", ""), query.get("camera", ""))
+            heatmap = state.heatmap(query.get("device", ""), query.get("camera", ""), query.get("place", ""))
         return None if heatmap is None else (heatmap.revision, heatmap.jpeg)
 
 

@@ -10,11 +10,11 @@ from edge_occ.dashboard.tile import Heatmap, Tile
 from edge_occ.mqtt.received import Received
 
 _MAX_NAME = 512
-"""Characters of a device's or a camera's name; others are left out."""
+"""Characters of the name of a place, a device or a camera; others are left out."""
 
 
 class LineState:
-    """All cameras of a line.
+    """All cameras of a line, or of several.
 
     Every change has a revision.  A reader remembers the revision that it has, and asks for what changed since: nothing
     is kept for a reader, however slow it is.
@@ -31,7 +31,7 @@ class LineState:
     def __init__(self, limits: Limits | None = None) -> None:
         self.revision = self.messages = self.left_out = 0
         self._limits = limits if limits is not None else Limits()
-        self._tiles: dict[tuple[str, str], Tile] = {}
+        self._tiles: dict[tuple[str, str, str], Tile] = {}
         self._heatmap_bytes = 0
 
     @property
@@ -78,7 +78,7 @@ class LineState:
     def events(self, since: int = 0) -> list[dict[str, Any]]:
         """Return the events that changed after revision ``since``, the latest first, as JSON."""
         found = [
-            (revision, {"device": tile.device, "camera": tile.camera, **event})
+            (revision, {"place": tile.place, "device": tile.device, "camera": tile.camera, **event})
             for tile in self._tiles.values()
             if tile.revision > since
             for event, revision in tile.events()
@@ -87,13 +87,13 @@ class LineState:
         found.sort(key=lambda of: (of[1].get("started", of[1].get("ended", 0)), of[0]), reverse=True)
         return [event for _, event in found[: self._limits.listed_events]]
 
-    def heatmap(self, device: str, camera: str = "") -> Heatmap | None:
+    def heatmap(self, device: str, camera: str = "", place: str = "") -> Heatmap | None:
         """Return the latest heatmap of a camera."""
-        tile = self._tiles.get((device, camera))
+        tile = self._tiles.get((place, device, camera))
         return None if tile is None else tile.heatmap
 
     def _tile(self, received: Received, now: int) -> Tile | None:
-        key = received.device, received.camera or ""
+        key = received.place, received.device, received.camera or ""
         tile = self._tiles.get(key)
         if tile is None and len(self._tiles) < self._limits.tiles and max(map(len, key)) <= _MAX_NAME:
             tile = self._tiles[key] = Tile(len(self._tiles), *key, self._limits, self.revision, now)

@@ -103,7 +103,7 @@ def _event(event: Mapping[str, Any]) -> list[Text]:
 
 
 def _name(of: Mapping[str, Any]) -> str:
-    return _short(of["device"] + (f"/{of['camera']}" if of.get("camera") else ""), _MAX_NAME)
+    return _short("/".join(filter(None, (of["place"], of["device"], of["camera"]))), _MAX_NAME)
 
 
 def _short(text: str, characters: int) -> str:

@@ -42,7 +42,7 @@ class Tile:
 
     Args:
         number: identifies the tile for browsers.
-        device, camera: of the topic; ``camera`` is empty where the topic has no such level.
+        place, device, camera: of the topic; empty where the topic has no such level.
         limits: bounds of its histories.
         revision: of the change that made it.
         now: epoch milliseconds.
@@ -52,8 +52,10 @@ class Tile:
         heatmap: the latest one, if any.
     """
 
-    def __init__(self, number: int, device: str, camera: str, limits: Limits, revision: int, now: int) -> None:
-        self.number, self.device, self.camera = number, device, camera
+    def __init__(
+        self, number: int, place: str, device: str, camera: str, limits: Limits, revision: int, now: int
+    ) -> None:
+        self.number, self.place, self.device, self.camera = number, place, device, camera
         self.revision = revision
         self.heatmap: Heatmap | None = None
         self._limits, self._created = limits, revision
@@ -105,7 +107,7 @@ class Tile:
         """Return the parts that changed after revision ``since``, as JSON; all parts since revision 0."""
         view: dict[str, Any] = {"id": self.number}
         if self._created > since:
-            view |= {"device": self.device, "camera": self.camera}
+            view |= {"place": self.place, "device": self.device, "camera": self.camera}
         view |= {name: value for name, (revision, value) in self._parts.items() if revision > since}
         points = [[point.at, point.score, point.level] for point in self._points if point.revision > since]
         if points:

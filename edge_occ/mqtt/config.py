@@ -13,7 +13,14 @@ from edge_occ.mqtt.broker import parse_broker
 from edge_occ.mqtt.commands.requests import CommandName
 from edge_occ.mqtt.profiles import ProfileName
 from edge_occ.mqtt.tls import TlsFiles
-from edge_occ.mqtt.topics import Topics, check_camera, check_device, check_discovery_prefix, check_prefix, mqtt_string
+from edge_occ.mqtt.topics import (
+    Topics,
+    check_camera,
+    check_device,
+    check_discovery_prefix,
+    check_prefix_filter,
+    mqtt_string,
+)
 
 _MAX_CLIENT_ID_BYTES = 512
 
@@ -38,7 +45,11 @@ class MqttConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     broker: str = Field("mqtt://127.0.0.1:1883", description="mqtt://host[:port], or mqtts://host[:port] for TLS.")
-    prefix: str = Field("edge-occ", description="First levels of every topic; may include site, area and line.")
+    prefix: str = Field(
+        "edge-occ",
+        description="First levels of every topic; may include site, area and line. For watch and dashboard, + stands "
+        "for any one level.",
+    )
     device: str = Field(default_factory=default_device, description="Name of this device, one level of every topic.")
     camera: str | None = Field(
         None, description="Name of this camera, one more level, where several inspectors share the device."
@@ -113,7 +124,7 @@ class MqttConfig(BaseModel):
     @field_validator("prefix")
     @classmethod
     def _check_prefix(cls, prefix: str) -> str:
-        check_prefix(prefix)
+        check_prefix_filter(prefix)
         return prefix
 
     @field_validator("discovery_prefix")
@@ -186,5 +197,9 @@ class MqttConfig(BaseModel):
 
     @property
     def topics(self) -> Topics:
-        """The topics of this inspector."""
+        """The topics of this inspector.
+
+        Raises:
+            InputError: the prefix has a ``+``, with which one can subscribe but not publish.
+        """
         return Topics(self.prefix, self.device, self.camera)

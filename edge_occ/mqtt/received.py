@@ -24,7 +24,7 @@ class Received:
 
     Attributes:
         topic: topic of the message.
-        device, camera, kind: levels of the topic; ``camera`` is ``None`` where it has no such level.
+        place, device, camera, kind: levels of the topic, see :class:`~edge_occ.mqtt.topics.TopicParts`.
         message: the parsed JSON; of a heatmap, its description.
         jpeg: the image of a heatmap, ``None`` for any other kind.
         received_at: time of arrival, UTC.
@@ -33,6 +33,7 @@ class Received:
     """
 
     topic: str
+    place: str
     device: str
     camera: str | None
     kind: str
@@ -80,7 +81,7 @@ def format_line(received: Received) -> str:
     """Return one line for a terminal; control characters from the network become question marks."""
     time_of_day = received.received_at.strftime("%H:%M:%S.%f")[:-3]
     mark = " (retained)" if received.retained else ""
-    name = received.device if received.camera is None else f"{received.device}/{received.camera}"
+    name = "/".join(filter(None, (received.place, received.device, received.camera)))
     line = f"{time_of_day}Z  {name}  {received.kind:<7}  {_text(received)}{mark}"
     return "".join(character if character.isprintable() else "?" for character in line)
 

@@ -20,8 +20,8 @@ class MessageRecorder:
     """Records messages; a context manager.
 
     Scores, events and states are appended to ``scores.jsonl``, ``events.jsonl`` and ``status.jsonl``, one message a
-    line; each heatmap that was not retained is written to ``heatmaps/<device>[/<camera>]/<frame, 6 digits>.jpg``.  The
-    time of capture follows the number if that file exists, as frame numbers restart with each run.
+    line; each heatmap that was not retained is written to ``heatmaps/[<place>/]<device>[/<camera>]/<frame>.jpg``, with
+    six digits.  The time of capture follows the number if that file exists, as frame numbers restart with each run.
 
     Args:
         folder: created if it does not exist.
@@ -62,8 +62,9 @@ class MessageRecorder:
             raise self._error(error) from error
 
     def _write_heatmap(self, received: Received, info: HeatmapInfo, jpeg: bytes) -> None:
-        levels = [file_name(level) for level in (received.device, received.camera) if level is not None]
-        folder = self._folder.joinpath("heatmaps", *levels)
+        place = received.place.split("/") if received.place else []
+        levels = [level for level in (*place, received.device, received.camera) if level is not None]
+        folder = self._folder.joinpath("heatmaps", *map(file_name, levels))
         folder.mkdir(parents=True, exist_ok=True)
         try:
             with (folder / f"{info.frame:06d}.jpg").open("xb") as file:

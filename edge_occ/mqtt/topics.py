@@ -114,6 +114,14 @@ def check_prefix(prefix: str) -> None:
     _check("an MQTT prefix such as plant/line3/edge-occ", prefix, "mqtt.prefix")
 
 
+def check_prefix_filter(prefix: str) -> None:
+    """Raise an :class:`InputError` unless ``prefix`` is one or more levels, each valid on every broker or ``+``."""
+    plain = "/".join("x" if level == "+" else level for level in prefix.split("/"))
+    _check(
+        "an MQTT prefix such as plant/line3/edge-occ; subscribers may put + for a level", prefix, "mqtt.prefix", plain
+    )
+
+
 def check_device(device: str) -> None:
     """Raise an :class:`InputError` unless ``device`` is exactly one level valid on every broker."""
     _check_level("an MQTT device name of one level, such as station-1", device, "mqtt.device")
@@ -130,27 +138,33 @@ def check_discovery_prefix(prefix: str) -> None:
 
 
 class TopicParts(NamedTuple):
-    """The levels of a topic below its prefix.
+    """The levels of a topic that its prefix leaves open, and those below.
 
     Attributes:
+        place: the levels that ``+`` stands for, such as ``hamburg/line3``; empty where the prefix has no ``+``.
         device: the device.
         camera: the camera, ``None`` where the topic has no such level.
         kind: the last level.
     """
 
+    place: str
     device: str
     camera: str | None
     kind: str
 
 
 def split_topic(topic: str, prefix: str) -> TopicParts | None:
-    """Split a topic under ``prefix``; ``None`` if it has another number of levels."""
-    if not topic.startswith(f"{prefix}/"):
+    """Split a topic under ``prefix``, where ``+`` stands for any level but an empty one.
+
+    Returns:
+        The parts; ``None`` if the topic has other levels, or another number of them.
+    """
+    wanted, levels = prefix.split("/"), topic.split("/")
+    above, below = list(zip(wanted, levels, strict=False)), levels[len(wanted) :]
+    if len(below) not in (2, 3) or not all(level if want == "+" else want == level for want, level in above):
         return None
-    levels = topic[len(prefix) + 1 :].split("/")
-    if len(levels) == 2:
-        return TopicParts(levels[0], None, levels[1])
-    return TopicParts(*levels) if len(levels) == 3 else None
+    place = "/".join(level for want, level in above if want == "+")
+    return TopicParts(place, below[0], below[1] if len(below) == 3 else None, below[-1])
 
 
 def mqtt_string(text: str, max_bytes: int = 255) -> str:
@@ -175,8 +189,9 @@ def _check_level(expected: str, name: str, field: str) -> None:
     _check(expected, name, field)
 
 
-def _check(expected: str, name: str, field: str) -> None:
-    found = _fault(name)
+def _check(expected: str, name: str, field: str, plain: str | None = None) -> None:
+    """Raise unless ``plain``, by default ``name`` itself, is one or more levels of a topic."""
+    found = _fault(name if plain is None else plain)
     if found is not None:
         raise InputError(expected, f"{name[:80]!r}, {found}", f"set {field} to letters, digits, '-' and '_'")
 

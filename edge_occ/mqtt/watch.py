@@ -1,4 +1,4 @@
-"""A subscriber: parsed messages of one device or of all."""
+"""A subscriber: parsed messages of one device or of all, on one line or several."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Watcher:
     read wait in a bounded queue; beyond its bounds the oldest is dropped and counted.
 
     Args:
-        config: broker and prefix.
+        config: broker and prefix, in which ``+`` stands for any one level.
         device: the one device to watch, ``None`` for all.
         kinds: kinds of topics to watch.
         save: folder to record all messages in, see :class:`~edge_occ.mqtt.recorder.MessageRecorder`.
@@ -75,7 +75,7 @@ class Watcher:
         self._arrived = threading.Condition()
         self._waiting: deque[Received] = deque()
         self._waiting_bytes, self._max_waiting, self._max_waiting_bytes = 0, max_waiting, max_waiting_bytes
-        self._online: set[tuple[str, str | None]] = set()
+        self._online: set[tuple[str, str, str | None]] = set()
         base = f"{config.prefix}/{device or '+'}"
         filters = tuple(f"{levels}/{kind}" for levels in (base, f"{base}/+") for kind in kinds)
         # The broker limits whole packets; topic and properties come on top of the payload.
@@ -148,7 +148,7 @@ class Watcher:
         """Return whether the last inspector that was seen online is offline now."""
         if not isinstance(received.message, DeviceStatus):
             return False
-        inspector = (received.device, received.camera)
+        inspector = (received.place, received.device, received.camera)
         if received.message.state is not DeviceState.OFFLINE:
             self._online.add(inspector)
             return False

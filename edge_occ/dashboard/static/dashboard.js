@@ -3,7 +3,7 @@
 import { Details } from "./details.js";
 import { ATTENTION, WORDS, number } from "./format.js";
 import { Tile } from "./tile.js";
-import { element, setText } from "./view.js";
+import { element, nameOf, setText } from "./view.js";
 
 const POINTS = 300; // of each camera, as many as the server keeps
 const LOST = 16_000; // milliseconds without a push, of which there is one every 5 s
@@ -11,7 +11,7 @@ const RETRY = 3_000;
 const ANNOUNCE = 3_000;
 
 const list = document.getElementById("tiles");
-const tiles = new Map(); // by device and camera
+const tiles = new Map(); // by place, device and camera
 const numbers = new Map(); // the server's numbers
 const details = new Details();
 const order = new Intl.Collator(undefined, { numeric: true });
@@ -81,12 +81,12 @@ function merge(change) {
   if (before !== after && before !== undefined && ATTENTION.includes(after)) toAnnounce.set(camera.key, camera);
 }
 
-function keyOf({ device, camera }) {
-  return JSON.stringify([device, camera]);
+function keyOf({ place, device, camera }) {
+  return JSON.stringify([place, device, camera]);
 }
 
-function add(key, { device, camera }) {
-  const made = { key, device, camera, points: [], events: [] };
+function add(key, { place, device, camera }) {
+  const made = { key, place, device, camera, points: [], events: [] };
   const tile = new Tile(made, (of) => details.open(of, now(), evidence, marks));
   const next = [...tiles.values()]
     .filter((other) => compare(other.camera, made) > 0)
@@ -98,7 +98,8 @@ function add(key, { device, camera }) {
 }
 
 function compare(a, b) {
-  return order.compare(a.device, b.device) || order.compare(a.camera, b.camera) || (a.key < b.key ? -1 : 1);
+  const parts = ["place", "device", "camera"].map((part) => order.compare(a[part], b[part]));
+  return parts.find((sign) => sign !== 0) ?? (a.key < b.key ? -1 : 1);
 }
 
 // A point is replaced while its second lasts.
@@ -217,7 +218,7 @@ setInterval(() => {
   if (!toAnnounce.size) return;
   const words = [...toAnnounce.values()].slice(0, 3).map((camera) => {
     const score = camera.score && camera.condition.name === "anomalous" ? `, score ${number(camera.score.score)}` : "";
-    return `${camera.device} ${camera.camera}: ${WORDS[camera.condition.name]}${score}`;
+    return `${nameOf(camera)}: ${WORDS[camera.condition.name]}${score}`;
   });
   if (toAnnounce.size > 3) words.push(`and ${toAnnounce.size - 3} more`);
   toAnnounce = new Map();

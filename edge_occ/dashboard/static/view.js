@@ -14,10 +14,15 @@ export function element(name, className, text) {
   return made;
 }
 
+export function nameOf(camera) {
+  return [camera.device, camera.camera, camera.place].filter(Boolean).join(" ");
+}
+
 export function showName(root, camera) {
   setText(root.querySelector(".device"), camera.device || "(no name)");
   setText(root.querySelector(".camera"), camera.camera);
-  root.querySelector(".device").parentElement.title = `${camera.device} ${camera.camera}`.trim();
+  setText(root.querySelector(".place"), camera.place);
+  root.querySelector(".device").parentElement.title = nameOf(camera);
 }
 
 export function showCondition(root, camera, now) {
@@ -70,8 +75,9 @@ export function showHeatmap(root, camera) {
       image.hidden = true;
       figure.querySelector("figcaption").hidden = false;
     };
-    image.alt = `Heatmap of ${camera.device} ${camera.camera}`.trim() + `, ${heatmap.verdict}, score ${number(heatmap.score)}`;
-    const query = new URLSearchParams({ device: camera.device, camera: camera.camera, v: heatmap.revision });
+    image.alt = `Heatmap of ${nameOf(camera)}, ${heatmap.verdict}, score ${number(heatmap.score)}`;
+    const { place, device, camera: name } = camera;
+    const query = new URLSearchParams({ place, device, camera: name, v: heatmap.revision });
     image.src = `/snapshot.jpg?${query}`;
   }
   if (!heatmap) figure.querySelector("figcaption").hidden = false;

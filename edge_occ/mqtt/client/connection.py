@@ -38,6 +38,7 @@ from edge_occ.mqtt.client.takeover import TakeoverDetector
 from edge_occ.mqtt.config import MqttConfig
 from edge_occ.mqtt.payloads import DeviceState
 from edge_occ.mqtt.tls import tls_context
+from edge_occ.mqtt.topics import Origin
 
 _NOT_FOUND = 0x92
 """The answer of a broker that has released a message of QoS 2 already, to the same request after a lost connection."""
@@ -81,7 +82,7 @@ class Connection(Outgoing):
         self._tls = tls_context(self._broker, config.tls_files)
         self._credentials = credentials()
         self._config, self._client_id = config, client_id
-        self._presence = Presence(status_topic, config.topics.origin)
+        self._presence = Presence(status_topic, Origin() if status_topic is None else config.topics.origin)
         self._subscriber = Subscriber(subscription, self.log)
         self._births = births
         self._on_activity = on_activity

@@ -9,7 +9,9 @@ import cv2
 import numpy as np
 import pytest
 from mqtt_helpers import Mosquitto, free_port
+from typer.testing import CliRunner
 
+from edge_occ.cli import app
 from edge_occ.mqtt.jpeg import read_comment
 
 
@@ -65,6 +67,13 @@ def test_what_the_inspector_saw_arrives(watching, broker, tiny_bundle, tiny_data
         assert json.loads(read_comment(data))["frame"] == int(path.stem)
     assert list((heard / "heatmaps" / "press-1").iterdir())
     assert "press-1" in shown
+
+
+def test_a_prefix_of_several_lines_is_for_subscribers(tiny_bundle, tiny_data):
+    options = ["--source", tiny_data / "test" / "spot", "--bundle", tiny_bundle, "--set", "mqtt.prefix=acme/+/edge-occ"]
+    result = CliRunner().invoke(app, ["run", *map(str, options)])
+    assert result.exit_code == 2
+    assert "wildcard" in result.stderr
 
 
 def test_events_that_the_broker_does_not_take_end_the_run_with_a_status_of_its_own(tmp_path, tiny_bundle, tiny_data):

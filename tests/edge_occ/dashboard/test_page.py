@@ -140,6 +140,22 @@ def test_a_device_without_messages_turns_grey(browser, config, line):
         assert browser.run("return document.title") == "1 silent · edge-occ"
 
 
+def test_two_lines_on_one_page(browser, config, line):
+    everywhere = config.model_copy(update={"prefix": f"{config.prefix}/+/+/edge-occ"})
+    with dashboard(everywhere) as page:
+        browser.open(page.url)
+        for name, size in (("line2", 48), ("line1", 64)):
+            jpeg = insert_comment(render(inspection(90, size=size)), heatmap().to_json())
+            send(line, config, f"hamburg/{name}/edge-occ/press-1/heatmap", jpeg)
+        sizes = "return [...document.querySelectorAll('.tile .heatmap img')].map(i => i.naturalWidth).join()"
+        until(browser, f"{sizes} === '64,48'", "the pictures of both, in the order of their places")
+        names = browser.run("return [...document.querySelectorAll('.tile .open')].map(b => b.title)")
+        assert names == ["press-1 hamburg/line1", "press-1 hamburg/line2"]
+        browser.click(".tile .open")
+        assert browser.text("#details .place") == "hamburg/line1"
+        assert browser.console() == []
+
+
 def test_texts_of_devices_do_nothing(browser, config, line, tmp_path):
     """Whoever may publish may choose the names of devices and events, and every text."""
     device = ATTACK.replace("/", "\\")  # a slash begins another level of the topic

@@ -102,6 +102,24 @@ def test_the_latest_heatmap_is_a_snapshot(served, config, line):
     assert served.get("/snapshot.jpg?device=a&camera=right")[0] == 404
 
 
+def test_devices_of_one_name_on_two_lines_are_asked_for_by_their_place(config, line):
+    everywhere = config.model_copy(update={"prefix": f"{config.prefix}/+/edge-occ"})
+    with dashboard(everywhere) as page:
+        wait_until(lambda: page.get("/healthz")[0] == 200, "the broker")
+        for shade, place in enumerate(("line1", "line2")):
+            send(line, config, f"{place}/edge-occ/press-1/heatmap", picture(shade))
+            send(line, config, f"{place}/edge-occ/press-1/event", event(place).to_json())
+        wait_until(lambda: page.json("/healthz")["messages"] == 4, "four messages")
+        for shade, place in enumerate(("line1", "line2")):
+            assert page.get(f"/snapshot.jpg?device=press-1&place={place}")[2] == picture(shade)
+            assert page.get(f"/preview.mjpg?device=press-1&place={place}x")[0] == 404
+        assert page.get("/snapshot.jpg?device=press-1")[0] == 404, "which of the two?"
+        assert {(of["place"], of["device"], of["id"]) for of in page.json("/events")} == {
+            ("line1", "press-1", "line1"),
+            ("line2", "press-1", "line2"),
+        }
+
+
 def test_a_preview_shows_every_new_heatmap(served, config, line):
     assert served.get("/preview.mjpg?device=a")[0] == 404
     send(line, config, "a/heatmap", picture(1))

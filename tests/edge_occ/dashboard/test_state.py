@@ -241,6 +241,23 @@ def test_cameras_of_a_device_are_tiles_of_their_own():
     assert state.heatmap("press-1", "right").jpeg == b"right"
 
 
+def test_devices_of_one_name_at_two_places_are_tiles_of_their_own():
+    state = LineState(LIMITS)
+    for place in ("hamburg/line1", "hamburg/line2"):
+        state.apply(received(heatmap(), 0, place=place, jpeg=place.encode()))
+        state.apply(received(event(place), 0, place=place))
+    assert [(tile["place"], tile["device"]) for tile in state.changes()] == [
+        ("hamburg/line1", "press-1"),
+        ("hamburg/line2", "press-1"),
+    ]
+    assert state.heatmap("press-1", place="hamburg/line2").jpeg == b"hamburg/line2"
+    assert state.heatmap("press-1") is None
+    assert {(found["place"], found["id"]) for found in state.events()} == {
+        ("hamburg/line1", "hamburg/line1"),
+        ("hamburg/line2", "hamburg/line2"),
+    }
+
+
 def test_texts_of_any_length_are_cut():
     state = LineState(LIMITS)
     state.apply(received(stats(engine="e" * 10**6, bundle="b" * 10**6), 0))

@@ -41,6 +41,15 @@ def test_each_camera_has_its_state_its_score_against_the_threshold_and_its_rates
     assert lines[6].split() == ["abcdefgh", "press-2", "01-01", "08:00:00", "1.5", "1", "under", "way"]
 
 
+def test_the_place_of_a_device_comes_before_its_name():
+    state = LineState()
+    for place in ("hamburg/line1", ""):
+        state.apply(received(event(place or "e"), place=place, camera="left"))
+    words = [line.split() for line in shown(state)]
+    assert [of[0] for of in words[1:3]] == ["hamburg/line1/press-1/left", "press-1/left"]
+    assert {of[1] for of in words[5:]} == {"hamburg/line1/press-1/left", "press-1/left"}
+
+
 def test_a_silent_camera_and_an_ended_event_are_told():
     state = line_of((score(2.0, "anomalous"), "a"), (event("e"), "a"), (event("e", "end"), "a"))
     assert "under way" not in shown(state)[-1]

@@ -22,16 +22,16 @@ MOMENT = datetime(2026, 1, 2, 3, 4, 5, 678_000, tzinfo=timezone.utc)
 def received(
     message: Message, kind: str, *, device: str = "cam", camera=None, jpeg: bytes | None = None, retained: bool = False
 ):
-    return Received(f"p/{device}/{kind}", device, camera, kind, message, jpeg, MOMENT, 1.0, retained)
+    return Received(f"p/{device}/{kind}", "", device, camera, kind, message, jpeg, MOMENT, 1.0, retained)
 
 
 def test_payloads_are_read_by_the_kind_of_their_topic():
     score = score_message(inspection(3, name="a.png"), 1.5)
-    assert read_payload("a/b/cam/score", score.to_json(), "a/b") == (("cam", None, "score"), score)
-    assert read_payload("a/b/cam/left/score", score.to_json(), "a/b") == (("cam", "left", "score"), score)
+    assert read_payload("a/b/cam/score", score.to_json(), "a/b") == (("", "cam", None, "score"), score)
+    assert read_payload("a/b/cam/left/score", score.to_json(), "a/b") == (("", "cam", "left", "score"), score)
     info = heatmap_info(inspection(3))
     assert read_payload("p/c/heatmap", insert_comment(render(inspection(3)), info.to_json()), "p") == (
-        ("c", None, "heatmap"),
+        ("", "c", None, "heatmap"),
         info,
     )
 

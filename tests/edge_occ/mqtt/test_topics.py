@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from paho.mqtt.client import topic_matches_sub
 
 from edge_occ.common.errors import InputError
-from edge_occ.mqtt.topics import Topics, mqtt_string, split_topic
+from edge_occ.mqtt.topics import Topics, check_prefix_filter, mqtt_string, split_topic
 
 LEVEL = st.text(st.characters(codec="ascii", categories=["L", "N"], include_characters="-_. "), min_size=1, max_size=12)
 
@@ -24,7 +24,7 @@ def test_a_camera_is_one_more_level():
     topics = Topics("edge-occ", "station", "left")
     assert topics.base == "edge-occ/station/left"
     assert topics.event == "edge-occ/station/left/event"
-    assert split_topic(topics.event, "edge-occ") == ("station", "left", "event")
+    assert split_topic(topics.event, "edge-occ") == ("", "station", "left", "event")
     with pytest.raises(InputError, match="set mqtt"):
         Topics("edge-occ", "station", "+")
     with pytest.raises(InputError, match="one level"):
@@ -59,9 +59,35 @@ def test_a_device_is_exactly_one_level(device):
 @given(st.lists(LEVEL, min_size=1, max_size=4).map("/".join), LEVEL)
 def test_topics_split_into_what_they_were_made_of(prefix, device):
     topics = Topics(prefix, device)
-    assert split_topic(topics.score, prefix) == (device, None, "score")
+    assert split_topic(topics.score, prefix) == ("", device, None, "score")
     assert topic_matches_sub(f"{prefix}/+/score", topics.score)
     assert not topic_matches_sub(f"{prefix}/+/event", topics.score)
+
+
+@given(st.lists(st.tuples(LEVEL, st.booleans()), min_size=1, max_size=5), LEVEL, st.none() | LEVEL)
+def test_a_prefix_with_open_levels_matches_what_a_broker_sends_for_it(levels, device, camera):
+    prefix = "/".join("+" if is_open else level for level, is_open in levels)
+    check_prefix_filter(prefix)
+    topics = Topics("/".join(level for level, _ in levels), device, camera)
+    place = "/".join(level for level, is_open in levels if is_open)
+    assert split_topic(topics.score, prefix) == (place, device, camera, "score")
+    for other in (f"x/{topics.score}/x", topics.score.replace(levels[0][0], levels[0][0] + "x", 1)):
+        assert (split_topic(other, prefix) is not None) <= any(
+            topic_matches_sub(f"{prefix}/{rest}", other) for rest in ("+/score", "+/+/score", "+/x", "+/+/x")
+        )
+
+
+def test_an_open_level_is_a_whole_level_and_has_a_name():
+    for prefix in ("a/+b", "+a", "a/#", "+/#", "a//+", "/+", "+/", "", "$SYS/+"):
+        with pytest.raises(InputError, match="set mqtt"):
+            check_prefix_filter(prefix)
+    assert split_topic("acme/hamburg/line3/edge-occ/a/event", "acme/+/+/edge-occ") == (
+        "hamburg/line3",
+        "a",
+        None,
+        "event",
+    )
+    assert split_topic("acme//line3/edge-occ/a/event", "acme/+/+/edge-occ") is None, "an empty name"
 
 
 @given(st.text(max_size=20), st.text(max_size=20))

@@ -146,6 +146,27 @@ def test_all_devices_have_to_be_offline(config, ear):
         assert [received.device for received in watcher] == ["a", "b", "a", "c", "b"]
 
 
+def test_devices_of_one_name_on_two_lines_are_told_apart(config, ear, tmp_path):
+    base = f"{config.prefix}/{config.device}"
+    topics = [f"{base}/hamburg/{line}/edge-occ/press-1" for line in ("line1", "line2")]
+    jpegs = [insert_comment(render(inspection(shade)), heatmap_info(inspection(7)).to_json()) for shade in (1, 2)]
+    online, offline = (DeviceStatus(state=state).to_json() for state in (DeviceState.ONLINE, DeviceState.OFFLINE))
+    config = config.model_copy(update={"prefix": f"{base}/+/+/edge-occ"})
+    with Watcher(config, save=tmp_path, until_offline=True) as watcher:
+        for payload in (online, offline):
+            ear.send(f"{base}/hamburg/edge-occ/press-1/status", payload)  # a level too few
+        for topic, jpeg in zip(topics, jpegs, strict=True):
+            ear.send(f"{topic}/status", online)
+            ear.send(f"{topic}/heatmap", jpeg)
+        for topic in topics:
+            ear.send(f"{topic}/status", offline)
+        heard = [(received.place, received.device, received.kind) for received in watcher]
+    assert heard[:2] == [("hamburg/line1", "press-1", "status"), ("hamburg/line1", "press-1", "heatmap")]
+    assert [place for place, _, kind in heard if kind == "status"] == ["hamburg/line1", "hamburg/line2"] * 2
+    for line, jpeg in zip(("line1", "line2"), jpegs, strict=True):
+        assert (tmp_path / "heatmaps" / "hamburg" / line / "press-1" / "000007.jpg").read_bytes() == jpeg
+
+
 def test_messages_of_a_newer_version_are_read_without_their_unknown_keys(config, ear):
     score = score_message(inspection(3, 1.5), 2.0, config.topics.origin)
     newer = {**json.loads(score.to_json()), "lens": {"f": 8}, "regions": [1, 2], "anomalous_since": None}
