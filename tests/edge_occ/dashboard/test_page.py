@@ -2,11 +2,9 @@
 
 import contextlib
 import json
-import os
 import shutil
 import subprocess
 import sys
-import time
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ import pytest
 import webdriver
 from dashboard_helpers import dashboard, event, heatmap, score, stats, status
 from mqtt_helpers import inspection, render
+from page_helpers import AXE, tile, until, until_tile, violations
 
 from edge_occ.dashboard.access_token import Token
 from edge_occ.dashboard.limits import Limits
@@ -27,10 +26,6 @@ pytestmark = [
     pytest.mark.skipif(bool(webdriver.MISSING), reason=webdriver.MISSING or "there is a browser"),
 ]
 
-PATIENCE = 60
-AXE = Path(os.environ.get("EDGE_OCC_TEST_AXE", "node_modules/axe-core/axe.min.js"))
-"""The checker of accessibility: npm install axe-core."""
-
 ATTACK = "<img src=x onerror=hacked=1><script>hacked=1</script><svg/onload=hacked=1>"
 
 
@@ -40,35 +35,9 @@ def browser(tmp_path):
         yield window
 
 
-def until(window, script, what, *arguments):
-    """Wait until a script returns something true, and return it."""
-    deadline = time.monotonic() + PATIENCE
-    while not (found := window.run(script, *arguments)):
-        assert time.monotonic() < deadline, f"waited in vain for {what}: {window.text('body')}"
-        time.sleep(0.05)
-    return found
-
-
 def asked(window):
     """Addresses on the network that the page asked for; the browser's own first page asks for others."""
     return [url for url in window.requested() if url.startswith(("http", "ws"))]
-
-
-def tile(window, device, expression):
-    """The value of an expression of the tile ``t`` of a device; null without one."""
-    script = (
-        "const t = [...document.querySelectorAll('.tile')]"
-        ".find(t => t.querySelector('.device').textContent === arguments[0]);"
-        f"return t ? ({expression}) : null"
-    )
-    return window.run(script, device)
-
-
-def until_tile(window, device, expression, wanted=True):
-    deadline = time.monotonic() + PATIENCE
-    while (found := tile(window, device, expression)) != wanted:
-        assert time.monotonic() < deadline, f"{expression} of {device} is {found!r}: {window.text('body')}"
-        time.sleep(0.05)
 
 
 def send(line, config, topic, message, **options):
@@ -345,9 +314,3 @@ def test_axe_finds_nothing(config, line, tmp_path, width, dark):
         assert violations(window, axe) == []
         tile(window, "e", "t.querySelector('.open').click()")
         assert violations(window, axe) == []
-
-
-def violations(window, axe):
-    window.run(axe + "; window.axe = axe; window.found = null; axe.run().then(r => found = r.violations)")
-    found = until(window, "return window.found && {all: window.found}", "axe")["all"]
-    return [(rule["id"], rule["help"], [node["html"][:200] for node in rule["nodes"]][:4]) for rule in found]
