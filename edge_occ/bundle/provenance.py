@@ -86,6 +86,9 @@ class Training(Record):
     excluded: tuple[str, ...] = Field(
         (), description="images that a person called defective, taken out of heads and threshold after the training"
     )
+    added: tuple[str, ...] = Field(
+        (), description="among the images: frames of events that a person marked as good, added after the training"
+    )
     conversions: tuple[str, ...]
     colour: bool | None = Field(None, description="whether the images have colours; null if mixed or not known")
     white: int | None = Field(

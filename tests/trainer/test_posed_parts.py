@@ -19,6 +19,7 @@ from edge_occ.common.errors import InputError
 from edge_occ.common.images import find_images, read_image
 from edge_occ.inspection.regions import find_boxes
 from edge_occ.inspection.scoring import score_frame
+from edge_occ.output.evidence.label import mark
 from edge_occ.sources.faults import GUARDED, POSELESS, Reason, Unscored
 from engines.errors import ParityFailure
 from trainer.config import TrainConfig
@@ -26,6 +27,7 @@ from trainer.data.images import find_normal_images, read_frames
 from trainer.data.posed_images import posed_images
 from trainer.evaluation.evaluate import evaluate
 from trainer.job import Job
+from trainer.review.refit import refit
 from trainer.train import train
 
 SETTINGS = {
@@ -96,6 +98,19 @@ def test_the_bundle_describes_the_pose(bundle):
     assert training.images == 20
     assert [line.split(": ")[0].split("/")[-1] for line in training.skipped] == ["left.png"]
     assert "part at the edge" in training.skipped[0]
+
+
+def test_a_refit_skips_frames_of_events_without_a_pose(trained, tmp_path):
+    for number, frame in enumerate((part(200)[0], EMPTY)):
+        event = tmp_path / "left" / "2026-11-29" / f"10233{number}.000Z-e"
+        write(event / "start-000001" / "frame.png", frame)
+        mark(tmp_path, event.relative_to(tmp_path).as_posix(), "good")
+    done = refit(trained, None, tmp_path / "new.occ", evidence=tmp_path)
+    assert (len(done.added.names), done.added.without_pose) == (1, 1)
+    assert done.after.training.images == 21
+    (tmp_path / done.added.names[0].removeprefix("evidence:")).unlink()
+    with pytest.raises(InputError, match="none; 0 are among them, 1 have no pose"):
+        refit(trained, None, tmp_path / "again.occ", evidence=tmp_path)
 
 
 def test_golden_frames_are_whole_and_some_are_defective(bundle):

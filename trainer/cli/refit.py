@@ -1,4 +1,4 @@
-"""``edge-occ refit``: a bundle without the images that a person called defective."""
+"""``edge-occ refit``: a bundle without the images that a person called defective, or with events marked as good."""
 
 from __future__ import annotations
 
@@ -21,16 +21,22 @@ _REFIT = re.compile(r"(.+)-refit(?:-(\d+))?")
 
 def refit(
     bundle: BundleFile,
-    exclude: Annotated[Path, typer.Option(metavar="FILE", help="review.json, saved by the page of edge-occ review.")],
+    exclude: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="review.json, saved by the page of edge-occ review.")
+    ] = None,
+    evidence: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Evidence folder of a camera, in which people marked events as good."),
+    ] = None,
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="The new bundle; default: NAME-refit.occ.")] = None,
     sha256: Sha256 = None,
     json: Json = False,
 ) -> None:
-    """Fit heads and threshold again without the images that a person called defective; the encoder stays.
+    """Fit heads and threshold again without images called defective, or with frames of events marked as good.
 
-    It takes seconds, reads no images and writes a new bundle beside the old one.
+    It takes seconds and writes a new bundle beside the old one; the encoder stays.
 
-    For instance: `edge-occ refit part.occ --exclude review.json`
+    For instance: `edge-occ refit part.occ --exclude review.json --evidence evidence/left`
     """
     require_extra("torch", "train")
     with ending_at_once():
@@ -38,15 +44,25 @@ def refit(
 
     target = out or bundle.with_name(f"{next_name(bundle.stem)}.occ")
     replaced = target.exists()
-    done = run_refit(bundle, exclude, target, sha256)
-    before, after = done.before.calibration, done.after.calibration
-    say(f"taken out: {counted(len(done.excluded), 'image')} of {done.before.training.images}")
+    done = run_refit(bundle, exclude, target, sha256, evidence=evidence)
+    before, after, added = done.before.calibration, done.after.calibration, done.added
+    if exclude is not None or done.excluded:
+        say(f"taken out: {counted(len(done.excluded), 'image')} of {done.before.training.images}")
     for name in done.excluded:
         say(f"- {name}")
+    if evidence is not None:
+        say(
+            f"added: {counted(len(added.names), 'frame')} of events marked as good; not added: {added.known} that are "
+            f"among the good images already, {added.without_pose} without a pose"
+        )
+    for name in added.names:
+        say(f"+ {name}")
     say(f"threshold {before.threshold:.4g} -> {after.threshold:.4g}, from {before.n} -> {after.n} held-out parts")
     for precision in done.left_out:
         say(precision)
     say(f"{guarantee(after)} It is about parts like those that are left.")
+    if done.after.training.added:
+        say("Frames of events are no random good parts: a threshold that they raise finds fewer defects.")
     say(f"{target} {'replaced' if replaced else 'written'} in {done.seconds:.0f} s; {bundle} is unchanged")
     say(f"next: edge-occ run --bundle {target} --camera 0")
     if json:
@@ -55,6 +71,9 @@ def refit(
                 "bundle": printable(target),
                 "from": printable(bundle),
                 "excluded": list(done.excluded),
+                "added": list(added.names),
+                "known": added.known,
+                "without_pose": added.without_pose,
                 "left_out": list(done.left_out),
                 "seconds": round(done.seconds, 1),
                 "before": before.model_dump(mode="json"),

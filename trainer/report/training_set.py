@@ -37,6 +37,14 @@ def doubts(training: Training) -> Iterator[str]:
             f"{'was' if len(training.excluded) == 1 else 'were'} taken out of heads and threshold after the training: "
             f"{', '.join(training.excluded)}. The guarantee is about parts like those that are left."
         )
+    if training.added:
+        yield (
+            f"{len(training.added)} of the {training.images} images are frames of events that a person marked as good, "
+            "added to heads and threshold after the training. They are no random good parts: they are those that "
+            "raised an alarm. Where they still score high, they raise the threshold: false alarms become rarer than "
+            "the guarantee says, and fewer defects may be found. Where they score low, false alarms may become up to "
+            "about a tenth more frequent than it says."
+        )
     if training.look_alike:
         yield (
             "The images differ only by camera noise and brightness. If they show a single part, the guarantee holds "

@@ -1,1 +1,1 @@
-"""Review of the good images that look odd, and the refit without those that a person calls defective."""
+"""Review of the good images that look odd, and the refit without the defective or with events marked as good."""

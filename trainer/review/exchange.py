@@ -58,5 +58,5 @@ def exchange(
         raise InputError(
             "a head of the shape that the graph takes",
             f"{error.found}: heads of this kind grow with the number of images",
-            "move the defective images out of the data folder and train again",
+            "move defective images out of the data folder, put good frames into it, and train again",
         ) from error

@@ -13,7 +13,7 @@ from edge_occ.common.errors import InputError
 
 SCHEMA = "edge-occ/review/1"
 MAX_SHARE = 0.1
-"""Largest share of the images that a refit takes out; more of them are another training set."""
+"""Largest share of the images that a refit takes out, and of the parts that it adds; more are another training set."""
 
 _LIMIT = 4 << 20
 """Bytes of a file; a hundred an image."""

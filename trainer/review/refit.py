@@ -1,6 +1,7 @@
-"""A bundle without some of its good images: heads and threshold again from stored features, in seconds.
+"""A bundle without some of its good images, or with frames of events: heads and threshold again, in seconds.
 
-No image is read, no encoder is loaded and no graph is exported: heads are inputs of the graph.
+Features are stored ones; the bundle's graph computes those of frames of events.  No image of the training is read and
+no graph is exported: heads are inputs of the graph.
 """
 
 from __future__ import annotations
@@ -24,17 +25,17 @@ from edge_occ.common.errors import InputError
 from edge_occ.common.size import Size
 from trainer.calibration.fit_heads import HeadCalibrator
 from trainer.config import TrainConfig
-from trainer.data.images import MIN_IMAGES
 from trainer.encoders.build import make_encoder
 from trainer.graph.branches import Branch, make_branch
 from trainer.own_files import check_writable, require_own_bundle
 from trainer.report.model_card import model_card
+from trainer.review.added_frames import AddedFrames, added_frames, events_of_one_camera, is_added, withdrawn
+from trainer.review.changed_images import with_frames, without
 from trainer.review.collect import stored_features
 from trainer.review.exchange import exchange
 from trainer.review.judgements import defective_images
 from trainer.review.stored_features import (
     GoodImages,
-    StoredFeatures,
     features_path,
     read_features,
     require_own_features,
@@ -49,7 +50,9 @@ class Refit:
     Attributes:
         before: manifest of the bundle that was given.
         after: of the one that was written.
-        excluded: images that were taken out this time.
+        excluded: images that were taken out this time: called defective, or frames of events that are marked as defects
+            by now.
+        added: frames of events marked as good that were added this time.
         left_out: a sentence for each precision that the new bundle does not have any more.
         seconds: duration.
     """
@@ -57,26 +60,33 @@ class Refit:
     before: Manifest
     after: Manifest
     excluded: Sequence[str]
+    added: AddedFrames
     left_out: Sequence[str]
     seconds: float
 
 
-def refit(path: Path, exclude: Path, out: Path, sha256: str | None = None) -> Refit:
-    """Fit heads and threshold without the images that a person called defective, and write a new bundle.
+def refit(
+    path: Path, exclude: Path | None, out: Path, sha256: str | None = None, *, evidence: Path | None = None
+) -> Refit:
+    """Fit heads and threshold without images called defective and with frames of events marked as good.
 
     Args:
         path: the bundle; it is not changed.
         exclude: the judgements, as the page of a review saves them.
         out: the new bundle; its features are stored beside it.
         sha256: digest that the bundle must have, if given.
+        evidence: folder of marked events, of one camera.
 
     Raises:
-        InputError: no stored features, judgements that do not fit, too few images left, or ``out`` cannot be written.
+        InputError: neither judgements nor evidence, no stored features, judgements or frames that do not fit, nothing
+            to change, too few images left, or ``out`` cannot be written.
         BundleRefused: the bundle is damaged.
         ParityFailure: this machine does not compute what the trainer did.
     """
     begun = time.monotonic()
     _check_places(path, out)
+    if exclude is None and evidence is None:
+        raise InputError("--exclude FILE, --evidence DIR or both", "neither", "say what the refit is to change")
     bundle = read_bundle(path, sha256)
     manifest = bundle.manifest
     if manifest.recalibrated is not None:
@@ -85,54 +95,32 @@ def refit(path: Path, exclude: Path, out: Path, sha256: str | None = None) -> Re
             f"{path}, calibrated on others at {manifest.recalibrated.at}",
             "remove the defective pictures and train again with --calibration, or recalibrate the refitted bundle",
         )
-    stored = read_features(path, manifest)
-    excluded = defective_images(exclude, path, manifest, stored.images.names)
+    stored, config = read_features(path, manifest), _config(manifest)
+    names = stored.images.names
+    called = () if exclude is None else defective_images(exclude, path, manifest, names)
+    events = [] if evidence is None else events_of_one_camera(evidence)
+    excluded = tuple(dict.fromkeys((*called, *withdrawn(names, events))))
     kept = without(stored, excluded)
-    config = _config(manifest)
+    added = added_frames(bundle, kept.images, events, config.camera_changes)
+    if not excluded and not added.names:
+        raise InputError(
+            f"frames of events marked as good in {evidence} that are not among the good images yet",
+            f"none; {added.known} are among them, {added.without_pose} have no pose",
+            f"nothing is to be done: {path.name} is right as it is",
+        )
+    images, of_images = with_frames(kept, added)
     branches = _branches(config, manifest.geometry.size, stored.region)
-    calibrator = HeadCalibrator(branches, config, manifest.training.seed, kept.images.parts)
-    features = [torch.from_numpy(of.astype(np.float32)) for of in kept.features]
+    calibrator = HeadCalibrator(branches, config, manifest.training.seed, images.parts)
+    features = [torch.from_numpy(of.astype(np.float32)) for of in of_images]
     held_out = calibrator.held_out_grids(features)
     fitted = calibrator.fit(features, held_out)
     exchanged = exchange(bundle, fitted, branches, calibrator)
-    fields = _fields(manifest, config, kept.images, excluded, fitted.calibration, exchanged)
+    fields = _fields(manifest, config, images, excluded, fitted.calibration, exchanged)
     members = {**exchanged.members, MODEL_CARD: model_card(fields, exchanged.parity).encode()}
-    left = stored_features(kept.images, features, held_out, calibrator, branches, fitted.head, kept.region)
+    left = stored_features(images, features, held_out, calibrator, branches, fitted.head, kept.region)
     written = write_bundle(out, fields, members)
     write_features(features_path(out), left, written)
-    return Refit(manifest, written, excluded, exchanged.left_out, time.monotonic() - begun)
-
-
-def without(stored: StoredFeatures, excluded: Sequence[str]) -> StoredFeatures:
-    """Return the features of the images that are left, and of their changed copies; parts are numbered anew.
-
-    Raises:
-        InputError: they show fewer parts than a training takes.
-    """
-    images = stored.images
-    keep = np.array([name not in set(excluded) for name in images.names])
-    left = np.flatnonzero(keep)
-    _, parts = np.unique(np.array(images.parts)[left], return_inverse=True)
-    different = len(set(parts.tolist()))
-    if different < MIN_IMAGES:
-        raise InputError(
-            f"images of at least {MIN_IMAGES} different good parts",
-            f"{different} without the defective ones",
-            "take pictures of more good parts and train again",
-        )
-    return StoredFeatures(
-        GoodImages(
-            folder=images.folder,
-            data_sha256=images.data_sha256,
-            names=tuple(images.names[i] for i in left),
-            parts=tuple(parts.tolist()),
-            digests=tuple(images.digests[i] for i in left),
-        ),
-        stored.scores[left],
-        tuple(of[np.tile(keep, len(of) // len(keep))] for of in stored.features),
-        None if stored.maps is None else stored.maps[left],
-        stored.region,
-    )
+    return Refit(manifest, written, excluded, added, exchanged.left_out, time.monotonic() - begun)
 
 
 def _check_places(path: Path, out: Path) -> None:
@@ -185,11 +173,14 @@ def _fields(
 ) -> dict[str, object]:
     """The fields of the new manifest, all but the format and the members."""
     n = len(images.names)
+    # A frame whose mark went back to good is not excluded any more.
+    taken_out = (*manifest.training.excluded, *excluded)
     training = manifest.training.model_copy(
         update={
             "images": n,
             "parts": len(set(images.parts)),
-            "excluded": (*manifest.training.excluded, *excluded),
+            "excluded": tuple(name for name in taken_out if name not in images.names),
+            "added": tuple(filter(is_added, images.names)),
         }
     )
     same = {name: getattr(manifest, name) for name in Manifest.model_fields if name not in ("format", "members")}

@@ -22,6 +22,7 @@ from trainer.data.layout import image_names, normal_folder
 from trainer.own_files import check_writable, require_outside, require_own_page
 from trainer.report.page import PagePicture
 from trainer.report.review import ReviewImage, ReviewPage, review_page
+from trainer.review.added_frames import is_added
 from trainer.review.judgements import SCHEMA
 from trainer.review.oddness import MAX_DEVIATIONS, Oddness, by_oddness
 from trainer.review.pictures import BgrImage, judged, thumbnail
@@ -42,7 +43,7 @@ class Review:
         page: its file.
         identity: of the bundle.
         images: name and oddness of the images on it, the oddest first.
-        of: how many good images there are.
+        of: how many good images there are, without added frames of events.
         odd: how many of them look odd.
     """
 
@@ -80,7 +81,8 @@ def review(
     folder = data or Path(stored.images.folder)
     require_outside(out, folder, "--out")
     require_own_page(out, "--out")
-    ranked = by_oddness(stored.scores)
+    # Frames of events were judged by a person already, and their pictures may have gone.
+    ranked = [image for image in by_oddness(stored.scores) if not is_added(stored.images.names[image.image])]
     odd = sum(image.odd for image in ranked)
     shown = ranked[: max(count, min(odd, MAX_IMAGES))]
     paths = _paths(folder, stored.images, [image.image for image in shown])

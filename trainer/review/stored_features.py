@@ -44,7 +44,7 @@ class GoodImages(BaseModel):
     Attributes:
         folder: data folder of the training, absolute.
         data_sha256: fingerprint of all images of the training.
-        names: paths relative to the data folder, each once.
+        names: paths relative to the data folder, or of added frames of events, each once.
         parts: number of the part that each image shows, from 0 without gaps.
         digests: SHA-256 of each image's pixels, see :func:`trainer.data.images.pixel_digest`.
     """

@@ -16,6 +16,10 @@ from edge_occ.inspection.evidence import DAY, EVENT, PIECE
 LABEL = "label.json"
 LABELS = ("good", "defect")
 
+_SCHEMA = "edge-occ/label/1"
+_LIMIT = 4096
+"""Bytes of a label's file that are read; it has about 70."""
+
 _PATH = re.compile(rf"(?P<event>{FILE_NAME}/{DAY}/{EVENT})(?:/(?:{PIECE}/)?[a-z]+\.[a-z]+)?")
 
 
@@ -48,7 +52,7 @@ def mark(folder: Path, event_path: str, label: str, clock: Clock = SYSTEM_CLOCK)
     event = folder / match["event"]
     if not event.resolve().is_relative_to(folder.resolve()):
         raise InputError(f"evidence in {folder}", f"{match['event']}, a link to elsewhere", "remove the link")
-    content = {"schema": "edge-occ/label/1", "label": label, "at": round(clock.now().timestamp() * 1000)}
+    content = {"schema": _SCHEMA, "label": label, "at": round(clock.now().timestamp() * 1000)}
     # The event's folder is not made: the ring may have removed it.
     temporary = event / f".{LABEL}.{secrets.token_hex(6)}.part"
     try:
@@ -70,3 +74,30 @@ def mark(folder: Path, event_path: str, label: str, clock: Clock = SYSTEM_CLOCK)
             f"a folder {event} that can be written", str(error.strerror), "make room, or see its owner"
         ) from None
     return event / LABEL
+
+
+def read_label(event: Path) -> str | None:
+    """Return the label of an event, ``good`` or ``defect``; ``None`` where nobody has marked it, or it has gone.
+
+    Args:
+        event: folder of the event.
+
+    Raises:
+        InputError: the file cannot be read or holds no label.
+    """
+    path = event / LABEL
+    try:
+        with path.open("rb") as file:
+            content = json.loads(file.read(_LIMIT))
+        found = f"schema {content['schema']!r}, label {content['label']!r}"[:200]
+        if content["schema"] == _SCHEMA and content["label"] in LABELS:
+            return str(content["label"])
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        found = str(error.strerror)
+    except (ValueError, KeyError, TypeError, RecursionError):
+        found = "something else"
+    raise InputError(
+        f"a label ({_SCHEMA}) of {', '.join(LABELS)} in {path}", found, "mark the event again, or remove the file"
+    )

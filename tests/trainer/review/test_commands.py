@@ -2,12 +2,16 @@
 
 import json
 
+import cv2
 import pytest
 import typer
+from discs import part, write
 from typer.testing import CliRunner
 
 from edge_occ.bundle.bundle import read_bundle
+from edge_occ.cli import app as run_app
 from edge_occ.cli.guarded import guarded
+from edge_occ.output.evidence.label import mark
 from trainer.cli.refit import next_name, refit
 from trainer.cli.review import review
 from trainer.cli.train import train
@@ -53,6 +57,35 @@ def test_review_and_refit_name_each_other_and_what_they_wrote(own_bundle, judged
     assert f"{target} replaced in " in twice.stderr
 
 
+def test_events_of_a_run_that_are_marked_as_good_are_added(own_bundle, tmp_path):
+    """From a run with evidence, over the mark that the dashboard writes, to the new bundle."""
+    odd = part(300)
+    cv2.circle(odd, (56, 56), 30, (200, 120, 60), 3)
+    write(tmp_path / "frames" / "odd.png", odd)
+    evidence = tmp_path / "evidence"
+    settings = (f"evidence.folder={evidence}", "mqtt.camera=left", "engine.name=cpu", "engine.precision=fp32")
+    options = [option for setting in settings for option in ("--set", setting)]
+    source = ("--source", str(tmp_path / "frames"), "--no-mqtt")
+    ran = CliRunner().invoke(run_app, ["run", "--bundle", str(own_bundle), *source, *options])
+    assert ran.exit_code == 0, ran.output
+    frame = next(evidence.rglob("frame.png")).relative_to(evidence).as_posix()
+    mark(evidence, frame, "good")
+    result = invoke("refit", own_bundle, "--evidence", evidence, "--json")
+    assert result.exit_code == 0, result.stderr
+    report = json.loads(result.stdout)
+    assert report["added"] == [f"evidence:{frame}"]
+    assert (report["excluded"], report["known"], report["without_pose"]) == ([], 0, 0)
+    assert (report["before"]["n"], report["after"]["n"]) == (24, 25)
+    lines = result.stderr.splitlines()
+    assert (
+        "added: 1 frame of events marked as good; not added: 0 that are among the good images already, 0 without a pose"
+        in lines
+    )
+    assert f"+ evidence:{frame}" in lines
+    assert not any(line.startswith("taken out") for line in lines)
+    assert any("no random good parts" in line for line in lines)
+
+
 @pytest.mark.parametrize(
     ("stem", "expected"),
     [
@@ -71,6 +104,8 @@ def test_errors_are_three_lines_and_write_nothing(own_bundle, tmp_path):
     for arguments in (
         ("review", own_bundle, "--data", tmp_path / "none"),
         ("review", tmp_path / "none.occ"),
+        ("refit", own_bundle),
+        ("refit", own_bundle, "--evidence", tmp_path / "none"),
         ("refit", own_bundle, "--exclude", tmp_path / "none.json"),
         ("refit", own_bundle, "--exclude", tmp_path / "none.json", "--out", tmp_path / "x.zip"),
     ):

@@ -19,7 +19,8 @@ from trainer.calibration.held_out import Shots, held_out_scores
 from trainer.config import TrainConfig
 from trainer.heads.build import fit_head
 from trainer.job import Job
-from trainer.review.refit import refit, without
+from trainer.review.changed_images import without
+from trainer.review.refit import refit
 from trainer.review.stored_features import features_path, read_features
 from trainer.train import train
 
