@@ -26,7 +26,7 @@ class PoseOutcome(str, Enum):
     SMALL = "part too small"
     """The largest part is far smaller than every good one: a fragment, or dust."""
     SEVERAL = "several parts"
-    """There is another part beside the largest."""
+    """There is another part besides the largest."""
     EDGE = "part at the edge"
     """A piece of the part lies outside the frame."""
     LARGE = "part too large"

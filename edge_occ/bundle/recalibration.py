@@ -157,7 +157,7 @@ def recalibrate(
         of_tiles = fitter.scores(fitted.head, [of[first * frames.tiles :] for of in frames.features])
         checked = one_score_a_part(of_tiles, np.repeat(np.arange(held_out), frames.tiles))
     false_alarms = int((checked > fitted.calibration.threshold).sum())
-    _require_promise(false_alarms, held_out, fitted.calibration, first)
+    _require_bound(false_alarms, held_out, fitted.calibration, first)
     record = Recalibrated(
         at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         parent=parent,
@@ -211,7 +211,7 @@ def _fit(fitter: HeadFitter, frames: NewFrames, first: int, rate: float) -> Fitt
         ) from error
 
 
-def _require_promise(false_alarms: int, held_out: int, calibration: Calibration, first: int) -> None:
+def _require_bound(false_alarms: int, held_out: int, calibration: Calibration, first: int) -> None:
     allowed = max_false_alarms(held_out, calibration.upper_95)
     if false_alarms > allowed:
         raise InputError(

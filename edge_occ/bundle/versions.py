@@ -1,4 +1,4 @@
-"""Versions of a bundle: ``NAME.occ`` is the current one, and ``NAME.versions/`` beside it holds earlier ones.
+"""Versions of a bundle: ``NAME.occ`` is the current one, and ``NAME.versions/`` next to it holds earlier ones.
 
 A file there is named by its place in the order, the time at which it was put aside, and the first digits of its sha256:
 ``0003-20260102T030405Z-0123456789abcdef.occ``.

@@ -51,7 +51,7 @@ def dashboard(  # noqa: PLR0913 - one parameter an option
 ) -> None:
     """Show what inspectors publish on one web page; a subscriber like any other dashboard.
 
-    With --evidence and a token, events can be marked as good or as a defect; the label lies beside the evidence.
+    With --evidence and a token, events can be marked as good or as a defect; the label is stored with the evidence.
 
     --config takes the file that the inspector runs with: broker, prefix and certificates are in its section mqtt.
 

@@ -38,7 +38,7 @@ class RecalibrationJob:
         frames: number of frames to take; ``None``: all of the folder.
         every: seconds of capture between two frames at least.
         threshold_only: keep the heads.
-        out: the new bundle; ``None``: it takes the place of the current one, which is kept beside it.
+        out: the new bundle; ``None``: it takes the place of the current one, which is kept next to it.
         engine, precision: see :func:`edge_occ.bundle.loading.load_engine`.
         sha256: digest that the bundle must have, if given.
         config: settings of the inspector, of which source, guards and engine are used.

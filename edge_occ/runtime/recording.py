@@ -77,14 +77,14 @@ class PictureRecorder:
             SourceLost: the source is gone for good.
         """
         with ProgressReport("recording", pictures or 0) as progress:
-            told = time.monotonic()
+            notified_at = time.monotonic()
             for frame in source:
                 if not self._take(frame):
                     continue
                 if pictures is not None:
                     progress.advance()
-                elif time.monotonic() - told >= _LINE_SECONDS:
-                    told = time.monotonic()
+                elif time.monotonic() - notified_at >= _LINE_SECONDS:
+                    notified_at = time.monotonic()
                     self._notify(f"{self._pictures} pictures")
                 if self._pictures == pictures:
                     break

@@ -53,7 +53,7 @@ class Reason(str, Enum):
     SMALL = "part too small"
     """The largest part is a fragment, or dust."""
     SEVERAL = "several parts"
-    """There is another part beside the largest."""
+    """There is another part besides the largest."""
     EDGE = "part at the edge"
     """A piece of the part lies outside the frame."""
     LARGE = "part too large"

@@ -156,9 +156,9 @@ def test_tiles_of_a_frame_are_shots_of_one_part(tmp_path):
 
 def test_heads_of_other_kinds_keep_theirs(tiny_data, darker, tmp_path):
     path = trained(tiny_data, tmp_path / "x.occ", head={"dim": 8, "kind": "knn", "scope": "shared"})
-    told = recalibrated(path, darker, code=2)
-    assert "heads of another kind" in told
-    assert "--threshold-only" in told
+    message = recalibrated(path, darker, code=2)
+    assert "heads of another kind" in message
+    assert "--threshold-only" in message
     done = recalibrated(path, darker, "--threshold-only")
     assert done["threshold_only"]
     assert share_above(path, [read_image(p) for p in sorted(darker.iterdir())[:24]]) <= 0.1

@@ -54,7 +54,7 @@ def test_a_seed_gives_one_bundle(plain, tiny_data, tmp_path):
 
 
 def test_copies_change_nothing_but_the_report(plain, tiny_data, tmp_path):
-    """If copies counted, three of each picture would promise a third of the false alarms."""
+    """If copies counted, three of each picture would guarantee a third of the false alarms."""
     copied = tmp_path / "copied"
     copied.mkdir()
     for path in find_images(tiny_data / "train" / "good"):

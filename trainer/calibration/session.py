@@ -1,7 +1,7 @@
 """A threshold from the images of another session than the training's: another day, another lamp, another batch.
 
 Images of one session are more alike than those of two, so a threshold from held-out images of the training's session
-raises more false alarms in the next one than it promises.
+raises more false alarms in the next one than it guarantees.
 """
 
 from __future__ import annotations

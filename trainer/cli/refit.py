@@ -34,7 +34,7 @@ def refit(
 ) -> None:
     """Fit heads and threshold again without images called defective, or with frames of events marked as good.
 
-    It takes seconds and writes a new bundle beside the old one; the encoder stays.
+    It takes seconds and writes a new bundle next to the old one; the encoder stays.
 
     For instance: `edge-occ refit part.occ --exclude review.json --evidence evidence/left`
     """

@@ -27,7 +27,7 @@ class ExportConfig(Section):
     fp16: bool = Field(True, description="Whether to export the encoder in fp16, for GPUs.")
     features: bool = Field(
         True,
-        description="Whether to keep the features of the good images beside the bundle (NAME.features.safetensors), "
+        description="Whether to keep the features of the good images next to the bundle (NAME.features.safetensors), "
         "which edge-occ review and refit need. Those of tiles (input.tiles) are not kept.",
     )
     int8: bool = Field(True, description="Whether to export the encoder in int8, except its first convolutions.")

@@ -100,7 +100,7 @@ class TrainConfig(BranchConfig):
 
     @property
     def keeps_features(self) -> bool:
-        """True if features are stored beside the bundle: not those of tiles, which are no image's."""
+        """True if features are stored next to the bundle: not those of tiles, which are no image's."""
         return self.export.features and self.input.tiles is None
 
     @property

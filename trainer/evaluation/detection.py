@@ -1,4 +1,4 @@
-"""Detection at declared false-alarm rates: the defects above each threshold, and the false alarms that it promises.
+"""Detection at declared false-alarm rates: the defects above each threshold, and the false alarms that it guarantees.
 
 An AUROC ranks images; a line stops or ships parts by a threshold.  The thresholds here follow from the bundle's own
 held-out scores, as the one that it inspects with does, so that no test image takes part in them.

@@ -79,9 +79,9 @@ def _means(summary: TableSummary) -> _Grid:
     titles = ["row", *papers, *_ours(summary), "seeds", "updates"]
     rows = []
     for entry in summary.means:
-        beside = _papers_means(entry, summary, means) if summary.table.compares else []
+        papers_means = _papers_means(entry, summary, means) if summary.table.compares else []
         figures = _our_figures(summary, entry)
-        rows.append((entry.row.block, [entry.row.label, *beside, *figures, *_effort(entry)[:2]]))
+        rows.append((entry.row.block, [entry.row.label, *papers_means, *figures, *_effort(entry)[:2]]))
     return titles, rows
 
 

@@ -1,4 +1,4 @@
-"""Held-out scores and maps of images, as they are stored beside a bundle."""
+"""Held-out scores and maps of images, as they are stored next to a bundle."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def stored_features(
     head: FusedHead,
     region: NDArray[np.bool_] | None,
 ) -> StoredFeatures:
-    """Return what is stored beside a bundle.
+    """Return what is stored next to a bundle.
 
     Args:
         images: the ``n`` images.

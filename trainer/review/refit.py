@@ -73,7 +73,7 @@ def refit(
     Args:
         path: the bundle; it is not changed.
         exclude: the judgements, as the page of a review saves them.
-        out: the new bundle; its features are stored beside it.
+        out: the new bundle; its features are stored next to it.
         sha256: digest that the bundle must have, if given.
         evidence: folder of marked events, of one camera.
 

@@ -1,4 +1,4 @@
-"""``NAME.features.safetensors`` beside a bundle: the features, names and held-out scores of its good images.
+"""``NAME.features.safetensors`` next to a bundle: the features, names and held-out scores of its good images.
 
 A refit needs neither the images nor the encoder with it.  Tensors are ``features`` (``features.1`` and so on for
 further branches), ``scores`` and ``maps``; everything else is JSON in the metadata.  It is no member of the bundle, as
@@ -98,7 +98,7 @@ class StoredFeatures:
 
 
 def features_path(bundle: Path) -> Path:
-    """Return the file beside a bundle that holds its features."""
+    """Return the file next to a bundle that holds its features."""
     return bundle.with_suffix(SUFFIX)
 
 
@@ -142,7 +142,7 @@ def write_features(path: Path, stored: StoredFeatures, manifest: Manifest) -> No
 
 
 def read_features(bundle: Path, manifest: Manifest) -> StoredFeatures:
-    """Read the features that were stored beside a bundle.
+    """Read the features that were stored next to a bundle.
 
     Args:
         bundle: file of the bundle.
@@ -160,7 +160,7 @@ def read_features(bundle: Path, manifest: Manifest) -> StoredFeatures:
         )
     if not path.is_file():
         raise InputError(
-            f"the features of {bundle.name} beside it, in {path}",
+            f"the features of {bundle.name} next to it, in {path}",
             "no such file",
             "copy it there from where the bundle was made, or train again without export.features=false",
         )

@@ -96,7 +96,7 @@ function evidenceCell(event, evidence) {
   return all;
 }
 
-// What a person says of the event; the server keeps it beside the evidence.
+// What a person says of the event; the server keeps it next to the evidence.
 function markButtons(event) {
   const group = element("div", "marks");
   group.setAttribute("role", "group");

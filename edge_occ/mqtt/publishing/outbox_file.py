@@ -47,9 +47,9 @@ def quarantine(path: Path, reason: str, clock: Clock = SYSTEM_CLOCK) -> None:
     kept = path.with_name(f"{path.name}.damaged-{clock.now():%Y%m%dT%H%M%S.%fZ}")
     path.rename(kept)
     for ending in ("-wal", "-shm"):
-        beside = path.with_name(path.name + ending)
-        if beside.exists():
-            beside.rename(kept.with_name(kept.name + ending))
+        companion = path.with_name(path.name + ending)
+        if companion.exists():
+            companion.rename(kept.with_name(kept.name + ending))
     _log.error("the outbox cannot be used (%s): it is kept as %s, and a new one is begun", reason, kept)
     damaged = (file for file in path.parent.glob(f"{path.name}.damaged-*Z") if file.is_file())
     for old in sorted(damaged)[:-_MAX_QUARANTINED]:

@@ -1,4 +1,4 @@
-"""An operator's label of an event, ``label.json`` beside its evidence."""
+"""An operator's label of an event, ``label.json`` next to its evidence."""
 
 from __future__ import annotations
 

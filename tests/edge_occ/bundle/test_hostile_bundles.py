@@ -53,14 +53,14 @@ def test_the_threshold_is_that_of_the_held_out_scores(tmp_path, threshold):
 
 
 @pytest.mark.parametrize(
-    "promise",
+    "calibration",
     [
         *({"n": 15}, {"n": 10**30}, {"expected": 1e-6}, {"upper_95": 1e-6}, {"certified": True}, {"median": 1e30}),
         *({"false_alarm_rate": 0.2}, {"false_alarm_rate": 0}, {"false_alarm_rate": 1e-320}),
     ],
 )
-def test_the_guarantee_is_that_of_the_held_out_scores(tmp_path, promise):
-    refuse(with_manifest(MEMBERS, calibration=promise), tmp_path, "held-out|manifest")
+def test_the_guarantee_is_that_of_the_held_out_scores(tmp_path, calibration):
+    refuse(with_manifest(MEMBERS, calibration=calibration), tmp_path, "held-out|manifest")
 
 
 @pytest.mark.parametrize(

@@ -133,7 +133,7 @@ def test_the_guarantee_counts_false_alarms_and_frames_to_review():
     assert "review" not in replace(decision, review=None).guarantee()
 
 
-def test_the_band_keeps_its_promise_on_further_parts():
+def test_the_guarantee_of_the_band_holds_on_further_parts():
     chance = np.random.default_rng(0)
     rejected = reviewed = 0
     for _ in range(200):

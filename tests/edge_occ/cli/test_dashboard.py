@@ -82,7 +82,7 @@ def test_it_ends_at_once_with_readers_that_stay_and_without_a_broker(number):
         seconds = time.monotonic() - begin
     assert process.returncode == 130, errors
     assert "Traceback" not in errors
-    # A second is what is promised; the margin is for a busy machine, and far from any timeout of a connection.
+    # A second is what is stated; the margin is for a busy machine, and far from any timeout of a connection.
     assert seconds < 4
 
 

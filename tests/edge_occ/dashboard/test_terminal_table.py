@@ -50,7 +50,7 @@ def test_the_place_of_a_device_comes_before_its_name():
     assert {of[1] for of in words[5:]} == {"hamburg/line1/press-1/left", "press-1/left"}
 
 
-def test_a_silent_camera_and_an_ended_event_are_told():
+def test_a_silent_camera_and_an_ended_event_are_shown():
     state = line_of((score(2.0, "anomalous"), "a"), (event("e"), "a"), (event("e", "end"), "a"))
     assert "under way" not in shown(state)[-1]
     state.tick(at(60))

@@ -133,7 +133,7 @@ def test_a_session_that_a_crash_has_left_swallows_no_message(broker, once, ear):
     assert frames(ear) == list(range(20))
 
 
-def test_a_broker_that_keeps_no_session_is_told_of_and_gets_the_events(tmp_path, once, caplog):
+def test_a_broker_that_keeps_no_session_is_reported_and_gets_the_events(tmp_path, once, caplog):
     broker = Mosquitto(tmp_path, ["allow_anonymous true", "max_qos 1"]).start()
     try:
         with Ear(broker.port, f"{once.prefix}/#") as ear:

@@ -269,7 +269,7 @@ def test_a_recalibration_takes_the_frames_of_the_line_and_its_result_is_used(run
     assert {path.name for path in tmp_path.iterdir() if "part" in path.name} == {"part.occ", "part.versions"}
 
 
-def test_a_recalibration_that_cannot_keep_the_promise_changes_nothing(running, tmp_path, tiny_bundle):
+def test_a_recalibration_that_exceeds_the_guaranteed_bound_changes_nothing(running, tmp_path, tiny_bundle):
     """Copies are left out of the frames, and too few remain."""
     with running() as line:
         status, reason = line.command("recalibrate", frames=103)

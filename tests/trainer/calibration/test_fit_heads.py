@@ -223,9 +223,9 @@ def test_features_that_never_vary_are_refused():
 @pytest.mark.parametrize("kind", ["kde", "ocsvm", "ocsvm-linear", "nearest", "knn"])
 def test_every_kind_refuses_features_that_never_vary(kind):
     config = settings(head={"dim": 8, "scope": "shared", "kind": kind}, further_branches=[])
-    with pytest.raises(InputError, match="features that are all the same") as told:
+    with pytest.raises(InputError, match="features that are all the same") as caught:
         HeadCalibrator(branches(config), config, SEED).fit([torch.ones(IMAGES, 5, 5, 8)])
-    assert "--seed" in told.value.advice
+    assert "--seed" in caught.value.advice
 
 
 def test_changed_copies_are_further_shots_of_their_parts():

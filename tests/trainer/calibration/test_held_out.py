@@ -147,9 +147,9 @@ def test_features_outside_the_region_are_left_out():
 
 
 def test_features_that_no_gaussian_fits_are_told_with_advice():
-    with pytest.raises(Unfit, match="singular") as told:
+    with pytest.raises(Unfit, match="singular") as caught:
         held_out_scores(torch.ones(6, 2, 3, 4), HeadConfig(dim=4, floor=0), Shots.of(torch.arange(6), 3, 0))
-    assert "head.floor" in told.value.advice
+    assert "head.floor" in caught.value.advice
 
 
 @pytest.mark.parametrize("config", [RIDGE, FOLDED[0]], ids=["gaussian", "knn"])

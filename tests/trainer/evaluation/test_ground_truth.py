@@ -51,7 +51,7 @@ def test_a_defect_may_fill_the_image_and_a_good_image_may_have_a_black_mask(labe
     assert not read_mask(labelled(), SHAPE).any()
 
 
-def told(image, *words):
+def refuses(image, *words):
     with pytest.raises(InputError) as error:
         read_mask(image, SHAPE)
     assert str(image.masks[0]) in error.value.found
@@ -60,7 +60,7 @@ def told(image, *words):
 
 
 def test_a_mask_of_another_size(labelled):
-    told(labelled(black(28, 20)), "30x20", "20x28")
+    refuses(labelled(black(28, 20)), "30x20", "20x28")
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_a_mask_of_another_size(labelled):
     ids=["smoothed", "overlay"],
 )
 def test_a_mask_that_is_not_binary(labelled, mask, colours):
-    told(labelled(mask), "one other colour", colours)
+    refuses(labelled(mask), "one other colour", colours)
 
 
 def test_a_defect_without_a_marked_pixel_is_skipped_and_reported(labelled, tmp_path):
@@ -85,7 +85,7 @@ def test_a_defect_without_a_marked_pixel_is_skipped_and_reported(labelled, tmp_p
 
 
 def test_a_good_image_with_marked_pixels(labelled):
-    told(labelled(spot(255), "good"), "20 marked pixels", "good image")
+    refuses(labelled(spot(255), "good"), "20 marked pixels", "good image")
 
 
 def test_masks_for_some_defects_only_are_reported(labelled, tmp_path):

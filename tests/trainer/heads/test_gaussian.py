@@ -157,9 +157,9 @@ def test_components_that_leave_no_variance_are_told():
     few = features(n=3, rows=1, columns=1)
     config = HeadConfig(dim=6, regulariser="low-rank", components=4, scope="shared")
     assert torch.isfinite(fit_gaussian(few, config).whitening).all()
-    with pytest.raises(Unfit, match="regulariser=low-rank") as told:
+    with pytest.raises(Unfit, match="regulariser=low-rank") as caught:
         fit_gaussian(few, config.model_copy(update={"floor": 0}))
-    assert "head.floor" in told.value.advice
+    assert "head.floor" in caught.value.advice
 
 
 REGION = np.array([[0, 1, 1, 0], [1, 1, 0, 0], [0, 0, 0, 1]], bool)

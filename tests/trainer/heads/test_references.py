@@ -57,9 +57,9 @@ def test_the_kernels_width_is_the_released_ones():
 def test_features_that_are_all_the_same_are_refused(value):
     same = torch.full((4, 2, 2, 5), value)
     same[..., 0] += 1
-    with pytest.raises(Unfit, match="16 features that are all the same") as told:
+    with pytest.raises(Unfit, match="16 features that are all the same") as caught:
         make_references(same * torch.rand(4, 2, 2, 1).add(1), CONFIG)
-    assert "--seed" in told.value.advice
+    assert "--seed" in caught.value.advice
 
 
 def weights_of(count, seed):

@@ -306,7 +306,7 @@ def test_the_learning_rate_rises_and_falls():
     assert rates[-1] < 0.001
 
 
-class Told(Task):
+class ThreeClasses(Task):
     """Three classes and the default figures of a task."""
 
     figures = accuracies(("a", "b", "c"), "do nothing")
@@ -320,7 +320,7 @@ def test_the_tally_equals_counting():
         logits = torch.randn(2, 3, 4, 4, generator=generator)
         labels = torch.randint(-1, 3, (2, 4, 4), generator=generator)
         loss = torch.rand((), generator=generator)
-        tally.add(loss, Told().count(logits, labels))
+        tally.add(loss, ThreeClasses().count(logits, labels))
         losses.append(float(loss))
         for i in range(2):
             for y in range(4):
