@@ -28,6 +28,7 @@ from edge_occ.runtime.commanding import StationActions, serve_commands
 from edge_occ.runtime.config import RunConfig
 from edge_occ.runtime.control import Control
 from edge_occ.runtime.heartbeat import heartbeat_from_environment
+from edge_occ.runtime.memory import share_heaps
 from edge_occ.runtime.metrics import metrics_outputs
 from edge_occ.runtime.model import Model, open_engine, read_model
 from edge_occ.runtime.plan import CameraPlan
@@ -81,6 +82,7 @@ class Station:
             EventsLost: event messages were dropped, or refused by the broker.
             KeyboardInterrupt: a signal ended the run; everything is flushed.
         """
+        share_heaps()
         with ExitStack() as stack:
             # First of all: a request for a reload while the run begins or ends must not end it.
             requests = ReloadRequests()
