@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from edge_occ.inspection.drift import DriftState
 from edge_occ.inspection.metrics import Distribution, Stage
 
 _PERCENTS = {
@@ -49,9 +50,14 @@ class Snapshot:
         for_review: frames between the review threshold and the threshold.
         events: events begun.
         dropped: frames dropped by the source.
+        evidence_lost: starts, peaks and ends of events whose evidence could not be kept.
+        output_lost: writes that failed on other outputs, such as standard output.
         faults: frames that were not inspected, by reason.
         waiting: MQTT messages waiting or not confirmed, by kind.
         lost: MQTT messages dropped, by kind.
+        refused: MQTT messages that the broker refused, by kind.
+        outbox_bytes: bytes of the event messages waiting or not confirmed.
+        drift: the comparison with the calibration.
         latencies: of the stages.
         machine: the machine that inspects.
     """
@@ -61,9 +67,14 @@ class Snapshot:
     for_review: int = 0
     events: int = 0
     dropped: int = 0
+    evidence_lost: int = 0
+    output_lost: int = 0
     faults: Mapping[str, int] = field(default_factory=dict)
     waiting: Mapping[str, int] = field(default_factory=dict)
     lost: Mapping[str, int] = field(default_factory=dict)
+    refused: Mapping[str, int] = field(default_factory=dict)
+    outbox_bytes: int = 0
+    drift: DriftState = field(default_factory=DriftState)
     latencies: Mapping[Stage, Distribution] = field(default_factory=dict)
     machine: MachineState = MachineState()
 
@@ -85,8 +96,15 @@ class Snapshot:
             "events": self.events,
             "dropped": self.dropped,
             "faults": sum(self.faults.values()),
+            "evidence_lost": self.evidence_lost,
+            "output_lost": self.output_lost,
+            "drift_alarm": int(self.drift.alarm),
+            "anomalous_share": f"{self.drift.anomalous_share:.3g}",
             **{key: f"{value:.3g}" for key, value in self.quantiles().items()},
             **{f"queue_{kind}_depth": depth for kind, depth in self.waiting.items()},
+            **{f"queue_{kind}_dropped": count for kind, count in self.lost.items()},
+            **{f"queue_{kind}_refused": count for kind, count in self.refused.items()},
+            **({"outbox_bytes": self.outbox_bytes} if self.waiting else {}),
             **({} if hottest is None else {"temperature_max_c": f"{hottest:.1f}"}),
             "throttled": int(self.machine.throttled),
         }

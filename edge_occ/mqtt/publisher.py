@@ -13,12 +13,12 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
 from types import TracebackType
 
-from edge_occ.inspection.drift import DriftState
 from edge_occ.inspection.evidence import Evidence, NoEvidence
 from edge_occ.inspection.lasting_fault import LastingFault
 from edge_occ.inspection.metrics import Latencies
@@ -51,8 +51,6 @@ class Publisher:
         config: broker, topics and rates.
         render: makes the JPEG of a heatmap, called in the sender thread.
         engine, bundle: names for the stats.
-        source_dropped: returns the frames dropped by the source so far, for the stats.
-        output_lost: returns the failed writes of other outputs so far, for the stats.
         fault_after: seconds of faults only, or of silence (:meth:`expect_frames`), after which the status is ``fault``.
         subscription: of commands; ``None`` subscribes to nothing.
         latencies: where the times of scores are recorded.
@@ -61,9 +59,8 @@ class Publisher:
         muted: whether event messages are marked as muted; set in the thread that inspects, between two events.
         engine, bundle: as above; may be set later, when an engine is loaded.
         evidence: names the evidence of events for their messages; set before the first frame, by default none.
-        drift: returns the latest figures of drift, for the stats; may be set later.
-        snapshot: returns the latencies and the state of the machine, for the stats; by default, only what it measures
-            itself.
+        snapshot: returns the figures of others for the stats, such as the frames dropped by the source, the state of
+            the machine and drift; by default, only the latencies that it measures itself.
 
     Raises:
         InputError: on entering, where the broker answers and does not accept this client, its certificate cannot be
@@ -73,25 +70,22 @@ class Publisher:
 
     name = "MQTT"
 
-    def __init__(  # noqa: PLR0913 - all but two have defaults
+    def __init__(
         self,
         config: MqttConfig,
         render: Callable[[Inspection], bytes],
         *,
         engine: str = "",
         bundle: str = "",
-        source_dropped: Callable[[], int] = lambda: 0,
-        output_lost: Callable[[], int] = lambda: 0,
         fault_after: float = math.inf,
         subscription: Subscription | None = None,
         latencies: Latencies | None = None,
     ) -> None:
         self.muted = False
         self._connect_timeout, self._origin = config.connect_timeout, config.topics.origin
-        self.engine, self.bundle, self._source_dropped = engine, bundle, source_dropped
+        self.engine, self.bundle = engine, bundle
         self.evidence: Evidence = NoEvidence()
-        self._output_lost, self._inspected_at = output_lost, time.monotonic()
-        self.drift: Callable[[], DriftState] = DriftState
+        self._inspected_at = time.monotonic()
         own = latencies or Latencies()
         self.snapshot: Callable[[], Snapshot] = lambda: Snapshot(latencies=own.read())
         self._lasting, self._shown_fault = LastingFault(fault_after), ""
@@ -192,6 +186,11 @@ class Publisher:
         live = {kind: depth + self._live_sender.in_flight(kind) for kind, depth in self._live.depths.items()}
         return {EVENT: self._outbox.depth, **live}
 
+    def with_messages(self, snapshot: Snapshot) -> Snapshot:
+        """Return a snapshot with the messages that wait, were dropped or refused; from any thread."""
+        counts, size = self._delivery.counts(), self._outbox.size
+        return replace(snapshot, waiting=self.waiting, lost=counts.dropped, refused=counts.refused, outbox_bytes=size)
+
     def close(self, timeout: float = 5.0) -> None:
         """Send what waits, publish ``offline``, disconnect; takes about ``timeout`` seconds at most.
 
@@ -234,30 +233,30 @@ class Publisher:
 
     def _stats(self) -> Stats:
         """Return the stats since the previous ones; called in the sender thread."""
-        now, counts, drift = time.monotonic(), self._delivery.counts(), self.drift()
+        now, counts = time.monotonic(), self._delivery.counts()
         # A silent source blocks the thread of the frames, so silence is checked here.
         self._show_fault(now)
         frames, elapsed = counts.frames - self._counted_frames, now - self._counted_at
         self._counted_at, self._counted_frames = now, counts.frames
-        depths, snapshot = self.waiting, self.snapshot()
+        snapshot = self.with_messages(self.snapshot())
         return Stats(
             **self._origin._asdict(),
             sent_at=datetime.now(timezone.utc),
             frames=counts.frames,
             fps=round(frames / elapsed, 2) if elapsed > 0 else 0.0,
-            dropped=self._source_dropped(),
+            dropped=snapshot.dropped,
             **of_faults(counts.faults),
-            output_lost=self._output_lost(),
-            evidence_lost=self.evidence.lost,
+            output_lost=snapshot.output_lost,
+            evidence_lost=snapshot.evidence_lost,
             silent_s=round(max(now - self._inspected_at, 0.0), 1),
-            **of_queues(depths, counts),
+            **of_queues(snapshot),
             queue_score_age_s=round(self._live.age(now), 3),
             queue_event_age_s=round(self._outbox.age(now), 3),
-            outbox_bytes=self._outbox.size,
+            outbox_bytes=snapshot.outbox_bytes,
             outbox_failed=self._outbox.failed,
             **snapshot.quantiles(),
             **of_machine(snapshot.machine),
-            **of_drift(drift),
+            **of_drift(snapshot.drift),
             engine=self.engine,
             bundle=self.bundle,
         )

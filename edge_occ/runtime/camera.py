@@ -10,6 +10,7 @@ from edge_occ.bundle.loading import LoadedEngine
 from edge_occ.bundle.operating_points import Decision
 from edge_occ.common.streams import lost_errors
 from edge_occ.inspection.drift import DriftMonitor
+from edge_occ.inspection.evidence import Evidence, NoEvidence
 from edge_occ.inspection.guards import Guards
 from edge_occ.inspection.likeness import Likeness
 from edge_occ.inspection.metrics import Latencies
@@ -93,11 +94,10 @@ class Camera:
         self.origin, self._latencies = mqtt.topics.origin, Latencies()
         self._inspector: Inspector | None = None
         self._render = Renderer(reject.median, reject.threshold, mqtt.heatmap_side, self._latencies)
-        # The publisher asks for a snapshot as soon as it is entered.
-        self.publisher: Publisher | None = None
-        if plan.mqtt is not None:
-            self.publisher = self._publish(mqtt, model, stack)
-        self._evidence = self._keep_evidence(mqtt, model, stack)
+        # The publisher asks for figures as soon as it is entered.
+        self._evidence: Evidence = NoEvidence()
+        self.publisher = None if plan.mqtt is None else self._publish(mqtt, model, stack)
+        self._keep_evidence(mqtt, model, stack)
 
     def lane(self, model: Model, loaded: LoadedEngine) -> Lane:
         """Return the way of its frames through an engine."""
@@ -170,16 +170,8 @@ class Camera:
 
     def snapshot(self) -> Snapshot:
         """Return the figures now; from any thread, also before :meth:`lane`."""
-        counts = Snapshot() if self._inspector is None else self._inspector.counts()
-        delivery = None if self.publisher is None else self.publisher.summary
-        return replace(
-            counts,
-            dropped=self.source.dropped,
-            waiting={} if self.publisher is None else self.publisher.waiting,
-            lost={} if delivery is None else delivery.dropped,
-            latencies=self._latencies.read(),
-            machine=read_machine(),
-        )
+        own = self._own_figures()
+        return own if self.publisher is None else self.publisher.with_messages(own)
 
     def expect_frames(self) -> None:
         """Count silence as a fault from now on, where the source gives frames without a pause."""
@@ -201,6 +193,18 @@ class Camera:
         """Pass on a line for people, with the name of the camera."""
         self._plan.notify(f"{self.name}: {line}" if self.name else line)
 
+    def _own_figures(self) -> Snapshot:
+        """Return the figures without those of MQTT."""
+        return replace(
+            Snapshot() if self._inspector is None else self._inspector.counts(),
+            dropped=self.source.dropped,
+            evidence_lost=self._evidence.lost,
+            output_lost=lost_errors() + sum(self._outlets.lost.values()),
+            drift=self._drift.state,
+            latencies=self._latencies.read(),
+            machine=read_machine(),
+        )
+
     def _make_screen(self) -> ConsoleSink | JsonLinesSink:
         # Without MQTT, the reader of the stream is the only receiver, and the run ends when it goes.
         on_gone = self.source.close if self._plan.mqtt is None else None
@@ -214,27 +218,24 @@ class Camera:
             mqtt,
             self._render,
             bundle=model.name,
-            source_dropped=lambda: self.source.dropped,
-            output_lost=lambda: lost_errors() + sum(self._outlets.lost.values()),
             fault_after=self._plan.config.guards.fault_after,
             subscription=None if self.channel is None else self.channel.subscription,
             latencies=self._latencies,
         )
-        publisher.snapshot = self.snapshot
-        publisher.drift = lambda: self._drift.state
+        publisher.snapshot = self._own_figures
         self._outlets.add(stack.enter_context(publisher))
         return publisher
 
-    def _keep_evidence(self, mqtt: MqttConfig, model: Model, stack: ExitStack) -> EvidenceStore | None:
+    def _keep_evidence(self, mqtt: MqttConfig, model: Model, stack: ExitStack) -> None:
         # Evidence comes after MQTT, so that the last statistics count what its end could not write.
         config = self._plan.config.evidence
         if config.folder is None:
-            return None
+            return
         store = EvidenceStore(config.folder, config, mqtt.topics.origin, self._render, bundle=model.name)
         self._outlets.add(stack.enter_context(store))
+        self._evidence = store
         if self.publisher is not None:
             self.publisher.evidence = store
-        return store
 
     def _show_engine(self, loaded: LoadedEngine) -> None:
         if self.publisher is not None:

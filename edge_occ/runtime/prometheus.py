@@ -21,6 +21,8 @@ _COUNTERS = (
     ("for_review", "review_frames", "Frames for review."),
     ("events", "events", "Events begun."),
     ("dropped", "dropped_frames", "Frames dropped by the source."),
+    ("evidence_lost", "evidence_lost", "Starts, peaks and ends of events without their evidence."),
+    ("output_lost", "output_lost", "Writes that failed on other outputs."),
 )
 """Attribute of a snapshot, name of its counter, description."""
 
@@ -71,6 +73,7 @@ class _Figures(Collector):
                 counter.add_metric(origin, getattr(snapshot, attribute))
             yield counter
         yield from _by_name(now)
+        yield from _gauges(now)
         yield from _latencies(now)
         yield from _machine({origin.device: snapshot.machine for origin, snapshot in now.items()})
 
@@ -78,14 +81,35 @@ class _Figures(Collector):
 def _by_name(now: Mapping[Origin, Snapshot]) -> Iterator[Metric]:
     faults = CounterMetricFamily("edge_occ_faults", "Frames not inspected.", labels=(*_ORIGIN, "reason"))
     lost = CounterMetricFamily("edge_occ_messages_lost", "MQTT messages dropped.", labels=(*_ORIGIN, "kind"))
+    refused = CounterMetricFamily(
+        "edge_occ_messages_refused", "MQTT messages refused by the broker.", labels=(*_ORIGIN, "kind")
+    )
     queue = GaugeMetricFamily(
         "edge_occ_queue_messages", "MQTT messages waiting or not confirmed.", labels=(*_ORIGIN, "kind")
     )
     for origin, snapshot in now.items():
-        for family, counts in ((faults, snapshot.faults), (lost, snapshot.lost), (queue, snapshot.waiting)):
+        for family, counts in (
+            (faults, snapshot.faults),
+            (lost, snapshot.lost),
+            (refused, snapshot.refused),
+            (queue, snapshot.waiting),
+        ):
             for name, count in counts.items():
                 family.add_metric((*origin, name), count)
-    yield from (faults, lost, queue)
+    yield from (faults, lost, refused, queue)
+
+
+def _gauges(now: Mapping[Origin, Snapshot]) -> Iterator[Metric]:
+    alarm = GaugeMetricFamily("edge_occ_drift_alarm", "1 while frames differ from the calibration.", labels=_ORIGIN)
+    anomalous = GaugeMetricFamily(
+        "edge_occ_anomalous_ratio", "Share of the latest frames above the threshold.", labels=_ORIGIN
+    )
+    outbox = GaugeMetricFamily("edge_occ_outbox_bytes", "Event messages waiting or not confirmed.", labels=_ORIGIN)
+    for origin, snapshot in now.items():
+        alarm.add_metric(origin, snapshot.drift.alarm)
+        anomalous.add_metric(origin, snapshot.drift.anomalous_share)
+        outbox.add_metric(origin, snapshot.outbox_bytes)
+    yield from (alarm, anomalous, outbox)
 
 
 def _latencies(now: Mapping[Origin, Snapshot]) -> Iterator[Metric]:

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from edge_occ.inspection.drift import DriftState
-from edge_occ.inspection.snapshot import MachineState
-from edge_occ.mqtt.publishing.delivery_stats import DeliveryCounts
+from edge_occ.inspection.snapshot import MachineState, Snapshot
 from edge_occ.mqtt.stats_payload import Queues, QueueStats
 from edge_occ.mqtt.topics import EVENT, HEATMAP, SCORE
 
@@ -20,21 +19,17 @@ def of_faults(counts: Mapping[str, int]) -> dict[str, int]:
     }
 
 
-def of_queues(depths: Mapping[str, int], counts: DeliveryCounts) -> dict[str, Any]:
-    """Return the keys of messages that wait, were dropped or refused.
-
-    Args:
-        depths: messages waiting or not confirmed, by kind.
-        counts: of messages so far.
-    """
-    queues = {kind: QueueStats(depth=depth, dropped=counts.dropped.get(kind, 0)) for kind, depth in depths.items()}
+def of_queues(snapshot: Snapshot) -> dict[str, Any]:
+    """Return the keys of messages that wait, were dropped or refused."""
+    depths, dropped = snapshot.waiting, snapshot.lost
+    queues = {kind: QueueStats(depth=depth, dropped=dropped.get(kind, 0)) for kind, depth in depths.items()}
     return {
         "queues": Queues(**queues),
         "queue_score_depth": depths[SCORE],
         "queue_event_depth": depths[EVENT],
         "queue_heatmap_depth": depths[HEATMAP],
-        "events_dropped": counts.dropped.get(EVENT, 0),
-        "events_refused": counts.refused.get(EVENT, 0),
+        "events_dropped": dropped.get(EVENT, 0),
+        "events_refused": snapshot.refused.get(EVENT, 0),
     }
 
 

@@ -1,5 +1,6 @@
 """One camera's figures as keys and as a line."""
 
+from edge_occ.inspection.drift import DriftState
 from edge_occ.inspection.metrics import Latencies, Stage
 from edge_occ.inspection.snapshot import MachineState, Snapshot
 from edge_occ.mqtt.stats_payload import Stats
@@ -27,14 +28,23 @@ def test_the_line_has_what_is_known():
         frames=7,
         dropped=2,
         faults={"black": 3, "torn": 1},
+        evidence_lost=1,
+        output_lost=6,
         waiting={"event": 5},
+        lost={"event": 8},
+        refused={"event": 9},
+        outbox_bytes=321,
+        drift=DriftState(alarm=True, anomalous_share=0.25),
         machine=MachineState({"cpu-thermal": 61.5, "gpu-thermal": 71.25}, throttled=True),
     )
     line = shown.line().split()
     expected = (
-        "frames=7 anomalous=0 for_review=0 events=0 dropped=2 faults=4 queue_event_depth=5 temperature_max_c=71.2"
+        "frames=7 anomalous=0 for_review=0 events=0 dropped=2 faults=4 evidence_lost=1 output_lost=6 drift_alarm=1 "
+        "anomalous_share=0.25 queue_event_depth=5 queue_event_dropped=8 queue_event_refused=9 outbox_bytes=321 "
+        "temperature_max_c=71.2"
     )
     assert line == [*expected.split(), "throttled=1"]
     assert "temperature" not in Snapshot().line()
     assert "queue" not in Snapshot().line()
+    assert "outbox" not in Snapshot().line()
     assert "\n" not in shown.line()

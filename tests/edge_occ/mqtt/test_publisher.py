@@ -8,6 +8,7 @@ import os
 import socket
 import threading
 import time
+from dataclasses import replace
 from datetime import datetime, timezone
 
 import cv2
@@ -18,6 +19,7 @@ from paho.mqtt.enums import MQTTProtocolVersion
 
 from edge_occ.bundle.conformal import Verdict
 from edge_occ.common.errors import InputError
+from edge_occ.inspection.drift import DriftState
 from edge_occ.inspection.events import EventTracker, Phase
 from edge_occ.mqtt.embedded import EmbeddedBroker
 from edge_occ.mqtt.jpeg import read_comment
@@ -29,9 +31,10 @@ from edge_occ.sources.faults import Fault, Reason, Unscored
 
 def test_a_run_is_published_from_birth_to_offline(config, ear):
     tracker = EventTracker()
-    publisher = Publisher(
-        config, render, engine="cpu fp32", bundle="bottle", source_dropped=lambda: 7, output_lost=lambda: 3
-    )
+    publisher = Publisher(config, render, engine="cpu fp32", bundle="bottle")
+    measured = publisher.snapshot
+    drift = DriftState(alarm=True, anomalous_share=0.25)
+    publisher.snapshot = lambda: replace(measured(), dropped=7, output_lost=3, evidence_lost=2, drift=drift)
     with publisher:
         for reason in (Reason.ENGINE, Reason.UNREADABLE, Reason.ENGINE):
             publisher.fault(Fault(0, datetime.now(timezone.utc), Unscored(reason, "words")))
@@ -66,7 +69,8 @@ def test_a_run_is_published_from_birth_to_offline(config, ear):
     assert stats.publish_p50_ms * 1.02 >= 2000, "these frames have no time of a verdict"
     assert (stats.engine_p95_ms, stats.wait_p95_ms) == (0, 0), "nothing measured them"
     assert (stats.faults, stats.faults_engine, stats.faults_unreadable, stats.faults_score) == (3, 2, 1, 0)
-    assert stats.output_lost == 3
+    assert (stats.output_lost, stats.evidence_lost) == (3, 2)
+    assert (stats.drift_alarm, stats.anomalous_share) == (1, 0.25)
 
     summary = publisher.summary
     assert summary.frames == summary.published["score"] == 4

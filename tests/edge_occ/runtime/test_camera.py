@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import datetime, timezone
+from types import SimpleNamespace
 
 import pytest
 from discs import part, write
@@ -96,6 +97,18 @@ def test_a_region_is_of_the_camera_that_it_names(tiny_bundle, pictures, stack):
     with pytest.raises(UserError, match="none for any frame"):
         inspect(Camera("left", pictures, shared, model, stack), model, bundle, shared.config, stack)
     assert inspect(Camera("right", pictures, shared, model, stack), model, bundle, shared.config, stack).frames == 4
+
+
+def test_the_snapshot_has_drift_and_what_other_outputs_lost(tiny_bundle, tiny_data, stack):
+    model, bundle = read_model(tiny_bundle, None, DecisionConfig())
+    shared = plan([])
+    camera = Camera("", str(tiny_data / "test" / "spot"), shared, model, stack)
+    camera.add(SimpleNamespace(name="full disk"))  # each of its methods is missing, which is an error
+    inspector = inspect(camera, model, bundle, shared.config, stack)
+    shown, summary = camera.snapshot(), inspector.summary(0)
+    assert shown.output_lost == summary.lost["full disk"] > 0
+    assert shown.drift.anomalous_share == pytest.approx(summary.anomalous / summary.frames)
+    assert summary.anomalous > 0
 
 
 def test_evidence_is_kept_below_a_folder_of_the_camera(tiny_bundle, tmp_path, stack, tiny_data):

@@ -8,6 +8,7 @@ import urllib.request
 import pytest
 
 from edge_occ.common.errors import InputError
+from edge_occ.inspection.drift import DriftState
 from edge_occ.inspection.metrics import Latencies, Stage
 from edge_occ.inspection.snapshot import MachineState, Snapshot
 from edge_occ.mqtt.topics import Origin
@@ -47,6 +48,11 @@ def left() -> Snapshot:
         faults={"black": 3, "part at the edge": 1},
         waiting={"event": 6},
         lost={"score": 2},
+        evidence_lost=7,
+        output_lost=8,
+        refused={"event": 9},
+        outbox_bytes=321,
+        drift=DriftState(alarm=True, anomalous_share=0.25),
         latencies=latencies.read(),
         machine=MachineState({"cpu-thermal": 61.5}, {"cpu": 0.5}, throttled=True),
     )
@@ -68,7 +74,12 @@ def test_a_scrape_has_the_figures_of_every_camera(left):
     assert found["edge_occ_frames_total", ("station-7", "right")] == 9
     assert found["edge_occ_faults_total", (*at, "part at the edge")] == 1
     assert found["edge_occ_messages_lost_total", (*at, "score")] == 2
+    assert found["edge_occ_messages_refused_total", (*at, "event")] == 9
     assert found["edge_occ_queue_messages", (*at, "event")] == 6
+    assert (found["edge_occ_evidence_lost_total", at], found["edge_occ_output_lost_total", at]) == (7, 8)
+    gauges = ("outbox_bytes", "drift_alarm", "anomalous_ratio")
+    assert [found[f"edge_occ_{name}", at] for name in gauges] == [321, 1, 0.25]
+    assert [found[f"edge_occ_{name}", ("station-7", "right")] for name in gauges] == [0, 0, 0]
     assert found["edge_occ_stage_seconds_count", (*at, "engine")] == 3
     assert found["edge_occ_stage_seconds_sum", (*at, "engine")] == pytest.approx(0.041)
     engine = {
