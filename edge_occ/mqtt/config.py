@@ -96,7 +96,7 @@ class MqttConfig(BaseModel):
     heatmap_hz: float = Field(
         2, ge=0, description="Heatmaps of normal frames a second at most; 0 publishes no heatmaps."
     )
-    picture_kbps: float = Field(
+    picture_kb_s: float = Field(
         0,
         ge=0,
         description="Kilobytes (1,000 bytes) of heatmaps a second on average, those of anomalous frames included; "

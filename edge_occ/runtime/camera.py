@@ -96,6 +96,7 @@ class Camera:
         self._render = Renderer(reject.median, reject.threshold, mqtt.heatmap_side, self._latencies)
         # The publisher asks for figures as soon as it is entered.
         self._evidence: Evidence = NoEvidence()
+        self._store: EvidenceStore | None = None
         self.publisher = None if plan.mqtt is None else self._publish(mqtt, model, stack)
         self._keep_evidence(mqtt, model, stack)
 
@@ -184,8 +185,8 @@ class Camera:
         Args:
             hurry: a supervisor waits for the end: give them half the usual time.
         """
-        if self._evidence is not None:
-            self._evidence.close(_HURRY_SECONDS if hurry else _CLOSE_SECONDS)
+        if self._store is not None:
+            self._store.close(_HURRY_SECONDS if hurry else _CLOSE_SECONDS)
         if self.publisher is not None:
             self.publisher.close(_HURRY_SECONDS if hurry else _CLOSE_SECONDS)
 
@@ -233,7 +234,7 @@ class Camera:
             return
         store = EvidenceStore(config.folder, config, mqtt.topics.origin, self._render, bundle=model.name)
         self._outlets.add(stack.enter_context(store))
-        self._evidence = store
+        self._evidence = self._store = store
         if self.publisher is not None:
             self.publisher.evidence = store
 

@@ -80,7 +80,7 @@ class LiveSender:
         self._connection, self._queue, self._counts = connection, queue, counts
         self._topics, self._profile, self._stats_seconds = config.topics, config.profile, config.stats_seconds
         self._render, self._stats, self._latencies = render, stats, latencies
-        self._picture_seconds = 1e-3 / config.picture_kbps if config.picture_kbps else 0.0  # for each byte
+        self._picture_seconds = 1e-3 / config.picture_kb_s if config.picture_kb_s else 0.0  # for each byte
         self._batches: deque[_Batch] = deque()
         self._heatmap_limit = HeatmapLimit()
         self._stats_due = time.monotonic()

@@ -104,7 +104,7 @@ def test_heatmaps_of_anomalous_frames_keep_the_budget_of_bytes(config):
         drawn.append(time.monotonic())
         return b"\xff\xd8\xff" + bytes(30_000)
 
-    config = config.model_copy(update={"picture_kbps": 100.0})
+    config = config.model_copy(update={"picture_kb_s": 100.0})
     with Publisher(config, draw) as publisher:
         frames = itertools.count()
 
