@@ -7,7 +7,7 @@ import logging
 import typer
 
 from edge_occ import __version__
-from edge_occ.cli import bench, dashboard, doctor, inspect, recalibrate, record, run, score, verify, watch
+from edge_occ.cli import bench, dashboard, doctor, events, inspect, recalibrate, record, run, score, verify, watch
 from edge_occ.cli.commands import Command, Group
 from edge_occ.cli.compile import compile_bundle
 from edge_occ.cli.guarded import guarded
@@ -36,6 +36,7 @@ for name, command in (
     ("compile", compile_bundle),
     ("recalibrate", recalibrate.recalibrate),
     ("bench", bench.bench),
+    ("events", events.events),
     ("doctor", doctor.doctor),
 ):
     app.command(name, cls=Command)(guarded(command))

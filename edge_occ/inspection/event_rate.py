@@ -12,8 +12,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edge_occ.bundle.conformal import Verdict
+from edge_occ.bundle.conformal import Verdict, beta_quantile
 from edge_occ.inspection.events import EventTracker, Phase
+
+_CONFIDENCE = 0.95
+_PAUSE = 1e6
+"""Seconds between resampled blocks, longer than any gap between parts: a block begins with another part."""
 
 
 @dataclass(frozen=True)
@@ -22,29 +26,35 @@ class EventRate:
 
     Attributes:
         mean: over all resampled sequences.
-        upper_95: 95 % quantile over them.
+        upper_95: their 95 % quantile, or the 95 % bound (Clopper and Pearson) of the events in the recording itself
+            where that is higher: a short recording without events does not promise that there are none.
     """
 
     mean: float
     upper_95: float
 
 
-def count_events(scores: Sequence[float], threshold: float, tracker: EventTracker) -> int:
-    """Return the events that an inspector starts on a sequence of scores.
+def count_events(verdicts: Sequence[Verdict], captured: Sequence[float], tracker: EventTracker) -> int:
+    """Return the events that an inspector starts on a sequence of verdicts.
 
     Args:
-        scores: in the order of capture.
-        threshold: score above which a frame is anomalous.
+        verdicts: in the order of capture.
+        captured: time of each frame, seconds.
         tracker: with the settings of the line; without an event before and afterwards.
     """
-    changes = [tracker.step(Verdict(score, 1.0, threshold, score > threshold)) for score in scores]
+    started = 0
+    for verdict, moment in zip(verdicts, captured, strict=True):
+        if tracker.is_new_part(moment):
+            tracker.finish()
+        change = tracker.step(verdict, moment)
+        started += change is not None and change.phase is Phase.START
     tracker.finish()
-    return sum(change is not None and change.phase is Phase.START for change in changes)
+    return started
 
 
 def resampled_event_rate(
-    scores: Sequence[float],
-    threshold: float,
+    verdicts: Sequence[Verdict],
+    captured: Sequence[float],
     tracker: EventTracker,
     *,
     block: int = 1,
@@ -54,8 +64,8 @@ def resampled_event_rate(
     """Estimate the rate of false events from a recording of good frames by the circular block bootstrap.
 
     Args:
-        scores: of good frames, in the order of capture, at least one.
-        threshold: score above which a frame is anomalous.
+        verdicts: on good frames, in the order of capture, at least one.
+        captured: time of each frame, seconds.
         tracker: with the settings of the line; without an event before and afterwards.
         block: frames that stay together, at least 1: several times ``n`` and several times the frames that show one
             part.  With 1 the frames count as independent.
@@ -63,15 +73,23 @@ def resampled_event_rate(
         seed: of the resampling.
 
     Raises:
-        ValueError: there is no score, or ``block`` or ``repeats`` is below 1.
+        ValueError: there is no verdict, or ``block`` or ``repeats`` is below 1.
     """
-    if not len(scores) or block < 1 or repeats < 1:
-        raise ValueError("a rate of events needs scores, and block and repeats of at least 1")
-    recorded, chance = np.asarray(scores, np.float64), np.random.default_rng(seed)
-    length, counts = len(recorded), []
+    if not len(verdicts) or block < 1 or repeats < 1:
+        raise ValueError("a rate of events needs verdicts, and block and repeats of at least 1")
+    length, chance, counts = len(verdicts), np.random.default_rng(seed), []
+    block = min(block, length)
+    times = np.asarray(captured, np.float64)
+    period = np.ptp(times) + _PAUSE
+    # The recording twice, so that a block may go on from its end to its beginning.
+    times = np.concatenate([times, times + period])
     for _ in range(repeats):
         begins = chance.integers(length, size=-(-length // block))
-        places = (begins[:, None] + np.arange(block)).ravel()[:length] % length
-        counts.append(count_events(recorded[places].tolist(), threshold, tracker))
+        places = begins[:, None] + np.arange(block)
+        moments = times[places] - times[begins][:, None] + 3 * period * np.arange(len(begins))[:, None]
+        drawn = [verdicts[place] for place in (places % length).ravel()[:length].tolist()]
+        counts.append(count_events(drawn, moments.ravel()[:length].tolist(), tracker))
+    recorded = count_events(verdicts, captured, tracker)
+    bound = beta_quantile(_CONFIDENCE, recorded + 1, length - recorded) if recorded < length else 1.0
     rates = np.array(counts) * 1000 / length
-    return EventRate(float(rates.mean()), float(np.quantile(rates, 0.95)))
+    return EventRate(float(rates.mean()), max(float(np.quantile(rates, _CONFIDENCE)), 1000 * bound))

@@ -23,7 +23,8 @@ from edge_occ.common.progress import ProgressReport
 
 PRESETS = ["quick", "auto", "imagenet", "scratch", "paper", "paper-image", "rotation", "contrastive-da"]
 COMMANDS = [
-    *("run", "record", "watch", "dashboard", "score", "inspect", "verify", "compile", "recalibrate", "bench", "doctor"),
+    *("run", "record", "watch", "dashboard", "score", "inspect", "verify", "compile", "recalibrate", "bench"),
+    *("events", "doctor"),
     *("train", "evaluate", "review", "refit", "reproduce", "demo"),
 ]
 
