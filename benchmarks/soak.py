@@ -255,8 +255,8 @@ def soak(options: Options, folder: Path) -> Result:
         listener = Listener(process.stdout)
         stack.callback(listener.join)
         stack.callback(process.kill)
-        sampler = stack.enter_context(Sampler(process.pid, options.sample_period))
         _wait(lambda: listener.gaps.frames["left"] > 0 or process.poll() is not None, options.settle)
+        sampler = stack.enter_context(Sampler(process.pid, options.sample_period))
         writer = stack.enter_context(PictureWriter(line.pictures, line.watched, options.picture_period))
         plant = Plant(folder, line.watched, line.evidence, line.config, line.bundle, line.bundles, broker, process,
                       options.fault_seconds, options.hang_seconds, is_disk)  # fmt: skip

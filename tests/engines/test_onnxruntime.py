@@ -65,7 +65,7 @@ def test_a_head_that_does_not_belong_to_the_graph_is_refused(bundle, change):
 
 
 def test_the_encoder_is_no_inspection_graph(bundle):
-    with pytest.raises(GraphRefused, match="head and graph do not match"):
+    with pytest.raises(GraphRefused, match="do not belong together"):
         OnnxRuntimeEngine(Graph(bundle.members[ENCODER_GRAPH], "fp32", bundle.graph().head))
 
 
