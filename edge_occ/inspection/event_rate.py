@@ -27,7 +27,7 @@ class EventRate:
     Attributes:
         mean: over all resampled sequences.
         upper_95: their 95 % quantile, or the 95 % bound (Clopper and Pearson) of the events in the recording itself
-            where that is higher: a short recording without events does not promise that there are none.
+            where that is higher: a short recording without events does not show that there are none.
     """
 
     mean: float

@@ -18,8 +18,8 @@ class FrozenGuard:
     one now and then; a camera that does nothing else is frozen.
 
     Args:
-        frames: a camera is frozen after more than so many equal frames in a row,
-        seconds: and more than so long after the first of them.
+        frames: a camera is frozen if more than so many frames in a row are equal.
+        seconds: and if it has been so for longer than this, from the first of them.
     """
 
     def __init__(self, frames: int, seconds: float) -> None:

@@ -83,9 +83,9 @@ class GuardsConfig(BaseModel):
     size: bool = Field(True, description="frames of a camera in another size than the training images")
     frozen: bool = Field(True, description="frames of a camera that equal the one before, pixel by pixel")
     frozen_frames: int = Field(
-        10, ge=1, description="such frames are repeated; after more than so many in a row the camera is frozen,"
+        10, ge=1, description="more than so many equal frames in a row are frozen; fewer are repeated"
     )
-    frozen_seconds: float = Field(2.0, ge=0, description="if it has been so for more than so many seconds, too")
+    frozen_seconds: float = Field(2.0, ge=0, description="frozen: and for more than so many seconds")
     fault_after: float = Field(
         5.0, ge=0, description="seconds of faults only, or without frames, after which MQTT status is fault"
     )

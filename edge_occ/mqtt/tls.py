@@ -71,6 +71,9 @@ def tls_context(broker: Broker, files: TlsFiles) -> ssl.SSLContext | None:
         if file is not None and not file.is_file():
             raise InputError(f"a PEM file as {name}", f"no file {file}", f"correct {name}")
     context = _NamedContext(ssl.PROTOCOL_TLS_CLIENT)
+    # As strict as Python's own contexts, which newer versions make stricter.
+    usual = ssl.create_default_context()
+    context.options, context.verify_flags = usual.options, usual.verify_flags
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.server_name = files.server_name
     try:

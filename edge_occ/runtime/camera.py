@@ -183,7 +183,7 @@ class Camera:
         """End its outputs, from any thread; the stack that closes them, too, finds nothing left to do.
 
         Args:
-            hurry: a supervisor waits for the end: give them half the usual time.
+            hurry: a supervisor waits for the end, so they get less time.
         """
         if self._store is not None:
             self._store.close(_HURRY_SECONDS if hurry else _CLOSE_SECONDS)

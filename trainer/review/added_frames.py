@@ -162,7 +162,7 @@ def _require_few(new: int, images: GoodImages) -> None:
     earlier = sum(map(is_added, images.names))
     parts = len({part for name, part in zip(images.names, images.parts, strict=True) if not is_added(name)})
     if earlier + new > MAX_SHARE * parts:
-        before = f" beside {earlier} of an earlier refit" if earlier else ""
+        before = f" in addition to {earlier} of an earlier refit" if earlier else ""
         raise InputError(
             f"frames of events marked as good, at most a tenth of the {parts} good parts of the training",
             f"{counted(new, 'frame')}{before}",

@@ -20,8 +20,8 @@ def without(stored: StoredFeatures, excluded: Sequence[str]) -> StoredFeatures:
     Raises:
         InputError: they show fewer parts than a training takes.
     """
-    images = stored.images
-    keep = np.array([name not in set(excluded) for name in images.names])
+    images, left_out = stored.images, set(excluded)
+    keep = np.array([name not in left_out for name in images.names])
     left = np.flatnonzero(keep)
     _, parts = np.unique(np.array(images.parts)[left], return_inverse=True)
     different = len(set(parts.tolist()))

@@ -34,6 +34,8 @@ def test_certificates_belong_to_an_encrypted_address(tmp_path):
     assert context.check_hostname
     assert context.verify_mode is ssl.CERT_REQUIRED
     assert context.minimum_version is ssl.TLSVersion.TLSv1_2
+    usual = ssl.create_default_context()
+    assert (context.options, context.verify_flags) == (usual.options, usual.verify_flags)
     for broker, files, words in (
         (PLAIN, TlsFiles(ca=junk), "mqtts"),
         (PLAIN, TlsFiles(server_name="broker"), "mqtt.server_name"),

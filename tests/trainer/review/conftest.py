@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from discs import part, spoil, write
+from small_training import SMALL
 
 from edge_occ.bundle.bundle import read_bundle
 from trainer.config import TrainConfig
@@ -17,14 +18,7 @@ from trainer.review.stored_features import features_path
 from trainer.train import train
 
 SPOILT = ("train/good/005.png", "train/good/011.png")
-SMALL = {
-    "input": {"size": 96},
-    "encoder": {"width": 4, "dim": 16},
-    "optimiser": {"steps": 3, "batch": 2},
-    "head": {"dim": 8, "floor": 0.05},
-    "calibration": {"folds": 3},
-    "export": {"fp16": False, "int8": False},
-}
+SETTINGS = {**SMALL, "optimiser": {"steps": 3, "batch": 2}}
 
 
 @pytest.fixture(scope="session")
@@ -41,9 +35,9 @@ def spoilt_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def spoilt_bundle(spoilt_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A bundle of these, with its features beside it; not to be changed."""
+    """A bundle of these, with its features next to it; not to be changed."""
     out = tmp_path_factory.mktemp("bundle") / "discs.occ"
-    train(Job(spoilt_data, out, TrainConfig.model_validate(SMALL), "small", 0, "cpu", "edge-occ train"))
+    train(Job(spoilt_data, out, TrainConfig.model_validate(SETTINGS), "small", 0, "cpu", "edge-occ train"))
     return out
 
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 from discs import part
 from mqtt_helpers import inspection, render
+from small_training import SMALL
 
 from edge_occ.bundle.bundle import read_bundle
 from edge_occ.bundle.loading import load_engine
@@ -165,15 +166,7 @@ def test_an_event_whose_mark_changes_to_defect_is_taken_out(own_bundle, evidence
 
 
 def test_changed_copies_of_frames_come_with_those_of_the_images(spoilt_data, evidence, event, tmp_path):
-    settings = {
-        "input": {"size": 96},
-        "encoder": {"width": 4, "dim": 16},
-        "optimiser": {"steps": 1, "batch": 2},
-        "head": {"dim": 8, "floor": 0.05},
-        "camera_changes": {"copies": 2},
-        "export": {"fp16": False, "int8": False},
-    }
-    config = TrainConfig.model_validate(settings)
+    config = TrainConfig.model_validate({**SMALL, "camera_changes": {"copies": 2}})
     train(Job(spoilt_data, tmp_path / "x.occ", config, "small", 5, "cpu", "edge-occ train"))
     event("good", blue(300), blue(301))
     refit(tmp_path / "x.occ", None, tmp_path / "new.occ", evidence=evidence)
@@ -213,7 +206,11 @@ def test_more_than_a_tenth_of_the_parts_is_refused(own_bundle, evidence, event, 
         own_bundle, evidence, tmp_path / "new.occ", "at most a tenth of the 24 good parts", "3 frames", "train again"
     )
     refused(
-        tmp_path / "first.occ", evidence, tmp_path / "new.occ", "a tenth of the 24", "1 frame beside 2 of an earlier"
+        tmp_path / "first.occ",
+        evidence,
+        tmp_path / "new.occ",
+        "a tenth of the 24",
+        "in addition to 2 of an earlier",
     )
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from discs import part
+from small_training import SMALL
 
 from edge_occ.bundle import exchange
 from edge_occ.bundle.bundle import MODEL_CARD, PREVIEW, read_bundle, write_bundle
@@ -129,16 +130,6 @@ def test_a_precision_that_fails_the_gate_is_left_out(tiny_bundle, judged, tmp_pa
     record = bundle.manifest.precisions["fp16"]
     assert (record.included, record.reason) == (False, "score error 1.0e+00")
     assert "There is no fp16 graph: score error 1.0e+00." in bundle.model_card
-
-
-SMALL = {
-    "input": {"size": 96},
-    "encoder": {"width": 4, "dim": 16},
-    "optimiser": {"steps": 1, "batch": 2},
-    "head": {"dim": 8, "floor": 0.05},
-    "calibration": {"folds": 3},
-    "export": {"fp16": False, "int8": False},
-}
 
 
 def trained(data, out, **changes):
