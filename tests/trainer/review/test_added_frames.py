@@ -205,13 +205,8 @@ def test_more_than_a_tenth_of_the_parts_is_refused(own_bundle, evidence, event, 
     refused(
         own_bundle, evidence, tmp_path / "new.occ", "at most a tenth of the 24 good parts", "3 frames", "train again"
     )
-    refused(
-        tmp_path / "first.occ",
-        evidence,
-        tmp_path / "new.occ",
-        "a tenth of the 24",
-        "in addition to 2 of an earlier",
-    )
+    words = "1 frame in addition to 2 of an earlier"
+    refused(tmp_path / "first.occ", evidence, tmp_path / "new.occ", "a tenth of the 24", words)
 
 
 def test_evidence_without_marks_or_with_defects_alone_changes_nothing(own_bundle, evidence, event, tmp_path):
