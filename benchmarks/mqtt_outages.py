@@ -26,7 +26,7 @@ from dataclasses import replace
 from datetime import datetime, timezone
 from itertools import chain
 from pathlib import Path
-from typing import Literal, TypeAlias, get_args
+from typing import Literal
 
 from mqtt_helpers import Ear, Link, Mosquitto, free_port, inspection, payloads, render, tcp_server, wait_until
 
@@ -37,9 +37,12 @@ from edge_occ.inspection.events import EventTracker, Phase
 from edge_occ.inspection.result import Inspection
 from edge_occ.mqtt.config import MqttConfig
 from edge_occ.mqtt.messages import event_message
+from edge_occ.mqtt.payloads import Event
 from edge_occ.mqtt.publisher import Publisher
 from edge_occ.mqtt.publishing.event_store import EventStore, MemoryEventStore, QueuedEvent
 from edge_occ.mqtt.publishing.sqlite_event_store import SqliteEventStore
+from edge_occ.mqtt.topics import EVENT
+from edge_occ.mqtt.watch import Watcher
 from edge_occ.output.outlets import Outlets
 from edge_occ.output.renderer import Renderer
 from edge_occ.runtime.inspector import Inspector
@@ -48,7 +51,8 @@ from edge_occ.sources.frame import Frame
 _BUDGET = 1_000_000_000
 _ROUNDS, _FRAMES, _FRAME_SECONDS = 6, 500, 0.005
 _EVENTS = 10_000
-Qos: TypeAlias = Literal[1, 2]
+_SETTINGS: tuple[tuple[Literal[1, 2], int, float], ...] = ((1, 0, 0), (2, 60, 0), (1, 0, 30), (2, 60, 30))
+"""``mqtt.event_qos``, ``mqtt.session_expiry`` and ``mqtt.repeat_seconds``."""
 
 
 def frame_with_event(index: int) -> Inspection:
@@ -126,25 +130,44 @@ def puts(folder: Path) -> None:
     print(f"opening that file takes {time.perf_counter() - start:.2f} s")
 
 
-def restarts(folder: Path, *, kill: bool, qos: Qos) -> None:
-    """Print what arrives of 10,000 events while the broker is restarted every 2,000."""
+def restarts(folder: Path, *, kill: bool, qos: Literal[1, 2], session: int, repeat: float) -> None:
+    """Print what arrives of 10,000 events while the broker is restarted every 2,000.
+
+    A killed broker has lost the subscription, too: the inspector comes back behind the subscriber.
+    """
     stored = ["allow_anonymous true", "persistence true", f"persistence_location {folder}/", "max_queued_messages 0"]
     if kill:
         # Without a limit on messages in flight, a killed broker has handed all that it confirmed to the subscriber.
         stored.append("max_inflight_messages 0")
     broker = Mosquitto(folder, stored).start()
-    session = 60 if qos == 2 else 0
-    config = MqttConfig(
-        broker=broker.url, device="bench", state=folder, heatmap_hz=0, event_qos=qos, session_expiry=session
-    )
     start = time.monotonic()
-    with Ear(broker.port, "edge-occ/#", lasting=True, qos=qos) as ear, Publisher(config, render) as publisher:
+    shown: list[int] = []
+    with (
+        Link(broker.port) as link,
+        watched(broker, shown),
+        Ear(broker.port, "edge-occ/#", lasting=True, qos=qos) as ear,
+        Publisher(
+            MqttConfig(
+                broker=link.url,
+                device="bench",
+                state=folder,
+                heatmap_hz=0,
+                event_qos=qos,
+                session_expiry=session,
+                repeat_seconds=repeat,
+            ),
+            render,
+        ) as publisher,
+    ):
         for index in range(_EVENTS):
             publisher.publish(frame_with_event(index))
             if index % 2000 == 1000:
                 broker.stop(kill=kill)
+                link.hold()
             elif index % 2000 == 1500:
                 broker.start()
+                ear.wait_for_resubscription()
+                link.release()
             time.sleep(0.001)
         wait_long(lambda: publisher.summary.published.get("event", 0) == _EVENTS)
         with contextlib.suppress(AssertionError):
@@ -152,15 +175,36 @@ def restarts(folder: Path, *, kill: bool, qos: Qos) -> None:
         events = payloads(ear.of("event"))
         seconds = time.monotonic() - start
         publisher.close()
+        with contextlib.suppress(AssertionError):
+            wait_until(lambda: len({*shown}) == _EVENTS, "all events in the watcher", 5)
     broker.stop()
     keys = [(event["id"], event["phase"], event["frame"]) for event in events]
     frames = [frame for _, _, frame in dict.fromkeys(keys)]
     print(
-        f"QoS {qos}, broker {'killed' if kill else 'restarted'} 5 times: "
+        f"QoS {qos}, session {session} s, repeat {repeat:g} s, broker {'killed' if kill else 'restarted'} 5 times: "
         f"{publisher.summary.published['event']} confirmed, {len(set(keys))} of {_EVENTS} arrived, "
         f"{len(keys) - len(set(keys))} repetitions, in order: {frames == sorted(frames)}, "
-        f"historical: {sum(event['historical'] for event in events)}, dropped: {publisher.lost_events}, {seconds:.0f} s"
+        f"historical: {sum(event['historical'] for event in events)}, dropped: {publisher.lost_events}, "
+        f"{seconds:.0f} s; "
+        f"Watcher: {len({*shown})} of {_EVENTS}, {len(shown) - len({*shown})} repetitions, "
+        f"in order: {shown == sorted(shown)}"
     )
+
+
+@contextlib.contextmanager
+def watched(broker: Mosquitto, frames: list[int]) -> Iterator[None]:
+    """Collect the frames of event messages as ``edge-occ watch`` shows them."""
+    stop = threading.Event()
+
+    def watch() -> None:
+        frames.extend(received.message.frame for received in watcher if isinstance(received.message, Event))
+
+    with Watcher(MqttConfig(broker=broker.url), kinds=[EVENT], stop=stop) as watcher:
+        thread = threading.Thread(target=watch)
+        thread.start()
+        yield
+        stop.set()
+        thread.join()
 
 
 def wait_long(condition: Callable[[], bool]) -> None:
@@ -286,10 +330,10 @@ def main() -> None:
             puts(Path(folder) / "puts")
         if "restarts" in wanted:
             for kill in (False, True):
-                for qos in get_args(Qos):
-                    own = Path(folder) / "restarts" / f"{kill}-{qos}"
+                for qos, session, repeat in _SETTINGS:
+                    own = Path(folder) / "restarts" / f"{kill}-{qos}-{repeat}"
                     own.mkdir()
-                    restarts(own, kill=kill, qos=qos)
+                    restarts(own, kill=kill, qos=qos, session=session, repeat=repeat)
         if "frames" in wanted:
             frames(Path(folder) / "frames")
         for bundle in (name.removeprefix("path=") for name in wanted if name.startswith("path=")):

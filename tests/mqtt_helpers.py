@@ -154,9 +154,13 @@ class Link:
         while True:
             try:
                 client, _ = self._server.accept()
-                broker = socket.create_connection(("127.0.0.1", self._broker))
             except OSError:
                 return
+            try:
+                broker = socket.create_connection(("127.0.0.1", self._broker))
+            except OSError:  # no broker at present
+                client.close()
+                continue
             ways = [(client, broker, self._up), (broker, client, self._down)]
             self._sockets += [client, broker]
             for way in ways:
@@ -215,7 +219,7 @@ class Ear:
     ) -> None:
         self.heard: list[MQTTMessage] = []
         self._arrived = threading.Condition()
-        subscribed = threading.Event()
+        self._subscribed = subscribed = threading.Event()
         self._client = Client(CallbackAPIVersion.VERSION2, "lasting" if lasting else "", protocol=protocol)
         self._client.on_connect = lambda client, *_: client.subscribe(topic_filter, qos=qos)
         self._client.on_subscribe = lambda *_: subscribed.set()
@@ -229,6 +233,7 @@ class Ear:
             self._client.connect("127.0.0.1", port)
         self._client.loop_start()
         assert subscribed.wait(PATIENCE)
+        self._client.on_disconnect = lambda *_: subscribed.clear()
 
     def __enter__(self) -> Ear:
         return self
@@ -236,6 +241,12 @@ class Ear:
     def __exit__(self, *_: object) -> None:
         self._client.disconnect()
         self._client.loop_stop()
+
+    def wait_for_resubscription(self) -> None:
+        """Wait until it is subscribed, after a lost connection that it may not have noticed yet."""
+        with contextlib.suppress(AssertionError):
+            wait_until(lambda: not self._subscribed.is_set(), "the end of the connection", 1.0)
+        assert self._subscribed.wait(PATIENCE)
 
     def send(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
         self._client.publish(topic, payload, qos=1, retain=retain).wait_for_publish(PATIENCE)

@@ -77,6 +77,14 @@ class MqttConfig(BaseModel):
         description="Seconds without a connection for which a broker of MQTT 5 keeps the session; commands sent "
         "meanwhile wait, and are then carried out late. 0: none is kept.",
     )
+    repeat_seconds: float = Field(
+        0,
+        ge=0,
+        le=600,
+        description="After a lost connection, event messages that were confirmed in its last seconds are sent again, "
+        "as a broker that was killed may have lost them; not if the broker has kept the session. 0: none; 30 covers "
+        "the default keepalive.",
+    )
     event_qos: Literal[1, 2] = Field(
         1,
         description="1: an event message may arrive twice after a lost connection. 2, with session_expiry: once, but "

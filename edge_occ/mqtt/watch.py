@@ -18,9 +18,10 @@ from paho.mqtt.client import MQTTMessage
 from edge_occ.mqtt.client.connection import Connection
 from edge_occ.mqtt.client.paho_client import Subscription
 from edge_occ.mqtt.config import MqttConfig
-from edge_occ.mqtt.payloads import PAYLOADS, DeviceState, DeviceStatus
+from edge_occ.mqtt.payloads import PAYLOADS, DeviceState, DeviceStatus, Event
 from edge_occ.mqtt.received import MAX_BYTES, Received, read_payload
 from edge_occ.mqtt.recorder import MessageRecorder
+from edge_occ.mqtt.seen_events import SeenEvents
 from edge_occ.mqtt.topics import HEATMAP, check_device
 
 _log = logging.getLogger(__name__)
@@ -32,8 +33,9 @@ _POLL_SECONDS = 0.2
 class Watcher:
     """Iterates over published messages; a context manager that owns its connection.
 
-    Payloads that do not match their schema are logged, counted and skipped.  Messages that arrive faster than they are
-    read wait in a bounded queue; beyond its bounds the oldest is dropped and counted.
+    Payloads that do not match their schema are logged, counted and skipped; event messages that arrive again are
+    counted and skipped.  Messages that arrive faster than they are read wait in a bounded queue; beyond its bounds the
+    oldest is dropped and counted.
 
     Args:
         config: broker and prefix, in which ``+`` stands for any one level.
@@ -47,6 +49,7 @@ class Watcher:
 
     Attributes:
         invalid: messages skipped.
+        repeated: event messages skipped because they had arrived before.
         dropped: messages dropped because the iteration was too slow.
 
     Raises:
@@ -67,7 +70,8 @@ class Watcher:
     ) -> None:
         if device is not None:
             check_device(device)
-        self.invalid = self.dropped = 0
+        self.invalid = self.repeated = self.dropped = 0
+        self._seen = SeenEvents()
         self._config, self._until_offline = config, until_offline
         self._stop = stop if stop is not None else threading.Event()
         self._recorder = None if save is None else MessageRecorder(save)
@@ -133,6 +137,9 @@ class Watcher:
         except ValueError as error:
             self.invalid += 1
             _log.warning("a message was skipped: %.200r", str(error))  # quoted: it may contain untrusted text
+            return
+        if isinstance(content, Event) and self._seen.is_repeated(content):
+            self.repeated += 1
             return
         jpeg = payload if parts.kind == HEATMAP else None
         received = Received(topic, *parts, content, jpeg, moment, now, message.retain)

@@ -186,6 +186,8 @@ class Connection(Outgoing):
             resumed = self._config.once and flags.session_present and self.limits.once
             if not resumed:
                 client.drop_out_messages()
+            if self._sessions and not flags.session_present:
+                self.lost_sessions += 1
             self._presence.connected(resumed=resumed)
             self._sessions += 1
             self._deliveries.connected(self._sessions, resumed=resumed)

@@ -67,7 +67,7 @@ class Handshake:
         self._new_client, self._limits, self._properties = new_client, limits, properties
         self._closed_by_peer = self._final = False
         # mosquitto 2.0 writes a session to its file only if the client has not asked for a new one.
-        self._clean: bool | Literal[3] = False if config.once else MQTT_CLEAN_START_FIRST_ONLY
+        self._clean: bool | Literal[3] = False if config.session_expiry else MQTT_CLEAN_START_FIRST_ONLY
 
     def run(self, deadline: float) -> Client | None:
         """Try the protocol versions in turn.

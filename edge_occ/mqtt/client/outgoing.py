@@ -22,12 +22,14 @@ class Outgoing:
         session: number of the current connection, from 1; 0 without one.
         v5: whether the protocol in use is MQTT 5.
         limits: capabilities of the broker.
+        lost_sessions: how often a new connection found no session of the one before.
     """
 
     def __init__(self, fence_topic: str, max_payload: int | None) -> None:
         self.session = 0
         self.v5 = False
         self.limits = BrokerLimits()
+        self.lost_sessions = 0
         self._fence_topic, self._max_payload = fence_topic, max_payload or MAX_PACKET
         self._client: Client | None = None
         self._deliveries = Deliveries()

@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections import deque
+from typing import NamedTuple
 
 from pydantic import ValidationError
 
@@ -17,6 +18,7 @@ from edge_occ.mqtt.profiles import messages_of, platform_messages
 from edge_occ.mqtt.publishing.delivery_stats import DeliveryStats
 from edge_occ.mqtt.publishing.event_store import EventStore, QueuedEvent
 from edge_occ.mqtt.publishing.live_sender import LiveSender
+from edge_occ.mqtt.publishing.recent_events import RecentEvents
 from edge_occ.mqtt.topics import EVENT
 
 _log = logging.getLogger(__name__)
@@ -29,8 +31,26 @@ _HISTORICAL_SECONDS = 5.0
 """Age from which an event is historical."""
 
 
+class _Sent(NamedTuple):
+    """An event message that was handed over and is not confirmed.
+
+    Attributes:
+        receipt: of the delivery.
+        event: the message.
+        again: confirmed before and no longer in the event store.
+    """
+
+    receipt: Receipt
+    event: QueuedEvent
+    again: bool
+
+
 class Sender:
     """Empties the event store and the send queue into the connection.
+
+    A broker that was killed has lost what it had in memory, including messages that it had confirmed.  With
+    ``repeat_seconds``, those of the last seconds are sent again after every lost connection but one whose session the
+    broker has kept: no client can tell a killed broker from a broken link.
 
     Args:
         connection: connected before :meth:`run`.
@@ -54,9 +74,11 @@ class Sender:
         self._topics, self._profile, self._wake = config.topics, config.profile, wake
         self._once = config.once
         self._topic = config.topics.event
-        self._session, self._sync_due = 0, 0.0
-        self._in_flight: deque[tuple[Receipt, QueuedEvent]] = deque()
+        self._session, self._losses, self._sync_due = 0, 0, 0.0
+        self._in_flight: deque[_Sent] = deque()
         self._next: QueuedEvent | None = None  # taken, but not handed over
+        self._recent = RecentEvents(config.repeat_seconds)
+        self._again: deque[QueuedEvent] = deque()  # before those of the store
         self._deadline: float | None = None
 
     def stop(self, deadline: float) -> None:
@@ -81,7 +103,7 @@ class Sender:
         return kept or self._idle() or time.monotonic() >= self._deadline
 
     def _idle(self) -> bool:
-        return not (self._events.depth or self._live.has_waiting() or self._live.in_flight())
+        return not (self._events.depth or self._again or self._live.has_waiting() or self._live.in_flight())
 
     def _pause(self) -> float:
         """Return the seconds until something is due; setting ``wake`` ends the pause early."""
@@ -107,48 +129,70 @@ class Sender:
 
         In a session that the broker keeps, the client sends again what is unconfirmed, and the receipts stay pending.
         """
-        waiting: deque[tuple[Receipt, QueuedEvent]] = deque()
+        now = time.monotonic()
+        waiting: deque[_Sent] = deque()
         lost = False
-        for receipt, event in self._in_flight:
-            outcome = receipt.outcome(session)
+        for sent in self._in_flight:
+            outcome = sent.receipt.outcome(session)
             if outcome in (DeliveryOutcome.TAKEN, DeliveryOutcome.REFUSED):
-                self._answered(receipt)
-                self._events.settle(event)
+                self._answered(sent, now)
             else:
                 lost |= outcome is DeliveryOutcome.UNKNOWN
-                waiting.append((receipt, event))
+                waiting.append(sent)
         self._in_flight = waiting
         if lost:  # all of them: they are of one session
+            self._again.extendleft(sent.event for sent in reversed(waiting) if sent.again)
             self._in_flight.clear()
             self._next = None
             self._events.give_back()
+        if self._losses != (losses := self._connection.lost_sessions):
+            self._losses = losses
+            confirmed = self._recent.take_all()
+            self._again.extendleft(reversed(confirmed))
+            if confirmed:
+                _log.info("%d event messages that the broker had confirmed are sent again", len(confirmed))
+        elif session:
+            self._recent.forget(now)
         self._live.settle(session)
         self._session = session
 
-    def _answered(self, receipt: Receipt) -> None:
-        if receipt.reason:
+    def _answered(self, sent: _Sent, now: float) -> None:
+        if not sent.again:
+            self._events.settle(sent.event)
+        if sent.receipt.reason:
             self._stats.refused(EVENT)
-            self._connection.log.refused(self._topic, receipt.reason)
-        else:
+            self._connection.log.refused(self._topic, sent.receipt.reason)
+            return
+        self._recent.add(sent.event, now)
+        if not sent.again:
             self._stats.published(EVENT)
 
     def _send_events(self) -> None:
         # One of the unconfirmed messages that the broker accepts is reserved for the status.
         waiting = min(_MAX_IN_FLIGHT, self._connection.limits.in_flight - 1)
         window = max(waiting // messages_of(self._profile, EVENT), 1)
-        while len(self._in_flight) < window and (event := self._next or self._events.take()) is not None:
-            self._next = None
+        while len(self._in_flight) < window:
+            again = bool(self._again)
+            event = self._again.popleft() if again else self._next or self._events.take()
+            if event is None:
+                return
+            if not again:
+                self._next = None
             payload = self._payload(event)
             if payload is None:
-                self._events.settle(event)
+                if not again:
+                    self._events.settle(event)
                 continue
-            if event.phase is Phase.START:  # even after a power cut, an event that has started must end
+            if event.phase is Phase.START and not again:  # even after a power cut, an event that has started must end
                 self._events.sync()
             receipt = self._publish(payload)
             if receipt is None:  # another connection: the next cycle sends it
-                self._next = event
+                if again:
+                    self._again.appendleft(event)
+                else:
+                    self._next = event
                 return
-            self._in_flight.append((receipt, event))
+            self._in_flight.append(_Sent(receipt, event, again))
 
     def _publish(self, payload: bytes) -> Receipt | None:
         """Hand over what an event message becomes; the last one's receipt stands for all, as brokers keep the order."""

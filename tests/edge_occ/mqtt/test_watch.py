@@ -11,7 +11,7 @@ from edge_occ.common.errors import InputError
 from edge_occ.inspection.events import Phase
 from edge_occ.mqtt.embedded import EmbeddedBroker
 from edge_occ.mqtt.jpeg import insert_comment
-from edge_occ.mqtt.messages import heatmap_info, score_message
+from edge_occ.mqtt.messages import event_message, heatmap_info, score_message
 from edge_occ.mqtt.payloads import DeviceState, DeviceStatus, Event, Score
 from edge_occ.mqtt.publisher import Publisher
 from edge_occ.mqtt.received import Received
@@ -197,6 +197,16 @@ def test_a_large_payload_is_refused_by_the_watcher_too(config, ear):
         ear.send(config.topics.status, DeviceStatus(state=DeviceState.ONLINE).to_json())
         assert next(iter(watcher)).kind == "status"
         assert watcher.invalid == 1
+
+
+def test_an_event_message_that_arrives_again_is_counted_and_skipped(config, ear):
+    first, second = (event_message(inspection(index, 2.0, event=Phase.UPDATE, of="one")) for index in (0, 1))
+    with Watcher(config, device=config.device) as watcher:
+        for message in (first, first.model_copy(update={"historical": True}), second, first):
+            ear.send(config.topics.event, message.to_json())
+        messages = iter(watcher)
+        assert [next(messages).message for _ in range(2)] == [first, second]
+        wait_until(lambda: watcher.repeated == 2, "the repetitions")
 
 
 def test_a_slow_reader_loses_the_oldest_messages_and_counts_them(config, ear):
