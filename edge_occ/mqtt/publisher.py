@@ -36,7 +36,7 @@ from edge_occ.mqtt.publishing.live_sender import LiveSender
 from edge_occ.mqtt.publishing.outbox import Outbox
 from edge_occ.mqtt.publishing.send_queue import SendQueue
 from edge_occ.mqtt.publishing.sender import SEND_SECONDS, Sender
-from edge_occ.mqtt.publishing.stats_keys import of_drift, of_faults, of_machine, of_queues
+from edge_occ.mqtt.publishing.stats_keys import of_faults, of_snapshot
 from edge_occ.mqtt.stats_payload import Stats
 from edge_occ.mqtt.topics import EVENT
 from edge_occ.sources.faults import Fault
@@ -103,14 +103,7 @@ class Publisher:
             on_activity=self._wake.set,
         )
         self._live_sender = LiveSender(self._connection, self._live, self._delivery, config, render, self._stats, own)
-        self._sender = Sender(
-            self._connection,
-            self._outbox,
-            self._live_sender,
-            self._delivery,
-            config,
-            self._wake,
-        )
+        self._sender = Sender(self._connection, self._outbox, self._live_sender, self._delivery, config, self._wake)
         self._thread = threading.Thread(target=self._sender.run, name="edge-occ-publisher", daemon=True)
         self._stack = ExitStack()
         self._closed = False
@@ -244,19 +237,12 @@ class Publisher:
             sent_at=datetime.now(timezone.utc),
             frames=counts.frames,
             fps=round(frames / elapsed, 2) if elapsed > 0 else 0.0,
-            dropped=snapshot.dropped,
             **of_faults(counts.faults),
-            output_lost=snapshot.output_lost,
-            evidence_lost=snapshot.evidence_lost,
             silent_s=round(max(now - self._inspected_at, 0.0), 1),
-            **of_queues(snapshot),
             queue_score_age_s=round(self._live.age(now), 3),
             queue_event_age_s=round(self._outbox.age(now), 3),
-            outbox_bytes=snapshot.outbox_bytes,
             outbox_failed=self._outbox.failed,
-            **snapshot.quantiles(),
-            **of_machine(snapshot.machine),
-            **of_drift(snapshot.drift),
+            **of_snapshot(snapshot),
             engine=self.engine,
             bundle=self.bundle,
         )

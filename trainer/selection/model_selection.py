@@ -18,19 +18,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from edge_occ.bundle.provenance import CandidateHead, ModelSelection
+from edge_occ.bundle.provenance import ModelSelection
 from edge_occ.common.progress import ProgressReport
-from trainer.calibration.fit_heads import fitting
 from trainer.calibration.held_out import Shots
-from trainer.config import BranchConfig, FusionConfig, HeadConfig, MapConfig, Scope, TrainConfig
+from trainer.config import BranchConfig, FusionConfig, TrainConfig
 from trainer.graph.alignment import alignment
 from trainer.graph.branches import PatchBranch
+from trainer.selection.candidates import Candidate, candidates_of
 from trainer.selection.ensemble import select_ensemble
-from trainer.selection.proxy_benchmark import BATCH, Defects, ProxyBenchmark
-
-_MAP_SCOPES: tuple[Scope, ...] = ("position-mean", "shared")
-"""Scopes with one covariance.  One for each position is estimated from few samples and overrates small changes where
-features hardly vary."""
+from trainer.selection.proxy_benchmark import Defects, ProxyBenchmark
 
 
 @dataclass(frozen=True)
@@ -75,10 +71,10 @@ def select_model(
     shots = Shots.of(shown.repeat(len(features[0]) // len(shown)), config.calibration.folds, seed)
     benchmark = ProxyBenchmark(defects, shots, config.calibration.false_alarm_rate, len(shown))
     share = alignment(features[0][: len(shown)])
-    candidates: list[_Candidate] = []
+    candidates: list[Candidate] = []
     with ProgressReport("selecting", len(branches)) as progress:
         for index, (branch, normal) in enumerate(zip(branches, features, strict=True)):
-            candidates += _candidates(branch, normal, defects, benchmark, config, index, mask)
+            candidates += candidates_of(branch, normal, defects, benchmark, config, index, mask)
             progress.advance()
     best = [_best(benchmark, [own for own in candidates if own.branch == i]) for i in range(len(branches))]
     weights = select_ensemble(len(best), lambda trial: benchmark.objective(_fused(best, trial, benchmark.normal)))
@@ -107,94 +103,7 @@ def select_model(
     return Selection(selected, kept, record)
 
 
-@dataclass(frozen=True, eq=False)
-class _Candidate:
-    """A head with a map; equal to itself alone.
-
-    Attributes:
-        branch: index of its branch.
-        head: its own settings, with one scope.
-        map: smoothing and image score.
-        scores: image scores of the normal images and the defects, ``[n + m]``.
-        pixel_auroc: of its map; ``None`` if it cannot make the map.
-    """
-
-    branch: int
-    head: HeadConfig
-    map: MapConfig
-    scores: NDArray[np.float64]
-    pixel_auroc: float | None
-
-    def same_map(self, other: _Candidate) -> bool:
-        """Return whether only the image scores differ."""
-        return (self.branch, self.head, self.map.sigma) == (other.branch, other.head, other.map.sigma)
-
-    def record(
-        self, config: TrainConfig, benchmark: ProxyBenchmark, score_weight: float, makes_map: bool
-    ) -> CandidateHead:
-        return CandidateHead(
-            encoder=config.branches[self.branch].encoder.name,
-            scope=self.head.scope[0],
-            in_region=self.head.in_region[0],
-            standardised=self.head.standardise[0],
-            sigma=self.map.sigma,
-            image_score=self.map.image_score,
-            top_fraction=self.map.top_fraction if self.map.image_score == "top" else None,
-            power=benchmark.power(self.scores),
-            objective=benchmark.objective(self.scores),
-            image_auroc=benchmark.image_auroc(self.scores),
-            pixel_auroc=self.pixel_auroc,
-            score_weight=score_weight,
-            map_weight=float(makes_map),
-        )
-
-
-def _candidates(
-    branch: PatchBranch,
-    normal: Tensor,
-    defects: Defects,
-    benchmark: ProxyBenchmark,
-    config: TrainConfig,
-    index: int,
-    mask: NDArray[np.bool_] | None,
-) -> list[_Candidate]:
-    """Return all heads to try on a branch, with every smoothing and image score."""
-    settings, selection = config.branches[index], config.selection
-    changed = _features(branch, defects.images)
-    candidates = []
-    for scope in selection.scopes:
-        for in_region in _regions(config, mask):
-            own_mask = mask if in_region else None
-            maps = {
-                sigma: branch.score_map(settings.map.model_copy(update={"sigma": sigma}), own_mask)
-                for sigma in selection.sigmas
-            }
-            region = next(iter(maps.values())).region
-            head = settings.head.model_copy(update={"scope": (scope,), "in_region": (in_region,)})
-            with fitting():
-                raw = benchmark.grids(normal, changed, head, region)
-            for standardise in selection.standardise:
-                own = head.model_copy(update={"standardise": (standardise,)})
-                grids = benchmark.standardised(raw, region) if standardise else raw
-                for sigma, score_map in maps.items():
-                    makes_map = scope in _MAP_SCOPES and not standardise and (not in_region or bool(config.region.file))
-                    pixel_auroc = benchmark.pixel_auroc(score_map, grids) if makes_map else None
-                    scores = benchmark.image_scores(score_map, grids, selection.shares)
-                    for share, of_share in zip(selection.shares, scores, strict=True):
-                        update = {"sigma": sigma, "image_score": "top" if share else "max"}
-                        own_map = settings.map.model_copy(update=update | ({"top_fraction": share} if share else {}))
-                        candidates.append(_Candidate(index, own, own_map, of_share, pixel_auroc))
-    return candidates
-
-
-def _regions(config: TrainConfig, mask: NDArray[np.bool_] | None) -> tuple[bool, ...]:
-    """Return whether heads are tried with the region: a region that the user drew is not up for selection."""
-    if mask is None:
-        return (False,)
-    return (True,) if config.region.file else (True, False)
-
-
-def _best(benchmark: ProxyBenchmark, candidates: Sequence[_Candidate]) -> _Candidate:
+def _best(benchmark: ProxyBenchmark, candidates: Sequence[Candidate]) -> Candidate:
     """Return the candidate with the highest objective; of its image scores within one standard error of that, the one
     that averages the largest share of the map, as it varies least.
     """
@@ -203,7 +112,7 @@ def _best(benchmark: ProxyBenchmark, candidates: Sequence[_Candidate]) -> _Candi
     return max(close, key=lambda own: own.map.top_fraction if own.map.image_score == "top" else 0)
 
 
-def _map_head(candidates: Sequence[_Candidate], scoring: Sequence[_Candidate]) -> _Candidate:
+def _map_head(candidates: Sequence[Candidate], scoring: Sequence[Candidate]) -> Candidate:
     """Return the candidate with the highest pixel AUROC among those that can make the map, and that have the smoothing
     of their branch's scoring head, as a branch has one; a scoring head itself where it has that map.
     """
@@ -213,7 +122,7 @@ def _map_head(candidates: Sequence[_Candidate], scoring: Sequence[_Candidate]) -
     return next((own for own in scoring if own.same_map(best)), best)
 
 
-def _fused(heads: Sequence[_Candidate], weights: Sequence[float], normal: int) -> NDArray[np.float64]:
+def _fused(heads: Sequence[Candidate], weights: Sequence[float], normal: int) -> NDArray[np.float64]:
     """Return the weighted sum of image scores, each in units of its spread on the normal images, ``[n + m]``."""
     total = np.zeros(len(heads[0].scores))
     for own, weight in zip(heads, weights, strict=True):
@@ -221,15 +130,8 @@ def _fused(heads: Sequence[_Candidate], weights: Sequence[float], normal: int) -
     return total
 
 
-def _features(branch: PatchBranch, images: Tensor) -> Tensor:
-    with torch.inference_mode():
-        return torch.cat(
-            [branch.features(chunk.to(branch.device).float()).cpu() for chunk in torch.split(images, BATCH)]
-        )
-
-
 def _with_heads(
-    config: TrainConfig, kept: Sequence[int], heads: Sequence[_Candidate], fusion: FusionConfig
+    config: TrainConfig, kept: Sequence[int], heads: Sequence[Candidate], fusion: FusionConfig
 ) -> TrainConfig:
     """Return the settings with only the branches, maps, scopes and weights of the selected heads.
 

@@ -15,8 +15,9 @@ from edge_occ.common.rate_limit import RateLimitedLog
 from edge_occ.inspection.events import Phase
 from edge_occ.mqtt.messages import interrupted_end
 from edge_occ.mqtt.payloads import Event
-from edge_occ.mqtt.publishing.event_rows import EventRow, EventRows
+from edge_occ.mqtt.publishing.event_rows import EventRows
 from edge_occ.mqtt.publishing.event_store import ROW_BYTES, QueuedEvent
+from edge_occ.mqtt.publishing.eviction import evict
 
 _log = logging.getLogger(__name__)
 
@@ -88,16 +89,16 @@ class SqliteEventStore:
                 with self._rows.transaction():
                     self._catch_up()
                     self._rows.append(self._last + 1, event, event.captured + self._epoch)
-                    dropped, freed, abandoned = self._trim(self._size + event.size - self._max_bytes)
+                    removed = evict(self._rows, self._cursor, self._size + event.size - self._max_bytes)
             except sqlite3.Error:
                 self._writes = _CHECKPOINT_WRITES
                 raise
             self._caught_up()
             self._last, self._unsynced = self._last + 1, True
-            self._depth, self._size = self._depth + 1 - dropped, self._size + event.size - freed
-            self._abandoned |= abandoned
-            if dropped:
-                self._count_dropped(dropped)
+            self._depth, self._size = self._depth + 1 - removed.messages, self._size + event.size - removed.size
+            self._abandoned |= removed.abandoned
+            if removed.messages:
+                self._count_dropped(removed.messages)
                 self._warn("full", "event queue full: %d event messages dropped so far", self._dropped)
 
     def take(self) -> QueuedEvent | None:
@@ -230,29 +231,6 @@ class SqliteEventStore:
             self._writes, self._behind = _CHECKPOINT_WRITES, True
         else:
             self._caught_up()
-
-    def _trim(self, excess: int) -> tuple[int, int, set[str]]:
-        """Drop until ``excess`` bytes are freed or nothing can be dropped.
-
-        Returns the messages and the bytes that were dropped, and the events without an end among them.
-        """
-        dropped, freed = 0, 0
-        abandoned: set[str] = set()
-        while freed < excess:
-            update = self._rows.oldest_update(self._cursor)
-            victims: list[EventRow] = [] if update is None else [update]
-            if update is None and (whole := self._rows.oldest_droppable(self._cursor)) is not None:
-                identifier, victims = whole
-                if not any(row.phase is Phase.END for row in victims):
-                    abandoned.add(identifier)
-                    self._rows.close_event(identifier)
-            if not victims:
-                break
-            for row in victims:
-                self._rows.delete(row.seq)
-                freed += row.payload_bytes + ROW_BYTES
-            dropped += len(victims)
-        return dropped, freed, abandoned
 
     def _count_dropped(self, count: int) -> None:
         self._dropped += count

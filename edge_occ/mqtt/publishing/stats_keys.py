@@ -19,6 +19,20 @@ def of_faults(counts: Mapping[str, int]) -> dict[str, int]:
     }
 
 
+def of_snapshot(snapshot: Snapshot) -> dict[str, Any]:
+    """Return the keys of what others measure: losses, queues, latencies, the machine and drift."""
+    return {
+        "dropped": snapshot.dropped,
+        "output_lost": snapshot.output_lost,
+        "evidence_lost": snapshot.evidence_lost,
+        "outbox_bytes": snapshot.outbox_bytes,
+        **of_queues(snapshot),
+        **snapshot.quantiles(),
+        **of_machine(snapshot.machine),
+        **of_drift(snapshot.drift),
+    }
+
+
 def of_queues(snapshot: Snapshot) -> dict[str, Any]:
     """Return the keys of messages that wait, were dropped or refused."""
     depths, dropped = snapshot.waiting, snapshot.lost
