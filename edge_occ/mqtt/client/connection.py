@@ -186,11 +186,12 @@ class Connection(Outgoing):
             resumed = self._config.once and flags.session_present and self.limits.once
             if not resumed:
                 client.drop_out_messages()
-            if self._sessions and not flags.session_present:
-                self.lost_sessions += 1
             self._presence.connected(resumed=resumed)
             self._sessions += 1
             self._deliveries.connected(self._sessions, resumed=resumed)
+            # After the receipts have their outcome: what was confirmed comes before what was not.
+            if self._sessions > 1 and not flags.session_present:
+                self.lost_sessions += 1
             self._presence.publish(client, self.limits)
             self._subscriber.subscribe(client)
             self.log.connected(v5=self.v5, again=self._sessions > 1)
