@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Annotated, Any
 
 import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor
 
+from edge_occ.common.drawn_region import at_size, read_drawn_region
 from edge_occ.common.errors import InputError
-from edge_occ.common.images import read_image
 from edge_occ.common.size import Size, size_in_words
 from trainer.data.foreground import foreground
 
@@ -32,19 +29,6 @@ grid, for burrs and bristles that stick out."""
 
 MAX_SHARE = 0.95
 """Maximum share of the image that a region covers; with more, there is no ground to leave out."""
-
-_JSON_LIMIT = 1 << 20
-
-_Polygon = Annotated[list[tuple[float, float]], Field(min_length=3, max_length=10_000)]
-
-
-class _Polygons(BaseModel):
-    """Polygons in frame pixels."""
-
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
-
-    inspect: list[_Polygon] = []
-    ignore: list[_Polygon] = []
 
 
 def find_region(images: Tensor) -> Mask | None:
@@ -68,7 +52,7 @@ def find_region(images: Tensor) -> Mask | None:
 
 
 def read_region(path: Path, frame: Size | None, size: Size) -> Mask:
-    """Read the user's region: a picture whose bright pixels are inspected, or polygons.
+    """Read the user's region; see :func:`edge_occ.common.drawn_region.read_drawn_region`.
 
     Args:
         path: a picture, or a ``.json`` file.
@@ -85,53 +69,17 @@ def read_region(path: Path, frame: Size | None, size: Size) -> Mask:
         raise InputError(
             f"training images of one size for the region {path}", "images of different sizes", "use region.mode=whole"
         )
-    if not path.is_file():
-        raise InputError(f"a region at {path}", "no such file", "use region.mode=auto, whole, or the path of a file")
-    drawn = _polygons(path, frame) if path.suffix.lower() == ".json" else _picture(path, frame)
-    resized = cv2.resize(drawn.astype(np.float32), size[::-1], interpolation=cv2.INTER_AREA)
-    mask: Mask = resized >= 0.5
+    region = read_drawn_region(path)
+    if region.polygons is None and region.size != frame:
+        raise InputError(
+            f"a region of {size_in_words(frame)} pixels, as the training images",
+            f"{size_in_words(region.size)} in {path}",
+            "draw it on one of the training images",
+        )
+    drawn = region.pixels(frame)
+    mask = at_size(drawn, size)
     if not mask.any():
         raise InputError(
             f"a region in {path} with something to inspect", f"{drawn.mean():.1%} of the frame", "draw a larger one"
         )
     return mask
-
-
-def _picture(path: Path, frame: Size) -> Mask:
-    picture = read_image(path)
-    found = (picture.shape[0], picture.shape[1])
-    if found != frame:
-        raise InputError(
-            f"a region of {size_in_words(frame)} pixels, as the training images",
-            f"{size_in_words(found)} in {path}",
-            "draw it on one of the training images",
-        )
-    bright: Mask = picture.max(2) > 127
-    return bright
-
-
-def _polygons(path: Path, frame: Size) -> Mask:
-    if path.stat().st_size > _JSON_LIMIT:
-        raise _not_polygons(path, f"{path.stat().st_size} bytes")
-    try:
-        content: Any = json.loads(path.read_bytes())
-        polygons = _Polygons.model_validate(content)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        raise _not_polygons(path, f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
-    except (ValueError, RecursionError) as error:
-        raise _not_polygons(path, str(error)) from error
-    drawn = np.full(frame, 0 if polygons.inspect else 1, np.uint8)
-    for outlines, value in ((polygons.inspect, 1), (polygons.ignore, 0)):
-        for outline in outlines:
-            corners = np.round(np.clip(outline, -1e6, 1e6)).astype(np.int32)
-            cv2.fillPoly(drawn, [corners], value)
-    return drawn > 0
-
-
-def _not_polygons(path: Path, found: str) -> InputError:
-    return InputError(
-        f'polygons in {path}: {{"inspect": [[[x, y], ...]], "ignore": []}}',
-        found,
-        "write corners in pixels of the training images, at least three a polygon",
-    )
