@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge_occ.inspection.result import Box
 from edge_occ.sources.faults import Reason, Unscored
+
+_Pixel = TypeVar("_Pixel", bound=np.generic)
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,11 @@ class Roi:
                 f"a frame of {columns}x{rows} without the region of interest, "
                 f"{self.width}x{self.height} pixels at ({self.x}, {self.y})",
             )
-        return image[self.y : self.y + self.height, self.x : self.x + self.width]
+        return self.within(image)
+
+    def within(self, pixels: NDArray[_Pixel]) -> NDArray[_Pixel]:
+        """Return what lies in the rectangle of an array ``[rows, columns, ...]``, which may be too small for it."""
+        return pixels[self.y : self.y + self.height, self.x : self.x + self.width]
 
     def in_frame(self, box: Box) -> Box:
         """Return a box of the rectangle in pixels of the frame."""

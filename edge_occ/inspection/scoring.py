@@ -63,7 +63,9 @@ def _faults(image: NDArray[np.uint8]) -> Iterator[None]:
 
 
 def unscored(error: Exception) -> Unscored:
-    """Return the fault of a frame during whose scoring an error was raised."""
+    """Return the fault of a frame during whose scoring an error was raised: the error itself, if it is one."""
+    if isinstance(error, Unscored):
+        return error
     return Unscored(Reason.ENGINE, one_line(error), error if isinstance(error, UserError) else None)
 
 

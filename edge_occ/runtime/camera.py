@@ -16,6 +16,7 @@ from edge_occ.inspection.likeness import Likeness
 from edge_occ.inspection.metrics import Latencies
 from edge_occ.inspection.snapshot import Snapshot
 from edge_occ.inspection.trigger import CommandTrigger
+from edge_occ.inspection.view import View
 from edge_occ.mqtt.commands.service import CommandChannel
 from edge_occ.mqtt.config import MqttConfig
 from edge_occ.mqtt.publisher import Publisher
@@ -58,14 +59,16 @@ class Camera:
         decision: its thresholds.
         latest: keeps the latest frame for snapshots; ``None`` where they are not enabled.
         origin: device and camera, as in the topics.
+        view: the part of its frames that is inspected.
 
     Raises:
-        InputError: the source, the broker's answer or the evidence folder is wrong.
+        InputError: the source, the mask, the broker's answer or the evidence folder is wrong.
     """
 
     def __init__(self, name: str, address: str, plan: CameraPlan, model: Model, stack: ExitStack) -> None:
         config, settings = plan.config, plan.config.source
         self.name, self._plan, self._config = name, plan, config
+        self.view = config.view_of(name)
         # The loss of the only camera ends the run, so that a supervisor can start it again.  One of several is waited
         # for as long as it takes.
         patience = settings.patience() if plan.alone else replace(settings.patience(), lost=math.inf)
@@ -109,24 +112,34 @@ class Camera:
             self._config.event.make(),
             self._outlets,
             self._guards(self._config, model),
-            roi=self._config.roi_of(self.name),
+            view=self.view,
             trigger=self._trigger,
             on_skip=self._plan.heartbeat.beat,
             latencies=self._latencies,
         )
         return Lane(self.name, self.source, self._inspector)
 
-    def use(self, config: RunConfig, model: Model, loaded: LoadedEngine) -> None:
+    def view_of(self, config: RunConfig) -> View:
+        """Read what settings say of the part of its frames that is inspected; from any thread.
+
+        Raises:
+            InputError: the mask is wrong, or does not fit the frames that came so far.
+        """
+        view, size = config.view_of(self.name), None if self._inspector is None else self._inspector.size
+        if view.mask is not None and size is not None:
+            view.mask.require_fit(size)
+        return view
+
+    def use(self, config: RunConfig, view: View, model: Model, loaded: LoadedEngine) -> None:
         """Go on with other settings, thresholds and another engine; in the thread that inspects, between two frames.
 
-        The open event goes on unless its settings or the region have changed; drift is measured anew.
+        The open event goes on unless its settings or the view have changed; drift is measured anew.
         """
-        before, self._config = self._config, config
-        roi = config.roi_of(self.name)
-        same = config.event == before.event and roi == before.roi_of(self.name)
+        same = config.event == self._config.event and view == self.view
+        self._config, self.view = config, view
         if self._inspector is not None:
             guards, tracker = self._guards(config, model), None if same else config.event.make()
-            self._inspector.use(loaded.engine, model.decision.threshold, guards, roi, tracker)
+            self._inspector.use(loaded.engine, model.decision.threshold, guards, view, tracker)
         self.decide(model.decision)
         self._likeness.compare_with(model.manifest)
         self._show_engine(loaded)

@@ -10,11 +10,14 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from edge_occ.bundle.operating_points import DecisionConfig
+from edge_occ.common.drawn_region import read_drawn_region
 from edge_occ.inspection.drift import DriftConfig
 from edge_occ.inspection.events import EventTracker
 from edge_occ.inspection.guards import GuardsConfig
+from edge_occ.inspection.mask import Mask
 from edge_occ.inspection.roi import Roi
 from edge_occ.inspection.trigger import TriggerConfig
+from edge_occ.inspection.view import View
 from edge_occ.mqtt.config import MqttConfig
 from edge_occ.output.evidence.config import EvidenceConfig
 from edge_occ.sources.camera import Patience
@@ -163,6 +166,12 @@ class RunConfig(_Section):
         description="rectangle of each frame that is inspected: [x, y, width, height] in pixels; by camera where there "
         "are several; null is the whole frame",
     )
+    mask: Path | dict[str, Path] | None = Field(
+        None,
+        description="file of what counts in each frame: a picture of the frame's size whose bright pixels are "
+        'inspected, or JSON with polygons in pixels of the frame, {"inspect": [[[x, y], ...], ...], "ignore": [...]}; '
+        "by camera where there are several; null is everything",
+    )
     trigger: TriggerConfig = TriggerConfig()
     engine: EngineConfig = EngineConfig()
     guards: GuardsConfig = GuardsConfig()
@@ -173,7 +182,14 @@ class RunConfig(_Section):
     metrics: MetricsConfig = MetricsConfig()
     mqtt: MqttConfig = Field(default_factory=MqttConfig)
 
-    def roi_of(self, camera: str) -> Roi | None:
-        """Return the region of interest of a camera, ``None`` for the whole frame."""
+    def view_of(self, camera: str) -> View:
+        """Return the part of a camera's frames that is inspected; its mask is read.
+
+        Raises:
+            InputError: see :func:`edge_occ.common.drawn_region.read_drawn_region` and
+                :class:`edge_occ.inspection.mask.Mask`.
+        """
         rectangle = self.roi.get(camera) if isinstance(self.roi, dict) else self.roi
-        return None if rectangle is None else Roi(*rectangle)
+        drawn = self.mask.get(camera) if isinstance(self.mask, dict) else self.mask
+        roi = None if rectangle is None else Roi(*rectangle)
+        return View(roi, None if drawn is None else Mask(read_drawn_region(drawn.expanduser()), roi))

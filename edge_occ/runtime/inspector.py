@@ -10,15 +10,15 @@ import numpy as np
 
 from edge_occ.bundle.conformal import ConformalThreshold
 from edge_occ.common.clock import SYSTEM_CLOCK, Clock
+from edge_occ.common.size import Size
 from edge_occ.inspection.events import EventTracker, Phase
 from edge_occ.inspection.guards import Guards
 from edge_occ.inspection.metrics import Laps, Latencies, Stage
-from edge_occ.inspection.regions import find_boxes
 from edge_occ.inspection.result import Inspection
-from edge_occ.inspection.roi import Roi
 from edge_occ.inspection.scoring import FaultTally, score_frame, unscored
 from edge_occ.inspection.snapshot import Snapshot
 from edge_occ.inspection.trigger import Trigger
+from edge_occ.inspection.view import View
 from edge_occ.output.outlets import Outlets
 from edge_occ.runtime.summary import RunSummary
 from edge_occ.sources.faults import Fault, Unscored
@@ -35,12 +35,14 @@ class Scored:
     """A frame on its way from the engine to the verdict.
 
     Attributes:
-        frame: what was inspected of it.
+        frame: what was scored of it.
+        size: height and width of the whole frame in pixels.
         outcome: its scores, or the reason why it has none.
         laps: times of its stages.
     """
 
     frame: Frame
+    size: Size
     outcome: Scores | Unscored
     laps: Laps
 
@@ -54,12 +56,14 @@ class Inspector:
         tracker: turns verdicts into events.
         outlets: the sinks of the results.
         guards: check every frame before it is scored; ``None``: every frame is scored.
-        roi: the rectangle of each frame that is inspected, as if the camera saw nothing else; boxes are in pixels of
-            the whole frame.  ``None``: the whole frame.
+        view: the part of each frame that is inspected; boxes are in pixels of the whole frame.  ``None``: everything.
         trigger: picks the frames that are inspected; ``None``: all.
         on_skip: called for each frame that the trigger does not pick.
         latencies: where the times of its stages are recorded.
         clock: replaced in tests; the frames' ``captured_monotonic`` is on the same clock.
+
+    Attributes:
+        size: height and width in pixels of the latest whole frame with a verdict; ``None`` before the first.
     """
 
     def __init__(  # noqa: PLR0913 - what a frame meets on its way
@@ -71,20 +75,21 @@ class Inspector:
         guards: Guards | None = None,
         clock: Clock = SYSTEM_CLOCK,
         *,
-        roi: Roi | None = None,
+        view: View | None = None,
         trigger: Trigger | None = None,
         on_skip: Callable[[], None] = lambda: None,
         latencies: Latencies | None = None,
     ) -> None:
         self._engine, self._threshold, self._tracker = engine, threshold, tracker
         self._outlets, self._guards, self._clock = outlets, guards, clock
-        self._roi, self._trigger, self._on_skip = roi, trigger, on_skip
+        self._view, self._trigger, self._on_skip = view or View(), trigger, on_skip
         self._stages = latencies or Latencies()
         self._faults = FaultTally()
         self._frames = self._anomalous = self._for_review = self._events = 0
         self._begun = self._ended = 0.0
         self._latencies: deque[float] = deque(maxlen=_MAX_LATENCIES)
         self._last: Inspection | None = None
+        self.size: Size | None = None
 
     def inspect(self, frame: Frame) -> Inspection | Fault:
         """Return the verdict of one frame, or a fault if a guard stops it or its score is not finite; call no sink."""
@@ -92,20 +97,20 @@ class Inspector:
 
     def score(self, frame: Frame) -> Scored:
         """Let one frame pass the guards and the engine; of a file, :attr:`parallel` threads may do so at a time."""
-        now, laps = self._clock.monotonic, Laps(frame.captured_monotonic)
+        now, laps, size = self._clock.monotonic, Laps(frame.captured_monotonic), np.shape(frame.image)[:2]
         laps.end(Stage.WAIT, now())
         try:
-            if self._roi is not None:
-                frame = replace(frame, image=self._roi.crop(frame.image))
+            if self._view.roi is not None:
+                frame = replace(frame, image=self._view.crop(frame.image))
             guarded = None if self._guards is None else self._guards.check(frame)
             if guarded is not None:
-                return Scored(frame, guarded, laps)
+                return Scored(frame, size, guarded, laps)
             laps.end(Stage.PREPROCESS, now())
             scores = score_frame(self._engine, frame.image)
         except Unscored as error:
-            return Scored(frame, error, laps)
+            return Scored(frame, size, error, laps)
         laps.end(Stage.ENGINE, now())
-        return Scored(frame, scores, laps)
+        return Scored(frame, size, scores, laps)
 
     def _decide(self, scored: Scored) -> Inspection | Fault:
         now, frame, scores, laps = self._clock.monotonic, scored.frame, scored.outcome, scored.laps
@@ -114,14 +119,13 @@ class Inspector:
             return Fault(frame.index, frame.captured_at, scores, frame.name)
         laps.resume(now())
         try:
+            scores = self._view.limit(scores, scored.size)
             verdict = self._threshold.verdict(scores.score)
-            boxes = find_boxes(scores.map, verdict.threshold, frame.image.shape) if verdict.anomalous else ()
+            boxes = self._view.boxes(scores.map, verdict.threshold, frame.image.shape) if verdict.anomalous else ()
         except Exception as error:  # noqa: BLE001 - a map without valid boxes is a fault of the engine
             laps.record(self._stages)
             return Fault(frame.index, frame.captured_at, unscored(error), frame.name)
-        if self._roi is not None:
-            boxes = tuple(map(self._roi.in_frame, boxes))
-        change = self._tracker.step(verdict, frame.captured_monotonic)
+        change, self.size = self._tracker.step(verdict, frame.captured_monotonic), scored.size
         decided = now()
         laps.end(Stage.DECIDE, decided)
         laps.record(self._stages)
@@ -163,17 +167,17 @@ class Inspector:
         engine: Engine,
         threshold: ConformalThreshold,
         guards: Guards | None,
-        roi: Roi | None = None,
+        view: View | None = None,
         tracker: EventTracker | None = None,
     ) -> None:
-        """Go on with another engine, threshold, guards and region; the open event, if any, goes on, too.
+        """Go on with another engine, threshold, guards and view; the open event, if any, goes on, too.
 
         With another ``tracker`` the open event ends.
         """
         if tracker is not None:
             self.finish()
             self._tracker = tracker
-        self._roi = roi
+        self._view = view or View()
         if guards is not None and self._guards is not None:
             guards.go_on_from(self._guards)
         self._engine, self._threshold, self._guards = engine, threshold, guards

@@ -6,11 +6,13 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, Future
+from functools import partial
 from queue import SimpleQueue
 
 from edge_occ.bundle.bundle import Bundle
 from edge_occ.bundle.loading import LoadedEngine
 from edge_occ.common.errors import InputError, UserError
+from edge_occ.inspection.view import View
 from edge_occ.runtime.camera import Camera
 from edge_occ.runtime.config import RunConfig
 from edge_occ.runtime.control import Control
@@ -146,14 +148,16 @@ class Reloader:
     def _reload(self) -> str:
         config, model, bundle = self._read()
         self._require_same_white(model)
+        # Masks are read here, as the thread that inspects must not wait for a disk.
+        exchange = partial(self._exchange, config, [camera.view_of(config) for camera in self._cameras], model)
         if model.manifest == self._model.manifest:
-            self._control.submit(lambda: self._exchange(config, model, self._loaded)).result()
+            self._control.submit(lambda: exchange(self._loaded)).result()
         elif self._loaded.engine.name in _OF_ONE_THREAD:
-            self._control.submit(lambda: self._open_and_exchange(config, model, bundle)).result()
+            self._control.submit(lambda: self._open_and_exchange(exchange, bundle)).result()
         else:
             loaded = self._open(bundle)
             try:
-                self._control.submit(lambda: self._exchange(config, model, loaded)).result()
+                self._control.submit(lambda: exchange(loaded)).result()
             except BaseException:
                 loaded.engine.close()
                 raise
@@ -171,23 +175,24 @@ class Reloader:
     def _open(self, bundle: Bundle) -> LoadedEngine:
         return open_engine(bundle, self._engine, self._cameras, self._notify)
 
-    def _open_and_exchange(self, config: RunConfig, model: Model, bundle: Bundle) -> None:
+    def _open_and_exchange(self, exchange: Callable[[LoadedEngine], None], bundle: Bundle) -> None:
         with self._heartbeat.busy():
             loaded = self._open(bundle)
         try:
-            self._exchange(config, model, loaded)
+            exchange(loaded)
         except BaseException:
             loaded.engine.close()
             raise
 
-    def _exchange(self, config: RunConfig, model: Model, loaded: LoadedEngine) -> None:
+    def _exchange(self, config: RunConfig, views: Sequence[View], model: Model, loaded: LoadedEngine) -> None:
         """Exchange everything at once or nothing, in the thread that inspects."""
+        before = [camera.view for camera in self._cameras]
         try:
-            for camera in self._cameras:
-                camera.use(config, model, loaded)
+            for camera, view in zip(self._cameras, views, strict=True):
+                camera.use(config, view, model, loaded)
         except BaseException:
-            for camera in self._cameras:
-                camera.use(self._config, self._model, self._loaded)
+            for camera, view in zip(self._cameras, before, strict=True):
+                camera.use(self._config, view, self._model, self._loaded)
             raise
         earlier, self._loaded = self._loaded, loaded
         if earlier is not loaded:

@@ -84,7 +84,7 @@ def test_another_threshold_is_used_from_the_next_frame_on_and_drift_is_measured_
     for name, used in (("usual", model), ("strict", strict)):
         camera = Camera(name, pictures, shared, model, stack)
         lane = camera.lane(model, loaded)
-        camera.use(shared.config, used, loaded)
+        camera.use(shared.config, camera.view, used, loaded)
         stack.enter_context(camera.source)
         Scheduler([lane]).run()
         anomalous[name] = lane.inspector.summary(0).anomalous
@@ -148,7 +148,7 @@ def test_an_open_event_goes_on_over_a_reload_unless_its_settings_or_the_region_h
     outside = changed.model_copy(update={"roi": (9000, 0, 64, 64)})
     events = []
     for config in (shared.config, shared.config, changed, smaller, outside):
-        camera.use(config, strict, loaded)
+        camera.use(config, config.view_of(""), strict, loaded)
         inspector.take(Frame(0, datetime.now(timezone.utc), 0.0, part(0), "0.png"))
         events.append(inspector.counts().events)
     assert events == [1, 1, 2, 3, 3]

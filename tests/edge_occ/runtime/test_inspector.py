@@ -1,6 +1,7 @@
 """The inspection of one camera, with fakes at its seams."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,13 +9,16 @@ from inspector_helpers import FakeEngine, ListSource, inspect, inspect_all
 
 from edge_occ.bundle.conformal import ConformalThreshold
 from edge_occ.common.clock import ManualClock
+from edge_occ.common.drawn_region import DrawnRegion, Polygons
 from edge_occ.common.errors import SourceLost
 from edge_occ.inspection.events import EventTracker, Phase
 from edge_occ.inspection.guards import Guards, GuardsConfig
+from edge_occ.inspection.mask import Mask
 from edge_occ.inspection.metrics import Latencies, Stage
 from edge_occ.inspection.roi import Roi
 from edge_occ.inspection.snapshot import Snapshot
 from edge_occ.inspection.trigger import EdgeTrigger
+from edge_occ.inspection.view import View
 from edge_occ.output.outlets import Outlets
 from edge_occ.output.sink import MemorySink
 from edge_occ.runtime.inspector import Inspector
@@ -137,7 +141,7 @@ def test_a_region_of_interest_is_all_that_is_inspected_and_boxes_are_in_the_fram
 
     sink = MemorySink()
     threshold = ConformalThreshold([1.0], 10.0)
-    inspector = Inspector(Looks(), threshold, EventTracker(), Outlets([sink]), roi=Roi(10, 4, 15, 10))
+    inspector = Inspector(Looks(), threshold, EventTracker(), Outlets([sink]), view=View(Roi(10, 4, 15, 10)))
     with ListSource([50]) as source:
         inspect_all(inspector, source)
     assert seen == [(10, 15, 3)]
@@ -145,6 +149,24 @@ def test_a_region_of_interest_is_all_that_is_inspected_and_boxes_are_in_the_fram
     assert inspection.frame.image.shape == (10, 15, 3)
     (box,) = inspection.boxes
     assert (box.x, box.y, box.width, box.height) == (16, 8, 1, 1)
+
+
+def test_what_lies_outside_a_mask_makes_no_frame_anomalous_and_has_no_box():
+    """The engine's highest value lies at (12, 8) of the frame, 2 pixels wide and high."""
+    for ignored, verdict in (((12, 8, 13, 9), "normal"), ((0, 0, 11, 19), "anomalous")):
+        left, top, right, bottom = ignored
+        corners = ((left, top), (right, top), (right, bottom), (left, bottom))
+        mask = Mask(DrawnRegion(Path("mask.json"), (20, 30), Polygons(ignore=(corners,))))
+        sink = MemorySink()
+        threshold = ConformalThreshold([1.0], 10.0)
+        inspector = Inspector(FakeEngine(), threshold, EventTracker(), Outlets([sink]), view=View(mask=mask))
+        with ListSource([50, 60]) as source:
+            summary = inspect_all(inspector, source)
+        assert [i.verdict.name for i in sink.inspections] == [verdict] * 2
+        assert [i.scores.score for i in sink.inspections] == ([0, 0] if verdict == "normal" else [50, 60])
+        assert [len(i.boxes) for i in sink.inspections] == [verdict == "anomalous"] * 2
+        assert summary.events == (verdict == "anomalous")
+        assert inspector.size == (20, 30)
 
 
 def test_only_frames_that_the_trigger_picks_are_inspected_and_the_others_are_signs_of_life():

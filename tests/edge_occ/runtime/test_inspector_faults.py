@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,11 +13,14 @@ from inspector_helpers import FakeEngine, ListSource, inspect, inspect_all
 from mqtt_helpers import render
 
 from edge_occ.bundle.conformal import ConformalThreshold
-from edge_occ.common.errors import EngineUnavailable, SourceLost, UserError
+from edge_occ.common.drawn_region import DrawnRegion, Polygons
+from edge_occ.common.errors import EngineUnavailable, InputError, SourceLost, UserError
 from edge_occ.inspection.events import EventTracker
 from edge_occ.inspection.guards import Guards, GuardsConfig
+from edge_occ.inspection.mask import Mask
 from edge_occ.inspection.roi import Roi
 from edge_occ.inspection.scoring import MAX_CONSECUTIVE_FAULTS
+from edge_occ.inspection.view import View
 from edge_occ.mqtt.topics import Origin
 from edge_occ.output.evidence.config import EvidenceConfig
 from edge_occ.output.evidence.store import EvidenceStore
@@ -223,10 +227,33 @@ def test_frames_without_a_finite_score_are_no_evidence(tmp_path):
     assert kept.lost == 0
 
 
+def test_frames_that_do_not_fit_the_mask_are_faults_and_end_a_run_without_scores():
+    sink = MemorySink()
+    mask = Mask(DrawnRegion(Path("mask.png"), (10, 10), bits=np.packbits(np.ones((10, 10), bool)).tobytes()))
+    inspector = Inspector(
+        FakeEngine(), ConformalThreshold([1.0], 10.0), EventTracker(), Outlets([sink]), view=View(mask=mask)
+    )
+    with ListSource([50] * 20) as source, pytest.raises(InputError, match="frames of 30x20 pixels; found 10x10"):
+        inspect_all(inspector, source)
+    assert [fault.reason for fault in sink.faults] == [Reason.FRAME] * MAX_CONSECUTIVE_FAULTS
+    assert sink.inspections == []
+
+
+def test_a_map_that_is_none_is_a_fault_of_the_engine_with_a_mask_too():
+    class Flat(FakeEngine):
+        def infer(self, frame):
+            return Scores(50.0, np.zeros(7, np.float32))
+
+    mask = Mask(DrawnRegion(Path("mask.json"), (1, 1), Polygons()))
+    inspector = Inspector(Flat(), ConformalThreshold([1.0], 10.0), EventTracker(), Outlets(), view=View(mask=mask))
+    (frame,) = ListSource([50]).items()
+    assert inspector.inspect(frame).reason is Reason.ENGINE
+
+
 def test_a_frame_without_the_region_of_interest_is_a_fault():
     sink = MemorySink()
     inspector = Inspector(
-        FakeEngine(), ConformalThreshold([1.0], 10.0), EventTracker(), Outlets([sink]), roi=Roi(20, 0, 11, 5)
+        FakeEngine(), ConformalThreshold([1.0], 10.0), EventTracker(), Outlets([sink]), view=View(Roi(20, 0, 11, 5))
     )
     with ListSource([50]) as source, pytest.raises(SourceLost, match="region of interest"):
         inspect_all(inspector, source)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import threading
 from contextlib import ExitStack
@@ -205,6 +206,39 @@ def test_changed_settings_take_effect_and_those_of_the_start_are_named(bundle, p
     assert thresholds[1] == expected
 
 
+def test_a_reload_reads_the_mask_again_and_refuses_a_wrong_one(bundle, pictures, tmp_path, capsys):
+    """The score falls to the highest value of the map inside; a reload before any frame knows no size."""
+    mask = tmp_path / "mask.json"
+    whole, corner = [[0, 0], [112, 0], [112, 112], [0, 112]], [[0, 100], [12, 100], [12, 112], [0, 112]]
+    mask.write_text(json.dumps({"inspect": [whole]}))
+    with Line(bundle, pictures, mask=str(mask)) as line:
+        line.wait_for_frames()
+        mask.write_text(json.dumps({"inspect": [corner]}))
+        line.requests.put()
+        line.wait_for("reloaded line.occ")
+        line.wait_for_frames()
+        wrong = {
+            "inspect.0": {"inspect": [whole[:2]]},
+            "nothing in": {"ignore": [whole]},
+            "(113, 0)": {"ignore": [[[0, 0], [113, 0], [0, 9]]]},
+        }
+        for said, content in wrong.items():
+            mask.write_text(json.dumps(content))
+            line.requests.put()
+            line.wait_for(said)
+            line.wait_for_frames()
+        line.config = RunConfig.model_validate({"engine": {"name": "cpu"}, "mask": None})
+        line.requests.put()
+        line.wait_for("reloaded line.occ", count=2)
+        line.wait_for_frames()
+    assert sum("reload refused, the inspection goes on as before" in text for text in line.lines) == 3
+    found = [(score["name"], score["score"]) for score in scores(capsys)]
+    seen = [sorted({score for at, score in found if at == name}) for name in ("0.png", "1.png", "2.png")]
+    assert all(len(each) == 2 for each in seen), "the whole frame, and its corner"
+    masked = [score in [each[0] for each in seen] for _, score in found]
+    assert [key for key, _ in itertools.groupby(masked)] == [False, True, False]
+
+
 @pytest.mark.parametrize(
     ("error", "said"),
     [
@@ -248,9 +282,9 @@ def test_where_one_camera_refuses_all_go_on_as_before(bundle, pictures, monkeypa
     with Line(bundle, pictures, cameras=("left", "right")) as line:
         use = line.opened[1].use
 
-        def refuse(config, model, loaded):
+        def refuse(config, view, model, loaded):
             if config is not line.config:
-                use(config, model, loaded)
+                use(config, view, model, loaded)
             else:
                 raise ValueError("no such guard")
 
