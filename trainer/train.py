@@ -75,10 +75,9 @@ def train(job: Job) -> Trained:
     size = pretrained.size
     features = extract_features(pretrained.branches, data, size, device)
     mask = find_region(pretrained.images) if job.config.region.mode == "auto" and data.tiles is None else drawn
-    changes = job.config.camera_changes
-    if changes.copies:
-        features = with_copies(features, pretrained.branches, data, size, changes, job.seed, device)
     config, branches, features, record = _select(job, pretrained, data, features, mask)
+    if config.camera_changes.copies:
+        features = with_copies(features, branches, data, size, config.camera_changes, job.seed, device)
     calibrator = HeadCalibrator(branches, config, job.seed, data.shots)
     held_out_grids = calibrator.held_out_grids(features)
     fitted = calibrator.fit(features, held_out_grids)

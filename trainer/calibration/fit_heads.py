@@ -64,6 +64,10 @@ class _Member:
     def region(self) -> Region | None:
         return self.branch.region(self.place)
 
+    def pooling_for(self, images: int) -> HeadConfig:
+        """Return the settings with the positions to pool resolved: copies and folds must not change their number."""
+        return self.config.model_copy(update={"neighbourhood": self.config.samples_side(images)})
+
     def score(self, grid: Tensor) -> Tensor:
         return self.branch.score(grid, self.place)
 
@@ -123,7 +127,7 @@ class HeadCalibrator:
         scored = self.held_out_grids(features) if held_out is None else held_out
         with fitting():
             heads = tuple(
-                fit_head(features[member.index], member.config.pooled_for(images), member.region, own.scale)
+                fit_head(features[member.index], member.pooling_for(images), member.region, own.scale)
                 for member, own in zip(self._members, scored, strict=True)
             )
         grids = [own.grid for own in scored]
@@ -167,9 +171,7 @@ class HeadCalibrator:
         found = []
         with fitting(), ProgressReport("calibrating", len(self._members)) as progress:
             for member in self._members:
-                of = partial(
-                    held_out_scores, features[member.index], member.config.pooled_for(images), shots, member.region
-                )
+                of = partial(held_out_scores, features[member.index], member.pooling_for(images), shots, member.region)
                 own = of(scored=None if scored is None else scored[member.index], progress=progress)
                 scale = None
                 if member.config.standardise[0]:

@@ -218,7 +218,3 @@ class HeadConfig(Section):
     def samples_side(self, images: int) -> int:
         """Return the number of rows and columns of positions to pool, for a head fitted on ``images`` images."""
         return pooled_side(self.neighbourhood, images, self.dim)
-
-    def pooled_for(self, images: int) -> HeadConfig:
-        """Return the settings with the positions to pool resolved: copies and folds must not change their number."""
-        return self.model_copy(update={"neighbourhood": self.samples_side(images)})

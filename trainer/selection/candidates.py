@@ -76,7 +76,7 @@ def candidates_of(
 
     Args:
         branch: the branch.
-        normal: its features of the normal images and their changed copies, ``[n, rows, columns, d]``.
+        normal: its features of the normal images, ``[n, rows, columns, d]``.
         defects: on the same images.
         benchmark: scores and compares.
         config: says what to try.

@@ -1,8 +1,7 @@
 """Model selection: heads, region, smoothing and fusion selected by power, without a real defect.
 
-Every head that is possible on the features at hand scores held-out normal images with their changed copies, as the
-calibration does, and the same images with synthetic defects from generators that no training uses
-(:mod:`trainer.selection.proxy_benchmark`).  The image score is the one
+Every head that is possible on the features at hand scores held-out normal images, and the same images with synthetic
+defects from generators that no training uses (:mod:`trainer.selection.proxy_benchmark`).  The image score is the one
 that finds most of them at the declared false-alarm rate (:mod:`trainer.selection.power`); the map is that of the head
 with the highest pixel AUROC among those that share one covariance, which costs a frame next to nothing.  Test images
 never take part.
@@ -57,20 +56,20 @@ def select_model(
 
     Args:
         branches: all branches; those that are kept get the selected maps in place.
-        features: of the ``n`` normal images, then of their changed copies: ``[m, rows, columns, d]`` for each branch.
-        defects: on the images as they are, in the same order.
+        features: of the normal images, ``[n, rows, columns, d]`` for each branch.
+        defects: on the same images, in the same order.
         config: the settings; scopes, maps and fusion are replaced.
         seed: of the assignment of parts to folds, the same as in calibration.
-        parts: which part each image shows, ``[n]``, from 0 without gaps; ``None``: each shows another, without copies.
+        parts: which part each image shows, ``[n]``, from 0 without gaps; ``None``: each shows another.
         mask: pixels of the region, bool ``[height, width]``; ``None``: there is none to try.
 
     Raises:
         InputError: no head can be fitted on the features.
     """
     shown = torch.arange(len(features[0])) if parts is None else torch.tensor(parts)
-    shots = Shots.of(shown.repeat(len(features[0]) // len(shown)), config.calibration.folds, seed)
-    benchmark = ProxyBenchmark(defects, shots, config.calibration.false_alarm_rate, len(shown))
-    share = alignment(features[0][: len(shown)])
+    shots = Shots.of(shown, config.calibration.folds, seed)
+    benchmark = ProxyBenchmark(defects, shots, config.calibration.false_alarm_rate)
+    share = alignment(features[0])
     candidates: list[Candidate] = []
     with ProgressReport("selecting", len(branches)) as progress:
         for index, (branch, normal) in enumerate(zip(branches, features, strict=True)):

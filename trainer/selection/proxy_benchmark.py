@@ -80,13 +80,12 @@ class ProxyBenchmark:
 
     Args:
         defects: on the normal images.
-        shots: the parts of the normal images and of their changed copies.
+        shots: the parts of the normal images.
         rate: declared false-alarm rate.
-        images: number of the normal images without their copies.
     """
 
-    def __init__(self, defects: Defects, shots: Shots, rate: float, images: int) -> None:
-        self._shots, self._rate, self._images = shots, rate, images
+    def __init__(self, defects: Defects, shots: Shots, rate: float) -> None:
+        self._shots, self._rate = shots, rate
         self._kind = defects.kind.numpy()
         self.normal = len(shots.parts)
         self._left_out = torch.cat((shots.parts, shots.parts[defects.source]))
@@ -97,7 +96,7 @@ class ProxyBenchmark:
         """Return scores of the normal images and then of the defects, each by a head fitted without the part.
 
         Args:
-            normal: features of the normal images and their copies, ``[n, rows, columns, d]``.
+            normal: features of the normal images, ``[n, rows, columns, d]``.
             changed: features of the defects, ``[m, rows, columns, d]``.
             config: of a head with one scope.
             region: the positions to score; None: all.
@@ -106,8 +105,7 @@ class ProxyBenchmark:
             ``[n + m, rows, columns]``, or ``[n + m, 1, p]``; not standardised.
         """
         both = torch.cat((normal, changed))
-        own = config.pooled_for(self._images)
-        return held_out_scores(normal, own, self._shots, region, scored=both, left_out=self._left_out)
+        return held_out_scores(normal, config, self._shots, region, scored=both, left_out=self._left_out)
 
     def standardised(self, grids: Tensor, region: Region | None) -> Tensor:
         """Return the result of :meth:`grids` standardised, each score without the part's own images."""

@@ -80,7 +80,7 @@ MASK[1:7, 2:15] = True
 
 
 def benchmark_of(defects, rate=0.1):
-    return ProxyBenchmark(defects, Shots.of(PARTS, 4, seed=5), rate, len(PARTS))
+    return ProxyBenchmark(defects, Shots.of(PARTS, 4, seed=5), rate)
 
 
 def test_no_head_scores_an_image_of_a_part_it_was_fitted_on(monkeypatch):
