@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import functools
 import os
 import platform
 import signal
@@ -26,6 +27,23 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 # A busy machine must not fail a test: no example has a time limit.
 settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("unhurried")
+
+
+def pytest_collection_finish() -> None:
+    """Let torch make its table of ONNX operators once a process, not in every export, which takes it nearly a second.
+
+    Only where a test module has imported the exporter; where another version of torch has no such table, it stays.
+    """
+    if "trainer.export.onnx_graph" not in sys.modules:
+        return
+    try:
+        from torch.onnx._internal.exporter._registration import ONNXRegistry
+    except ImportError:
+        return
+    make = getattr(ONNXRegistry, "from_torchlib", None)
+    if make is not None:
+        ONNXRegistry.from_torchlib = staticmethod(functools.cache(make))
+
 
 GIVEN_BUNDLE = "EDGE_OCC_TEST_BUNDLE"
 """Environment variable: a bundle made by 'python tests/discs.py FILE', for where there is no torch to make one."""
