@@ -193,9 +193,8 @@ def test_a_compiled_network_learns_the_same(tmp_path, monkeypatch):
         torch.nn.Module.compile(model, backend="aot_eager")
 
     monkeypatch.setattr(Pretraining, "compile", captured)
-    settings = whole("rotation", steps=2, learning_rate=1e-3)
-    encoder, fit = train(tmp_path / "a", settings)
-    compiled, of_compiled = train(tmp_path / "b", whole("rotation", steps=2, learning_rate=1e-3, compile=True))
+    encoder, fit = train(tmp_path / "a", config(2, learning_rate=1e-3))
+    compiled, of_compiled = train(tmp_path / "b", config(2, learning_rate=1e-3, compile=True))
     assert len(calls) == 1
     assert of_compiled.history[-1][1] == pytest.approx(fit.history[-1][1], rel=1e-3)
     assert encoder.state_dict().keys() == compiled.state_dict().keys()
@@ -211,7 +210,7 @@ def test_a_missing_compiler_is_an_error(tmp_path, monkeypatch):
     torch.compiler.reset()
     monkeypatch.setattr(inductor.cpp, "cxx", (None, "/nowhere/g++"))
     with pytest.raises(InputError, match=r"No working C\+\+ compiler.*leave out optimiser.compile"):
-        train(tmp_path / "c", whole("rotation", steps=1, compile=True))
+        train(tmp_path / "c", config(1, compile=True))
 
 
 def test_training_lowers_the_loss(tmp_path):
