@@ -14,6 +14,9 @@ import cv2
 import numpy as np
 import pytest
 from mqtt_helpers import Ear, payloads, wait_until
+from typer.testing import CliRunner
+
+from edge_occ.cli import app
 
 pytestmark = pytest.mark.long
 
@@ -41,8 +44,13 @@ def command(bundle, source, folder, *options):
     return [*run, "--set", "engine.name=cpu", "--set", f"evidence.folder={folder}", *map(str, options)]
 
 
-def run(*arguments, **options):
-    return subprocess.run(command(*arguments), capture_output=True, text=True, timeout=120, **options)
+def run(*arguments):
+    """The command in this process, for what no process of its own is needed to see."""
+    return edge_occ(*command(*arguments)[3:])
+
+
+def edge_occ(*arguments):
+    return CliRunner().invoke(app, arguments)
 
 
 def publishing(broker, device):
@@ -61,7 +69,7 @@ def has_record(folder):
 def test_events_name_the_evidence_that_is_there_after_the_run(tiny_bundle, tiny_data, folder, broker, device, ear):
     source = tiny_data / "test" / "spot"
     done = run(tiny_bundle, source, folder, *publishing(broker, device))
-    assert done.returncode == 0, done.stderr
+    assert done.exit_code == 0, done.stderr
     ear.wait_for_state("offline")
     events = payloads(ear.of("event"))
     assert [event["phase"] for event in events][:: len(events) - 1] == ["start", "end"]
@@ -85,10 +93,11 @@ def test_events_name_the_evidence_that_is_there_after_the_run(tiny_bundle, tiny_
 
 
 def test_without_a_folder_messages_name_none_and_nothing_is_written(
-    tiny_bundle, tiny_data, broker, device, ear, tmp_path
+    tiny_bundle, tiny_data, broker, device, ear, tmp_path, monkeypatch
 ):
-    line = [*command(tiny_bundle, tiny_data / "test" / "spot", "null"), *publishing(broker, device)]
-    assert subprocess.run(line, capture_output=True, timeout=120, cwd=tmp_path).returncode == 0
+    monkeypatch.chdir(tmp_path)
+    done = run(tiny_bundle, tiny_data / "test" / "spot", "null", *publishing(broker, device))
+    assert done.exit_code == 0, done.stderr
     ear.wait_for_state("offline")
     assert {event[key] for event in payloads(ear.of("event")) for key in event if key.startswith("evidence_")} == {""}
     assert list(tmp_path.iterdir()) == []
@@ -97,10 +106,9 @@ def test_without_a_folder_messages_name_none_and_nothing_is_written(
 def test_it_is_set_in_the_configuration_too(tiny_bundle, tiny_data, folder, tmp_path):
     config = tmp_path / "run.yaml"
     config.write_text(f"engine: {{name: cpu}}\nevidence: {{folder: {folder}, format: jpeg, max_mb: 5, max_days: 1}}\n")
-    run_command = [sys.executable, "-m", "edge_occ", "run", "--bundle", str(tiny_bundle), "--no-mqtt"]
     source = ["--source", str(tiny_data / "test" / "spot"), "--config", str(config), "--set", "mqtt.camera=a b"]
-    done = subprocess.run([*run_command, *source], capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
+    done = edge_occ("run", "--bundle", str(tiny_bundle), "--no-mqtt", *source)
+    assert done.exit_code == 0, done.stderr
     (camera,) = folder.iterdir()
     assert camera.name.startswith("a_b~")
     assert "frame.jpg" in {path.name for path in files(camera)}
@@ -146,9 +154,8 @@ def test_a_disk_that_takes_no_pictures_costs_them_alone(tiny_bundle, tiny_data, 
     def limit():
         resource.setrlimit(resource.RLIMIT_FSIZE, (5_000, 5_000))
 
-    done = run(
-        tiny_bundle, f"{tiny_data / 'test' / 'spot'}?fps=20", folder, *publishing(broker, device), preexec_fn=limit
-    )
+    line = command(tiny_bundle, f"{tiny_data / 'test' / 'spot'}?fps=20", folder, *publishing(broker, device))
+    done = subprocess.run(line, capture_output=True, text=True, timeout=120, preexec_fn=limit)
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("no evidence is kept in") == 1
     assert "File too large" in done.stderr
@@ -194,11 +201,11 @@ def test_a_second_inspector_of_the_same_camera_is_refused(tiny_bundle, tiny_data
     try:
         wait_until(lambda: has_record(folder), "the first evidence")
         done = run(tiny_bundle, source, folder, "--no-mqtt")
-        assert done.returncode == 2
+        assert done.exit_code == 2
         assert f"process {process.pid}" in done.stderr
         assert [line.split()[0] for line in done.stderr.splitlines()[-3:]] == ["expected", "found", "next"]
         other = run(tiny_bundle, tiny_data / "test" / "spot", folder, "--no-mqtt", "--set", "mqtt.camera=right")
-        assert other.returncode == 0, other.stderr
+        assert other.exit_code == 0, other.stderr
     finally:
         process.kill()
         process.communicate()

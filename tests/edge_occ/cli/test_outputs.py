@@ -12,6 +12,9 @@ import cv2
 import numpy as np
 import pytest
 from mqtt_helpers import Ear, free_port
+from typer.testing import CliRunner
+
+from edge_occ.cli import app
 
 FULL = "/dev/full"
 pytestmark = pytest.mark.skipif(not Path(FULL).exists(), reason="no /dev/full here")
@@ -22,6 +25,16 @@ def shell(line, *arguments, **environment):
     script = f'edge_occ() {{ "{sys.executable}" -m edge_occ "$@"; }}; {line}'
     command = ["bash", "-c", script, "bash", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, timeout=60, env={**os.environ, **environment})
+
+
+def edge_occ(*arguments):
+    """A command in this process, for what no process of its own is needed to see."""
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def run(bundle, source, *options):
+    options = ("--bundle", bundle, "--source", source, "--set", "engine.name=cpu", "--no-mqtt", *options)
+    return edge_occ("run", *options)
 
 
 @pytest.fixture
@@ -39,16 +52,18 @@ RUN = 'edge_occ run --bundle "$1" --source "$2" --set engine.name=cpu --no-mqtt'
 
 
 def objects(data):
-    return [json.loads(line) for line in data.decode("utf-8").splitlines()]
+    """Objects of lines of JSON, be they bytes of a process or text of a command in this one."""
+    text = data if isinstance(data, str) else data.decode("utf-8")
+    return [json.loads(line) for line in text.splitlines()]
 
 
 def test_a_damaged_picture_is_reported_everywhere(tiny_bundle, pictures):
-    done = shell(RUN, tiny_bundle, pictures)
-    assert done.returncode == 0
-    assert b"3 frames" in done.stderr
-    assert b"not inspected: 1 unreadable" in done.stderr
-    assert b"fault  1.png  unreadable: " in done.stderr
-    lines = objects(shell(f"{RUN} --json", tiny_bundle, pictures).stdout)
+    done = run(tiny_bundle, pictures)
+    assert done.exit_code == 0
+    assert "3 frames" in done.stderr
+    assert "not inspected: 1 unreadable" in done.stderr
+    assert "fault  1.png  unreadable: " in done.stderr
+    lines = objects(run(tiny_bundle, pictures, "--json").stdout)
     assert [(line["frame"], line["name"]) for line in lines] == [(n, f"{n}.png") for n in range(4)]
     assert [line["verdict"] == "fault" for line in lines] == [False, True, False, False]
     assert lines[1]["schema"] == "edge-occ/fault/1"
@@ -118,17 +133,17 @@ def test_with_mqtt_the_line_goes_on_without_a_reader_and_the_statistics_say_what
 
 
 def test_score_reports_the_bad_ones_scores_the_others_and_says_so_at_the_end(tiny_bundle, pictures, tmp_path):
-    done = shell('edge_occ score "$1" "$2" "$3" "$2/0.png" --json', tiny_bundle, pictures, tmp_path / "nowhere")
+    done = edge_occ("score", tiny_bundle, pictures, tmp_path / "nowhere", pictures / "0.png", "--json")
     lines = objects(done.stdout)
     assert [line["path"].rsplit("/", 1)[1] for line in lines] == ["0.png", "1.png", "2.png", "3.png", "0.png"]
     assert [line["verdict"] == "fault" for line in lines] == [False, True, False, False, False]
-    assert done.returncode == 2
-    assert b"1 of 5 pictures that cannot be scored and 1 of 3 paths without pictures" in done.stderr
-    assert b"nowhere" in done.stderr
-    plain = shell('edge_occ score "$1" "$2"', tiny_bundle, pictures)
+    assert done.exit_code == 2
+    assert "1 of 5 pictures that cannot be scored and 1 of 3 paths without pictures" in done.stderr
+    assert "nowhere" in done.stderr
+    plain = edge_occ("score", tiny_bundle, pictures)
     assert len(plain.stdout.splitlines()) == 3
-    assert b"1.png" in plain.stderr
-    assert plain.returncode == 2
+    assert "1.png" in plain.stderr
+    assert plain.exit_code == 2
 
 
 def test_score_ends_quietly_without_a_reader_and_with_a_word_on_a_full_disk(tiny_bundle, pictures):
@@ -175,13 +190,13 @@ def test_half_a_video_is_inspected_and_named_and_the_status_says_so(tiny_bundle,
         writer.write(np.random.default_rng(number).integers(0, 255, (112, 112, 3)).astype(np.uint8))
     writer.release()
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    done = shell(f"{RUN} --json", tiny_bundle, path)
+    done = run(tiny_bundle, path, "--json")
     played = len(objects(done.stdout))
     assert 0 < played < 40
-    assert done.returncode == 5
-    assert f"{played} frames, ".encode() in done.stderr, "the summary is printed, too"
-    assert b"expected  40 frames" in done.stderr
-    assert f"{played} in the file".encode() in done.stderr
+    assert done.exit_code == 5
+    assert f"{played} frames, " in done.stderr, "the summary is printed, too"
+    assert "expected  40 frames" in done.stderr
+    assert f"{played} in the file" in done.stderr
 
 
 @pytest.mark.parametrize("way", ["", "--json"])

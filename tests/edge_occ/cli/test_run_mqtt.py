@@ -20,6 +20,11 @@ def start(*arguments):
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
+def edge_occ(*arguments):
+    """A command in this process, for what no process of its own is needed to see."""
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
 def lines(path):
     return [json.loads(line) for line in path.read_text().splitlines()]
 
@@ -71,7 +76,7 @@ def test_what_the_inspector_saw_arrives(watching, broker, tiny_bundle, tiny_data
 
 def test_a_prefix_of_several_lines_is_for_subscribers(tiny_bundle, tiny_data):
     options = ["--source", tiny_data / "test" / "spot", "--bundle", tiny_bundle, "--set", "mqtt.prefix=acme/+/edge-occ"]
-    result = CliRunner().invoke(app, ["run", *map(str, options)])
+    result = edge_occ("run", *options)
     assert result.exit_code == 2
     assert "wildcard" in result.stderr
 
@@ -101,13 +106,11 @@ def test_a_second_inspector_of_the_same_name_on_this_machine_is_refused(broker, 
     common = ["run", "--source", source, "--bundle", tiny_bundle, "--broker", broker.url, *names, "--json"]
     first = start(*common)
     first.stdout.readline()  # a frame was scored
-    second = start(*common)
-    _, errors = second.communicate(timeout=60)
-    assert second.returncode == 2
-    assert "--set mqtt.camera=NAME" in errors
-    third = start(*common, "--set", "mqtt.camera=left", "--max-frames", 3)
-    _, errors = third.communicate(timeout=60)
-    assert third.returncode == 0, errors
+    second = edge_occ(*common)
+    assert second.exit_code == 2
+    assert "--set mqtt.camera=NAME" in second.stderr
+    third = edge_occ(*common, "--set", "mqtt.camera=left", "--max-frames", 3)
+    assert third.exit_code == 0, third.stderr
     first.terminate()
     _, errors = first.communicate(timeout=30)
     assert first.returncode == 130
@@ -120,16 +123,14 @@ def test_watch_takes_the_file_of_the_inspector(broker, tmp_path, tiny_bundle, ti
     watcher = start("watch", "--config", settings, "--until-offline")
     assert watcher.stderr.readline().startswith(f"watching {broker.url}, topics plant/")
     source = tiny_data / "test" / "good"
-    run = start("run", "--source", source, "--bundle", tiny_bundle, "--config", settings)
-    _, errors = run.communicate(timeout=60)
-    assert run.returncode == 0, errors
+    run = edge_occ("run", "--source", source, "--bundle", tiny_bundle, "--config", settings)
+    assert run.exit_code == 0, run.stderr
     shown, _ = watcher.communicate(timeout=20)
     assert "press-1  score" in shown
     settings.write_text(f"mqtt:\n  broker: {broker.url.replace('mqtt', 'mqtts')}\n  ca: /no/such.pem\n")
-    refused = start("watch", "--config", settings)
-    _, errors = refused.communicate(timeout=20)
-    assert refused.returncode == 2
-    assert "/no/such.pem" in errors
+    refused = edge_occ("watch", "--config", settings)
+    assert refused.exit_code == 2
+    assert "/no/such.pem" in refused.stderr
 
 
 def test_heatmaps_of_large_frames_are_as_large_as_set_and_boxes_are_in_the_frame(
@@ -142,9 +143,8 @@ def test_heatmaps_of_large_frames_are_as_large_as_set_and_boxes_are_in_the_frame
     assert cv2.imwrite(str(source), spot.repeat(10, axis=0).repeat(20, axis=1))
     settings = [f"mqtt.prefix={prefix}", "mqtt.device=press-1", "mqtt.heatmap_side=80"]
     options = [part for setting in settings for part in ("--set", setting)]
-    runner = start("run", "--source", source.parent, "--bundle", tiny_bundle, "--broker", broker.url, *options)
-    _, errors = runner.communicate(timeout=60)
-    assert runner.returncode == 0, errors
+    ran = edge_occ("run", "--source", source.parent, "--bundle", tiny_bundle, "--broker", broker.url, *options)
+    assert ran.exit_code == 0, ran.stderr
     watcher.communicate(timeout=20)
     (path,) = (heard / "heatmaps" / "press-1").iterdir()
     assert cv2.imread(str(path)).shape == (40, 80, 3)
