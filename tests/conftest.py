@@ -8,7 +8,7 @@ import os
 import platform
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -65,20 +65,34 @@ def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_data(tmp_path_factory.mktemp("tiny") / "discs")
 
 
+Make = Callable[[Path], object]
+Once = Callable[[str, Make], Path]
+
+
 @pytest.fixture(scope="session")
-def tiny_bundle(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def once(tmp_path_factory: pytest.TempPathFactory) -> Once:
+    """Has a file or folder made, alone in a folder of its own, once for all processes of pytest-xdist."""
+    workers = tmp_path_factory.getbasetemp()
+    # The folders of the processes lie side by side.
+    shared = (workers.parent if "PYTEST_XDIST_WORKER" in os.environ else workers) / "shared"
+
+    def made(name: str, make: Make) -> Path:
+        path = shared / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with (path.parent / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not path.exists():
+                make(path)
+        return path
+
+    return made
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle(tiny_data: Path, once: Once) -> Path:
     """A bundle of an encoder that was hardly trained; its report lies beside it.  Not to be changed, copy it."""
     given = os.environ.get(GIVEN_BUNDLE)
-    if given:
-        return Path(given)
-    # One for all processes of pytest-xdist, whose folders lie side by side.
-    workers = tmp_path_factory.getbasetemp()
-    shared = (workers.parent if "PYTEST_XDIST_WORKER" in os.environ else workers) / "shared-bundle"
-    shared.mkdir(exist_ok=True)
-    with (shared / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        bundle = shared / "discs.occ"
-        return bundle if bundle.exists() else make_bundle(tiny_data, bundle)
+    return Path(given) if given else once("bundle/discs.occ", lambda path: make_bundle(tiny_data, path))
 
 
 @pytest.fixture(scope="session")

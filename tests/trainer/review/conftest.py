@@ -17,31 +17,35 @@ from trainer.job import Job
 from trainer.review.stored_features import features_path
 from trainer.train import train
 
+Once = Callable[[str, Callable[[Path], object]], Path]
+Judge = Callable[..., Path]
+
 SPOILT = ("train/good/005.png", "train/good/011.png")
 SETTINGS = {**SMALL, "optimiser": {"steps": 3, "batch": 2}}
 
 
 @pytest.fixture(scope="session")
-def spoilt_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def spoilt_data(once: Once) -> Path:
     """24 images of good parts, two of them with a spot; not to be changed."""
-    folder = tmp_path_factory.mktemp("spoilt") / "discs"
-    for i in range(24):
-        image = part(i)
-        if f"train/good/{i:03}.png" in SPOILT:
-            spoil(image, "spot", i, hidden=False)
-        write(folder / "train" / "good" / f"{i:03}.png", image)
-    return folder
+
+    def make(folder: Path) -> None:
+        for i in range(24):
+            image = part(i)
+            if f"train/good/{i:03}.png" in SPOILT:
+                spoil(image, "spot", i, hidden=False)
+            write(folder / "train" / "good" / f"{i:03}.png", image)
+
+    return once("spoilt-data/discs", make)
 
 
 @pytest.fixture(scope="session")
-def spoilt_bundle(spoilt_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def spoilt_bundle(spoilt_data: Path, once: Once) -> Path:
     """A bundle of these, with its features next to it; not to be changed."""
-    out = tmp_path_factory.mktemp("bundle") / "discs.occ"
-    train(Job(spoilt_data, out, TrainConfig.model_validate(SETTINGS), "small", 0, "cpu", "edge-occ train"))
-    return out
-
-
-Judge = Callable[..., Path]
+    config = TrainConfig.model_validate(SETTINGS)
+    return once(
+        "spoilt-bundle/discs.occ",
+        lambda out: train(Job(spoilt_data, out, config, "small", 0, "cpu", "edge-occ train")),
+    )
 
 
 @pytest.fixture
