@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 import pytest
 from discs import write
+from some_cells import table_of_cells
 
 from edge_occ.common.errors import InputError
 from edge_occ.common.images import find_images
@@ -93,13 +94,22 @@ def test_the_fingerprint_is_of_roles_and_contents(tiny_data):
     assert len(set(prints)) == 4
 
 
-def test_solar_cells_are_those_of_the_demo(tiny_data):
-    pytest.importorskip("elpv_dataset", reason="pip install 'edge-occ[demo]'")
+def test_solar_cells_are_those_of_the_demo(tiny_data, tmp_path, monkeypatch):
+    elpv = pytest.importorskip("elpv_dataset.utils", reason="pip install 'edge-occ[demo]'")
+    from trainer.data import solar_cells
+
+    some = elpv.load_dataset(table_of_cells(tmp_path / "some", lambda number, _: number % 10 == 0))
+    monkeypatch.setattr(solar_cells, "load_dataset", lambda: some)
+    demo = solar_cells.prepare_solar_cells(tmp_path / "demo")
     sets = find_sets(tiny_data)
     assert list(sets) == ["discs", SOLAR_CELLS]
     with opened(SOLAR_CELLS, sets[SOLAR_CELLS]) as labelled:
-        kinds = [image.kind for image in labelled.test]
-        assert (len(labelled.train), kinds.count("good"), kinds.count("defective")) == (411, 177, 313)
+        assert [path.read_bytes() for path in labelled.train.values()] == [
+            path.read_bytes() for path in find_images(demo.train)
+        ]
+        kinds = {image.path.name: image.kind for image in labelled.test}
+        assert kinds == {name: "defective" if bad else "good" for name, bad in demo.defective.items()}
+        assert set(kinds.values()) == {"good", "defective"}
         first = next(iter(labelled.train.values()))
         assert cv2.imread(str(first)).shape == (300, 300, 3)
     assert not first.exists()
