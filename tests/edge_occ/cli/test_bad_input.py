@@ -74,15 +74,25 @@ def test_fewer_than_8_images(tmp_path):
     refused(train(write_images(tmp_path / "few", 7), tmp_path), 2, "at least 8", "7 in")
 
 
-@pytest.mark.train
-def test_one_unreadable_image_in_a_hundred_is_named_skipped_and_counted(tmp_path):
-    folder = write_images(tmp_path / "set", 99)
-    (folder / "broken.png").write_bytes(b"\x89PNG broken")
-    result = train(folder, tmp_path, "--json")
+@pytest.fixture(scope="module")
+def odd(tmp_path_factory):
+    """What a training says and prints of 99 images, five of them larger and with alpha, and of a broken one."""
+    folder = tmp_path_factory.mktemp("odd")
+    data = write_images(folder / "set", 94)
+    for path in write_images(folder / "other", 5, (120, 100), channels=4).iterdir():
+        path.rename(data / f"other_{path.name}")
+    (data / "broken.png").write_bytes(b"\x89PNG broken")
+    result = train(data, folder, "--json")
     assert result.exit_code == 0, result.output
-    assert "skipped" in result.stderr
-    assert "broken.png" in result.stderr
-    training = json.loads(result.stdout)["training"]
+    return result.stderr, json.loads(result.stdout)
+
+
+@pytest.mark.train
+def test_one_unreadable_image_in_a_hundred_is_named_skipped_and_counted(odd):
+    errors, manifest = odd
+    assert "skipped" in errors
+    assert "broken.png" in errors
+    training = manifest["training"]
     assert training["images"] == 99
     assert len(training["skipped"]) == 1
     assert "broken.png" in training["skipped"][0]
@@ -97,27 +107,30 @@ def test_more_than_one_unreadable_image_in_a_hundred_is_refused(tmp_path):
 
 
 @pytest.mark.train
-def test_images_of_different_sizes_are_learned_from_and_reported(tmp_path):
-    folder = write_images(tmp_path / "set", 5, (96, 96))
-    write_images(tmp_path / "other", 5, (120, 100))
-    for path in (tmp_path / "other").iterdir():
-        path.rename(folder / f"other_{path.name}")
-    result = train(folder, tmp_path, "--json")
-    assert result.exit_code == 0, result.output
-    assert "differ in size" in result.stderr
-    assert json.loads(result.stdout)["geometry"]["frame"] is None
+def test_images_of_different_sizes_are_learned_from_and_reported(odd):
+    errors, manifest = odd
+    assert "differ in size" in errors
+    assert manifest["geometry"]["frame"] is None
+
+
+def converted(errors, manifest, kind):
+    assert f"converted to 8-bit colour: pictures that were {kind}" in errors
+    assert manifest["training"]["conversions"] == kind.split(", ")
 
 
 @pytest.mark.train
-@pytest.mark.parametrize(
-    ("channels", "dtype", "kind"), [(1, np.uint8, "grey"), (4, np.uint8, "alpha"), (1, np.uint16, "16-bit, grey")]
-)
-def test_grey_alpha_and_16_bit_are_converted_and_reported(tmp_path, channels, dtype, kind):
-    folder = write_images(tmp_path / "set", 8, dtype=dtype, channels=channels)
+def test_alpha_is_left_out_and_reported(odd):
+    errors, manifest = odd
+    converted(errors, manifest, "alpha")
+
+
+@pytest.mark.train
+@pytest.mark.parametrize(("dtype", "kind"), [(np.uint8, "grey"), (np.uint16, "16-bit, grey")])
+def test_grey_and_16_bit_are_converted_and_reported(tmp_path, dtype, kind):
+    folder = write_images(tmp_path / "set", 8, dtype=dtype, channels=1)
     result = train(folder, tmp_path, "--json")
     assert result.exit_code == 0, result.output
-    assert f"converted to 8-bit colour: pictures that were {kind}" in result.stderr
-    assert json.loads(result.stdout)["training"]["conversions"] == kind.split(", ")
+    converted(result.stderr, json.loads(result.stdout), kind)
 
 
 def test_12_bit_data_for_a_bundle_of_8_bit_pictures_are_refused_rather_than_turned_black(tiny_bundle, tmp_path):

@@ -213,7 +213,7 @@ def test_ctrl_c_during_training_leaves_a_checkpoint_that_the_same_command_goes_o
     ]
     options = [
         part
-        for setting in [*settings, "optimiser.steps=400", "optimiser.checkpoint_seconds=0.2"]
+        for setting in [*settings, "optimiser.steps=200", "optimiser.checkpoint_seconds=0.1"]
         for part in ("--set", setting)
     ]
     command = ["train", "--data", tiny_data, "--out", out, "--device", "cpu", *options]
@@ -231,11 +231,11 @@ def test_ctrl_c_during_training_leaves_a_checkpoint_that_the_same_command_goes_o
     assert not out.exists()
     with safe_open(checkpoint, "np") as file:
         step = json.loads(file.metadata()["edge_occ"])["step"]
-    assert 0 < step < 400
+    assert 0 < step < 200
     taken = []
     monkeypatch.setattr(ProgressReport, "advance", lambda self, *note, steps=1: taken.append((self._title, steps)))
     edge_occ(*command)
-    assert taken.count(("training", 1)) == 400 - step
+    assert taken.count(("training", 1)) == 200 - step
     assert out.exists()
     assert not checkpoint.exists()
 

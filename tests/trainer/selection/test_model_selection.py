@@ -329,7 +329,12 @@ class Stopped(Exception):
 
 
 def test_test_images_do_not_change_the_selection(tiny_data, tmp_path, monkeypatch):
-    changes = {"further_branches": [LITE], "selection": {**SELECTION, "sigmas": [4]}, "region": {"mode": "auto"}}
+    changes = {
+        "optimiser": {"steps": 3, "batch": 2},
+        "further_branches": [LITE],
+        "selection": {**SELECTION, "sigmas": [4]},
+        "region": {"mode": "auto"},
+    }
     found = run(tiny_data, tmp_path / "with.occ", changes)
 
     def stop(*arguments):
