@@ -42,7 +42,7 @@ def pytest_collection_finish() -> None:
         return
     make = getattr(ONNXRegistry, "from_torchlib", None)
     if make is not None:
-        ONNXRegistry.from_torchlib = staticmethod(functools.cache(make))
+        ONNXRegistry.from_torchlib = staticmethod(functools.cache(make))  # type: ignore[method-assign]
 
 
 GIVEN_BUNDLE = "EDGE_OCC_TEST_BUNDLE"
