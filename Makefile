@@ -22,6 +22,10 @@ MARKS ?= long or not long
 # The newest numpy and OpenCV that a Jetson with JetPack 6 may have; the oldest are in tests/jetpack6.txt.
 JETPACK6_NEWEST := numpy==1.26.4 opencv-python==4.10.0.84
 
+# Hundreds of processes of the tests import the same modules.  Where the environment says so, as in many containers, each of
+# them would compile all anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 MINUTES ?= 30
 BUNDLE ?= .cache/soak/discs.occ
 DATA ?= $(wildcard ../shared/data)

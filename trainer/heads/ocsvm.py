@@ -18,7 +18,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from sklearn.svm import OneClassSVM
 from torch import Tensor
 from torch.nn import functional
 
@@ -82,6 +81,8 @@ def fit_rbf(features: Tensor, config: HeadConfig) -> RbfHead:
     Raises:
         Unfit: they are all the same.
     """
+    from sklearn.svm import OneClassSVM  # noqa: PLC0415 - takes a second, and few trainings have these heads
+
     references = make_references(features, config)
     machine = OneClassSVM(kernel="rbf", gamma=references.gamma, nu=NU).fit(references.centred.cpu().numpy())
     weights = references.mean.new_tensor(machine.dual_coef_[0])
@@ -99,6 +100,8 @@ def fit_linear(features: Tensor, config: HeadConfig) -> LinearHead:
     Raises:
         Unfit: they are all the same.
     """
+    from sklearn.svm import OneClassSVM  # noqa: PLC0415 - takes a second, and few trainings have these heads
+
     samples = drawn(features, config.references)
     length = samples.square().sum(1).mean().sqrt().clamp_min(1e-300)
     scaled = samples / length

@@ -9,7 +9,6 @@ import math
 from functools import cache
 
 import torch
-from sklearn.datasets import load_digits
 from torch import Generator, Tensor
 from torch.nn import functional
 
@@ -107,6 +106,8 @@ def curve_distance(points: Tensor, size: tuple[int, int]) -> Tensor:
 @cache
 def stencils() -> Tensor:
     """Return the shapes of CutPaste, table 6, bool ``[k, 96, 96]``: square, ellipse (2:1), heart, 100 digits."""
+    from sklearn.datasets import load_digits  # noqa: PLC0415 - takes a second, and only model selection draws
+
     position = (torch.arange(_STENCIL) + 0.5) / _STENCIL * 2 - 1
     y, x = position.view(-1, 1), position.view(1, -1)
     square = torch.ones(_STENCIL, _STENCIL, dtype=torch.bool)
