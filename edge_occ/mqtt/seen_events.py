@@ -10,15 +10,15 @@ _MAX_MESSAGES = 20_000
 
 
 class SeenEvents:
-    """Recognises the repetition of an event message among the latest 20,000, by its id, phase and frame."""
+    """Recognises the repetition of an event message among the latest 20,000, by its topic, id, phase and frame."""
 
     def __init__(self) -> None:
-        self._order: deque[tuple[str, str, int]] = deque()
-        self._known: set[tuple[str, str, int]] = set()
+        self._order: deque[tuple[str, str, str, int]] = deque()
+        self._known: set[tuple[str, str, str, int]] = set()
 
-    def is_repeated(self, event: Event) -> bool:
+    def is_repeated(self, topic: str, event: Event) -> bool:
         """Return whether this message was given before, and remember it."""
-        key = (event.id, event.phase.value, event.frame)
+        key = (topic, event.id, event.phase.value, event.frame)
         if key in self._known:
             return True
         self._order.append(key)

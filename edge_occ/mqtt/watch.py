@@ -138,7 +138,7 @@ class Watcher:
             self.invalid += 1
             _log.warning("a message was skipped: %.200r", str(error))  # quoted: it may contain untrusted text
             return
-        if isinstance(content, Event) and self._seen.is_repeated(content):
+        if isinstance(content, Event) and self._seen.is_repeated(topic, content):
             self.repeated += 1
             return
         jpeg = payload if parts.kind == HEATMAP else None

@@ -11,7 +11,6 @@ from edge_occ.bundle.operating_points import Decision
 from edge_occ.common.streams import lost_errors
 from edge_occ.inspection.drift import DriftMonitor
 from edge_occ.inspection.evidence import Evidence, NoEvidence
-from edge_occ.inspection.guards import Guards
 from edge_occ.inspection.likeness import Likeness
 from edge_occ.inspection.metrics import Latencies
 from edge_occ.inspection.snapshot import Snapshot
@@ -81,7 +80,10 @@ class Camera:
             on_wait=plan.heartbeat.waiting,
         )
         self._is_steady = is_steady(address, triggered=settings.triggered or config.trigger.mode != "free")
-        self.screen = self._make_screen()
+        # Without MQTT, the reader of the stream is the only receiver, and the run ends when it goes.
+        on_gone = self.source.close if plan.mqtt is None else None
+        live = self.source.live
+        self.screen = JsonLinesSink(on_gone, name, live=live) if plan.json else ConsoleSink(on_gone, name)
         self._likeness = Likeness(model.manifest, self.notify)
         reject = model.decision.reject
         self._drift = DriftMonitor(model.decision.threshold, reject, config.drift, self.notify)
@@ -111,7 +113,7 @@ class Camera:
             model.decision.threshold,
             self._config.event.make(),
             self._outlets,
-            self._guards(self._config, model),
+            model.guards(self._config.guards),
             view=self.view,
             trigger=self._trigger,
             on_skip=self._plan.heartbeat.beat,
@@ -138,7 +140,7 @@ class Camera:
         same = config.event == self._config.event and view == self.view
         self._config, self.view = config, view
         if self._inspector is not None:
-            guards, tracker = self._guards(config, model), None if same else config.event.make()
+            guards, tracker = model.guards(config.guards), None if same else config.event.make()
             self._inspector.use(loaded.engine, model.decision.threshold, guards, view, tracker)
         self.decide(model.decision)
         self._likeness.compare_with(model.manifest)
@@ -219,13 +221,6 @@ class Camera:
             machine=read_machine(),
         )
 
-    def _make_screen(self) -> ConsoleSink | JsonLinesSink:
-        # Without MQTT, the reader of the stream is the only receiver, and the run ends when it goes.
-        on_gone = self.source.close if self._plan.mqtt is None else None
-        if self._plan.json:
-            return JsonLinesSink(on_gone, self.name, live=self.source.live)
-        return ConsoleSink(on_gone, self.name)
-
     def _publish(self, mqtt: MqttConfig, model: Model, stack: ExitStack) -> Publisher:
         self.channel = self._plan.commands.open(mqtt.topics)
         publisher = Publisher(
@@ -254,8 +249,3 @@ class Camera:
     def _show_engine(self, loaded: LoadedEngine) -> None:
         if self.publisher is not None:
             self.publisher.engine = f"{loaded.engine.name} {loaded.engine.precision}"
-
-    @staticmethod
-    def _guards(config: RunConfig, model: Model) -> Guards:
-        training = model.manifest.training
-        return Guards(config.guards, training.exposure, training.colour, model.manifest.geometry.frame)

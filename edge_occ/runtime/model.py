@@ -13,6 +13,7 @@ from edge_occ.bundle.loading import LoadedEngine, load_engine
 from edge_occ.bundle.manifest import Manifest
 from edge_occ.bundle.operating_points import Decision, DecisionConfig, decide
 from edge_occ.common.progress import PhaseReport
+from edge_occ.inspection.guards import Guards, GuardsConfig
 from edge_occ.mqtt.payloads import DeviceState
 from edge_occ.runtime.config import EngineConfig
 from edge_occ.sources.frame import Source
@@ -50,6 +51,11 @@ class Model:
     name: str
     manifest: Manifest
     decision: Decision
+
+    def guards(self, config: GuardsConfig) -> Guards:
+        """Return what checks frames against those of the training."""
+        training = self.manifest.training
+        return Guards(config, training.exposure, training.colour, self.manifest.geometry.frame)
 
 
 def read_model(path: Path, sha256: str | None, config: DecisionConfig) -> tuple[Model, Bundle]:

@@ -199,7 +199,7 @@ def test_settings_of_which_each_is_right_and_both_together_wrong(tmp_path, setti
         ("none.png", None, "no such file"),
         ("small.png", np.full((48, 96), 255, np.uint8), "96x48"),
         ("empty.png", np.zeros((96, 96), np.uint8), "something to inspect"),
-        ("region.json", b'{"inspect": [[[1, 2], [3, 4]]]}', "inspect.0: List should have at least 3 items"),
+        ("region.json", b'{"inspect": [[[1, 2], [3, 4]]]}', "inspect.0: Tuple should have at least 3 items"),
         ("broken.json", b"[", "polygons in"),
     ],
 )

@@ -143,8 +143,9 @@ def test_texts_of_devices_do_nothing(browser, config, line, tmp_path):
         for name in (device, "__proto__"):
             assert tile(browser, name, "t.querySelector('.detail').textContent") == ATTACK
             tile(browser, name, "t.querySelector('.open').click()")
-            assert ATTACK in browser.run("return document.querySelector('#details tbody').textContent")
-            assert ATTACK in browser.run("return document.querySelector('#details .facts').textContent")
+            for place in ("tbody", ".facts"):
+                shown = f"document.querySelector('#details {place}').textContent"
+                until(browser, f"return {shown}.includes({json.dumps(ATTACK)})", f"the text in {place}")
             browser.press("Escape")
         until(browser, "return document.getElementById('announcer').textContent || true", "the announcement")
         assert browser.run(

@@ -17,24 +17,35 @@ def message(frame: int, phase: Phase = Phase.UPDATE, of: str = "one") -> Event:
     return event_message(inspection(frame, 2.0, event=phase, of=of))
 
 
-@given(st.lists(st.tuples(st.integers(0, 3), st.sampled_from(Phase), st.sampled_from(["one", "other"])), max_size=40))
-def test_only_a_message_with_the_same_id_phase_and_frame_is_a_repetition(given_messages):
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["left", "right"]),
+            st.integers(0, 3),
+            st.sampled_from(Phase),
+            st.sampled_from(["one", "other"]),
+        ),
+        max_size=40,
+    )
+)
+def test_only_a_message_with_the_same_topic_id_phase_and_frame_is_a_repetition(given_messages):
     seen, known = SeenEvents(), set()
     for key in given_messages:
-        assert seen.is_repeated(message(*key)) is (key in known)
+        topic, *rest = key
+        assert seen.is_repeated(topic, message(*rest)) is (key in known)
         known.add(key)
 
 
 def test_a_message_that_is_marked_as_historical_is_the_same_one():
     seen = SeenEvents()
-    assert not seen.is_repeated(message(1))
-    assert seen.is_repeated(message(1).model_copy(update={"historical": True}))
+    assert not seen.is_repeated("t", message(1))
+    assert seen.is_repeated("t", message(1).model_copy(update={"historical": True}))
 
 
 def test_the_oldest_are_forgotten(monkeypatch):
     monkeypatch.setattr(seen_events, "_MAX_MESSAGES", 3)
     seen = SeenEvents()
     for frame in range(5):
-        seen.is_repeated(message(frame))
-    assert [seen.is_repeated(message(frame)) for frame in (4, 3, 2)] == [True] * 3
-    assert not seen.is_repeated(message(1))
+        seen.is_repeated("t", message(frame))
+    assert [seen.is_repeated("t", message(frame)) for frame in (4, 3, 2)] == [True] * 3
+    assert not seen.is_repeated("t", message(1))
