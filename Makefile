@@ -14,9 +14,10 @@ JETPACK6 := .venv-jetpack6
 DEVICE_TESTS := $(addprefix tests/edge_occ/,bundle common inspection sources output runtime cli) tests/engines tests/trainer/cli
 ARRAY_TESTS := $(addprefix tests/edge_occ/,bundle inspection) tests/engines
 ON_DEVICE := -m "not train and not long" -p no:cacheprovider
-# Files share out among the processors, each with one thread: the networks of the tests are too small to split.
+# Files share out among the processors, those that take longest first (tests/conftest.py), each with one thread: the
+# networks of the tests are too small to split.
 # Two processes more than processors, as many tests wait for other programs.
-PARALLEL := -n $(shell expr $$(nproc 2>/dev/null || echo 2) + 2) --maxprocesses 8 --dist loadfile
+PARALLEL := -n $(shell expr $$(nproc 2>/dev/null || echo 2) + 2) --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 # make test MARKS="not long" leaves out what takes long by its nature: series of kills, soaks, trainings in several processes.
 MARKS ?= long or not long
 # The newest numpy and OpenCV that a Jetson with JetPack 6 may have; the oldest are in tests/jetpack6.txt.
