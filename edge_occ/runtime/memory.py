@@ -12,6 +12,17 @@ _ARENAS = 2
 _log = logging.getLogger(__name__)
 
 
+def give_back_free_memory() -> None:
+    """Give pages without content back to the system, where glibc is the C library; takes some milliseconds.
+
+    To be called after much was freed, such as an engine: glibc itself gives back only what lies at the end of a heap.
+    """
+    try:
+        ctypes.CDLL(None).malloc_trim(0)
+    except (AttributeError, OSError):  # another C library
+        _log.debug("free memory cannot be given back here")
+
+
 def share_heaps() -> None:
     """Have all threads share two heaps, where glibc is the C library; to be called before threads start.
 

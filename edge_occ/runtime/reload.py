@@ -17,6 +17,7 @@ from edge_occ.runtime.camera import Camera
 from edge_occ.runtime.config import RunConfig
 from edge_occ.runtime.control import Control
 from edge_occ.runtime.heartbeat import Heartbeat
+from edge_occ.runtime.memory import give_back_free_memory
 from edge_occ.runtime.model import Model, open_engine
 from edge_occ.sources.faults import one_line
 
@@ -144,6 +145,7 @@ class Reloader:
                 _answer(asked, error)
             else:
                 _answer(asked, summary)
+            give_back_free_memory()
 
     def _reload(self) -> str:
         config, model, bundle = self._read()
