@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import threading
 import time
 from pathlib import Path
 
@@ -12,7 +13,10 @@ from mqtt_helpers import Ear, Link, Mosquitto, inspection, payloads, render, wai
 
 from edge_occ.inspection.events import Phase
 from edge_occ.mqtt.config import MqttConfig
+from edge_occ.mqtt.payloads import Event
 from edge_occ.mqtt.publisher import Publisher
+from edge_occ.mqtt.topics import EVENT
+from edge_occ.mqtt.watch import Watcher
 
 
 @pytest.fixture
@@ -55,6 +59,46 @@ def test_what_it_confirmed_and_did_not_pass_on_is_sent_again(own_broker: Mosquit
     assert [event["historical"] for event in events[5:45]] == [True] * 40
     assert "40 event messages that the broker had confirmed are sent again" in caplog.text
     assert publisher.summary.published["event"] == 45
+
+
+@pytest.mark.long
+def test_ten_thousand_events_arrive_through_a_broker_that_is_killed_under_load(tmp_path: Path, lasting):
+    """At a subscriber some twice, in a watcher each once, in order."""
+    broker = Mosquitto(tmp_path, ["allow_anonymous true", "max_queued_messages 0"]).start()
+    config = lasting.model_copy(update={"broker": broker.url, "session_expiry": 0})
+    seen: list[int] = []
+
+    def watch() -> None:
+        seen.extend(received.message.frame for received in watcher if isinstance(received.message, Event))
+
+    stop = threading.Event()
+    with (
+        Link(broker.port) as link,
+        Ear(broker.port, f"{config.prefix}/#") as ear,
+        Watcher(config, kinds=[EVENT], stop=stop) as watcher,
+        Publisher(config.model_copy(update={"broker": link.url}), render) as publisher,
+    ):
+        watching = threading.Thread(target=watch)
+        watching.start()
+        for index in range(10_000):
+            publisher.publish(inspection(index, 2.0, event=Phase.UPDATE))
+            if index % 4000 == 2000:
+                session = watcher.session
+                broker.stop(kill=True)
+                link.hold()
+                broker.start()
+                ear.wait_for_resubscription()
+                wait_until(lambda: watcher.session > session, "the watcher to be back")  # noqa: B023
+                link.release()
+            time.sleep(0.0005)
+        wait_until(lambda: publisher.summary.published.get("event") == 10_000, "all to be confirmed", 120)
+        wait_until(lambda: len({*seen}) == len({*frames(ear)}) == 10_000, "all to arrive", 60)
+        stop.set()
+        watching.join()
+        broker.stop()
+    assert list(dict.fromkeys(frames(ear))) == list(range(10_000))
+    assert seen == list(range(10_000))
+    assert publisher.lost_events == 0
 
 
 def test_it_is_killed_again_while_they_are_sent_again(own_broker: Mosquitto, lasting, caplog):
