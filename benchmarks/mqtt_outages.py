@@ -207,9 +207,9 @@ def watched(broker: Mosquitto, frames: list[int]) -> Iterator[None]:
         thread.join()
 
 
-def wait_long(condition: Callable[[], bool]) -> None:
-    """Wait up to two minutes."""
-    deadline = time.monotonic() + 120
+def wait_long(condition: Callable[[], bool], seconds: float = 120) -> None:
+    """Wait up to two minutes, or so many seconds."""
+    deadline = time.monotonic() + seconds
     while not condition() and time.monotonic() < deadline:
         time.sleep(0.05)
 
