@@ -150,7 +150,7 @@ def cost_of_metrics(frames: int = 20_000) -> float:
     begun = time.thread_time()
     for _ in range(frames):
         laps = Laps(time.monotonic())
-        for stage in (Stage.WAIT, Stage.PREPROCESS, Stage.ENGINE, Stage.DECIDE):
+        for stage in (Stage.CAPTURE, Stage.WAIT, Stage.PREPROCESS, Stage.ENGINE, Stage.DECIDE):
             laps.end(stage, time.monotonic())
         laps.record(latencies)
         for stage in (Stage.TOTAL, Stage.PUBLISH):

@@ -26,8 +26,10 @@ _TURN = 5000
 class Stage(str, Enum):
     """A part of a frame's way; the value begins the keys of its quantiles."""
 
+    CAPTURE = "capture"
+    """From the capture until the frame is read and decoded: 0 for a camera, whose frames are captured when they are."""
     WAIT = "wait"
-    """From the capture until the inspection begins: reading, decoding, and waiting for the turn."""
+    """Until the inspection begins: waiting for the turn."""
     PREPROCESS = "preprocess"
     """Region of interest and guards, of frames that pass them."""
     ENGINE = "engine"

@@ -9,6 +9,7 @@ from edge_occ.inspection.drift import DriftState
 from edge_occ.inspection.metrics import Distribution, Stage
 
 _PERCENTS = {
+    Stage.CAPTURE: (95,),
     Stage.WAIT: (95,),
     Stage.PREPROCESS: (95,),
     Stage.ENGINE: (50, 95),

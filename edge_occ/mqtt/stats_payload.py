@@ -86,6 +86,7 @@ class Stats(Message):
     latency_p50_ms: Quantile = 0
     latency_p95_ms: Quantile = 0
     latency_p99_ms: Quantile = 0
+    capture_p95_ms: Quantile = 0
     wait_p95_ms: Quantile = 0
     preprocess_p95_ms: Quantile = 0
     engine_p50_ms: Quantile = 0

@@ -98,6 +98,7 @@ class Inspector:
     def score(self, frame: Frame) -> Scored:
         """Let one frame pass the guards and the engine; of a file, :attr:`parallel` threads may do so at a time."""
         now, laps, size = self._clock.monotonic, Laps(frame.captured_monotonic), np.shape(frame.image)[:2]
+        laps.end(Stage.CAPTURE, frame.captured_monotonic if frame.ready_monotonic is None else frame.ready_monotonic)
         laps.end(Stage.WAIT, now())
         try:
             if self._view.roi is not None:

@@ -72,7 +72,7 @@ class FileSource(ThreadedSource):
                 if isinstance(content, Unscored):
                     yield Fault(index, captured_at, content, name)
                 else:
-                    yield Frame(index, captured_at, captured_monotonic, content, name)
+                    yield Frame(index, captured_at, captured_monotonic, content, name, ready_monotonic=time.monotonic())
                 index += 1
                 due = max(due + self._period, time.monotonic())  # no burst after a stall
             elif self._loop:

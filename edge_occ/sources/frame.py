@@ -25,6 +25,8 @@ class Frame:
         image: uint8 ``[height, width, 3]``, BGR.
         name: file name, or ``None`` for a camera.
         dropped: frames of its source that were dropped before it.
+        ready_monotonic: time at which it was read and decoded; ``None``: at the time of capture, as of a camera, whose
+            frames OpenCV hands over decoded.
     """
 
     index: int
@@ -33,6 +35,7 @@ class Frame:
     image: NDArray[np.uint8]
     name: str | None = None
     dropped: int = 0
+    ready_monotonic: float | None = None
 
 
 class Source(Protocol):

@@ -145,9 +145,10 @@ class HotFolder(ThreadedSource):
     def _picture(self, name: str, index: int) -> Frame | Fault:
         captured_at, captured_monotonic = datetime.now(timezone.utc), time.monotonic()
         try:
-            return Frame(index, captured_at, captured_monotonic, read_picture(self._folder / name, self._white), name)
+            picture = read_picture(self._folder / name, self._white)
         except Unscored as error:
             return Fault(index, captured_at, error, name)
+        return Frame(index, captured_at, captured_monotonic, picture, name, ready_monotonic=time.monotonic())
 
 
 def _look_into(folder: Path) -> tuple[int, list[FileState]]:

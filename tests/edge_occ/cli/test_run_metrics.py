@@ -81,7 +81,7 @@ def test_prometheus_the_line_and_the_statistics_have_the_figures_of_every_camera
     for camera in ("left", "right"):
         frames = found["edge_occ_frames_total", camera, None]
         assert frames > 5
-        for stage in ("wait", "preprocess", "engine", "decide"):
+        for stage in ("capture", "wait", "preprocess", "engine", "decide"):
             assert found["edge_occ_stage_seconds_count", camera, stage] >= frames
         stages = sum(found["edge_occ_stage_seconds_sum", camera, s] for s in ("wait", "preprocess", "engine", "decide"))
         assert found["edge_occ_latency_seconds_sum", camera, None] > 0 < stages

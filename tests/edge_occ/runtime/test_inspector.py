@@ -226,10 +226,11 @@ def test_each_stage_has_its_time_and_their_sum_is_that_of_the_verdict():
     inspector = Inspector(
         Slow(), ConformalThreshold([1.0], 200.0), SlowTracker(), Outlets(), guards, clock, latencies=latencies
     )
-    taken = Frame(0, clock.now(), clock.monotonic() - 0.1, np.full((20, 30, 3), 7, np.uint8))
+    begun = clock.monotonic()
+    taken = Frame(0, clock.now(), begun - 0.1, np.full((20, 30, 3), 7, np.uint8), ready_monotonic=begun - 0.07)
     result = inspector.inspect(taken)
     times = {stage: read.sum_ms for stage, read in latencies.read().items() if sum(read.counts)}
-    expected = {Stage.WAIT: 100, Stage.PREPROCESS: 4, Stage.ENGINE: 20, Stage.DECIDE: 1}
+    expected = {Stage.CAPTURE: 30, Stage.WAIT: 70, Stage.PREPROCESS: 4, Stage.ENGINE: 20, Stage.DECIDE: 1}
     assert times == pytest.approx(expected)
     assert result.verdict_ms == pytest.approx(sum(times.values()))
 
@@ -244,7 +245,7 @@ def test_a_frame_that_a_guard_stops_has_no_time_in_the_engine():
         inspect_all(inspector, source)
     counts = {stage: sum(read.counts) for stage, read in latencies.read().items()}
     assert [fault.reason for fault in sink.faults] == [Reason.UNIFORM] * 2
-    assert (counts.pop(Stage.WAIT), set(counts.values())) == (2, {0})
+    assert (counts.pop(Stage.CAPTURE), counts.pop(Stage.WAIT), set(counts.values())) == (2, 2, {0})
     assert inspector.counts().faults == {"uniform": 2}
 
 

@@ -88,18 +88,20 @@ def test_times_are_those_of_reading():
 
 
 def test_the_moment_of_capture_lies_before_decoding():
-    started = []
+    started, decoded = [], []
 
     class Watched(FakeReel):
         def __iter__(self):
             for item in super().__iter__():
                 started.append(time.monotonic())
+                decoded.append(time.monotonic())
                 yield item
 
     with FileSource(Watched(3)) as source:
         frames = list(source)
     assert len(frames) == 3
     assert all(f.captured_monotonic <= moment for f, moment in zip(frames, started, strict=True))
+    assert all(f.ready_monotonic >= moment for f, moment in zip(frames, decoded, strict=True))
 
 
 def test_a_rate_spaces_the_frames():
