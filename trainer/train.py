@@ -6,7 +6,6 @@ import sys
 import time
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +13,6 @@ from torch import Tensor
 
 from edge_occ.bundle.bundle import MODEL_CARD, PREVIEW, make_bundle, save_bundle
 from edge_occ.bundle.provenance import ModelSelection
-from edge_occ.common.errors import InputError
 from edge_occ.common.printable import printable
 from edge_occ.output.preview import picture_row
 from trainer.calibration.features import extract_features, with_copies
@@ -24,7 +22,6 @@ from trainer.config import TrainConfig
 from trainer.data.images import NormalImages, find_normal_images
 from trainer.data.layout import image_names
 from trainer.data.posed_images import posed_images
-from trainer.data.region import find_region, read_region
 from trainer.data.tiled_images import tiled_images
 from trainer.evaluation.pictures import region_pair
 from trainer.export.assemble import assemble
@@ -36,6 +33,7 @@ from trainer.own_files import remove_own
 from trainer.pretrain import processes
 from trainer.pretrain.encoders import PretrainedEncoders, pretrain_encoders
 from trainer.pretrain.processes import choose_device
+from trainer.pretrain.region import with_region
 from trainer.report.model_card import model_card
 from trainer.report.training import training_report
 from trainer.review.collect import scores_as_taken, stored_features
@@ -66,7 +64,7 @@ def train(job: Job) -> Trained:
         # What is wrong with the data or a file is found before the pretraining.
         data = _images(job)
         session = _session(job, data)
-        drawn = _drawn_region(job.config, data)
+        data, mask = with_region(data, job.config)
         if first:
             _log_traits(data, job.config)
         pretrained = pretrain_encoders(data, job.config, job.seed, device, job.checkpoint)
@@ -74,7 +72,6 @@ def train(job: Job) -> Trained:
         sys.exit(0)
     size = pretrained.size
     features = extract_features(pretrained.branches, data, size, device)
-    mask = find_region(pretrained.images) if job.config.region.mode == "auto" and data.tiles is None else drawn
     config, branches, features, record = _select(job, pretrained, data, features, mask)
     if config.camera_changes.copies:
         features = with_copies(features, branches, data, size, config.camera_changes, job.seed, device)
@@ -139,7 +136,7 @@ def _images(job: Job) -> NormalImages:
 
 def _log_traits(data: NormalImages, config: TrainConfig) -> None:
     whole = data.stage(config.resized(data.viewed)).map_size
-    data.traits.log(whole, data.viewed if data.pose else None)
+    data.traits.log(whole, data.viewed if data.pose or data.crop else None)
 
 
 def _good(job: Job, data: NormalImages) -> GoodImages:
@@ -151,19 +148,6 @@ def _good(job: Job, data: NormalImages) -> GoodImages:
         parts=data.parts,
         digests=data.digests,
     )
-
-
-def _drawn_region(config: TrainConfig, data: NormalImages) -> NDArray[np.bool_] | None:
-    """Pixels of the user's region, bool of the resized images' shape; ``None``: none was drawn."""
-    if config.region.file is None:
-        return None
-    if data.pose is not None:
-        raise InputError(
-            "a region of frames that stay as they are",
-            f"{config.region.file}, and parts that are turned to one pose",
-            "use --set pose.mode=none or --set region.mode=auto",
-        )
-    return read_region(Path(config.region.file).expanduser(), data.frame, config.resized(data.traits.usual))
 
 
 def _region_picture(image: Tensor, mask: NDArray[np.bool_] | None, branches: Sequence[Branch]) -> bytes | None:

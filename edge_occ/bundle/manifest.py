@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from edge_occ.bundle.crop import Crop
 from edge_occ.bundle.pose import Pose
 from edge_occ.bundle.pre_stage import PreStage
 from edge_occ.bundle.provenance import ModelSelection, Precision, Recalibrated, Record, Training
@@ -16,13 +17,13 @@ from edge_occ.common.size import Size
 from engines.limits import MAX_PIXELS
 from engines.parity import TOLERANCE
 
-FORMAT = 5
+FORMAT = 6
 """Version of the format; a reader refuses newer ones.
 
 2 added graphs in less than fp32, with their measurements; 3 several heads in one graph, and encoders that are not exact
 window by window; 4 downscaling before the graph, which changes the scores of large frames, and the count of copies
 among the training images; 5 resized frames that are not square, parts that are turned to one pose, tiles, tensors of
-heads in float16, whitenings without quarters of zeros, and the recipe of the heads.  Heads of other kinds than
+heads in float16, whitenings without quarters of zeros, and the recipe of the heads; 6 crops.  Heads of other kinds than
 Gaussians needed no new version: an older reader refuses a bundle without a Gaussian's tensors."""
 
 _MEMBER_LIMIT = 2 << 30
@@ -39,6 +40,8 @@ def _square(size: object) -> object:
 
 _FrameSide = Annotated[int, Field(ge=1, le=65_536)]
 
+_First = Annotated[int, Field(ge=0, le=65_535)]
+
 _Tiles = Annotated[int, Field(ge=1, le=16)]
 """Tiles along an axis."""
 
@@ -53,7 +56,7 @@ class Member(Record):
 
 
 class Geometry(Record):
-    """The way of a frame to the encoder.  The graph contains all but pose, tiles and downscaling."""
+    """The way of a frame to the encoder.  The graph contains all but pose, crop, tiles and downscaling."""
 
     size: Annotated[tuple[_Side, _Side], BeforeValidator(_square)] = Field(
         description="height and width in pixels that frames are resized to"
@@ -71,6 +74,11 @@ class Geometry(Record):
     )
     frame: tuple[_FrameSide, _FrameSide] | None = Field(
         description="height and width of the training images; null if they differed"
+    )
+    crop: tuple[_First, _First, _FrameSide, _FrameSide] | None = Field(
+        None,
+        description="first row, first column, height and width in pixels of the training images of the rectangle that "
+        "the graph sees of them, and of other frames the same share (edge_occ/bundle/crop.py); null: all",
     )
     tiles: tuple[_Tiles, _Tiles, Annotated[float, Field(ge=0, le=0.5)]] | None = Field(
         None,
@@ -91,12 +99,17 @@ class Geometry(Record):
     @property
     def pre_stage(self) -> PreStage | None:
         """The stage that frames pass before the graph; ``None``: nothing, in bundles before format 4."""
-        return PreStage(self.size, self.pose, self.tiling) if self.downscaling or self.pose else None
+        if not self.downscaling and self.pose is None:
+            return None
+        crop = None if self.crop is None or self.frame is None else Crop(*self.crop, self.frame)
+        return PreStage(self.size, self.pose, self.tiling, crop)
 
     @property
     def viewed(self) -> Size | None:
         """Height and width in frame pixels of what the graph sees, cut-out or frame; ``None`` if frames differed."""
-        return self.frame if self.pose is None else (self.pose.height, self.pose.width)
+        if self.pose is not None:
+            return self.pose.height, self.pose.width
+        return self.frame if self.crop is None else self.crop[2:]
 
     @model_validator(mode="after")
     def _fits(self) -> Geometry:
@@ -104,6 +117,14 @@ class Geometry(Record):
         axes = zip(self.grid, self.size, strict=True)
         if self.exact and any((positions - 1) * self.stride + self.window > side for positions, side in axes):
             raise ValueError(f"{self.grid} windows of {self.window} every {self.stride} in {self.size} pixels")
+        if self.crop is not None:
+            if self.frame is None or self.downscaling is None or self.pose is not None or self.tiles is not None:
+                raise ValueError("a crop without a frame and its downscaling, or with a pose or tiles")
+            if any(
+                first + side > whole
+                for first, side, whole in zip(self.crop[:2], self.crop[2:], self.frame, strict=True)
+            ):
+                raise ValueError(f"a crop {self.crop} of frames of {self.frame}")
         if self.tiles is not None:
             if self.frame is None or self.downscaling is None or self.pose is not None:
                 raise ValueError("tiles without a frame and its downscaling, or of parts with a pose")
@@ -128,7 +149,7 @@ class Calibration(Record):
 class Manifest(Record):
     """``manifest.json``."""
 
-    format: Literal[1, 2, 3, 4, 5] = 5
+    format: Literal[1, 2, 3, 4, 5, 6] = 6
     created_at: str
     edge_occ: str
     geometry: Geometry

@@ -1,4 +1,4 @@
-"""The stage before the graph: parts are turned to one pose or frames cut into tiles, and what is large is downscaled.
+"""The stage before the graph: parts are turned to one pose, or frames cropped or cut into tiles, and downscaled.
 
 Training, calibration, golden frames and every engine pass it, so that all see the same pixels.
 """
@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_occ.bundle.crop import Crop
 from edge_occ.bundle.cut_out import Rectangle, map_in_frame
 from edge_occ.bundle.downscale import downscale, downscaled_size
 from edge_occ.bundle.pose import Pose, turn, turned_size
@@ -30,18 +31,20 @@ class PreStage:
         pose: how parts are turned, centred and cut out; ``None``: the whole frame is passed on.
         tiling: cuts frames into tiles of this size, which the graph gets one by one, and which have no pose; ``None``:
             it gets one image of a frame.
+        crop: the rectangle of the frame that is passed on; ``None``: all of it.
 
     Raises:
-        ValueError: a pose and tiles.
+        ValueError: more than one of pose, tiling and crop.
     """
 
     size: Size
     pose: Pose | None = None
     tiling: Tiling | None = None
+    crop: Crop | None = None
 
     def __post_init__(self) -> None:
-        if self.pose is not None and self.tiling is not None:
-            raise ValueError("tiles of parts with a pose")
+        if [self.pose, self.tiling, self.crop].count(None) < 2:
+            raise ValueError("more than one of pose, tiles and crop")
 
     @property
     def tiles(self) -> int:
@@ -66,10 +69,24 @@ class PreStage:
         Raises:
             NoPose: see :meth:`edge_occ.bundle.pose.Pose.place`.
         """
+        if self.crop is not None:
+            return downscale(self.crop.cut(frame), self.size), self.crop.rectangle((frame.shape[0], frame.shape[1]))
         if self.pose is None:
             return downscale(frame, self.size), None
         cut, rectangle = turn(frame, self.pose, self.size)
         return downscale(cut, self.size), rectangle
+
+    def in_frame(self, score_map: NDArray[np.float32], frame: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return a score map of what the graph gets of a frame as one of the whole frame; it is 0 where that is more.
+
+        Args:
+            score_map: float32 ``[rows, columns]``.
+            frame: uint8 ``[h, w, 3]``.
+
+        Raises:
+            NoPose: see :meth:`edge_occ.bundle.pose.Pose.place`.
+        """
+        return _in_frame(score_map, self.prepare(frame)[1], frame)
 
     def prepared(self, frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Return what the graph gets of a frame or tile; see :meth:`prepare`."""
@@ -83,7 +100,14 @@ class PreStage:
         """Return the size of what the graph gets of a frame of this size, each side below twice :attr:`size`."""
         if self.pose is not None:
             return downscaled_size(turned_size(self.pose, self.size), self.size)
-        return downscaled_size(frame if self.tiling is None else self.tiling.tile(frame), self.size)
+        part = self.tiling.tile(frame) if self.tiling else self.crop.size(frame) if self.crop else frame
+        return downscaled_size(part, self.size)
+
+    def seen(self, frame: Size) -> Size:
+        """Return height and width in frame pixels of what the graph sees of a frame of this size, or of all tiles."""
+        if self.pose is not None:
+            return self.pose.height, self.pose.width
+        return frame if self.crop is None else self.crop.size(frame)
 
     def golden(self, golden: Golden) -> Golden:
         """Return golden frames, or tiles, as the graph gets them, so that the parity gate covers this stage here."""
@@ -121,7 +145,7 @@ class PreStageEngine:
         """Score one frame, uint8 ``[h, w, 3]`` BGR.
 
         Returns:
-            Image score and map.  Where parts are cut out, the map is 0 outside, see
+            Image score and map.  Where something is cut out, the map is 0 outside, see
             :func:`edge_occ.bundle.cut_out.map_in_frame`; of tiles, the score is the highest, and the maps are put
             together, see :meth:`edge_occ.bundle.tiles.Tiling.stitch`.
 
@@ -136,9 +160,7 @@ class PreStageEngine:
             return Scores(max(tile.score for tile in tiles), tiling.stitch([tile.map for tile in tiles]))
         prepared, rectangle = self._stage.prepare(frame)
         scores = self._engine.infer(prepared)
-        if rectangle is None:
-            return scores
-        return Scores(scores.score, map_in_frame(scores.map, rectangle, frame.shape))
+        return Scores(scores.score, _in_frame(scores.map, rectangle, frame))
 
     def features(self, frame: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
         """Features of one frame; see :meth:`engines.base.Engine.features`, and :meth:`infer` for the errors.
@@ -159,3 +181,9 @@ class PreStageEngine:
     def close(self) -> None:
         """Close the engine."""
         self._engine.close()
+
+
+def _in_frame(
+    score_map: NDArray[np.float32], rectangle: Rectangle | None, frame: NDArray[np.uint8]
+) -> NDArray[np.float32]:
+    return score_map if rectangle is None else map_in_frame(score_map, rectangle, frame.shape)

@@ -27,7 +27,9 @@ from trainer.data.images import find_normal_images, read_frames
 from trainer.data.posed_images import posed_images
 from trainer.evaluation.evaluate import evaluate
 from trainer.job import Job
+from trainer.review.pictures import judged
 from trainer.review.refit import refit
+from trainer.review.review import review
 from trainer.train import train
 
 SETTINGS = {
@@ -230,3 +232,18 @@ def test_eight_parts_must_be_left(data, tmp_path):
     with pytest.raises(InputError, match="with a pose") as error:
         posed_images(find_normal_images(tmp_path), "turn")
     assert "7; 1 image without one" in str(error.value)
+
+
+def test_a_review_shows_the_heatmap_where_the_part_lies(trained, bundle, engine, tmp_path, monkeypatch):
+    shown = []
+    monkeypatch.setattr(
+        "trainer.review.review.judged",
+        lambda frame, score_map, calibration: shown.append((frame, score_map)) or judged(frame, score_map, calibration),
+    )
+    review(trained, None, tmp_path / "review.html", 3, load_engine)
+    assert len(shown) >= 3
+    for frame, score_map in shown:
+        expected = engine.infer(frame).map
+        small = cv2.resize(np.float32(expected > 0), score_map.shape[::-1], interpolation=cv2.INTER_AREA)
+        assert np.array_equal(score_map[(small == 0) | (small == 1)] > 0, small[(small == 0) | (small == 1)] > 0)
+        assert 0 < (small == 1).sum() < small.size / 2

@@ -19,6 +19,12 @@ class RegionConfig(Section):
         '{"inspect": [[[x, y], ...], ...], "ignore": [...]}.',
     )
 
+    crop: bool = Field(
+        False,
+        description="Whether frames are cropped to the region and a margin before the encoder, so that all pixels of "
+        "the input show what is inspected. Frames must have one size; parts that are turned are cut out anyway.",
+    )
+
     @property
     def file(self) -> str | None:
         """Path of the user's region; None with another mode."""

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_occ.bundle.crop import Crop
 from edge_occ.bundle.pose import NoPose, Pose
 from edge_occ.bundle.pre_stage import PreStage
 from edge_occ.bundle.tiles import Tiling
@@ -55,6 +56,7 @@ class NormalImages:
         traits: other common properties.
         pose: how their parts are turned; ``None`` if they stay as they lie.
         tiles: columns, rows and overlap of the tiles that they are cut into; ``None`` if they stay whole.
+        crop: the rectangle of them that is used; ``None``: all.
     """
 
     paths: tuple[Path, ...]
@@ -69,14 +71,17 @@ class NormalImages:
     traits: Traits
     pose: Pose | None = None
     tiles: tuple[int, int, float] | None = None
+    crop: Crop | None = None
 
     def __len__(self) -> int:
         return len(self.paths)
 
     @property
     def viewed(self) -> Size:
-        """Usual height and width of what the graph sees: of the cut-out, or of the image."""
-        return self.traits.usual if self.pose is None else (self.pose.height, self.pose.width)
+        """Usual height and width of what the graph sees: of what is cut out, or of the image."""
+        if self.pose is not None:
+            return self.pose.height, self.pose.width
+        return self.traits.usual if self.crop is None else (self.crop.height, self.crop.width)
 
     @property
     def shots(self) -> tuple[int, ...]:
@@ -86,7 +91,7 @@ class NormalImages:
 
     def stage(self, size: Size) -> PreStage:
         """Return what is done to the images before a graph that resizes to this height and width."""
-        return PreStage(size, self.pose, None if self.tiles is None else Tiling(*self.tiles, size))
+        return PreStage(size, self.pose, None if self.tiles is None else Tiling(*self.tiles, size), self.crop)
 
 
 def find_normal_images(data: Path) -> NormalImages:

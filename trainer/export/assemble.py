@@ -110,4 +110,4 @@ def _some_frames(data: NormalImages, stage: PreStage) -> list[Tensor]:
     batches = read_frames(data.paths[::step][:6], "golden frames", white=data.traits.white)
     tiles = (stage.cut(frame.numpy()) for frames in batches for frame in frames)
     # A copy, because a view would keep the whole frame in memory.
-    return [cropped(torch.from_numpy(of_frame[i % stage.tiles]), data.pose).clone() for i, of_frame in enumerate(tiles)]
+    return [cropped(torch.from_numpy(of_frame[i % stage.tiles]), stage).clone() for i, of_frame in enumerate(tiles)]

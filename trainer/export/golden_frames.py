@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Generator, Tensor
 
-from edge_occ.bundle.pose import NoPose, Pose, find_in
+from edge_occ.bundle.cut_out import halved
+from edge_occ.bundle.pose import NoPose, find_in
 from edge_occ.bundle.pre_stage import PreStage
 from trainer.augment.paste import paste, sample_cutpaste
 
@@ -41,13 +43,19 @@ def golden_frames(frames: Sequence[Tensor], stage: PreStage) -> list[Tensor]:
     return chosen[:NORMAL] + [_pasted(frame, stage, generator) for frame in chosen[NORMAL:]]
 
 
-def cropped(frame: Tensor, pose: Pose | None) -> Tensor:
+def cropped(frame: Tensor, stage: PreStage) -> Tensor:
     """Crop a frame to :data:`SIDE` pixels; around its part, and larger where the part is, if that has a pose.
+
+    A frame of which the stage takes a share is halved instead until it has no more pixels, so that it shows the same.
 
     Args:
         frame: uint8 BGR ``[h, w, 3]``.
-        pose: of the training; the frame has it.
+        stage: of the training; the frame has its pose.
     """
+    if stage.crop is not None:
+        longest = max(frame.shape[:2])
+        return torch.from_numpy(halved(frame.numpy(), max(0, (longest - 1) // SIDE).bit_length()))
+    pose = stage.pose
     if pose is None:
         return frame[:SIDE, :SIDE]
     part = find_in(frame.numpy(), pose.side, pose.contrast)
@@ -67,11 +75,12 @@ def _pasted(frame: Tensor, stage: PreStage, generator: Generator) -> Tensor:
     image = frame.permute(2, 0, 1).unsqueeze(0)
     area, attempts = _AREA, 1
     normal = stage.prepared(frame.numpy())
-    if stage.pose is not None:
-        share = stage.pose.height * stage.pose.width / (frame.shape[0] * frame.shape[1])
+    height, width = frame.shape[0], frame.shape[1]
+    if stage.pose is not None or stage.crop is not None:
+        share = math.prod(stage.seen((height, width))) / (height * width)
         area, attempts = (_AREA[0] * share, _AREA[1] * share), _ATTEMPTS
     for _ in range(attempts):
-        rectangle = sample_cutpaste(1, (frame.shape[0], frame.shape[1]), area, _ASPECT, generator)
+        rectangle = sample_cutpaste(1, (height, width), area, _ASPECT, generator)
         pasted = paste(image, 255 - image, rectangle)[0][0].permute(1, 2, 0)
         seen = _prepared(pasted.numpy(), stage)
         if seen is not None and not np.array_equal(seen, normal):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from datetime import datetime, timezone
 from typing import Any
 
@@ -82,6 +82,7 @@ def manifest_fields(facts: Facts, calibration: Calibration, exported: Assembled)
             downscaling=HALVING,
             pose=data.pose,
             frame=data.frame,
+            crop=None if data.crop is None else astuple(data.crop)[:4],
             tiles=data.tiles,
         ),
         "head": {

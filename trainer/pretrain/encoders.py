@@ -126,9 +126,9 @@ def _first_is_enough(first: Branch, sample: Tensor, config: SelectionConfig) -> 
 
 
 def _content(data: NormalImages) -> str:
-    """Return a hash of the images, with their pose or tiles, if they have them."""
+    """Return a hash of the images, with their pose, tiles or crop, if they have them."""
     pose = "" if data.pose is None else data.pose.model_dump_json()
-    return data.sha256 + pose + ("" if data.tiles is None else str(data.tiles))
+    return data.sha256 + pose + "".join(str(of) for of in (data.tiles, data.crop) if of is not None)
 
 
 def fingerprint(config: BranchConfig, size: Size, seed: int, content: str) -> str:
@@ -140,13 +140,13 @@ def fingerprint(config: BranchConfig, size: Size, seed: int, content: str) -> st
     return hashlib.sha256(json.dumps([settings, size, seed, content], sort_keys=True).encode()).hexdigest()
 
 
-def resized(data: NormalImages, size: Size) -> Tensor:
+def resized(data: NormalImages, size: Size, title: str = "reading") -> Tensor:
     """Return all images, or their tiles, prepared, then resized as by the graph, rounded: uint8 RGB ``[n, 3, height,
     width]``.
     """
     preprocess = Preprocess(size)
     with torch.inference_mode():
-        batches = read_frames(data.paths, "reading", stage=data.stage(size), white=data.traits.white)
+        batches = read_frames(data.paths, title, stage=data.stage(size), white=data.traits.white)
         chunks = [preprocess(frames).round().clamp(0, 255).byte() for frames in batches]
     return torch.cat(chunks).clone()
 

@@ -166,7 +166,7 @@ def _training_facts(manifest: Manifest) -> list[tuple[str, str]]:
     return [
         *power,
         ("Training set", training_set(training)),
-        ("Image size", f"{frame}, scored at {geometry.size[1]} x {geometry.size[0]}{tiles}"),
+        ("Image size", f"{frame}, {_cropped(geometry.crop)}scored at {geometry.size[1]} x {geometry.size[0]}{tiles}"),
         ("Pose", _pose(geometry.pose)),
         ("Smallest defect", detail(geometry)),
         ("Converted", ", ".join(training.conversions) or "nothing"),
@@ -184,6 +184,10 @@ def _training_facts(manifest: Manifest) -> list[tuple[str, str]]:
         ),
         ("Fingerprint of the images", training.data_sha256[:16]),
     ]
+
+
+def _cropped(crop: tuple[int, int, int, int] | None) -> str:
+    return "" if crop is None else "cropped to {3} x {2} from column {1} and row {0} on, ".format(*crop)
 
 
 def _pose(pose: Pose | None) -> str:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from edge_occ.bundle.bundle import Bundle, read_bundle
 from edge_occ.bundle.loading import LoadedEngine
+from edge_occ.bundle.pre_stage import PreStage
 from edge_occ.common.decoding import decode_image
 from edge_occ.common.errors import InputError
 from edge_occ.common.images import find_images, read_image
@@ -154,7 +155,7 @@ def _images(
     load: Callable[[Bundle], LoadedEngine],
     stack: ExitStack,
 ) -> Iterator[ReviewImage]:
-    caption, map_of = _HELD_OUT, _stored_map(stored)
+    caption, map_of = _HELD_OUT, _stored_map(stored, bundle.manifest.geometry.pre_stage)
     if map_of is None:
         engine = load(bundle).engine
         stack.callback(engine.close)
@@ -174,9 +175,13 @@ def _images(
         )
 
 
-def _stored_map(stored: StoredFeatures) -> Callable[[int, BgrImage], NDArray[np.float32]] | None:
+def _stored_map(
+    stored: StoredFeatures, stage: PreStage | None
+) -> Callable[[int, BgrImage], NDArray[np.float32]] | None:
     maps = stored.maps
-    return None if maps is None else lambda image, _: maps[image]
+    if maps is None:
+        return None
+    return lambda image, frame: maps[image] if stage is None else stage.in_frame(maps[image], frame)
 
 
 def _facts(oddness: Oddness, bundle: Bundle, images: GoodImages) -> str:
