@@ -151,7 +151,7 @@ def test_pose_and_region_are_not_looked_for_in_tiles(data):
     assert (images.pose, images.tiles) == (None, TILES)
     assert images.shots == tuple(part for part in images.parts for _ in range(2))
     pose = Pose(height=64, width=144, side=256, contrast=0.5, area=500, elongation=0.4, skewness=0.07)
-    with pytest.raises(ValueError, match="tiles of parts with a pose"):
+    with pytest.raises(ValueError, match="more than one of pose, tiles and crop"):
         PreStage(SIZE, pose, images.stage(SIZE).tiling)
 
 
