@@ -244,6 +244,8 @@ def test_a_review_shows_the_heatmap_where_the_part_lies(trained, bundle, engine,
     assert len(shown) >= 3
     for frame, score_map in shown:
         expected = engine.infer(frame).map
-        small = cv2.resize(np.float32(expected > 0), score_map.shape[::-1], interpolation=cv2.INTER_AREA)
+        small = cv2.resize(
+            (expected > 0).astype(np.float32), (score_map.shape[1], score_map.shape[0]), interpolation=cv2.INTER_AREA
+        )
         assert np.array_equal(score_map[(small == 0) | (small == 1)] > 0, small[(small == 0) | (small == 1)] > 0)
         assert 0 < (small == 1).sum() < small.size / 2

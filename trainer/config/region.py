@@ -21,8 +21,9 @@ class RegionConfig(Section):
 
     crop: bool = Field(
         False,
-        description="Whether frames are cropped to the region and a margin before the encoder, so that all pixels of "
-        "the input show what is inspected. Frames must have one size; parts that are turned are cut out anyway.",
+        description="Whether frames with more pixels than the input are cropped to the region and a margin before the "
+        "encoder, so that all of the input shows what is inspected. Frames must have one size; parts that are turned "
+        "are cut out anyway.",
     )
 
     @property

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from edge_occ.bundle.crop import Crop
 from edge_occ.common.drawn_region import at_size
 from edge_occ.common.errors import InputError
-from edge_occ.common.size import Size, size_in_words
+from edge_occ.common.size import size_in_words
 from trainer.config import TrainConfig
 from trainer.data.images import NormalImages
 from trainer.data.region import find_region, read_region
@@ -24,9 +24,9 @@ logger = logging.getLogger(__name__)
 MARGIN = 1 / 32
 """Ground around the region in a crop, as a share of the frame's shorter side: about a position of the grid."""
 
-MAX_SHARE = 2 / 3
-"""Maximum share of the frame that a crop has, which is a fifth more pixels along each axis.  On synthetic defects on
-held-out good parts a crop of .50 (toothbrush) found 68 % instead of 48 %, one of .72 (pill) 55 % instead of 56 %."""
+MAX_SHARE = 0.8
+"""Maximum share of the frame that a crop has; a larger one gives less than an eighth more pixels along each axis.  Crops of
+.50 and .72 find more, see docs/results/large-frames.md."""
 
 Mask = NDArray[np.bool_]
 
@@ -47,7 +47,7 @@ def with_region(data: NormalImages, config: TrainConfig) -> tuple[NormalImages, 
     region = _region(data, config)
     if region is None:
         return data, None
-    crop = _crop(region, data.frame) if config.region.crop and data.pose is None and data.frame is not None else None
+    crop = _crop(region, data, config)
     if crop is None:
         return data, region
     logger.info("frames are cropped to the region: %s of %s", *map(size_in_words, (crop.size(crop.frame), crop.frame)))
@@ -71,8 +71,13 @@ def _region(data: NormalImages, config: TrainConfig) -> Mask | None:
     return read_region(Path(config.region.file).expanduser(), data.frame, size)
 
 
-def _crop(region: Mask, frame: Size) -> Crop | None:
-    """Return the rectangle around the region in frames of this size; ``None`` if it holds nearly all of them."""
+def _crop(region: Mask, data: NormalImages, config: TrainConfig) -> Crop | None:
+    """Return the rectangle around the region; ``None`` if none is asked for or possible, or it gives no more detail."""
+    frame = data.frame
+    if not config.region.crop or data.pose is not None or frame is None:
+        return None
+    if math.prod(frame) <= math.prod(config.resized(frame)):
+        return None  # the whole loses nothing by resizing
     margin = MARGIN * min(frame)
     (top, bottom), (left, right) = (
         _extent(np.asarray(region.any(axis)), side, margin) for axis, side in zip((1, 0), frame, strict=True)

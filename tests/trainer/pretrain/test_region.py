@@ -29,7 +29,8 @@ def images(folder, **settings):
 
 
 def config(crop=True, mode="auto", **changes):
-    return TrainConfig.model_validate({"input": {"size": 128}, "region": {"mode": mode, "crop": crop}, **changes})
+    settings = {"input": {"size": 128}, "region": {"mode": mode, "crop": crop}, **changes}
+    return TrainConfig.model_validate(settings)
 
 
 def test_frames_are_cropped_to_the_parts_and_a_margin(tmp_path):
@@ -59,6 +60,11 @@ def test_without_the_setting_they_stay_whole(tmp_path):
 )
 def test_nothing_to_leave_out_leaves_them_whole(tmp_path, settings, mode):
     data, _ = with_region(images(tmp_path, **settings), config(mode=mode))
+    assert data.crop is None
+
+
+def test_frames_that_the_input_shows_without_loss_stay_whole(tmp_path):
+    data, _ = with_region(images(tmp_path), config(input={"size": [128, 192]}))
     assert data.crop is None
 
 
