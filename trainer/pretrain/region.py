@@ -25,8 +25,8 @@ MARGIN = 1 / 32
 """Ground around the region in a crop, as a share of the frame's shorter side: about a position of the grid."""
 
 MAX_SHARE = 0.8
-"""Maximum share of the frame that a crop has; a larger one gives less than an eighth more pixels along each axis.  Crops
-of .50 and .72 find more, see docs/results/large-frames.md."""
+"""Maximum share of the frame that a crop has: a larger one gives less than an eighth more pixels along each axis.
+What crops of .50 and .72 find more: docs/results/large-frames.md."""
 
 Mask = NDArray[np.bool_]
 
