@@ -1,4 +1,5 @@
-# make demo: the main job once, on real images.  make test: the whole suite.  make install: .venv for development.
+# make demo: the main job once, on real images.  make test: the suite but for what takes long by its nature (series of kills,
+# 10,000 events, pages in a browser, trainings in several processes); make test-all: that, too.  make install: .venv for development.
 # make soak: a run that everything around it breaks, for 30 minutes; make soak MINUTES=4320 for 72 hours, BUNDLE=part.occ for
 # another bundle, DATA=folder for real pictures and videos.
 # make docs: the pages of docs/ as a site in .cache/site.
@@ -18,8 +19,7 @@ ON_DEVICE := -m "not train and not long" -p no:cacheprovider
 # networks of the tests are too small to split.
 # Two processes more than processors, as many tests wait for other programs.
 PARALLEL := -n $(shell expr $$(nproc 2>/dev/null || echo 2) + 2) --maxprocesses 8 --dist loadfile --no-loadscope-reorder
-# make test MARKS="not long" leaves out what takes long by its nature: series of kills, soaks, trainings in several processes.
-MARKS ?= long or not long
+MARKS ?= not long
 # The newest numpy and OpenCV that a Jetson with JetPack 6 may have; the oldest are in tests/jetpack6.txt.
 JETPACK6_NEWEST := numpy==1.26.4 opencv-python==4.10.0.84
 
@@ -31,13 +31,16 @@ MINUTES ?= 30
 BUNDLE ?= .cache/soak/discs.occ
 DATA ?= $(wildcard ../shared/data)
 
-.PHONY: demo test test-jetpack6 install lint types-of-product types-of-tests docs soak format clean
+.PHONY: demo test test-all test-jetpack6 install lint types-of-product types-of-tests docs soak format clean
 
 demo: $(VENV)/.demo
 	$(BIN)/edge-occ demo
 
 test: $(VENV)/.dev lint
 	OMP_NUM_THREADS=1 $(BIN)/pytest $(PARALLEL) -m "$(MARKS)"
+
+test-all:
+	$(MAKE) --no-print-directory test MARKS="long or not long"
 
 # What computes with arrays or reads them; of that, nothing is left out but what is marked as needing the training packages
 # (a forgotten mark is a failure) or as long.
