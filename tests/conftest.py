@@ -41,8 +41,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_collection_finish() -> None:
     """Prepare a process for thousands of tests."""
     _keep_operator_table()
-    # The tests themselves and all modules live as long as the process. Looked through at every collection of garbage, they
-    # take a tenth of its time.
+    # The tests and all modules live as long as the process; to look through them whenever garbage is collected takes a
+    # tenth of its time.
     gc.collect()
     gc.freeze()
 
