@@ -104,10 +104,8 @@ class Traits:
             )
         lost = shrinking(cut_out or self.largest, size)
         if lost:
-            logger.warning(
-                "%s: crop the pictures to the part, or take time for a larger input.size or for input.tiles",
-                lost,
-            )
+            crop = "" if cut_out else "crop to the part (before a plain ground --set region.crop=true), or "
+            logger.warning("%s: %stake time for a larger input.size or for input.tiles", lost, crop)
 
 
 def _aspect(size: Size) -> Fraction:
