@@ -73,7 +73,14 @@ def test_orientation_and_shrinking_are_logged(caplog):
     first, second = caplog.messages
     assert first == "3 pictures would be turned by a viewer; here orientation is ignored, in pictures and in videos"
     assert "4000x3000 are shrunk 15.6 x 15.6 times to 256x192" in second
-    assert "smaller than about 62 pixels may not be seen: crop the pictures" in second
+    assert "smaller than about 62 pixels may not be seen: crop to the part" in second
+    caplog.clear()
+    with caplog.at_level(logging.WARNING):
+        Traits((3000, 4000), (3000, 4000), turned=0, colour=True, white=None, exposure=EXPOSURE).log(
+            (192, 256), (400, 600)
+        )
+    assert "600x400 are shrunk 2.3 x 2.1 times to 256x192" in caplog.text
+    assert "crop" not in caplog.text, "they are cropped already"
     caplog.clear()
     with caplog.at_level(logging.DEBUG):
         Traits((300, 400), (300, 400), turned=0, colour=True, white=None, exposure=EXPOSURE).log((192, 256))
