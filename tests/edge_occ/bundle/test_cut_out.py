@@ -143,3 +143,17 @@ def test_a_rectangle_between_two_pixels_of_the_map_or_outside_is_no_error():
     scores = np.ones((4, 4), np.float32)
     for x in (0.0, 9.5, 1000.0):
         assert map_in_frame(scores, rectangle(x, 5, 1, 4, 4), (10, 20)).shape == (10, 20)
+
+
+@settings(max_examples=60)
+@given(
+    st.floats(-3, 43), st.floats(-3, 33), st.integers(1, 40), st.integers(1, 40), st.integers(1, 12), st.integers(1, 12)
+)
+def test_a_map_that_is_not_turned_is_the_same_to_the_bit_as_by_the_way_of_turned_ones(
+    x, y, height, width, rows, columns
+):
+    values = np.random.default_rng(rows * 100 + columns).random((rows, columns), dtype=np.float32)
+    upright = map_in_frame(values, Rectangle(x, y, 1, 0, height, width), (30, 40))
+    turned = map_in_frame(values, Rectangle(x, y, 1, 1e-300, height, width), (30, 40))
+    assert upright.dtype == turned.dtype
+    np.testing.assert_array_equal(upright, turned)
