@@ -228,6 +228,26 @@ def test_a_reload_is_acknowledged_with_its_outcome(running, tmp_path):
         assert line.show(part(1))["verdict"] == "normal"  # the earlier one stays
 
 
+def test_a_mask_holds_for_triggered_frames_and_a_reload_reads_it_again(running, tmp_path):
+    def shown():
+        assert line.command("trigger") == ("done", "")
+        return line.show(defective)
+
+    defective, mask = part(1), tmp_path / "mask.json"
+    cv2.circle(defective, (92, 20), 9, (20, 20, 220), -1)
+    mask.write_text(json.dumps({"inspect": [[[0, 82], [30, 82], [30, 112], [0, 112]]]}))
+    with running(mask=str(mask), trigger={"mode": "command"}) as line:
+        outside = shown()
+        mask.write_text(json.dumps({"inspect": [[[72, 0], [112, 0], [112, 40], [72, 40]]]}))
+        assert line.command("reload")[0] == "done"
+        inside = shown()
+        mask.write_text("{}}")
+        assert line.command("reload")[0] == "failed"
+        assert shown()["score"] == inside["score"], "the mask that could be read stays"
+    assert (outside["verdict"], inside["verdict"]) == ("normal", "anomalous")
+    assert outside["score"] < inside["score"]
+
+
 def test_a_rollback_puts_the_previous_version_into_use(running, tmp_path):
     with running() as line:
         status, reason = line.command("rollback")
