@@ -1,5 +1,6 @@
 # make demo: the main job once, on real images.  make test: the suite but for what takes long by its nature (series of kills,
-# 10,000 events, pages in a browser, trainings in several processes); make test-all: that, too.  make install: .venv for development.
+# 10,000 events, pages in a browser, trainings in several processes); make test-all: that, too, and more examples of each property.
+# make install: .venv for development.
 # make soak: a run that everything around it breaks, for 30 minutes; make soak MINUTES=4320 for 72 hours, BUNDLE=part.occ for
 # another bundle, DATA=folder for real pictures and videos.
 # make docs: the pages of docs/ as a site in .cache/site.
@@ -20,6 +21,8 @@ ON_DEVICE := -m "not train and not long" -p no:cacheprovider
 # Two processes more than processors, as many tests wait for other programs.
 PARALLEL := -n $(shell expr $$(nproc 2>/dev/null || echo 2) + 2) --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 MARKS ?= not long
+# Profile of hypothesis: 40 examples of each property, or 100.
+EXAMPLES ?= short
 # The newest numpy and OpenCV that a Jetson with JetPack 6 may have; the oldest are in tests/jetpack6.txt.
 JETPACK6_NEWEST := numpy==1.26.4 opencv-python==4.10.0.84
 
@@ -37,10 +40,10 @@ demo: $(VENV)/.demo
 	$(BIN)/edge-occ demo
 
 test: $(VENV)/.dev lint
-	OMP_NUM_THREADS=1 $(BIN)/pytest $(PARALLEL) -m "$(MARKS)"
+	OMP_NUM_THREADS=1 $(BIN)/pytest $(PARALLEL) -m "$(MARKS)" --hypothesis-profile $(EXAMPLES)
 
 test-all:
-	$(MAKE) --no-print-directory test MARKS="long or not long"
+	$(MAKE) --no-print-directory test MARKS="long or not long" EXAMPLES=thorough
 
 # What computes with arrays or reads them; of that, nothing is left out but what is marked as needing the training packages
 # (a forgotten mark is a failure) or as long.

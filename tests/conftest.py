@@ -26,9 +26,10 @@ from mqtt_helpers import Mosquitto
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# A busy machine must not fail a test: no example has a time limit.
-settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("unhurried")
+# A busy machine must not fail a test: no example has a time limit.  make test-all takes the thorough profile.
+settings.register_profile("thorough", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("short", settings.get_profile("thorough"), max_examples=40)
+settings.load_profile("short")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -41,8 +42,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_collection_finish() -> None:
     """Prepare a process for thousands of tests."""
     _keep_operator_table()
-    # The tests and all modules live as long as the process; to look through them whenever garbage is collected takes a
-    # tenth of its time.
+    # The tests and all modules live as long as the process; to look through them whenever garbage is collected takes up to
+    # a tenth of its time.
     gc.collect()
     gc.freeze()
 
