@@ -42,8 +42,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_collection_finish() -> None:
     """Prepare a process for thousands of tests."""
     _keep_operator_table()
-    # The tests and all modules live as long as the process; to look through them whenever garbage is collected takes up to
-    # a tenth of its time.
+    # The tests and all modules live as long as the process.  To look through them whenever garbage is collected takes
+    # up to a tenth of its time.
     gc.collect()
     gc.freeze()
 
