@@ -17,7 +17,9 @@ from collections.abc import Sequence
 from functools import cache
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
@@ -145,8 +147,8 @@ class Lite0Encoder(Encoder):
         for index, block in enumerate(self.blocks):
             x = block(x)
             if index in self.used:
-                down = _resampling(x.shape[2], rows).to(x)
-                across = _resampling(x.shape[3], columns).to(x)
+                down = torch.tensor(resampling(x.shape[2], rows)).to(x)
+                across = torch.tensor(resampling(x.shape[3], columns)).to(x)
                 maps.append(down @ (x @ across.transpose(0, 1)))
         return torch.cat(maps, 1)
 
@@ -209,13 +211,21 @@ def _published() -> dict[str, str]:
     return names
 
 
-def _resampling(count: int, positions: int) -> Tensor:
+@cache
+def resampling(count: int, positions: int) -> NDArray[np.float32]:
     """Return the matrix of a mean of three neighbours and a resampling to the grid: ``[positions, count]``.
 
     As a matrix product it needs no resize operator, on which the runtimes differ.  Finer maps are averaged over each
-    cell, coarser ones interpolated linearly between the middles of their cells.
+    cell, coarser ones interpolated linearly between the middles of their cells.  It is made by numpy, so that an export
+    sees a constant: the ONNX optimiser folds small ones alone.
     """
-    unit = torch.eye(count).unsqueeze(0)
-    means = functional.avg_pool1d(unit, 3, 1, 1, count_include_pad=False)
-    mode = "area" if count > positions else "linear"
-    return functional.interpolate(means, positions, mode=mode)[0].transpose(0, 1)
+    places = np.arange(count)
+    near = abs(places[:, None] - places) <= 1
+    cells = np.arange(positions)[:, None]
+    if count > positions:
+        inside = (places >= cells * count // positions) & (places < -(-(cells + 1) * count // positions))
+        resampled = inside / inside.sum(1, keepdims=True)
+    else:
+        middle = np.clip((cells + 0.5) * count / positions - 0.5, 0, count - 1)
+        resampled = np.clip(1 - abs(middle - places), 0, None)
+    return np.asarray(resampled @ (near / near.sum(1, keepdims=True)), dtype=np.float32)

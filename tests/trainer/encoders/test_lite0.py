@@ -11,11 +11,13 @@ import onnxruntime
 import pytest
 import sklearn.datasets
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from normalisation import unsettle
 from torch.nn import functional
 
 from trainer.encoders.build import LITE0_FILE, LITE0_PACKAGE
-from trainer.encoders.lite0 import BLOCKS, Lite0Encoder
+from trainer.encoders.lite0 import BLOCKS, Lite0Encoder, resampling
 from trainer.encoders.weights import load_weights, packaged_weights, read_tensors
 
 NETWORK = (
@@ -155,7 +157,8 @@ def test_fusing_keeps_the_features_and_removes_the_normalisation():
 def test_the_exported_network_has_no_padding_pooling_or_resizing():
     encoder = make((1, 3, 5))
     encoder.fuse()
-    image = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    # So wide that the exporter's optimiser would not fold matrices of resampling that are computed in the graph.
+    image = torch.randn(1, 3, 64, 384, generator=torch.Generator().manual_seed(1))
     program = torch.onnx.export(encoder, (image,), dynamo=True, opset_version=19, verbose=False)
     model: onnx.ModelProto = program.model_proto
     kinds = Counter(node.op_type for node in model.graph.node)
@@ -164,6 +167,13 @@ def test_the_exported_network_has_no_padding_pooling_or_resizing():
     result = session.run(None, {session.get_inputs()[0].name: image.numpy()})[0]
     with torch.inference_mode():
         np.testing.assert_allclose(result, encoder(image).numpy(), rtol=1e-3, atol=1e-4)
+
+
+@given(st.integers(1, 100), st.integers(1, 100))
+def test_the_matrix_of_resampling_is_that_of_torchs_pooling_and_interpolation(count, positions):
+    means = functional.avg_pool1d(torch.eye(count).unsqueeze(0), 3, 1, 1, count_include_pad=False)
+    expected = functional.interpolate(means, positions, mode="area" if count > positions else "linear")[0].T
+    np.testing.assert_allclose(resampling(count, positions), expected.numpy(), atol=1e-5)
 
 
 def test_half_precision_passes_through():
