@@ -147,8 +147,10 @@ def map_in_frame(
 def _upright(
     score_map: NDArray[np.float32], rectangle: Rectangle, x: NDArray[np.float32], y: NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    """Return the score map of a rectangle that is not turned at these offsets from its centre: the same values as
-    those of the other way, in a fifth to a third of the time, because they are interpolated along one axis after the other.
+    """Return the score map of a rectangle that is not turned at these offsets from its centre.
+
+    The values are those of the other way.  Interpolated along one axis after the other they take a fifth to a third of
+    the time.
     """
     rows, columns = score_map.shape
     across, down = np.flatnonzero(abs(x) <= rectangle.width / 2), np.flatnonzero(abs(y) <= rectangle.height / 2)
