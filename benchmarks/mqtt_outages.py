@@ -28,7 +28,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Literal
 
-from mqtt_helpers import Ear, Link, Mosquitto, free_port, inspection, payloads, render, tcp_server, wait_until
+from mqtt_helpers import Ear, Link, Mosquitto, free_port, inspection, payloads, render, tcp_server, wait_until, watched
 
 from edge_occ.bundle.bundle import read_bundle
 from edge_occ.bundle.loading import load_engine
@@ -37,12 +37,9 @@ from edge_occ.inspection.events import EventTracker, Phase
 from edge_occ.inspection.result import Inspection
 from edge_occ.mqtt.config import MqttConfig
 from edge_occ.mqtt.messages import event_message
-from edge_occ.mqtt.payloads import Event
 from edge_occ.mqtt.publisher import Publisher
 from edge_occ.mqtt.publishing.event_store import EventStore, MemoryEventStore, QueuedEvent
 from edge_occ.mqtt.publishing.sqlite_event_store import SqliteEventStore
-from edge_occ.mqtt.topics import EVENT
-from edge_occ.mqtt.watch import Watcher
 from edge_occ.output.outlets import Outlets
 from edge_occ.output.renderer import Renderer
 from edge_occ.runtime.inspector import Inspector
@@ -141,10 +138,9 @@ def restarts(folder: Path, *, kill: bool, qos: Literal[1, 2], session: int, repe
         stored.append("max_inflight_messages 0")
     broker = Mosquitto(folder, stored).start()
     start = time.monotonic()
-    shown: list[int] = []
     with (
         Link(broker.port) as link,
-        watched(broker, shown),
+        watched(broker) as messages,
         Ear(broker.port, "edge-occ/#", lasting=True, qos=qos) as ear,
         Publisher(
             MqttConfig(
@@ -176,8 +172,9 @@ def restarts(folder: Path, *, kill: bool, qos: Literal[1, 2], session: int, repe
         seconds = time.monotonic() - start
         publisher.close()
         with contextlib.suppress(AssertionError):
-            wait_until(lambda: len({*shown}) == _EVENTS, "all events in the watcher", 5)
+            wait_until(lambda: len({event.frame for event in messages}) == _EVENTS, "all events in the watcher", 5)
     broker.stop()
+    shown = [event.frame for event in messages]
     keys = [(event["id"], event["phase"], event["frame"]) for event in events]
     frames = [frame for _, _, frame in dict.fromkeys(keys)]
     print(
@@ -189,22 +186,6 @@ def restarts(folder: Path, *, kill: bool, qos: Literal[1, 2], session: int, repe
         f"Watcher: {len({*shown})} of {_EVENTS}, {len(shown) - len({*shown})} repetitions, "
         f"in order: {shown == sorted(shown)}"
     )
-
-
-@contextlib.contextmanager
-def watched(broker: Mosquitto, frames: list[int]) -> Iterator[None]:
-    """Collect the frames of event messages as ``edge-occ watch`` shows them."""
-    stop = threading.Event()
-
-    def watch() -> None:
-        frames.extend(received.message.frame for received in watcher if isinstance(received.message, Event))
-
-    with Watcher(MqttConfig(broker=broker.url), kinds=[EVENT], stop=stop) as watcher:
-        thread = threading.Thread(target=watch)
-        thread.start()
-        yield
-        stop.set()
-        thread.join()
 
 
 def wait_long(condition: Callable[[], bool], seconds: float = 120) -> None:

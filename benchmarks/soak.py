@@ -5,10 +5,11 @@
     PYTHONPATH=.:tests python benchmarks/soak.py --bundle part.occ --minutes 2 --json soak.json
 
 One process inspects a played camera that hangs and goes (``left``), a watched folder into which pictures are written
-(``folder``), a video in real time (``video``) and a camera that never comes (``dead``).  A subscriber with QoS 1 and a
-lasting session compares what arrives with what the inspection made.  Real videos and pictures are taken from
-``--data``; without it, discs are drawn.  What is simulated, and how: ``benchmarks/soak_child.py``; the faults:
-``benchmarks/soak_faults.py``.
+(``folder``), a video in real time (``video``) and a camera that never comes (``dead``).  ``mqtt.repeat_seconds`` is 30,
+as the broker is killed.  What ``edge-occ watch`` shows is compared with the event messages that the inspection made:
+each exactly once; and so is what a plain subscriber with a lasting session gets, to which messages may come again.
+Real videos and pictures are taken from ``--data``; without it, discs are drawn.  What is simulated, and how:
+``benchmarks/soak_child.py``; the faults: ``benchmarks/soak_faults.py``.
 """
 
 from __future__ import annotations
@@ -36,12 +37,13 @@ from typing import IO, Any
 import cv2
 import yaml
 from discs import part, spoil
-from mqtt_helpers import Ear, Mosquitto, payloads
+from mqtt_helpers import Ear, Mosquitto, payloads, watched
 from soak_child import DEVICE
 from soak_faults import FAULTS, Plant, mount_small_disk, unmount
 from soak_measures import Gaps, Sampler, Usage, compare, floor_growth, slope
 
 from edge_occ.bundle.bundle import make_bundle, read_bundle, save_bundle
+from edge_occ.mqtt.payloads import Event
 
 _REAL_PICTURES, _REAL_VIDEO = "mvtec_ad/bottle/test", "videos/bottle-detection.mp4"
 _KEPT_PICTURES = 500
@@ -195,7 +197,13 @@ def settings(broker: Mosquitto, folder: Path, evidence: Path) -> dict[str, Any]:
         "guards": dict.fromkeys(("blurred", "grey", "black", "white", "torn", "exposure", "size"), False),
         "event": {"part_gap": 0.7},
         "evidence": {"folder": str(evidence), "max_mb": 2},
-        "mqtt": {"broker": broker.url, "device": "soak", "state": str(folder / "state"), "heatmap_hz": 0.5},
+        "mqtt": {
+            "broker": broker.url,
+            "device": "soak",
+            "state": str(folder / "state"),
+            "heatmap_hz": 0.5,
+            "repeat_seconds": 30,
+        },
     }
 
 
@@ -251,6 +259,7 @@ def soak(options: Options, folder: Path) -> Result:
         stack.callback(broker.stop)
         line.config.write_text(yaml.safe_dump(settings(broker, folder, line.evidence)))
         ear = stack.enter_context(Ear(broker.port, "edge-occ/soak/+/event", lasting=True))
+        watch = stack.enter_context(watched(broker))
         process = stack.enter_context(inspector(folder, line))
         listener = Listener(process.stdout)
         stack.callback(listener.join)
@@ -263,14 +272,16 @@ def soak(options: Options, folder: Path) -> Result:
         injected = _break_things(plant, options)
         writer.stop()
         _wait(lambda: len(listener.pictures) >= writer.written or process.poll() is not None, options.settle)
+        _wait(lambda: not compare(made(folder), keys(ear)).missing or process.poll() is not None, options.settle)
         early = process.poll() is not None
         sampler.stop()
         status = _terminate(process, options.settle)
         listener.join()
-        made = folder / "events.log"
-        truth = [tuple(line.split()) for line in made.read_text().splitlines()] if made.exists() else []
-        _wait(lambda: not compare(truth, keys(ear)).missing, options.settle)
-        delivery = compare(truth, keys(ear))
+        truth = made(folder)
+        _wait(
+            lambda: not compare(truth, keys(ear)).missing and not compare(truth, shown(watch)).missing, options.settle
+        )
+        on_the_wire, delivery = compare(truth, keys(ear)), compare(truth, shown(watch))
     result = Result()
     errors = (folder / "stderr.log").read_text()
     rows = [astuple(sample) for sample in sampler.samples]
@@ -282,7 +293,8 @@ def soak(options: Options, folder: Path) -> Result:
         "exit status": status,
         "reloads": errors.count(f"reloaded {line.bundle.name}"),
         "reloads refused": errors.count("reload refused"),
-        "event messages": asdict(delivery),
+        "event messages in watch": asdict(delivery),
+        "event messages on the wire": asdict(on_the_wire),
         **inspected(listener, writer.written, options, result),
         **usage(sampler.samples, options.warm_up, result),
     }
@@ -290,8 +302,11 @@ def soak(options: Options, folder: Path) -> Result:
     result.require(status == 130, f"exit status {status} after SIGTERM, not 130")
     result.require("Traceback" not in errors, f"a traceback in {folder / 'stderr.log'}")
     result.require(delivery.made > 0, "no event at all")
-    result.require(delivery.missing == 0, f"{delivery.missing} event messages never arrived")
-    result.require(delivery.unknown == 0, f"{delivery.unknown} event messages that nobody made")
+    result.require(on_the_wire.missing == 0, f"{on_the_wire.missing} event messages never arrived")
+    result.require(delivery.missing == 0, f"{delivery.missing} event messages were not shown by watch")
+    result.require(delivery.repeated == 0, f"{delivery.repeated} event messages were shown by watch again")
+    unknown = max(delivery.unknown, on_the_wire.unknown)
+    result.require(unknown == 0, f"{unknown} event messages that nobody made")
     return result
 
 
@@ -312,9 +327,20 @@ def inspected(listener: Listener, written: int, options: Options, result: Result
     }
 
 
+def made(folder: Path) -> list[tuple[str, ...]]:
+    """Camera, id, phase and frame of the event messages that the inspection made so far."""
+    log = folder / "events.log"
+    return [tuple(line.split()) for line in log.read_text().splitlines()] if log.exists() else []
+
+
 def keys(ear: Ear) -> list[tuple[str, ...]]:
-    """Camera, id, phase and frame of the event messages that arrived."""
+    """The same of those that arrived at the plain subscriber."""
     return [(e["camera"], e["id"], e["phase"], str(e["frame"])) for e in payloads(ear.of("event"))]
+
+
+def shown(events: list[Event]) -> list[tuple[str, ...]]:
+    """The same of those that ``watch`` shows."""
+    return [(event.camera or "", event.id, event.phase.value, str(event.frame)) for event in list(events)]
 
 
 def usage(samples: list[Usage], warm_up: float, result: Result) -> dict[str, Any]:

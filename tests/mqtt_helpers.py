@@ -30,6 +30,9 @@ from edge_occ.inspection.result import Box, Inspection
 from edge_occ.mqtt.client.connection import Connection
 from edge_occ.mqtt.config import MqttConfig
 from edge_occ.mqtt.embedded import broker_answers
+from edge_occ.mqtt.payloads import Event
+from edge_occ.mqtt.topics import EVENT
+from edge_occ.mqtt.watch import Watcher
 from edge_occ.sources.frame import Frame
 from engines.base import Scores
 
@@ -273,6 +276,25 @@ class Ear:
         with self._arrived:
             self.heard.append(message)
             self._arrived.notify_all()
+
+
+@contextmanager
+def watched(broker: Mosquitto) -> Iterator[list[Event]]:
+    """Collect event messages as ``edge-occ watch`` shows them: each once."""
+    events: list[Event] = []
+    stop = threading.Event()
+
+    def watch() -> None:
+        events.extend(received.message for received in watcher if isinstance(received.message, Event))
+
+    with Watcher(MqttConfig(broker=broker.url), kinds=[EVENT], stop=stop) as watcher:
+        thread = threading.Thread(target=watch)
+        thread.start()
+        try:
+            yield events
+        finally:
+            stop.set()
+            thread.join()
 
 
 def inspection(

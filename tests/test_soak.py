@@ -30,7 +30,7 @@ def test_a_run_survives_every_fault_twice(tiny_bundle, tmp_path):
     assert set(result.figures["faults injected"]) == {fault.__name__ for fault in FAULTS}
     assert result.figures["reloads"] >= 2
     assert result.figures["reloads refused"] >= 2
-    assert result.figures["event messages"]["made"] > 0
+    assert result.figures["event messages in watch"]["made"] > 0
 
 
 def test_events_are_compared_by_camera_id_phase_and_frame():

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,7 +12,7 @@ from edge_occ.common.clock import SYSTEM_CLOCK, Clock
 from edge_occ.common.size import Size
 from edge_occ.inspection.events import EventTracker, Phase
 from edge_occ.inspection.guards import Guards
-from edge_occ.inspection.metrics import Laps, Latencies, Stage
+from edge_occ.inspection.metrics import Histogram, Laps, Latencies, Stage
 from edge_occ.inspection.result import Inspection
 from edge_occ.inspection.scoring import FaultTally, score_frame, unscored
 from edge_occ.inspection.snapshot import Snapshot
@@ -25,7 +24,7 @@ from edge_occ.sources.faults import Fault, Unscored
 from edge_occ.sources.frame import Frame
 from engines.base import Engine, Scores
 
-_MAX_LATENCIES = 10_000
+_QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 
 _NO_PICTURE = np.empty((0, 0, 3), np.uint8)
 
@@ -87,7 +86,7 @@ class Inspector:
         self._faults = FaultTally()
         self._frames = self._anomalous = self._for_review = self._events = 0
         self._begun = self._ended = 0.0
-        self._latencies: deque[float] = deque(maxlen=_MAX_LATENCIES)
+        self._verdict_ms = Histogram()
         self._last: Inspection | None = None
         self.size: Size | None = None
 
@@ -219,7 +218,9 @@ class Inspector:
             dropped: frames dropped by the source.
         """
         faults = {reason.value: count for reason, count in self._faults.counts.items()}
-        seconds, verdict_ms = self._ended - self._begun, _quantiles(self._latencies)
+        seconds, latest = self._ended - self._begun, self._verdict_ms.read()
+        quantiles = {name: latest.quantile(q) for name, q in _QUANTILES.items()}
+        verdict_ms = {name: round(value, 2) for name, value in quantiles.items() if value is not None}
         counts = (self._frames, dropped, self._anomalous, self._events)
         return RunSummary(*counts, seconds, verdict_ms, faults, dict(self._outlets.lost), self._for_review)
 
@@ -239,12 +240,5 @@ class Inspector:
         self._anomalous += inspection.verdict.anomalous
         self._for_review += inspection.verdict.name == "review"
         self._events += inspection.event is not None and inspection.event.phase is Phase.START
-        self._latencies.append(inspection.verdict_ms)
+        self._verdict_ms.record(inspection.verdict_ms)
         self._faults.scored()
-
-
-def _quantiles(milliseconds: Sequence[float]) -> dict[str, float]:
-    if not milliseconds:
-        return {}
-    values = np.percentile(milliseconds, [50, 95, 99])
-    return {name: round(float(value), 2) for name, value in zip(("p50", "p95", "p99"), values, strict=True)}

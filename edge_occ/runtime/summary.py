@@ -16,7 +16,8 @@ class RunSummary:
         anomalous: frames above the threshold.
         events: events begun.
         seconds: from the first frame scored to the last.
-        verdict_ms: p50, p95 and p99 from capture to verdict, of the last 10,000 frames; empty without frames.
+        verdict_ms: p50, p95 and p99 from capture to verdict, of the last 5,000 to 10,000 frames, each within
+            :data:`~edge_occ.inspection.metrics.RELATIVE_ERROR`; empty without frames.
         faults: frames that could not be inspected, by reason.
         lost: errors of the outputs, by name of the output.
         for_review: frames between the review threshold and the threshold.
