@@ -184,7 +184,7 @@ class HeadFitter:
         peaks = np.concatenate(
             [maps.max((1, 2)) for maps in self._fused_maps(grids, map_weights.astype(np.float32))]
         ).astype(np.float64)
-        map_weights = map_weights * map_factor(peaks, parts, calibration.threshold, false_alarm_rate)
+        map_weights = map_weights * map_factor(one_score_a_part(peaks, parts), calibration.threshold, false_alarm_rate)
         tensors = {of_head(name, k): tensor for k, head in enumerate(heads) for name, tensor in head.items()}
         weights = {SCORE_WEIGHTS: score_weights.astype(np.float32), MAP_WEIGHTS: map_weights.astype(np.float32)}
         return FittedHeads(tensors | weights, held_out, calibration)

@@ -1,4 +1,4 @@
-"""Several heads as one: weights by the spread of their scores, and one score for all shots of a part."""
+"""Several heads as one: weights by the spread of their scores, and one score for all shots and copies of a part."""
 
 from __future__ import annotations
 
@@ -26,10 +26,7 @@ def weights_by_spread(given: Sequence[float] | None, scores: Floats) -> Floats:
 
 
 def one_score_a_part(scores: Floats, parts: NDArray[np.int64]) -> Floats:
-    """Return the highest score of each part's shots, in the order of the parts.
-
-    A further part is seen once, so that one shot taken by chance would do; the highest errs on the side of fewer
-    alarms.
+    """Return the highest score of each part's shots, or tiles, in the order of the parts.
 
     Args:
         scores: of all shots, ``[n]``.
@@ -40,14 +37,30 @@ def one_score_a_part(scores: Floats, parts: NDArray[np.int64]) -> Floats:
     return highest
 
 
-def map_factor(peaks: Floats, parts: NDArray[np.int64], threshold: float, false_alarm_rate: float) -> float:
+def pooled(scores: Floats) -> Floats:
+    """Return ``n`` scores that stand for ``n`` parts seen under several conditions; those of one condition as they are.
+
+    Of ``c`` conditions they are every ``c``-th of all scores, from the highest on.  A further part, seen under one of
+    the conditions taken by chance, scores above the k-th of them with a chance of at most ``k / (n + 1)``, as if each
+    part had been seen once: the quantiles of pooled scores of Dunn, Wasserman and Ramdas (2018, arXiv 1809.07441), with
+    the guarantee of Lee, Barber and Willett (2023, arXiv 2306.06342) for exchangeable parts.  Under one condition
+    alone, the chance may be up to ``c`` times that.
+
+    Args:
+        scores: of each condition and part, ``[c, n]``.
+    """
+    conditions = len(scores)
+    ordered: Floats = scores[0] if conditions == 1 else np.sort(scores, axis=None)[::-conditions]
+    return ordered
+
+
+def map_factor(peaks: Floats, threshold: float, false_alarm_rate: float) -> float:
     """Return the factor by which fused maps have the units of the image score: with it, the share of held-out good
     parts whose map is above the threshold anywhere is the declared one.
 
     Args:
-        peaks: highest value of each held-out fused map, ``[n]``.
-        parts: the part that each shows, ``[n]``.
+        peaks: highest value of the held-out fused maps of each part, ``[n]``.
         threshold: of the image score.
         false_alarm_rate: declared.
     """
-    return threshold / calibrate(one_score_a_part(peaks, parts), false_alarm_rate).threshold
+    return threshold / calibrate(peaks, false_alarm_rate).threshold

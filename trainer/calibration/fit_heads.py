@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from edge_occ.bundle.conformal import calibrate
-from edge_occ.bundle.fusion import map_factor, one_score_a_part, weights_by_spread
+from edge_occ.bundle.fusion import map_factor, one_score_a_part, pooled, weights_by_spread
 from edge_occ.bundle.manifest import Calibration
 from edge_occ.bundle.sample_grid import Region
 from edge_occ.bundle.standardise import LogScale
@@ -34,8 +34,8 @@ class CalibratedHead:
 
     Attributes:
         head: fitted on all images.
-        held_out: image scores ``[parts]``, each by heads that had not seen the part; the highest of its shots.
-        as_taken: the same without the changed copies of images.
+        held_out: image scores ``[parts]`` by heads that had not seen the part, images and changed copies pooled.
+        as_taken: those of each part's images alone, ``[parts]``; the highest of its shots.
         calibration: the threshold that follows from them.
     """
 
@@ -92,8 +92,8 @@ class HeadCalibrator:
     """Fits and calibrates the heads of one training.
 
     Features of ``n`` images may be followed by those of changed copies, ``n`` each, in the same order
-    (:mod:`trainer.augment.camera`): a copy is one more shot of its image's part.  A threshold from the highest score of
-    each part's shots then holds for frames as they were taken and for changed ones.
+    (:mod:`trainer.augment.camera`).  The threshold is then from the pooled scores of both
+    (:func:`edge_occ.bundle.fusion.pooled`): it holds for frames of which some are as taken and others are changed.
 
     Args:
         branches: of the graph; on any device.
@@ -138,9 +138,9 @@ class HeadCalibrator:
             torch.from_numpy(weights_by_spread(given, of_heads)) for given in (fusion.score_weights, fusion.map_weights)
         )
         fused = weighted_sum(scores.double(), score_weights).numpy()
-        of_parts = one_score_a_part(fused, shots.parts.numpy())
+        of_parts = self._of_parts(fused)
         calibration = calibrate(of_parts, self._config.calibration.false_alarm_rate)
-        map_weights = map_weights * self._map_scale(grids, map_weights, calibration.threshold, shots.parts)
+        map_weights = map_weights * self._map_scale(grids, map_weights, calibration.threshold)
         head = FusedHead(heads, score_weights.float(), map_weights.float())
         as_taken = one_score_a_part(fused[:images], shots.parts[:images].numpy())
         return CalibratedHead(head, of_parts, as_taken, calibration)
@@ -216,13 +216,19 @@ class HeadCalibrator:
         given = torch.arange(shots) if self._given is None else torch.tensor(self._given)
         return Shots.of(given.repeat(shots // len(given)), self._config.calibration.folds, self._seed)
 
-    def _map_scale(self, grids: Sequence[Tensor], weights: Tensor, threshold: float, parts: Tensor) -> float:
+    def _of_parts(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return one score a part from those of all shots ``[n]``; images and their copies are pooled."""
+        images = self._images(len(scores))
+        parts = self._shots(images).parts.numpy()
+        return pooled(np.stack([one_score_a_part(block, parts) for block in scores.reshape(-1, images)]))
+
+    def _map_scale(self, grids: Sequence[Tensor], weights: Tensor, threshold: float) -> float:
         """Return the factor of :func:`edge_occ.bundle.fusion.map_factor`; 1 for one head."""
         if len(grids) == 1:
             return 1.0
         peaks = [maps.amax((1, 2)) for maps in self.maps(grids, weights)]
         rate = self._config.calibration.false_alarm_rate
-        return map_factor(torch.cat(peaks).double().numpy(), parts.numpy(), threshold, rate)
+        return map_factor(self._of_parts(torch.cat(peaks).double().numpy()), threshold, rate)
 
 
 @contextmanager

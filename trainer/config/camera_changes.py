@@ -8,7 +8,7 @@ from trainer.config.section import Section
 
 
 class CameraChangesConfig(Section):
-    """Changed copies of the normal images, further shots of their parts on which heads are fitted and calibrated too.
+    """Changed copies of the normal images, on which heads are fitted and calibrated too; see docs/pictures.md.
 
     Encoders are trained, and models selected, on the images as they are.
     """

@@ -191,8 +191,7 @@ def _facts(oddness: Oddness, bundle: Bundle, images: GoodImages) -> str:
         f"threshold {calibration.threshold:.4g}; p-value {oddness.p_value:.2g}"
         f"{'; looks odd' if oddness.odd else ''}."
     )
-    # A part counts by the highest score of its shots and their changed copies.
-    of_part = float(bundle.held_out[images.parts[oddness.image]])
-    if of_part == calibration.threshold:
+    # Where changed copies of images are held out, too, the threshold may be the score of one of them.
+    if oddness.score == calibration.threshold:
         return f"{text} This image sets the threshold."
-    return f"{text} It is above the threshold." if of_part > calibration.threshold else text
+    return f"{text} It is above the threshold." if oddness.score > calibration.threshold else text

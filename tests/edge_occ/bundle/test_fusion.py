@@ -2,9 +2,12 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 from edge_occ.bundle.conformal import calibrate
-from edge_occ.bundle.fusion import map_factor, one_score_a_part, weights_by_spread
+from edge_occ.bundle.fusion import map_factor, one_score_a_part, pooled, weights_by_spread
 
 
 def test_heads_are_measured_by_their_own_spread():
@@ -19,7 +22,32 @@ def test_a_part_has_the_highest_score_of_its_shots():
 
 
 def test_maps_have_as_many_false_alarms_as_scores():
-    peaks, parts = np.random.default_rng(0).gamma(2, 1, 60), np.arange(60) // 2
-    factor = map_factor(peaks, parts, 8.0, 0.1)
-    assert (one_score_a_part(factor * peaks, parts) > 8 * (1 + 1e-9)).sum() == 3 - 1
-    assert factor == pytest.approx(8 / calibrate(one_score_a_part(peaks, parts), 0.1).threshold)
+    peaks = np.random.default_rng(0).gamma(2, 1, 30)
+    factor = map_factor(peaks, 8.0, 0.1)
+    assert (factor * peaks > 8 * (1 + 1e-9)).sum() == 3 - 1
+    assert factor == pytest.approx(8 / calibrate(peaks, 0.1).threshold)
+
+
+def test_scores_of_one_condition_stay_as_they_are():
+    assert pooled(np.array([[3.0, 1, 2]])).tolist() == [3, 1, 2]
+
+
+def test_scores_of_several_conditions_are_thinned_from_the_highest_on():
+    assert pooled(np.array([[1.0, 2, 9], [8, 3, 7]])).tolist() == [9, 7, 2]
+
+
+@given(
+    st.tuples(st.integers(1, 4), st.integers(3, 12)).flatmap(
+        lambda shape: arrays(np.float64, shape, elements=st.integers(0, 30).map(float))
+    ),
+    st.sampled_from((0.1, 0.2, 0.3, 0.45)),
+)
+def test_a_further_part_under_any_condition_raises_an_alarm_as_rarely_as_is_promised(scores, rate):
+    """Every part is the further one in turn: with exchangeable parts that mean is the chance, exactly."""
+    conditions, parts = scores.shape
+    alarms, expected = 0, 0.0
+    for part in range(parts):
+        calibration = calibrate(pooled(np.delete(scores, part, axis=1)), rate)
+        alarms += int((scores[:, part] > calibration.threshold).sum())
+        expected = calibration.expected
+    assert alarms <= expected * conditions * parts + 1e-9

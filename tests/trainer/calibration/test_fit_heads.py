@@ -229,7 +229,7 @@ def test_every_kind_refuses_features_that_never_vary(kind):
 
 
 def test_changed_copies_are_further_shots_of_their_parts():
-    """Heads are fitted on them, neighbours are pooled as the images alone ask for, and each part gives one score."""
+    """Heads are fitted on them, as many neighbours are pooled as for the images alone, and scores are pooled."""
     config, features = settings(head={"dim": 24, "scope": ["shared", "per-position"], **RIDGE}), some_features(24, 4)
     assert config.head.samples_side(IMAGES) == 3 > config.head.samples_side(2 * IMAGES) == 1
     parts = [i // 2 for i in range(IMAGES)]
@@ -245,9 +245,9 @@ def test_changed_copies_are_further_shots_of_their_parts():
         scores.append(made[i].score(grid, k).double().numpy())
     fused = sum(score / score.std() / 3 for score in scores)
     shots = fused.reshape(2, IMAGES // 2, 2)
-    np.testing.assert_allclose(fitted.held_out, shots.max((0, 2)), rtol=1e-4)
+    np.testing.assert_allclose(fitted.held_out, np.sort(shots.max(2), None)[::-2], rtol=1e-4)
     np.testing.assert_allclose(fitted.as_taken, shots[0].max(1), rtol=1e-4)
-    assert (fitted.held_out > 1.001 * fitted.as_taken).any()
+    assert fitted.held_out.max() > 1.001 * fitted.as_taken.max()
     assert fitted.calibration.n == IMAGES // 2
     # Another precision of the images alone is scored by the same heads.
     np.testing.assert_allclose(calibrator.held_out(both, features, fitted.head), fitted.as_taken, rtol=1e-5)
