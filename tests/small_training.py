@@ -1,4 +1,4 @@
-"""Settings of a training that takes a second, to be changed."""
+"""Settings of trainings that take a second, to be changed."""
 
 from __future__ import annotations
 
@@ -12,3 +12,4 @@ SMALL: dict[str, Any] = {
     "calibration": {"folds": 3},
     "export": {"fp16": False, "int8": False},
 }
+PLAIN: dict[str, Any] = {**SMALL, "optimiser": {"steps": 3, "batch": 2}, "head": {"dim": 8}}

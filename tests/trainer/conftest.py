@@ -1,4 +1,4 @@
-"""A reader of reports."""
+"""A reader of reports, and a bundle for all tests of the trainer."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from small_training import PLAIN
 
 VOID = {"meta", "img", "br", "hr", "link", "input"}
 
@@ -57,6 +58,18 @@ class Page(HTMLParser):
             if name in {"src", "href", "xlink:href", "srcset", "action", "poster", "data", "background"}
         ]
         return [value for value in found if not value.startswith(("data:image/jpeg;base64,", "#"))]
+
+
+@pytest.fixture(scope="session")
+def plain(tiny_data: Path, once: Callable[[str, Callable[[Path], object]], Path]) -> Path:
+    """A bundle of the plain settings, its report beside it; not to be changed."""
+    # Tests of the commands run without torch, too.
+    from trainer.config import TrainConfig
+    from trainer.job import Job
+    from trainer.train import train
+
+    config = TrainConfig.model_validate(PLAIN)
+    return once("plain/x.occ", lambda out: train(Job(tiny_data, out, config, "tiny", 0, "cpu", "edge-occ train")))
 
 
 @pytest.fixture

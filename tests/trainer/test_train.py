@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import pytest
 from discs import part
+from small_training import PLAIN
 
 from edge_occ.bundle.bundle import read_bundle
 from edge_occ.bundle.pre_stage import PreStageEngine
@@ -22,27 +23,10 @@ from trainer.pretrain import processes
 from trainer.pretrain.encoders import pretrain_encoders
 from trainer.train import train
 
-CONFIG = {
-    "input": {"size": 96},
-    "encoder": {"width": 4, "dim": 16},
-    "optimiser": {"steps": 3, "batch": 2},
-    "head": {"dim": 8},
-    "calibration": {"folds": 3},
-    "export": {"fp16": False, "int8": False},
-}
-
 
 def job(data, out, seed=0, **changes):
-    config = {**CONFIG, **changes}
+    config = {**PLAIN, **changes}
     return Job(data, out, TrainConfig.model_validate(config), "tiny", seed, "cpu", "edge-occ train")
-
-
-@pytest.fixture(scope="module")
-def plain(tiny_data, tmp_path_factory):
-    """A bundle of these settings, its report beside it; not to be changed."""
-    out = tmp_path_factory.mktemp("plain") / "x.occ"
-    train(job(tiny_data, out))
-    return out
 
 
 @pytest.fixture(scope="module")
@@ -174,10 +158,10 @@ def test_copies_go_with_model_selection(tiny_data, tmp_path):
     """Candidates are compared on the images as they are; what is taken is fitted on the copies too."""
     choosing = {"selection": {"enabled": True, "images": 8, "scopes": ["shared"], "sigmas": [4], "shares": [0]}}
     plain, calibration, _ = fitted(job(tiny_data, tmp_path / "a.occ", **choosing))
-    copied = train(job(tiny_data, tmp_path / "b.occ", **choosing, camera_changes={"copies": 1})).manifest
-    assert copied.model_selection == plain.selection is not None
-    assert copied.calibration != calibration
-    assert copied.calibration.n == calibration.n
+    copied, wider, _ = fitted(job(tiny_data, tmp_path / "b.occ", **choosing, camera_changes={"copies": 1}))
+    assert copied.selection == plain.selection is not None
+    assert wider != calibration
+    assert wider.n == calibration.n
 
 
 def contents(folder):
@@ -188,7 +172,7 @@ def refused(data, out, *words):
     before = contents(out.parent)
     for restart in (False, True):
         with pytest.raises(InputError) as error:
-            train(Job(data, out, TrainConfig.model_validate(CONFIG), "tiny", 0, "cpu", "edge-occ train", restart))
+            train(Job(data, out, TrainConfig.model_validate(PLAIN), "tiny", 0, "cpu", "edge-occ train", restart))
         for word in words:
             assert word in str(error.value)
     assert contents(out.parent) == before
@@ -234,7 +218,7 @@ def test_training_accepts_file_names_that_are_not_utf8(tmp_path):
         (folder / os.fsdecode(b"m\xe4rz_%03d.png" % i)).write_bytes(picture)
     (folder / os.fsdecode(b"d\xe9faut.png")).write_bytes(b"no picture")
     out = tmp_path / os.fsdecode(b"st\xfcck.occ")
-    config = TrainConfig.model_validate(CONFIG)
+    config = TrainConfig.model_validate(PLAIN)
     trained = train(Job(folder, out, config, "tiny", 0, "cpu", f"edge-occ train --data {folder}"))
     bundle = read_bundle(out)
     assert bundle.manifest.members == trained.manifest.members
@@ -268,12 +252,16 @@ def test_of_several_processes_the_first_alone_writes(tiny_data, tmp_path, monkey
 
 
 @pytest.mark.parametrize(("scope", "stride"), [("shared", 16), ("per-position", 8), ("position-mean", 8)])
-def test_every_scope_passes_the_parity_gate(tiny_data, tmp_path, scope, stride):
+def test_every_scope_passes_the_parity_gate(plain, tiny_data, tmp_path, scope, stride):
     settings = {"encoder": {"width": 4, "dim": 16, "stride": stride}, "head": {"dim": 8, "scope": scope}}
-    trained = train(job(tiny_data, tmp_path / "x.occ", **settings))
+    out = plain if scope == "per-position" else tmp_path / "x.occ"
+    if out != plain:
+        train(job(tiny_data, out, **settings))
     grid = 5 if stride == 8 else 3
-    assert trained.manifest.geometry.grid == (grid, grid)
-    head = read_bundle(tmp_path / "x.occ").graph().head
+    bundle = read_bundle(out)
+    assert bundle.manifest.geometry.grid == (grid, grid)
+    assert bundle.manifest.head["branches"][0]["scope"] == [scope]
+    head = bundle.graph().head
     assert head["mean"].shape == ((1, 1, 8) if scope == "shared" else (grid, grid, 8))
     assert head["whitening"].shape == ((grid, grid, 3, 4, 4) if scope == "per-position" else (1, 1, 8, 8))
 

@@ -34,35 +34,34 @@ def session(folder, parts, gain=1.0):
 
 @pytest.fixture(scope="module")
 def trained(tiny_data, tmp_path_factory):
-    """A bundle that was calibrated on darker parts, with its report, and the same without that."""
+    """Folder with a bundle that was calibrated on darker parts and its report, and what the training printed."""
     folder = tmp_path_factory.mktemp("session")
     dark = session(folder / "dark", 30, 0.8)
     shutil.copy(dark / "000.png", dark / "copy.png")
     printed = train(tiny_data, folder / "dark.occ", "--calibration", dark, "--json").stdout
-    train(tiny_data, folder / "plain.occ")
     return folder, json.loads(printed.splitlines()[-1])
 
 
-def test_the_threshold_is_from_the_other_session(trained):
+def test_the_threshold_is_from_the_other_session(trained, plain):
     folder, printed = trained
-    dark, plain = read_bundle(folder / "dark.occ"), read_bundle(folder / "plain.occ")
+    dark, usual = read_bundle(folder / "dark.occ"), read_bundle(plain)
     record = dark.manifest.recalibrated
     assert (record.frames, record.held_out, record.threshold_only) == (30, 5, True)  # the copy counts once
     assert dark.manifest.calibration.n == 25 == printed["calibration"]["n"]
-    assert dark.manifest.calibration.threshold > plain.manifest.calibration.threshold
+    assert dark.manifest.calibration.threshold > usual.manifest.calibration.threshold
     for member in ("graph.fp32.onnx", "golden.safetensors"):
-        assert dark.manifest.members[member].sha256 == plain.manifest.members[member].sha256
+        assert dark.manifest.members[member].sha256 == usual.manifest.members[member].sha256
     scored = CliRunner().invoke(app, ["score", str(folder / "dark.occ"), str(folder / "dark"), "--json"])
     scores = [json.loads(line)["score"] for line in scored.stdout.splitlines()][:25]
     np.testing.assert_allclose(dark.held_out, scores, rtol=1e-5)
 
 
-def test_the_guards_know_both_sessions(trained):
+def test_the_guards_know_both_sessions(trained, plain):
     folder, _ = trained
-    dark, plain = (read_bundle(folder / name).manifest.training.exposure for name in ("dark.occ", "plain.occ"))
-    assert dark.mean[1] == plain.mean[1]
-    assert dark.mean[0] < plain.mean[0]
-    assert dark.levels[2][0] < plain.levels[2][0]
+    dark, usual = (read_bundle(path).manifest.training.exposure for path in (folder / "dark.occ", plain))
+    assert dark.mean[1] == usual.mean[1]
+    assert dark.mean[0] < usual.mean[0]
+    assert dark.levels[2][0] < usual.levels[2][0]
 
 
 def test_report_and_model_card_say_so(trained):

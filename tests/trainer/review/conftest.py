@@ -48,6 +48,24 @@ def spoilt_bundle(spoilt_data: Path, once: Once) -> Path:
     )
 
 
+@pytest.fixture(scope="session")
+def whole_image_bundle(spoilt_data: Path, once: Once) -> Path:
+    """A bundle with one feature of the whole image, which has no place; not to be changed."""
+    config = TrainConfig.model_validate(
+        {
+            **SMALL,
+            "encoder": {"name": "resnet18", "base_width": 8},
+            "pretext": {"name": "none"},
+            "head": {"dim": 8, "scope": "shared"},
+            "input": {"size": 64},
+        }
+    )
+    return once(
+        "whole-image/discs.occ",
+        lambda out: train(Job(spoilt_data, out, config, "small", 0, "cpu", "edge-occ train")),
+    )
+
+
 @pytest.fixture
 def judged(tmp_path: Path) -> Judge:
     """Writes the file of a review: of this bundle, with these images called defective, and other labels."""

@@ -132,3 +132,5 @@ def test_train_ends_by_naming_how_many_images_look_odd(spoilt_data, tmp_path, ke
     assert odd >= 2
     assert f"{odd} of 24 good images look odd" in result.stderr
     assert (f"edge-occ review {out}" in result.stderr) == features_path(out).exists() == kept
+    if not kept:
+        assert "without export.features=false" in invoke("review", out).stderr

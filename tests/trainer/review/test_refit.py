@@ -193,16 +193,9 @@ def test_a_head_that_grows_with_the_images_is_refused(tmp_path, spoilt_data, jud
     assert not (tmp_path / "new.occ").exists()
 
 
-def test_a_whole_image_model_is_fitted_again(tmp_path, spoilt_data, judged):
-    settings = {
-        "encoder": {"name": "resnet18", "base_width": 8},
-        "pretext": {"name": "none"},
-        "head": {"dim": 8, "scope": "shared"},
-        "input": {"size": 64},
-    }
-    bundle = trained(spoilt_data, tmp_path / "x.occ", **settings)
-    assert read(bundle)[1].maps is None
-    done = refit(bundle, judged(bundle), tmp_path / "new.occ")
+def test_a_whole_image_model_is_fitted_again(tmp_path, whole_image_bundle, judged):
+    assert read(whole_image_bundle)[1].maps is None
+    done = refit(whole_image_bundle, judged(whole_image_bundle), tmp_path / "new.occ")
     assert done.after.calibration.n == 22
     load_engine(read_bundle(tmp_path / "new.occ"), "cpu", "fp32").engine.close()
 

@@ -113,17 +113,8 @@ def test_the_page_replaces_no_file_of_another_program_and_is_no_data(own_bundle,
         review(own_bundle, None, tmp_path / "s.html", 4, load_engine)
 
 
-def test_an_image_level_model_shows_the_bundles_own_heatmap(spoilt_data, tmp_path, open_page):
-    settings = {
-        "encoder": {"name": "resnet18", "base_width": 8},
-        "pretext": {"name": "none"},
-        "head": {"dim": 8, "scope": "shared"},
-        "input": {"size": 64},
-        "export": {"fp16": False, "int8": False},
-    }
-    out = tmp_path / "x.occ"
-    train(Job(spoilt_data, out, TrainConfig.model_validate(settings), "small", 0, "cpu", "edge-occ train"))
-    review(out, None, tmp_path / "r.html", 3, lambda bundle: load_engine(bundle, "cpu"))
+def test_an_image_level_model_shows_the_bundles_own_heatmap(whole_image_bundle, tmp_path, open_page):
+    review(whole_image_bundle, None, tmp_path / "r.html", 3, lambda bundle: load_engine(bundle, "cpu"))
     page = open_page(tmp_path / "r.html")
     assert page.text.count("heatmap by the bundle's heads, which were fitted on this image too") >= 3
     assert "had not seen" not in page.text

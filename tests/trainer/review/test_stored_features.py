@@ -159,18 +159,3 @@ def test_a_failed_write_keeps_the_older_file(own_bundle, monkeypatch):
         write_features(path, stored, manifest)
     assert path.read_bytes() == before
     assert sorted(file.name for file in path.parent.iterdir()) == ["discs.features.safetensors", "discs.occ"]
-
-
-def test_features_may_be_left_out(spoilt_data, tmp_path):
-    config = {
-        "input": {"size": 96},
-        "encoder": {"width": 4, "dim": 16},
-        "optimiser": {"steps": 1, "batch": 2},
-        "head": {"dim": 8, "floor": 0.05},
-        "export": {"fp16": False, "int8": False, "features": False},
-    }
-    out = tmp_path / "x.occ"
-    trained = train(Job(spoilt_data, out, TrainConfig.model_validate(config), "small", 0, "cpu", "edge-occ train"))
-    assert trained.odd >= 2
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["x.html", "x.occ"]
-    refused(out, "without export.features=false")
