@@ -34,7 +34,7 @@ MINUTES ?= 30
 BUNDLE ?= .cache/soak/discs.occ
 DATA ?= $(wildcard ../shared/data)
 
-.PHONY: demo test test-all test-jetpack6 install lint types-of-product types-of-tests docs soak format clean
+.PHONY: demo test test-all test-jetpack6 install lint types-of-product types-of-tests imports docs soak format clean
 
 demo: $(VENV)/.demo
 	$(BIN)/edge-occ demo
@@ -56,14 +56,16 @@ test-jetpack6: $(JETPACK6)/.ready $(JETPACK6)/discs.occ
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(MAKE) --no-print-directory -j2 types-of-product types-of-tests
-	$(BIN)/lint-imports
+	$(MAKE) --no-print-directory -j2 types-of-tests types-of-product imports
 
 types-of-product: $(VENV)/.dev
 	$(BIN)/mypy
 
 types-of-tests: $(VENV)/.dev
 	$(BIN)/mypy --config-file tests/mypy.ini --cache-dir .mypy_cache/tests
+
+imports: $(VENV)/.dev
+	$(BIN)/lint-imports
 
 docs: $(VENV)/.dev
 	$(BIN)/python tools/settings_page.py

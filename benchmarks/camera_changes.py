@@ -3,6 +3,8 @@
 ``python benchmarks/camera_changes.py OUT --data DIR... [--preset imagenet] [--copies 0 1 2]`` trains one bundle a data
 set (MVTec layout) and number of copies in the folder OUT, and prints a line of JSON for each: image AUROC, defective
 test images found at the declared rate, and false alarms on the good test images as they are and changed.
+
+``python benchmarks/camera_changes.py OUT --data DIR --bundle FILE`` prints the same of a bundle that there is already.
 """
 
 from __future__ import annotations
@@ -37,7 +39,10 @@ def jpeg(quality: int) -> Callable[[Image], Image]:
 
 
 def noisy(image: Image) -> Image:
-    grain = np.random.default_rng(zlib.crc32(image.tobytes())).normal(0, 2, image.shape)
+    """The noise of a grey picture is grey."""
+    grey = bool((image == image[:, :, :1]).all())
+    shape = (*image.shape[:2], 1 if grey else 3)
+    grain = np.random.default_rng(zlib.crc32(image.tobytes())).normal(0, 2, shape)
     return np.rint(image + grain).clip(0, 255).astype(np.uint8)
 
 
@@ -64,12 +69,17 @@ def edge_occ(*arguments: object) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
-def measure(data: Path, preset: str, copies: int, out: Path, extra: list[str]) -> dict[str, object]:
+def trained(data: Path, preset: str, copies: int, out: Path, extra: list[str]) -> dict[str, object]:
     bundle = out / f"{data.name}-{preset}-{copies}.occ"
     settings = [part for one in (f"camera_changes.copies={copies}", *extra) for part in ("--set", one)]
     begun = time.monotonic()
     edge_occ("train", "--data", data, "--preset", preset, *settings, "--out", bundle)
-    seconds = time.monotonic() - begun
+    seconds = round(time.monotonic() - begun)
+    size = round(bundle.stat().st_size / 1e6, 1)
+    return {"preset": preset, "copies": copies, **measure(data, bundle), "train_seconds": seconds, "bundle_mb": size}
+
+
+def measure(data: Path, bundle: Path) -> dict[str, object]:
     opened = read_bundle(bundle)
     threshold = opened.manifest.calibration.threshold
     engine = load_engine(opened, "cpu", "fp32").engine
@@ -81,15 +91,11 @@ def measure(data: Path, preset: str, copies: int, out: Path, extra: list[str]) -
     defective = np.repeat([False, True], [len(good), len(bad)])
     return {
         "data": data.name,
-        "preset": preset,
-        "copies": copies,
         "image_auroc": image_auroc(defective, np.concatenate((scores["as they are"], bad))),
         "found": int((bad > threshold).sum()),
         "defective": len(bad),
         "good": len(good),
         "false_alarms": {name: int((of > threshold).sum()) for name, of in scores.items()},
-        "train_seconds": round(seconds),
-        "bundle_mb": round(bundle.stat().st_size / 1e6, 1),
     }
 
 
@@ -100,11 +106,15 @@ def main() -> None:
     parser.add_argument("--preset", default="imagenet")
     parser.add_argument("--copies", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--set", dest="extra", nargs="*", default=["export.fp16=false"])
+    parser.add_argument("--bundle", type=Path)
     given = parser.parse_args()
+    if given.bundle:
+        print(json.dumps(measure(given.data[0], given.bundle)))
+        return
     given.out.mkdir(parents=True, exist_ok=True)
     for data in given.data:
         for copies in given.copies:
-            print(json.dumps(measure(data, given.preset, copies, given.out, given.extra)), flush=True)
+            print(json.dumps(trained(data, given.preset, copies, given.out, given.extra)), flush=True)
 
 
 if __name__ == "__main__":
