@@ -1,7 +1,6 @@
 """Observed false alarms against the guarantee, from the figures of ``edge-occ reproduce decisions``.
 
     PYTHONPATH=. python benchmarks/calibration.py docs/results/decisions.json
-    PYTHONPATH=. python benchmarks/calibration.py docs/results/decisions-magnetic-tiles.json
 
 Prints a table in Markdown.  The share of good parts above the k-th of n held-out scores follows a Beta distribution, so
 the count among further parts follows a beta-binomial one.  Two columns are of that count where the guarantee holds: the
