@@ -39,8 +39,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: (item.path not in long, "trainer" not in item.path.parts, -size[item.path]))
 
 
-# What is collected here are tests and modules, and they live as long as the process.  To look through them whenever garbage
-# is collected takes a third of the time of collecting tests, and later up to a tenth of that of the tests.
+# Tests and modules live as long as the process.  To look through them whenever garbage is collected takes a third of
+# the time of collecting tests, and later up to a tenth of that of the tests.
 gc.disable()
 
 
