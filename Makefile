@@ -18,7 +18,7 @@ ARRAY_TESTS := $(addprefix tests/edge_occ/,bundle inspection) tests/engines
 ON_DEVICE := -m "not train and not long" -p no:cacheprovider
 # Files share out among the processors, those that take longest first (tests/conftest.py), each with one thread: the
 # networks of the tests are too small to split.
-# One process more than processors, as many tests wait for other programs; with two more, those that compute wait for memory.
+# One process more than processors, as many tests wait for other programs; with two more it took no less time.
 PARALLEL := -n $(shell expr $$(nproc 2>/dev/null || echo 2) + 1) --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 MARKS ?= not long
 # Profile of hypothesis: 40 examples of each property, or 100.

@@ -109,6 +109,8 @@ def main() -> None:
     parser.add_argument("--bundle", type=Path)
     given = parser.parse_args()
     if given.bundle:
+        if len(given.data) > 1:
+            parser.error("--bundle goes with one folder of --data")
         print(json.dumps(measure(given.data[0], given.bundle)))
         return
     given.out.mkdir(parents=True, exist_ok=True)

@@ -44,7 +44,8 @@ def pooled(scores: Floats) -> Floats:
     the conditions taken by chance, scores above the k-th of them with a chance of at most ``k / (n + 1)``, as if each
     part had been seen once: the quantiles of pooled scores of Dunn, Wasserman and Ramdas (2018, arXiv 1809.07441), with
     the guarantee of Lee, Barber and Willett (2023, arXiv 2306.06342) for exchangeable parts.  Under one condition
-    alone, the chance may be up to ``c`` times that.
+    alone, the chance may be up to ``c`` times that.  The 95 % bound of a calibration is exact for one condition; for
+    several it is not proven.
 
     Args:
         scores: of each condition and part, ``[c, n]``.

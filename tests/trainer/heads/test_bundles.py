@@ -72,11 +72,12 @@ def test_kinds_beside_each_other_make_a_bundle(tiny_data, tmp_path):
     assert "are added with weights" in card
 
 
-def test_nearest_neighbours_hold_in_fp16(tiny_data, tmp_path, right_precisions):
+@pytest.mark.parametrize("kind", ["nearest", "knn"])
+def test_nearest_neighbours_hold_in_fp16(tiny_data, tmp_path, kind, right_precisions):
     """They feel rounding most: parts that they were fitted on are at no distance."""
-    head, export = {"kind": "nearest", "further_kinds": "knn"}, {"fp16": True, "int8": False}
-    manifest = trained(tiny_data, tmp_path / "x.occ", head, export=export).manifest
+    manifest = trained(tiny_data, tmp_path / "x.occ", {"kind": kind}, export={"fp16": True, "int8": False}).manifest
     bundle = read_bundle(tmp_path / "x.occ")
+    assert set(bundle.graph().head) == set(HEADS[kind])
     require_parity(OnnxRuntimeEngine(bundle.graph()), bundle.golden(), bundle.tolerance("fp32"))
     fp16 = manifest.precisions["fp16"]
     assert fp16.included or "fp16" not in right_precisions, fp16.reason
